@@ -1,0 +1,1 @@
+"""Vision-language instruction tuning data that depends on the picture."""

@@ -1,0 +1,185 @@
+"""The settings of a run: one small model a stage, read from strict YAML, overridden by ``section.key=value``.
+
+Every default names its source: *paper* (arXiv 2405.12752), *ours* (measured in docs/experiments.md) or *choice*.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from c3l.errors import ConfigError
+from c3l.records import Form, NoImageMode
+
+ExportFormat = Literal["llava", "llava_jsonl", "llamafactory", "swift", "trl", "ids"]
+FilterRule = Literal[
+    "top_fraction", "top_k", "threshold", "band", "best_per_image", "random", "longest", "lowest", "all"
+]
+
+
+class Settings(BaseModel):
+    """A section: unknown keys are errors, values never change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class ModelConfig(Settings):
+    """Which LVLM, and in what arithmetic."""
+
+    name: str = Field("builtin", description="`builtin`, a folder, or a hub id")
+    revision: str | None = Field(None, description="Revision of a hub id; pin it for a run you mean to repeat")
+    backend: Literal["hf"] = "hf"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="auto = bfloat16 where the device computes it fast, else float32"
+    )
+    device: str = Field("auto", description="auto = cuda where there is one, else cpu")
+    attn_implementation: str | None = Field(None, description="None leaves the choice to transformers")
+    trust_remote_code: bool = Field(False, description="Run code that a model folder brings along")
+
+
+class ImagesConfig(Settings):
+    """Which pictures, and what is refused before decoding."""
+
+    root: Path = Field(Path("examples/images"), description="Folder searched for pictures, recursively")
+    limit: int | None = Field(None, ge=1, description="Take only the first N pictures, in order of path")
+    max_pixels: int = Field(50_000_000, ge=1, description="A larger picture is refused by its header")
+    min_side: int = Field(8, ge=1, description="A picture with a shorter side is refused")
+    max_aspect: float = Field(20.0, ge=1, description="A longer strip than this ratio is refused")
+
+
+class GenerationConfig(Settings):
+    """How the LVLM writes question-answer pairs."""
+
+    instructions: tuple[str, ...] = Field(("conversation",), description="Ids of instruction templates", min_length=1)
+    templates: Path | None = Field(None, description="A YAML file of your own templates, beside the shipped ones")
+    pairs_per_image: int = Field(5, ge=1, le=50, description="K, asked of every instruction; paper: plausible")
+    temperature: float = Field(1.0, ge=0, le=5)
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_new_tokens: int = Field(512, ge=1)
+    batch_size: int = Field(8, ge=1, description="Images a batch; changes speed only")
+
+
+class ScoringConfig(Settings):
+    """How S(I2C) is measured."""
+
+    form: Form = Field("log_ratio", description="ours: ranks true over false answers best, docs/experiments.md")
+    no_image: NoImageMode = Field("drop", description="What 'without the image' means")
+    others: int = Field(4, ge=1, le=64, description="m, pictures averaged in the `others` mode")
+    batch_size: int = Field(4, ge=1, description="Images a batch, each with all its pairs; changes speed only")
+
+
+class FilteringConfig(Settings):
+    """Which scored pairs are kept."""
+
+    rule: FilterRule = "top_fraction"
+    fraction: float = Field(0.5, gt=0, le=1, description="top_fraction, random, longest, lowest: share kept; choice")
+    count: int | None = Field(None, ge=1, description="The number kept instead of the fraction; needed by top_k")
+    min_score: float | None = Field(None, description="threshold: lowest S(I2C) kept, nats")
+    max_score: float | None = Field(None, description="threshold: highest S(I2C) kept, nats")
+    band: tuple[float, float] = Field((0.25, 0.75), description="band: quantiles of S(I2C) between which to keep")
+    stratify: Literal["none", "image", "instruction"] = Field("none", description="Apply the rule within each")
+
+    @model_validator(mode="after")
+    def _rule_has_its_numbers(self) -> Self:
+        if self.rule == "top_k" and self.count is None:
+            raise ValueError("rule top_k needs `count`, for example count: 5000")
+        if self.rule == "threshold" and self.min_score is None and self.max_score is None:
+            raise ValueError("rule threshold needs `min_score` or `max_score`, in nats")
+        if not 0 <= self.band[0] < self.band[1] <= 1:
+            raise ValueError(f"band needs 0 <= low < high <= 1, got {list(self.band)}")
+        return self
+
+
+class ExportConfig(Settings):
+    """How the kept pairs are written."""
+
+    formats: tuple[ExportFormat, ...] = Field(("llava",), min_length=1)
+    with_scores: bool = Field(False, description="Add S(I2C), form, mode and model to every row")
+
+
+class RunConfig(Settings):
+    """A whole run; what ``config.yaml`` in a run folder holds."""
+
+    run: Path = Field(Path("runs/run"), description="The run folder")
+    seed: int = Field(0, ge=0)
+    shard_size: int = Field(16, ge=1, description="Images a shard: what is lost at most by a kill; changes no result")
+    max_error_rate: float = Field(0.5, ge=0, le=1, description="Above this share of rejections, exit code 3")
+    model: ModelConfig = ModelConfig()
+    images: ImagesConfig = ImagesConfig()
+    generation: GenerationConfig = GenerationConfig()
+    scoring: ScoringConfig = ScoringConfig()
+    filtering: FilteringConfig = FilteringConfig()
+    export: ExportConfig = ExportConfig()
+
+
+def load_config(path: Path | None, overrides: Iterable[str] = ()) -> RunConfig:
+    """The settings of a YAML file (or the defaults), with ``section.key=value`` overrides applied.
+
+    Raises:
+        ConfigError: One error naming every problem: unknown keys with the nearest known one, bad values.
+    """
+    data = _read_yaml(path) if path else {}
+    for override in overrides:
+        _apply(data, override)
+    try:
+        return RunConfig.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, path)) from None
+
+
+def dump_config(config: RunConfig) -> str:
+    """The settings as YAML that ``load_config`` reads back to the same settings."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read the config {path}: {' '.join(str(error).split())}") from None
+    if data is not None and not isinstance(data, dict):
+        raise ConfigError(f"the config {path} holds a {type(data).__name__}, expected `section: settings` lines")
+    return data or {}
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"got --set {override!r}, expected section.key=value, for example scoring.form=log_ratio")
+    *sections, last = key.strip().replace("-", "_").split(".")
+    for section in sections:
+        inner = data.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"got --set {override!r}, but {section!r} is a value, not a section")
+        data = inner
+    try:
+        data[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"got --set {override!r}, whose value is not YAML; quote it") from None
+
+
+def _explain(error: ValidationError, path: Path | None) -> str:
+    where = str(path) if path else "the settings"
+    return f"{where}: " + "; ".join(_explain_one(detail) for detail in error.errors())
+
+
+def _explain_one(detail: Mapping[str, Any]) -> str:
+    location = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(detail["loc"][-1]), _known_keys(detail["loc"][:-1]), n=1)
+        return f"unknown key {location!r}" + (f", did you mean {near[0]!r}?" if near else "")
+    got = "" if isinstance(detail["input"], dict) else f"got {detail['input']!r}: "
+    return f"{location}: {got}{detail['msg'].removeprefix('Value error, ')}"
+
+
+def _known_keys(sections: Iterable[str | int]) -> list[str]:
+    model: type[BaseModel] = RunConfig
+    for section in sections:
+        annotation = model.model_fields[str(section)].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)

@@ -1,0 +1,1 @@
+"""Pictures, run folders and data files; never torch."""

@@ -1,0 +1,151 @@
+"""Files that are either whole or not there: a temporary name, fsync, rename, fsync of the folder.
+
+Every step that a crash could come between goes through ``durable``, so that a test can number the steps and
+stop the program at each of them.
+"""
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import chain
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from c3l.errors import StorageError
+
+TEMPORARY = ".c3l-tmp"
+_BLOCK = 2**20
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def durable(step: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Do one step on the disk: the only door through which c3l writes, renames or removes files of a run."""
+    return step(*args, **kwargs)
+
+
+def write_atomic(path: Path, content: str | bytes | Iterable[str]) -> None:
+    """Write a whole file or none of it; of an iterable, each string becomes a line.
+
+    Raises:
+        StorageError: If the disk refuses (full, read-only, broken); the old file is still there then.
+    """
+    with atomic_path(path) as temporary:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        try:
+            for block in _blocks(content):
+                durable(write_all, descriptor, block)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path to write to; when the block ends well the file becomes ``path``, else it is removed.
+
+    Raises:
+        StorageError: As ``write_atomic``.
+    """
+    temporary = path.with_name(f".{path.name}{TEMPORARY}")
+    make_folder(path.parent)
+    try:
+        with _explained(path):
+            yield temporary
+            durable(sync_file, temporary)
+            durable(os.replace, temporary, path)
+            durable(sync_folder, path.parent)
+    finally:
+        if temporary.exists():
+            with suppress(OSError):  # what a dying disk keeps is removed when the run is next opened
+                durable(_discard, temporary)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and those above it, so that they survive a crash."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    with _explained(folder):
+        durable(folder.mkdir, exist_ok=True)
+        durable(sync_folder, folder.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder; after a crash it is there whole or gone, or has a temporary name."""
+    aside = path.with_name(f".{path.name}{TEMPORARY}")
+    with _explained(path):
+        durable(os.replace, path, aside)
+        durable(sync_folder, path.parent)
+        durable(_discard, aside)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files and folders that killed processes left under ``folder``."""
+    for path in sorted(folder.rglob(f".*{TEMPORARY}")):
+        with _explained(path):
+            durable(_discard, path)
+
+
+def write_all(descriptor: int, block: bytes) -> None:
+    """Write every byte: a nearly full disk takes a part and says so only when asked again."""
+    view = memoryview(block)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def sync_file(path: Path) -> None:
+    """Wait until the file's bytes are on the disk."""
+    _sync(path, os.O_RDONLY)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the folder's names are on the disk, where the file system can say so."""
+    try:
+        _sync(path, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems sync no folders
+            raise
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _discard(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _blocks(content: str | bytes | Iterable[str]) -> Iterator[bytes]:
+    if isinstance(content, (str, bytes)):
+        yield content.encode() if isinstance(content, str) else content
+        return
+    buffer = bytearray()
+    for text in chain.from_iterable((line, "\n") for line in content):
+        buffer += text.encode()
+        if len(buffer) >= _BLOCK:
+            yield bytes(buffer)
+            buffer.clear()
+    if buffer:
+        yield bytes(buffer)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "free some space" if full else "look at the disk and its permissions"
+        raise StorageError(
+            f"cannot write {path}: {error.strerror}; {remedy}, then start again, nothing finished is lost"
+        ) from error

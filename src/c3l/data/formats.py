@@ -1,0 +1,169 @@
+r"""Read instruction data that others wrote in LLaVA's layout, tolerantly and one row at a time.
+
+What is normalised on the way: ids become strings; in image paths ``\`` becomes ``/``, while ``./`` and white
+space at the ends go; the ``<image>`` placeholder leaves the text with the white space around it; white space
+at the ends of questions and answers goes; system turns and keys that are not needed are left out. Nothing
+else changes, and no row vanishes: each gives a ``Turn`` a question, or a ``Rejected`` with its reason.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from c3l.data.images import image_id_of
+from c3l.data.jsonrows import BadRow, iterate_rows
+from c3l.data.paths import BadImageError, clean_path
+from c3l.records import Rejected
+
+PLACEHOLDER = "<image>"
+PLACEHOLDERS = (
+    PLACEHOLDER,
+    "<video>",
+    "<audio>",
+)  # what trainers count in the text, so what no text may hold
+
+_AROUND = re.compile(r"\s*<image>\s*")
+_ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One question and its answer from a data file.
+
+    Attributes:
+        id: The row's id as text; ``row-N`` if it has none. Existing data sets repeat ids; ``row`` and
+            ``turn`` together do not.
+        turn: Number of the question in its row, from 0.
+        image: Path of the picture as the row gives it, with ``/``; whether it exists is for images.py to say.
+        question: Text without any image placeholder.
+        answer: Text of the answer.
+        row: Number of the row in the file, from 0.
+    """
+
+    id: str
+    turn: int
+    image: str
+    question: str
+    answer: str
+    row: int
+
+
+class _Bad(Exception):
+    """Why a row or turn is refused."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason = reason
+        self.detail = detail
+
+
+def read_llava(path: Path) -> Iterator[Turn | Rejected]:
+    """Every question-answer turn of a LLaVA file: a JSON list or JSON lines, plain, ``.gz`` or ``.zst``.
+
+    Reasons: ``bad_json``, ``bad_row``, ``bad_id``, ``no_image``, ``several_images``, ``bad_path``,
+    ``bad_turns``, ``bad_text``, ``empty_question``, ``empty_answer``, ``placeholder_in_text``.
+
+    Raises:
+        DataError: If the file cannot be read, is not UTF-8, or breaks off in the middle of a JSON list.
+    """
+    for number, row in enumerate(iterate_rows(path)):
+        yield from _read_row(number, row)
+
+
+def _read_row(number: int, row: Any) -> Iterator[Turn | Rejected]:
+    name, image_id = f"row-{number}", ""
+    try:
+        if isinstance(row, BadRow):
+            raise _Bad("bad_json", row.detail)
+        if not isinstance(row, dict):
+            raise _Bad("bad_row", f"got a {type(row).__name__}, expected an object")
+        name = _id(row, name)
+        image = _image(row)
+        image_id = image_id_of(image)
+        pairs = _pairs(row)
+    except _Bad as bad:
+        yield Rejected(name, image_id, "data", bad.reason, bad.detail)
+        return
+    for turn, (question, answer) in enumerate(pairs):
+        try:
+            yield Turn(name, turn, image, _question(question), _answer(answer), number)
+        except _Bad as bad:
+            yield Rejected(f"{name}#{turn}", image_id, "data", bad.reason, bad.detail)
+
+
+def _id(row: dict[str, Any], name: str) -> str:
+    value = row.get("id")
+    if value is None:
+        return name
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise _Bad("bad_id", f"got an id that is a {type(value).__name__}, expected text or a whole number")
+    return _utf8(str(value).strip(), "id") or name
+
+
+def _image(row: dict[str, Any]) -> str:
+    value = row.get("image", row.get("images"))
+    images = value if isinstance(value, list) else [value]
+    images = [image for image in images if image not in (None, "")]
+    if not images:
+        raise _Bad("no_image", "the row has no picture")
+    if len(images) > 1:
+        raise _Bad("several_images", f"the row has {len(images)} pictures, expected one")
+    if not isinstance(images[0], str):
+        raise _Bad("bad_path", f"got a picture that is a {type(images[0]).__name__}, expected a path")
+    try:
+        return clean_path(images[0].strip())
+    except BadImageError as error:
+        raise _Bad(error.reason, error.detail) from None
+
+
+def _pairs(row: dict[str, Any]) -> list[tuple[str, str]]:
+    turns = row.get("conversations", row.get("messages"))
+    if not isinstance(turns, list) or not turns:
+        raise _Bad("bad_turns", "the row has no list of turns under `conversations` or `messages`")
+    texts = [_role_and_text(turn) for turn in turns]
+    if texts[0][0] == "system":
+        del texts[0]
+    roles = [role for role, _ in texts]
+    if not roles or roles != ["user", "assistant"] * (len(roles) // 2):
+        raise _Bad(
+            "bad_turns", f"got turns of {', '.join(roles[:8]) or 'nobody'}, expected user, assistant in turn"
+        )
+    return [(texts[at][1], texts[at + 1][1]) for at in range(0, len(texts), 2)]
+
+
+def _role_and_text(turn: Any) -> tuple[str, str]:
+    if not isinstance(turn, dict):
+        raise _Bad("bad_turns", f"got a turn that is a {type(turn).__name__}, expected an object")
+    role, text = turn.get("from", turn.get("role")), turn.get("value", turn.get("content"))
+    known = _ROLES.get(role.strip().lower()) if isinstance(role, str) else None
+    if known is None:
+        raise _Bad("bad_turns", f"got the role {str(role)[:40]!a}, expected one of {', '.join(_ROLES)}")
+    if not isinstance(text, str):
+        raise _Bad("bad_turns", f"got the text of a turn as {type(text).__name__}, expected a string")
+    return known, text
+
+
+def _question(text: str) -> str:
+    question = _AROUND.sub(lambda match: "\n" if "\n" in match.group() else " ", text).strip()
+    return _usable(question, "question")
+
+
+def _answer(text: str) -> str:
+    return _usable(text.strip(), "answer")
+
+
+def _usable(text: str, what: str) -> str:
+    if not text:
+        raise _Bad(f"empty_{what}", f"the {what} has no text")
+    if any(placeholder in text for placeholder in PLACEHOLDERS):
+        raise _Bad("placeholder_in_text", f"the {what} holds one of {', '.join(PLACEHOLDERS)}")
+    return _utf8(text, what)
+
+
+def _utf8(text: str, what: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _Bad("bad_text", f"the {what} holds half a character (a lone surrogate)") from None
+    return text

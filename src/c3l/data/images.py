@@ -1,0 +1,225 @@
+"""Find pictures, open them the way everything else sees them, and say what is bad about the rest.
+
+Untrusted files end here: an explicit list of formats, sizes checked by the header before any decoding, and
+one fixed reason word for everything that is refused.
+"""
+
+import hashlib
+import io
+import os
+import re
+import stat
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from c3l.config import ImagesConfig
+from c3l.data.paths import BadImageError, clean_path, resolve_under
+from c3l.errors import DataError
+from c3l.records import ImageRef, Rejected, make_id
+
+__all__ = [
+    "BadImageError",
+    "image_id_of",
+    "inspect_image",
+    "list_images",
+    "open_image",
+    "read_image_bytes",
+    "resolve_under",
+]
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+_SUFFIXES = r"\.(jpe?g|jpe|jfif|png|webp|gif|bmp|tiff?|p[bgpn]m)"
+MAX_BYTES = 256 * 2**20
+BACKGROUND = (255, 255, 255)
+
+_PLAIN_MODES = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr")
+_ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
+_GREY_16_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def image_id_of(relative: str) -> str:
+    """The picture's name everywhere else: a hash of its path relative to the image root."""
+    return make_id(relative.encode(errors="backslashreplace").decode())
+
+
+def list_images(root: Path, limit: int | None = None) -> list[str]:
+    """Paths of the pictures under ``root``, relative, with ``/``, sorted; the first ``limit`` of them.
+
+    A picture is a file with the suffix of one of ``FORMATS``. Hidden files and folders are left out; linked
+    folders are not entered.
+
+    Raises:
+        DataError: If ``root`` is not a folder.
+    """
+    if not root.is_dir():
+        raise DataError(
+            f"got image root {root}, expected a folder of pictures; set images.root or --image-root"
+        )
+    found = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        pictures = [
+            name
+            for name in names
+            if not name.startswith(".") and re.fullmatch(_SUFFIXES, Path(name).suffix, re.IGNORECASE)
+        ]
+        found += [(Path(folder) / name).relative_to(root).as_posix() for name in pictures]
+    return sorted(found)[:limit]
+
+
+def inspect_image(root: Path, relative: str, rules: ImagesConfig) -> ImageRef | Rejected:
+    """What the picture is, after decoding all of it once; or why it is refused."""
+    try:
+        content = read_image_bytes(root, relative)
+        width, height = _decode(content, rules).size
+        path = clean_path(relative)
+    except BadImageError as error:
+        name = relative.encode(errors="backslashreplace").decode()
+        return Rejected(name, image_id_of(relative), "images", error.reason, error.detail)
+    return ImageRef(image_id_of(path), path, hashlib.sha256(content).hexdigest(), width, height)
+
+
+def open_image(root: Path, image: ImageRef | str, rules: ImagesConfig) -> Image.Image:
+    """The picture as RGB: upright by EXIF, first frame, 16-bit grey scaled to 8, transparency over white.
+
+    Raises:
+        BadImageError: With the reason that ``inspect_image`` would give, or ``changed_image`` if the bytes
+            are no longer those of the ``ImageRef``.
+    """
+    return _decode(read_image_bytes(root, image), rules)
+
+
+def read_image_bytes(root: Path, image: ImageRef | str) -> bytes:
+    """The bytes of a picture file; they must still be those of the ``ImageRef``.
+
+    Raises:
+        BadImageError: For a bad path, an unreadable, empty, too large or changed file.
+    """
+    relative = image if isinstance(image, str) else image.path
+    content = _read_regular(resolve_under(root, relative), relative)
+    if not content:
+        raise BadImageError("empty_file", f"{relative!a} has zero bytes")
+    if isinstance(image, ImageRef) and hashlib.sha256(content).hexdigest() != image.sha256:
+        raise BadImageError("changed_image", f"{relative!a} is not what this run began with; put it back")
+    return content
+
+
+def _read_regular(path: Path, relative: str) -> bytes:
+    # O_NONBLOCK: should the file have become a pipe since it was checked, opening must not wait for a writer
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise BadImageError("not_a_file", f"{relative!a} is a pipe or device, expected a picture")
+            if status.st_size > MAX_BYTES:
+                raise BadImageError(
+                    "file_too_large", f"got {status.st_size:,} bytes, expected at most {MAX_BYTES:,}"
+                )
+            return file.read()
+    except OSError as error:
+        raise BadImageError("unreadable_file", f"cannot read {relative!a}: {error.strerror}") from None
+
+
+def _decode(content: bytes, rules: ImagesConfig) -> Image.Image:
+    with _header(content) as image:
+        _check_size(image.size, rules)
+        try:
+            image.load()
+            return _to_rgb(_upright(image))
+        except BadImageError:
+            raise
+        except Exception as error:  # decoders of hostile bytes raise almost anything; each makes a rejection
+            raise _broken(content, error) from None
+
+
+@contextmanager
+def _header(content: bytes) -> Iterator[Image.Image]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of sizes and tags; what matters is checked here
+        try:
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
+        except Image.DecompressionBombError as error:
+            raise BadImageError("too_many_pixels", _one_line(error)) from None
+        except UnidentifiedImageError:
+            raise BadImageError("not_an_image", f"the bytes are none of {', '.join(FORMATS)}") from None
+        except Exception as error:  # as in _decode: the header is as hostile as the rest
+            raise _broken(content, error) from None
+        with image:
+            yield image
+
+
+def _broken(content: bytes, error: Exception) -> BadImageError:
+    riff_ends_early = content[:4] == b"RIFF" and len(content) < 8 + int.from_bytes(content[4:8], "little")
+    truncated = riff_ends_early or isinstance(error, EOFError) or "truncated" in str(error).lower()
+    return BadImageError("truncated_image" if truncated else "broken_image", _one_line(error))
+
+
+def _check_size(size: tuple[int, int], rules: ImagesConfig) -> None:
+    width, height = size
+    if width * height > rules.max_pixels:
+        raise BadImageError(
+            "too_many_pixels", f"got {width}x{height}, expected at most {rules.max_pixels:,} pixels"
+        )
+    if min(size) < rules.min_side:
+        raise BadImageError("too_small", f"got {width}x{height}, sides of at least {rules.min_side}")
+    if max(size) > rules.max_aspect * min(size):
+        raise BadImageError("too_narrow", f"got {width}x{height}, at most {rules.max_aspect:g} to 1")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # unreadable EXIF says nothing about how to turn the picture, and the pixels are whole
+        return image
+    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
+    if turn is None:
+        return image
+    turned = image.transpose(turn)
+    turned.format = image.format
+    return turned
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in _GREY_16_MODES or (image.mode == "I" and image.format == "PPM"):
+        return _scale_grey_16(image)
+    if image.mode not in _PLAIN_MODES + _ALPHA_MODES:
+        raise BadImageError(
+            "unsupported_mode", f"got mode {image.mode}, expected 8 bits a channel or grey of 16"
+        )
+    if image.has_transparency_data:
+        background = Image.new("RGBA", image.size, (*BACKGROUND, 255))
+        return Image.alpha_composite(background, image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")
+
+
+def _scale_grey_16(image: Image.Image) -> Image.Image:
+    tags = getattr(image, "tag_v2", {})  # of a TIFF; 12 bits and white as zero come unscaled in the same mode
+    if tags.get(258, (16,)) != (16,) or tags.get(262, 1) != 1:
+        raise BadImageError(
+            "unsupported_mode", "got TIFF grey of 12 bits or with white as 0, expected 16 bits"
+        )
+    levels = np.rint(np.arange(65536) * (255 / 65535)).astype(np.uint8)
+    values = np.asarray(image).astype(np.uint16, copy=False)
+    grey = levels[values]
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        grey[values == transparent] = 255
+    return Image.fromarray(grey).convert("RGB")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

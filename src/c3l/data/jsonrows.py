@@ -1,0 +1,155 @@
+"""Rows of a JSON list or of JSON lines, one at a time, from plain or compressed files of any size."""
+
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from c3l.errors import DataError
+
+MAX_ROW = 2**24  # characters; a longer row is no instruction data, and could fill the memory
+_BLOCK = 2**20
+_SPACE = " \t\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A line that is not JSON."""
+
+    detail: str
+
+
+def iterate_rows(path: Path) -> Iterator[Any]:
+    """The rows as JSON values, and a ``BadRow`` for each line that is not JSON; blank lines are no rows.
+
+    The first character decides: ``[`` begins a list, anything else is read line by line. A byte order mark is
+    skipped.
+
+    Raises:
+        DataError: If the file cannot be opened or unpacked, is not UTF-8, has a row of more than ``MAX_ROW``
+            characters, or is a list that breaks off or breaks the rules of JSON.
+    """
+    try:
+        with _open(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="\n") as text:
+            head = _first_character(text)
+            yield from _list_items(text, path) if head == "[" else _lines(head, text, path)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 ({error.reason}); save it as UTF-8") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"cannot read {path}: {error}; is it whole?") from None
+
+
+def _open(path: Path) -> io.BufferedReader:
+    if path.suffix == ".gz":
+        return io.BufferedReader(gzip.GzipFile(path))
+    if path.suffix != ".zst":
+        return path.open("rb")
+    try:
+        import pyarrow
+    except ImportError:
+        raise DataError(
+            f"{path} needs pyarrow to unpack: pip install 'c3l[export]', or run zstd -d"
+        ) from None
+    return io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd"))
+
+
+def _first_character(text: IO[str]) -> str:
+    while letter := text.read(1):
+        if letter not in _SPACE:
+            return letter
+    return ""
+
+
+def _lines(head: str, text: IO[str], path: Path) -> Iterator[Any]:
+    number = 0
+    while line := head + text.readline(MAX_ROW):
+        head, number = "", number + 1
+        if len(line) >= MAX_ROW:
+            raise DataError(f"{path} has a line of more than {MAX_ROW:,} characters; is it JSON lines?")
+        if line.strip(_SPACE):
+            yield _parse_line(line, number)
+
+
+def _parse_line(line: str, number: int) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:  # ValueError also for whole numbers of absurd length
+        return BadRow(f"line {number} with text is not JSON: {' '.join(str(error).split())[:200]}")
+
+
+def _list_items(text: IO[str], path: Path) -> Iterator[Any]:
+    """Items after the ``[`` that was read already."""
+    buffer = _Buffer(text, path)
+    mark = buffer.take() if buffer.peek() == "]" else ","
+    while mark == ",":
+        yield buffer.item()
+        mark = buffer.take()
+    if mark != "]":
+        raise buffer.error(f"got {mark!a} after an item, expected a comma or ]")
+    buffer.expect_end()
+
+
+class _Buffer:
+    """Text read so far; ``at`` is the place of what comes next."""
+
+    def __init__(self, text: IO[str], path: Path) -> None:
+        self.text, self.path = text, path
+        self.held, self.at, self.before = "", 0, 1
+        self.decoder = json.JSONDecoder()
+
+    def more(self) -> bool:
+        """Read on; whether there was anything."""
+        self.before += self.at
+        wanted = max(_BLOCK, len(self.held) - self.at)  # doubling, so that a long item costs linear time
+        block = self.text.read(wanted)
+        self.held, self.at = self.held[self.at :] + block, 0
+        return bool(block)
+
+    def peek(self) -> str:
+        """The next character that is not white space."""
+        while True:
+            while self.at < len(self.held) and self.held[self.at] in _SPACE:
+                self.at += 1
+            if self.at < len(self.held):
+                return self.held[self.at]
+            if not self.more():
+                raise self.error("the list breaks off")
+
+    def take(self) -> str:
+        """As ``peek``, and go past it."""
+        letter = self.peek()
+        self.at += 1
+        return letter
+
+    def expect_end(self) -> None:
+        """Refuse anything after the list: it would be lost without a word."""
+        while not self.held[self.at :].strip(_SPACE):
+            self.at = len(self.held)
+            if not self.more():
+                return
+        raise self.error("the list has ended, but the file goes on; is it several files in one?")
+
+    def item(self) -> Any:
+        """The next value; a value that touches the end of what was read may go on, so is read again."""
+        self.peek()
+        while True:
+            try:
+                value, end = self.decoder.raw_decode(self.held, self.at)
+                if end < len(self.held):
+                    self.at = end
+                    return value
+                problem = "the list breaks off"
+            except (ValueError, RecursionError) as error:
+                problem = f"not JSON: {' '.join(str(error).split())[:200]}"
+            if len(self.held) - self.at > MAX_ROW:
+                raise self.error(f"no item ends within {MAX_ROW:,} characters: {problem}")
+            if not self.more():
+                raise self.error(problem)
+
+    def error(self, problem: str) -> DataError:
+        """The error, with the place in the file."""
+        return DataError(f"{self.path}: in the item at character {self.before + self.at:,}: {problem}")

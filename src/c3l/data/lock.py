@@ -1,0 +1,52 @@
+"""One writer at a time in a folder, across processes; a killed holder lets go by itself."""
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from c3l.errors import RunLockedError, StorageError
+
+
+@contextmanager
+def exclusive_lock(folder: Path) -> Iterator[None]:
+    """Hold the folder's ``.lock`` for as long as the block runs; does not wait.
+
+    Raises:
+        RunLockedError: If another process holds it; names the process and says what to do.
+        StorageError: If the file system has no locks.
+    """
+    path = folder / ".lock"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise StorageError(f"cannot write to {folder}: {error.strerror}; choose another --run") from error
+    try:
+        _take(descriptor, path)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RunLockedError(
+            f"{path.parent} is being written by {_holder(path)}; wait for it, stop it, or set another --run"
+        ) from None
+    except OSError as error:
+        raise StorageError(f"cannot lock {path}: {error.strerror}; put the run on a local disk") from error
+
+
+def _holder(path: Path) -> str:
+    try:
+        holder = json.loads(path.read_bytes())
+        return f"process {int(holder['pid'])} on {holder['host']!s}"
+    except (OSError, ValueError, TypeError, KeyError):
+        return "another process"

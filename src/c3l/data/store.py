@@ -1,0 +1,162 @@
+"""The run folder: one writer, stages cut into shards, and a resume that is a set difference.
+
+A shard that exists is whole; ``stage.json`` is written last, so a stage that has one is done. ``begun.json``
+is written first, so that shards of different settings never mix. docs/run-folder.md has every file and field.
+"""
+
+import hashlib
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from c3l.data.atomic import make_folder, remove, remove_leftovers, write_atomic
+from c3l.data.lock import exclusive_lock
+from c3l.data.stage import Stage, StageInfo, not_ours, plain, read_records, write_records
+from c3l.errors import DataError, StaleStageError
+from c3l.records import from_json
+
+__all__ = [
+    "STAGES",
+    "Run",
+    "Stage",
+    "StageInfo",
+    "fingerprint",
+    "read_records",
+    "write_atomic",
+    "write_records",
+]
+
+STAGES: dict[str, tuple[str, ...]] = {  # in order; what `clean` removes of each
+    "images": ("images.jsonl", "images"),
+    "draft/generated": ("draft/generated",),
+    "draft/scored": ("draft/scored",),
+    "selected": ("selected",),
+    "tuned": ("tuned",),
+    "refined/generated": ("refined/generated",),
+    "refined/scored": ("refined/scored",),
+    "filtered": ("filtered", "selection.jsonl"),
+    "export": ("export",),
+    "finetuned": ("finetuned",),
+    "evaluation": ("evaluation",),
+    "report": ("report.html",),
+}
+
+
+def fingerprint(settings: Mapping[str, Any], *inputs: str) -> str:
+    """Hash of settings (plain values and paths, in any order) and input fingerprints (in their order)."""
+    text = json.dumps([plain(settings), *inputs], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+class Run:
+    """A run folder. ``Run.open`` to write, ``Run.reader`` to look."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path) -> Iterator["Run"]:
+        """The run folder, created if need be, for one writer at a time; a killed one's leftovers are removed.
+
+        Raises:
+            RunLockedError: If another process writes to it.
+        """
+        make_folder(path)
+        with exclusive_lock(path):
+            remove_leftovers(path)
+            yield cls(path)
+
+    @classmethod
+    def reader(cls, path: Path) -> "Run":
+        """The run folder, to read only; needs no lock.
+
+        Raises:
+            DataError: If there is no such folder.
+        """
+        if not path.is_dir():
+            raise DataError(f"there is no run folder {path}; set another --run, or make it with c3l run")
+        return cls(path)
+
+    def stage(
+        self,
+        name: str,
+        *,
+        fingerprint: str,
+        settings: Mapping[str, Any],
+        shards: int,
+        shard_size: int | None = None,
+    ) -> "Stage":
+        """The stage as it lies there, if it was made with the same settings; else a new one.
+
+        A finished stage keeps its own number of shards. An unfinished one must be cut as it was begun.
+
+        Raises:
+            StaleStageError: If it was made, or begun, with other settings; names them and says what to do.
+        """
+        now = StageInfo(name, fingerprint, plain(settings), shards, shard_size)
+        stored = self.stored(name)
+        if stored is None:
+            return Stage(self.path, now)
+        if stored.info.fingerprint != fingerprint:
+            raise StaleStageError(_explain_settings(self.path, stored.info, now))
+        if not stored.is_done() and (stored.info.shards, stored.info.shard_size) != (shards, shard_size):
+            raise StaleStageError(_explain_cut(self.path, stored.info, now))
+        return stored
+
+    def stored(self, name: str) -> "Stage | None":
+        """The stage as it lies there, done or only begun, whatever its settings; None if there is nothing."""
+        for file in ("stage.json", "begun.json"):
+            path = self.path / name / file
+            try:
+                return Stage(self.path, from_json(StageInfo, path.read_bytes()))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except ValidationError:
+                raise not_ours(str(path)) from None
+        return None
+
+    def clean(self, stage: str) -> list[str]:
+        """Remove a stage and all those after it, the last first; returns the names of what was removed.
+
+        Raises:
+            DataError: If there is no stage of that name.
+        """
+        if stage not in STAGES:
+            raise DataError(f"got stage {stage!r}, expected one of {', '.join(STAGES)}")
+        names = list(STAGES)
+        paths = [path for name in reversed(names[names.index(stage) :]) for path in STAGES[name]]
+        there = [path for path in paths if (self.path / path).exists()]
+        for path in there:
+            remove(self.path / path)
+        return there
+
+
+def _explain_settings(run: Path, old: StageInfo, new: StageInfo) -> str:
+    keys = dict.fromkeys((*old.settings, *new.settings))
+    changed = [key for key in keys if old.settings.get(key) != new.settings.get(key)]
+    changes = [f"{key}: {_show(old.settings.get(key))} -> {_show(new.settings.get(key))}" for key in changed]
+    settable = [key for key in changed if "." in key]
+    back = " ".join(f"--set {shlex.quote(f'{key}={_show(old.settings.get(key))}')}" for key in settable)
+    remedy = f"put it back with `{back}`, " if settable else ""
+    return (
+        f"stage {old.stage} in {run} was made with other settings: {', '.join(changes) or 'another input'}; "
+        f"{remedy}choose another --run, or remove it with `c3l clean {run} {old.stage}`"
+    )
+
+
+def _explain_cut(run: Path, old: StageInfo, new: StageInfo) -> str:
+    return (
+        f"stage {old.stage} in {run} was begun with {old.shards} shards of size {old.shard_size}, "
+        f"now {new.shards} of size {new.shard_size}; put shard_size back to finish it, "
+        f"or remove it with `c3l clean {run} {old.stage}`"
+    )
+
+
+def _show(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

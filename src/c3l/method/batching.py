@@ -1,0 +1,64 @@
+"""Batches that survive running out of memory: halve, try the same items again, give up on single items."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
+
+from c3l.errors import OutOfMemoryError
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def run_batches(
+    items: Iterable[T],
+    batch_size: int,
+    run: Callable[[Sequence[T]], Sequence[R]],
+    reject: Callable[[T, str], R],
+) -> Iterator[R]:
+    """One result an item, in the order of the items, whatever the batches were.
+
+    A batch for which ``run`` raises OutOfMemoryError is split in halves and both are tried again; an item
+    that does not fit alone goes to ``reject``. The next batch starts from the full size again, because
+    what did not fit was perhaps one large picture. Items are read lazily, a batch at a time, so that they
+    may hold opened pictures.
+
+    Args:
+        items: What to work on.
+        batch_size: Upper bound on the items given to ``run``, >= 1.
+        run: Works on one batch and returns one result an item, in order.
+        reject: Makes the result of an item that does not fit alone, given the item and the error's message.
+
+    Raises:
+        ValueError: If ``run`` returns another number of results than it was given items.
+    """
+    iterator = iter(items)
+    while batch := list(islice(iterator, batch_size)):
+        yield from _run_or_halve(batch, run, reject)
+
+
+def _run_or_halve(
+    batch: list[T],
+    run: Callable[[Sequence[T]], Sequence[R]],
+    reject: Callable[[T, str], R],
+) -> Iterator[R]:
+    try:
+        results = run(batch)
+    except OutOfMemoryError as error:
+        message = str(error)  # the error itself would keep the failed batch's frames, and so its tensors
+    else:
+        if len(results) != len(batch):
+            raise ValueError(f"got {len(results)} results for a batch of {len(batch)}, expected one an item")
+        yield from results
+        return
+    if len(batch) == 1:
+        logger.warning("out of memory with one item alone, rejected: %s", message)
+        yield reject(batch[0], message)
+        return
+    half = len(batch) // 2
+    logger.warning("out of memory with %d items, trying again in halves: %s", len(batch), message)
+    yield from _run_or_halve(batch[:half], run, reject)
+    yield from _run_or_halve(batch[half:], run, reject)

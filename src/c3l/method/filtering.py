@@ -1,0 +1,113 @@
+"""Filtering: which scored pairs are kept, and the controls that any claim about S(I2C) stands beside."""
+
+import math
+from collections.abc import Callable, Iterable
+from itertools import groupby
+
+from c3l.config import FilteringConfig, FilterRule
+from c3l.method.selection import by_falling_score, rank_pairs
+from c3l.records import ScoredSample, Selected, make_id
+
+
+def filter_samples(scored: Iterable[ScoredSample], config: FilteringConfig, seed: int) -> list[Selected]:
+    """One row a sample, kept or not, with the rule and its number; by image id, then rank.
+
+    The order of the input changes nothing: ties are broken by sample id. A share of n pairs is rounded up.
+    With ``stratify``, the rule is applied within each image or each instruction by itself.
+
+    Args:
+        scored: Samples with finite S(I2C), each once.
+        config: The rule and its numbers.
+        seed: Orders the pairs under the rule ``random``.
+    """
+    samples = {one.sample.sample_id: one for one in scored}
+    verdicts: dict[str, tuple[bool, str]] = {}
+    for where, stratum in _strata(samples.values(), config):
+        verdicts |= _judge(stratum, where, config, seed)
+    return [
+        Selected(
+            sample_id=sample_id,
+            image_id=samples[sample_id].sample.image_id,
+            i2c=samples[sample_id].i2c,
+            rank=standing.rank,
+            role=standing.role,
+            kept=verdicts[sample_id][0],
+            reason=verdicts[sample_id][1],
+        )
+        for sample_id, standing in rank_pairs(samples.values()).items()
+    ]
+
+
+def _strata(scored: Iterable[ScoredSample], config: FilteringConfig) -> list[tuple[str, list[ScoredSample]]]:
+    """What the rule is applied within, each with how reasons name it; the best is always that of an image."""
+    by_image = config.stratify == "image" or config.rule == "best_per_image"
+    by_instruction = config.stratify == "instruction"
+
+    def key(one: ScoredSample) -> tuple[str, str]:
+        sample = one.sample
+        return sample.image_id if by_image else "", sample.instruction_id if by_instruction else ""
+
+    strata = []
+    for (_, instruction), stratum in groupby(sorted(scored, key=key), key):
+        where = " of its image" if by_image else ""
+        where += f" of instruction {instruction}" if by_instruction else ""
+        strata.append((where, list(stratum)))
+    return strata
+
+
+def _judge(
+    stratum: list[ScoredSample], where: str, config: FilteringConfig, seed: int
+) -> dict[str, tuple[bool, str]]:
+    """Kept or not, and why, by sample id."""
+    if config.rule == "all":
+        return {one.sample.sample_id: (True, "all") for one in stratum}
+    if config.rule == "threshold":
+        return {one.sample.sample_id: _compare(one.i2c, config) for one in stratum}
+    total = len(stratum)
+    kept, rule = _places_kept(total, config)
+    place_is = "rank" if config.rule in ("top_fraction", "top_k", "best_per_image") else "place"
+    return {
+        one.sample.sample_id: (place in kept, f"{rule}: {place_is} {place} of {total}{where}")
+        for place, one in enumerate(sorted(stratum, key=_sort_key(config.rule, seed)), start=1)
+    }
+
+
+def _compare(i2c: float, config: FilteringConfig) -> tuple[bool, str]:
+    low = -math.inf if config.min_score is None else config.min_score
+    high = math.inf if config.max_score is None else config.max_score
+    return low <= i2c <= high, f"threshold {low:g} to {high:g}: {i2c:.4g} nats"
+
+
+def _places_kept(total: int, config: FilteringConfig) -> tuple[range, str]:
+    """The places, counted from 1, that the rule keeps of so many, and the rule with its number."""
+    if config.rule == "band":
+        low, high = config.band
+        # rounded to the nearest place, so that neighbouring bands neither overlap nor leave a gap
+        first, last = math.floor(low * total + 0.5) + 1, math.floor(high * total + 0.5)
+        return range(first, last + 1), f"band {low:g} to {high:g}"
+    if config.rule == "best_per_image":
+        return range(1, 2), "best_per_image"
+    if config.count is not None:
+        return range(1, config.count + 1), f"{config.rule} {config.count}"
+    share = math.ceil(round(config.fraction * total, 9))  # 0.07 * 100 is 7.000000000000001
+    return range(1, share + 1), f"{config.rule} {config.fraction:g}"
+
+
+def _sort_key(rule: FilterRule, seed: int) -> Callable[[ScoredSample], tuple[float | str, str]]:
+    """The order in which the rule counts places."""
+
+    def by_hash(one: ScoredSample) -> tuple[str, str]:
+        # of the id, so that a sample's place among the others does not depend on who they are
+        return make_id("random", seed, one.sample.sample_id), one.sample.sample_id
+
+    def by_falling_length(one: ScoredSample) -> tuple[int, str]:
+        return -len(one.scores.token_ids), one.sample.sample_id
+
+    def by_rising_score(one: ScoredSample) -> tuple[float, str]:
+        return one.i2c, one.sample.sample_id
+
+    if rule == "random":
+        return by_hash
+    if rule == "longest":
+        return by_falling_length
+    return by_rising_score if rule in ("lowest", "band") else by_falling_score

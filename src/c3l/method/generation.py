@@ -1,0 +1,220 @@
+"""Generation: the LVLM writes about every picture, and what it wrote is read into question-answer pairs."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from PIL.Image import Image
+
+from c3l.config import GenerationConfig
+from c3l.errors import BackendError, ConfigError, DataError
+from c3l.method.batching import run_batches
+from c3l.method.judging import excerpt, fold, is_refusal, judge
+from c3l.method.parsing import ParsedPair, find_pairs
+from c3l.method.prompts import InstructionTemplate
+from c3l.models.interface import Completion, GenerateRequest, InferenceModel, Sampling
+from c3l.records import Generation, ImageRef, Rejected, Sample, make_id
+
+OpenImage: TypeAlias = Callable[[ImageRef], Image]
+
+
+@dataclass(frozen=True, slots=True)
+class ParseYield:
+    """How much of what was written could be read.
+
+    Attributes:
+        generations: Texts.
+        parsed: Texts with at least one pair.
+        whole: Texts with at least as many pairs as were asked for.
+        pairs: Pairs found.
+        samples: Pairs that nothing speaks against.
+    """
+
+    generations: int
+    parsed: int
+    whole: int
+    pairs: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One picture and one instruction; without a request where the picture does not open."""
+
+    generation_id: str
+    image: ImageRef
+    template: InstructionTemplate
+    round: int
+    request: GenerateRequest | None
+    problem: str = ""
+
+
+def generate(
+    images: Iterable[ImageRef],
+    model: InferenceModel,
+    open_image: OpenImage,
+    templates: Sequence[InstructionTemplate],
+    config: GenerationConfig,
+    seed: int,
+    round: int,
+) -> Iterator[Generation | Rejected]:
+    """What the model writes, or why it does not: one result for each image and each template, in that order.
+
+    Each request is seeded by where it comes from, so that batch size, order and resume change nothing.
+    Rejections: ``unreadable_image`` where ``open_image`` raises DataError, ``oom`` where a request does not
+    fit alone.
+
+    Args:
+        images: What to write about.
+        model: The LVLM; gets at most ``config.batch_size`` requests at once.
+        open_image: Gives the RGB picture, or raises DataError.
+        templates: Which instructions to give for every image.
+        config: Number of pairs and sampling.
+        seed: The run's seed.
+        round: 0 for the draft, 1 for the tuned LVLM.
+    """
+    sampling = Sampling(config.temperature, config.top_p, config.max_new_tokens)
+    jobs = _jobs(images, open_image, templates, config.pairs_per_image, seed, round)
+    return run_batches(
+        jobs,
+        config.batch_size,
+        run=lambda batch: _run(batch, model, sampling),
+        reject=lambda job, message: _reject(job, "oom", message),
+    )
+
+
+def parse(
+    generations: Iterable[Generation], templates: Mapping[str, InstructionTemplate], pairs_per_image: int
+) -> Iterator[Sample | Rejected]:
+    """The pairs of what was written, each a sample or a rejection with its reason; needs no model.
+
+    A question is a duplicate if the same image was asked it before in the same round, by any instruction;
+    case, punctuation and whitespace do not count. In a text that was cut off, a last pair that the cut may
+    have touched is ``truncated``. A text without any pair is one rejection: ``refusal`` or ``unparsable``.
+
+    Raises:
+        ConfigError: If a generation's instruction is not among the templates.
+    """
+    asked: set[tuple[str, int, str]] = set()
+    for generation in generations:
+        pairs = find_pairs(generation.text, _parser(generation, templates))
+        if not pairs:
+            yield _nothing_found(generation)
+        accepted = 0
+        for index, pair in enumerate(pairs):
+            verdict = _cut_off(generation, pair, is_last=index == len(pairs) - 1) or judge(pair)
+            key = (generation.image_id, generation.round, "" if verdict else fold(pair.question))
+            if key in asked:
+                verdict = "duplicate_question", f"asked before: {excerpt(pair.question)}"
+            elif verdict is None and accepted == pairs_per_image:
+                verdict = "too_many", f"pair {index + 1} of {len(pairs)}, {pairs_per_image} were asked for"
+            sample = _sample(generation, pair, index)
+            if verdict is not None:
+                yield Rejected(sample.sample_id, sample.image_id, "parsing", *verdict)
+                continue
+            asked.add(key)
+            accepted += 1
+            yield sample
+
+
+def measure_yield(
+    generations: Iterable[Generation], templates: Mapping[str, InstructionTemplate], pairs_per_image: int
+) -> ParseYield:
+    """How many texts and pairs could be read, each text looked at by itself.
+
+    Raises:
+        ConfigError: As ``parse``.
+    """
+    found: list[int] = []
+    samples = 0
+    for generation in generations:
+        found.append(len(find_pairs(generation.text, _parser(generation, templates))))
+        results = parse([generation], templates, pairs_per_image)
+        samples += sum(isinstance(result, Sample) for result in results)
+    whole = sum(count >= pairs_per_image for count in found)
+    return ParseYield(len(found), sum(count > 0 for count in found), whole, sum(found), samples)
+
+
+def _jobs(
+    images: Iterable[ImageRef],
+    open_image: OpenImage,
+    templates: Sequence[InstructionTemplate],
+    k: int,
+    seed: int,
+    round: int,
+) -> Iterator[_Job]:
+    for image in images:
+        picture, problem = _open(image, open_image)
+        for template in templates:
+            job_id = make_id(image.image_id, template.id, round)
+            row_seed = int(
+                make_id(seed, image.image_id, template.id, round)[:8], 16
+            )  # 32 bits: any backend takes it
+            request = GenerateRequest(job_id, picture, template.render(k), row_seed) if picture else None
+            yield _Job(job_id, image, template, round, request, problem)
+
+
+def _open(image: ImageRef, open_image: OpenImage) -> tuple[Image | None, str]:
+    try:
+        return open_image(image), ""
+    except DataError as error:
+        return None, str(error)
+
+
+def _run(batch: Sequence[_Job], model: InferenceModel, sampling: Sampling) -> list[Generation | Rejected]:
+    requests = [job.request for job in batch if job.request]
+    completions = {done.request_id: done for done in model.generate(requests, sampling)} if requests else {}
+    if completions.keys() != {request.request_id for request in requests}:
+        raise BackendError(f"got completions for {len(completions)} requests, expected these {len(requests)}")
+    return [
+        _generation(job, completions[job.generation_id])
+        if job.request
+        else _reject(job, "unreadable_image", job.problem)
+        for job in batch
+    ]
+
+
+def _generation(job: _Job, completion: Completion) -> Generation:
+    return Generation(
+        generation_id=job.generation_id,
+        image_id=job.image.image_id,
+        instruction_id=job.template.id,
+        round=job.round,
+        text=completion.text,
+        finish_reason=completion.finish_reason,
+    )
+
+
+def _reject(job: _Job, reason: str, detail: str) -> Rejected:
+    return Rejected(job.generation_id, job.image.image_id, "generation", reason, detail)
+
+
+def _parser(generation: Generation, templates: Mapping[str, InstructionTemplate]) -> str:
+    if template := templates.get(generation.instruction_id):
+        return template.parser
+    known = ", ".join(templates)
+    raise ConfigError(f"got a text written for instruction {generation.instruction_id!r}, known are {known}")
+
+
+def _nothing_found(generation: Generation) -> Rejected:
+    reason = "refusal" if is_refusal(generation.text) else "unparsable"
+    detail = f"no pair in {len(generation.text)} characters: {excerpt(generation.text)}"
+    return Rejected(generation.generation_id, generation.image_id, "parsing", reason, detail)
+
+
+def _cut_off(generation: Generation, pair: ParsedPair, is_last: bool) -> tuple[str, str] | None:
+    if not is_last or pair.closed or generation.finish_reason != "length":
+        return None
+    return "truncated", f"the text was cut off in: {excerpt(pair.answer or pair.question)}"
+
+
+def _sample(generation: Generation, pair: ParsedPair, index: int) -> Sample:
+    return Sample(
+        sample_id=make_id(generation.image_id, generation.instruction_id, generation.round, index),
+        image_id=generation.image_id,
+        instruction_id=generation.instruction_id,
+        question=pair.question,
+        answer=pair.answer,
+        round=generation.round,
+        index=index,
+    )

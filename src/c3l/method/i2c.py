@@ -1,0 +1,75 @@
+"""The image-instruction correspondence score S(I2C), in every reading that has a name.
+
+Each form is written as one contribution a token, and S(I2C) is their mean. Inputs are natural logarithms that
+the model computed in float32; the sums here are Python floats (float64). No model is needed.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+from c3l.records import AnswerScores, Form
+
+
+def compute_i2c(scores: AnswerScores, form: Form) -> float:
+    """S(I2C) of one answer, in nats.
+
+    Raises:
+        ValueError: If the answer has no token, or ``vocabulary_kl`` is asked for and was not measured.
+    """
+    contributions = token_contributions(scores, form)
+    return sum(contributions) / len(contributions)
+
+
+def token_contributions(scores: AnswerScores, form: Form) -> tuple[float, ...]:
+    """What each answer token adds to S(I2C), in nats: N numbers whose mean is the score.
+
+    Raises:
+        ValueError: As ``compute_i2c``.
+    """
+    if not scores.token_ids:
+        raise ValueError(
+            "got an answer of 0 tokens, expected at least 1: reject empty answers before scoring"
+        )
+    return FORMS[form](scores)
+
+
+def _log_ratio(scores: AnswerScores) -> tuple[float, ...]:
+    """The ratio log p_t(a_t) - log q_t(a_t): negative where the image speaks against the token."""
+    pairs = zip(scores.logprobs_with_image, scores.logprobs_without_image, strict=True)
+    return tuple(with_image - without for with_image, without in pairs)
+
+
+def _vocabulary_kl(scores: AnswerScores) -> tuple[float, ...]:
+    """KL(p_t || q_t) over the vocabulary, as the backend measured it."""
+    if scores.token_kl is None:
+        raise ValueError(
+            "vocabulary_kl needs token_kl, which this backend did not measure; take another form"
+        )
+    return scores.token_kl
+
+
+def _answer_kl(scores: AnswerScores) -> tuple[float, ...]:
+    """N P_t (log P_t - log Q_t), P and Q being the token probabilities made to sum to 1 over the answer."""
+    log_p = _normalise(scores.logprobs_with_image)
+    log_q = _normalise(scores.logprobs_without_image)
+    return tuple(len(log_p) * math.exp(p) * (p - q) for p, q in zip(log_p, log_q, strict=True))
+
+
+def _weighted_log_ratio(scores: AnswerScores) -> tuple[float, ...]:
+    """p_t(a_t) (log p_t(a_t) - log q_t(a_t))."""
+    weights = (math.exp(with_image) for with_image in scores.logprobs_with_image)
+    return tuple(weight * ratio for weight, ratio in zip(weights, _log_ratio(scores), strict=True))
+
+
+def _normalise(logprobs: Sequence[float]) -> tuple[float, ...]:
+    largest = max(logprobs)
+    total = largest + math.log(sum(math.exp(logprob - largest) for logprob in logprobs))
+    return tuple(logprob - total for logprob in logprobs)
+
+
+FORMS: dict[Form, Callable[[AnswerScores], tuple[float, ...]]] = {
+    "log_ratio": _log_ratio,
+    "vocabulary_kl": _vocabulary_kl,
+    "answer_kl": _answer_kl,
+    "weighted_log_ratio": _weighted_log_ratio,
+}

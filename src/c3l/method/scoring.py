@@ -1,0 +1,207 @@
+"""The content relevance module: how much each answer depends on its image. Samples in, scored samples out."""
+
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from PIL.Image import Image
+
+from c3l.config import ScoringConfig
+from c3l.errors import BackendError, ConfigError, DataError
+from c3l.method.batching import run_batches
+from c3l.method.i2c import compute_i2c
+from c3l.models.interface import InferenceModel, Pair, ScoreRequest
+from c3l.records import AnswerScores, Form, ImageRef, Rejected, Sample, ScoredSample, make_id
+
+OpenImage = Callable[[ImageRef], Image]
+Outcome = ScoredSample | Rejected
+
+# Other pictures drawn beyond the m that are needed, to stand in for those that do not open.
+_SPARE_OTHERS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One image with its samples; without a request the image cannot be scored, and `problem` says why."""
+
+    samples: Mapping[int, Sample]
+    request: ScoreRequest | None
+    problem: str = ""
+
+
+def score_samples(
+    samples: Sequence[Sample],
+    images: Mapping[str, ImageRef],
+    model: InferenceModel,
+    open_image: OpenImage,
+    config: ScoringConfig,
+    seed: int,
+    pool: Sequence[str],
+) -> Iterator[Outcome]:
+    """Measure S(I2C) of every sample: one outcome a sample, in the order of the samples.
+
+    Batch size and the order of samples change no score. Rejections: ``empty_answer``, ``unreadable_image``,
+    ``non_finite_score``, and ``oom`` for an image whose pairs do not fit in memory alone.
+
+    Args:
+        samples: Question-answer pairs; those of one image are scored together, wherever they stand.
+        images: The picture of every id in ``samples`` and ``pool``.
+        model: What scores.
+        open_image: Opens a picture as RGB, or raises DataError.
+        config: Form, way of leaving the image out, images a batch.
+        seed: The run's seed.
+        pool: Ids of all pictures of the run, from which the ``others`` mode draws.
+
+    Raises:
+        ConfigError: If the ``others`` mode has no other picture to draw.
+        BackendError: If the model cannot leave the image out in this way.
+    """
+    if config.no_image not in model.no_image_modes():
+        known = ", ".join(sorted(model.no_image_modes()))
+        raise BackendError(f"the model cannot do scoring.no_image={config.no_image}; it can do {known}")
+    outcomes: dict[int, Outcome] = {
+        place: _reject(sample, "empty_answer", "the answer has no text")
+        for place, sample in enumerate(samples)
+        if not sample.answer.strip()
+    }
+    groups = _group_by_image({place: it for place, it in enumerate(samples) if place not in outcomes})
+    draw = _OtherPictures(images, open_image, config, seed, sorted(set(pool)))
+    jobs = (_open_job(group, images, open_image, draw, seed) for group in groups)
+    following = 0
+    for done in run_batches(
+        jobs,
+        config.batch_size,
+        run=lambda batch: _score_batch(batch, model, config),
+        reject=_reject_oom,
+    ):
+        outcomes |= done
+        while following in outcomes:
+            yield outcomes.pop(following)
+            following += 1
+    yield from (outcomes[place] for place in sorted(outcomes))
+
+
+def rescore(scored: ScoredSample, form: Form) -> ScoredSample:
+    """The same sample with S(I2C) in another form, from its stored numbers; no model.
+
+    Raises:
+        ValueError: If the form is ``vocabulary_kl`` and it was not measured.
+    """
+    return replace(scored, i2c=compute_i2c(scored.scores, form), form=form)
+
+
+def _group_by_image(samples: Mapping[int, Sample]) -> list[dict[int, Sample]]:
+    groups: dict[str, dict[int, Sample]] = {}
+    for place, sample in samples.items():
+        groups.setdefault(sample.image_id, {})[place] = sample
+    return list(groups.values())
+
+
+class _OtherPictures:
+    """Draws the m pictures that stand for "no image": by a seed of the image's own, never from the batch."""
+
+    def __init__(
+        self,
+        images: Mapping[str, ImageRef],
+        open_image: OpenImage,
+        config: ScoringConfig,
+        seed: int,
+        pool: Sequence[str],
+    ) -> None:
+        self._images, self._open_image, self._seed, self._pool = images, open_image, seed, pool
+        self._wanted = min(config.others, len(pool) - 1) if config.no_image == "others" else 0
+        if config.no_image == "others" and self._wanted < 1:
+            raise ConfigError(
+                f"scoring.no_image=others needs at least 2 pictures in the run, got {len(pool)}"
+            )
+
+    def __call__(self, image_id: str) -> tuple[Image, ...]:
+        if not self._wanted:
+            return ()
+        generator = random.Random(make_id(self._seed, image_id, "others"))
+        drawn = generator.sample(self._pool, min(len(self._pool), self._wanted + 1 + _SPARE_OTHERS))
+        found: list[Image] = []
+        for other in drawn:
+            if other != image_id and len(found) < self._wanted:
+                found += self._try_open(other)
+        if len(found) < self._wanted:
+            raise DataError(f"only {len(found)} of {self._wanted} other pictures could be opened")
+        return tuple(found)
+
+    def _try_open(self, image_id: str) -> list[Image]:
+        try:
+            return [self._open_image(self._images[image_id])]
+        except DataError:
+            return []  # it is a rejection where it is scored itself; here the next one drawn takes its place
+
+
+def _open_job(
+    samples: Mapping[int, Sample],
+    images: Mapping[str, ImageRef],
+    open_image: OpenImage,
+    draw: _OtherPictures,
+    seed: int,
+) -> _Job:
+    image_id = next(iter(samples.values())).image_id
+    if image_id not in images:
+        return _Job(samples, None, f"picture {image_id} is not among the images of the run")
+    try:
+        picture, others = open_image(images[image_id]), draw(image_id)
+    except DataError as error:
+        return _Job(samples, None, str(error))
+    pairs = tuple(Pair(sample.sample_id, sample.question, sample.answer) for sample in samples.values())
+    row_seed = int(make_id(seed, image_id, "noise")[:8], 16)  # 32 bits: any backend takes it
+    return _Job(samples, ScoreRequest(picture, pairs, row_seed, others))
+
+
+def _score_batch(
+    batch: Sequence[_Job], model: InferenceModel, config: ScoringConfig
+) -> list[dict[int, Outcome]]:
+    requests = [job.request for job in batch if job.request]
+    scores = iter(model.score(requests, config.no_image) if requests else [])
+    return [
+        _judge_job(job, next(scores), config)
+        if job.request
+        else _reject_job(job, "unreadable_image", job.problem)
+        for job in batch
+    ]
+
+
+def _judge_job(job: _Job, scores: Sequence[AnswerScores], config: ScoringConfig) -> dict[int, Outcome]:
+    pairs = zip(job.samples.items(), scores, strict=True)
+    return {place: _judge(sample, numbers, config) for (place, sample), numbers in pairs}
+
+
+def _judge(sample: Sample, scores: AnswerScores, config: ScoringConfig) -> Outcome:
+    if not scores.token_ids:
+        return _reject(sample, "empty_answer", "the answer has no tokens")
+    if not scores.is_finite():
+        return _reject(sample, "non_finite_score", _first_non_finite(scores))
+    return ScoredSample(sample, scores, compute_i2c(scores, config.form), config.form, config.no_image)
+
+
+def _first_non_finite(scores: AnswerScores) -> str:
+    columns = {
+        "log-probability with the image": scores.logprobs_with_image,
+        "log-probability without the image": scores.logprobs_without_image,
+        "KL divergence": scores.token_kl or (),
+    }
+    return next(
+        f"the {name} of token {place + 1} is {number}"
+        for name, numbers in columns.items()
+        for place, number in enumerate(numbers)
+        if not math.isfinite(number)
+    )
+
+
+def _reject_oom(job: _Job, detail: str) -> dict[int, Outcome]:
+    return _reject_job(job, "oom", detail)
+
+
+def _reject_job(job: _Job, reason: str, detail: str) -> dict[int, Outcome]:
+    return {place: _reject(sample, reason, detail) for place, sample in job.samples.items()}
+
+
+def _reject(sample: Sample, reason: str, detail: str) -> Rejected:
+    return Rejected(sample.sample_id, sample.image_id, "scoring", reason, detail)

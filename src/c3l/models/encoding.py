@@ -1,0 +1,236 @@
+"""Where a chat becomes tensors, and nowhere else.
+
+One scored row has P prompt tokens c (image tokens among them) and N completion tokens a. The token at a
+position predicts the one after it, so the last completion token is asked about but never fed:
+
+    position         0    1   ...  P-1   P   P+1 ... P+N-2 | padding on the right
+    input_ids       c_0  c_1  ... c_P-1 a_1  a_2 ... a_N-1 | pad ...
+    predicts        c_1  c_2  ...  a_1  a_2  a_3 ...  a_N  |  -
+    completion_mask  0    0   ...   1    1    1  ...   1   |  0
+
+Rows of a scored batch are padded on the right, where a causal model cannot see it and positions stay as they
+are; prompts to be continued by ``generate`` are padded on the left. The end-of-turn token after an answer is
+not scored: S(I2C) is about what the answer says, not about where it stops.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from c3l.errors import BackendError
+
+TYPE_KEYS = ("token_type_ids", "mm_token_type_ids")
+TEXT_KEYS = frozenset({"input_ids", "attention_mask", "labels", *TYPE_KEYS})
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPrompt:
+    """A chat, up to where the model's turn begins.
+
+    Attributes:
+        ids: P token ids, image tokens already expanded.
+        types: ``token_type_ids`` and the like, P numbers each, as the processor returned them.
+        vision: The processor's other tensors, untouched: they belong to this one picture.
+    """
+
+    ids: tuple[int, ...]
+    types: Mapping[str, tuple[int, ...]]
+    vision: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredRow:
+    """A prompt, and the ids that are teacher-forced after it."""
+
+    prompt: EncodedPrompt
+    completion: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RowBatch:
+    """R right-padded rows.
+
+    Attributes:
+        text: ``input_ids`` and ``attention_mask``, (R, T) int64, and the token types that the processor uses.
+        completion_mask: (R, T) bool, true where the token predicts a completion token.
+    """
+
+    text: dict[str, Tensor]
+    completion_mask: Tensor
+
+
+class ChatEncoder:
+    """Turns prompts, pictures and completions into ids and tensors through a model's own processor."""
+
+    def __init__(self, processor: Any) -> None:
+        """Wrap an ``AutoProcessor``, which is left as it is.
+
+        Raises:
+            BackendError: If the processor has no chat template, or no tokenizer.
+        """
+        self._pictures = _ProcessedPictures(getattr(processor, "image_processor", None))
+        self._processor = copy(processor)
+        self._processor.image_processor = self._pictures
+        self.tokenizer: Any = getattr(processor, "tokenizer", None)
+        if self.tokenizer is None or not getattr(processor, "chat_template", None):
+            raise BackendError(
+                f"got a {type(processor).__name__} without tokenizer or chat template, expected both; "
+                "add chat_template.jinja to the model's folder"
+            )
+        pad = self.tokenizer.pad_token_id
+        self.pad_id: int = self.tokenizer.eos_token_id if pad is None else pad
+        self._control_tokens = _control_tokens(processor, self.tokenizer)
+
+    def forget_pictures(self) -> None:
+        """Let go of the pictures processed so far; call it when a batch begins."""
+        self._pictures.clear()
+
+    def encode_prompt(self, prompt: str, image: Image | None) -> EncodedPrompt:
+        """One user turn, with or without a picture, through the processor's chat template."""
+        output = self._process([prompt], [image] if image is not None else None)
+        return EncodedPrompt(
+            ids=tuple(output["input_ids"][0].tolist()),
+            types={key: tuple(output[key][0].tolist()) for key in TYPE_KEYS if key in output},
+            vision={key: value for key, value in output.items() if key not in TEXT_KEYS},
+        )
+
+    def encode_completion(self, completion: str) -> tuple[int, ...]:
+        """The completion's ids, tokenised on its own so that they are the same after any prompt."""
+        ids = self.tokenizer(self._disarm(completion), add_special_tokens=False)["input_ids"]
+        return tuple(int(token) for token in ids)
+
+    def collate(self, rows: Sequence[ScoredRow]) -> RowBatch:
+        """Rows as one right-padded batch; every completion needs at least one token."""
+        fed = [row.prompt.ids + row.completion[:-1] for row in rows]
+        width = max(len(ids) for ids in fed)
+        text = {
+            "input_ids": _pad(fed, width, self.pad_id),
+            "attention_mask": _pad([(1,) * len(ids) for ids in fed], width, 0),
+        }
+        for key in rows[0].prompt.types:
+            text[key] = _pad(
+                [row.prompt.types[key] for row in rows], width, 0
+            )  # a completion is plain text: 0
+        mask = torch.zeros(len(rows), width, dtype=torch.bool)
+        for index, row in enumerate(rows):
+            start = len(row.prompt.ids) - 1
+            mask[index, start : start + len(row.completion)] = True
+        return RowBatch(text, mask)
+
+    def process_pictures(self, prompts: Sequence[str], images: Sequence[Image]) -> dict[str, Tensor]:
+        """The picture tensors of a whole batch, for models that cannot take ready image features."""
+        output = self._process(prompts, images, padding=True)
+        return {key: value for key, value in output.items() if key not in TEXT_KEYS}
+
+    def encode_for_generation(
+        self, prompts: Sequence[str], images: Sequence[Image] | None
+    ) -> dict[str, Tensor]:
+        """Prompts padded on the left, with everything that ``generate`` needs."""
+        output = self._process(prompts, images, padding=True, padding_side="left")
+        return {key: value for key, value in output.items() if key != "labels"}
+
+    def display_tokens(self, ids: Sequence[int]) -> tuple[str, ...]:
+        """Each token's own text; joined they are the completion.
+
+        A character spread over several tokens goes to its last one, the earlier ones show nothing.
+        """
+        pieces: list[str] = []
+        context = done = 0
+        for end in range(1, len(ids) + 1):
+            text = self._decode(ids[context:end])
+            if text.endswith("\ufffd") and end < len(ids):
+                pieces.append("")
+                continue
+            pieces.append(text[len(self._decode(ids[context:done])) :])
+            # the last shown group stays as context: some tokenizers drop the space of a text's first token
+            context, done = done, end
+        return tuple(pieces)
+
+    def decode_completion(self, ids: Sequence[int]) -> str:
+        """The text of generated ids, control tokens left out."""
+        return str(
+            self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        )
+
+    def _decode(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
+        if not ids:
+            return ""
+        text = self.tokenizer.decode(
+            list(ids), skip_special_tokens=skip_special_tokens, clean_up_tokenization_spaces=False
+        )
+        return str(text)
+
+    def _process(
+        self, prompts: Sequence[str], images: Sequence[Image] | None, **padding: Any
+    ) -> dict[str, Tensor]:
+        texts = [self._render(prompt, with_image=images is not None) for prompt in prompts]
+        bos = self.tokenizer.bos_token
+        output = self._processor(
+            images=[[image] for image in images] if images is not None else None,
+            text=texts,
+            # as transformers' own chats: LLaVA-1.5's template leaves the first token to the tokenizer
+            add_special_tokens=not (bos and texts[0].startswith(bos)),
+            return_tensors="pt",
+            **padding,
+        )
+        return {key: value for key, value in output.items() if isinstance(value, Tensor)}
+
+    def _render(self, prompt: str, with_image: bool) -> str:
+        content = [{"type": "image"}] if with_image else []
+        content.append({"type": "text", "text": self._disarm(prompt)})
+        chat = [{"role": "user", "content": content}]
+        return str(self._processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False))
+
+    def _disarm(self, text: str) -> str:
+        # Text of a data set may spell `<image>` or an end of turn: a space inside makes it ordinary words.
+        for token in self._control_tokens:
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+        return text
+
+
+class _ProcessedPictures:
+    """An image processor that works once a picture, however many prompts are shown with it."""
+
+    def __init__(self, image_processor: Any) -> None:
+        self._image_processor = image_processor
+        self._outputs: dict[tuple[int, ...], tuple[Any, Any]] = {}
+
+    def __call__(self, images: Any, *args: Any, **kwargs: Any) -> Any:
+        key = tuple(id(image) for image in _flatten(images))
+        if key not in self._outputs:
+            # the pictures are kept beside their output, so that no other one can take over an id
+            self._outputs[key] = (images, self._image_processor(images, *args, **kwargs))
+        output = self._outputs[key][1]
+        return type(output)(dict(output.items()))  # processors take keys out of what they are given
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._image_processor, name)
+
+    def clear(self) -> None:
+        self._outputs.clear()
+
+
+def _flatten(images: Any) -> Iterable[Any]:
+    if isinstance(images, list | tuple):
+        for image in images:
+            yield from _flatten(image)
+    else:
+        yield images
+
+
+def _pad(rows: Sequence[Sequence[int]], width: int, value: int) -> Tensor:
+    return torch.tensor([[*row, *[value] * (width - len(row))] for row in rows], dtype=torch.int64)
+
+
+def _control_tokens(processor: Any, tokenizer: Any) -> tuple[str, ...]:
+    special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+    named = (getattr(processor, f"{kind}_token", None) for kind in ("image", "video", "audio"))
+    tokens = special | {str(token) for token in named if token}
+    return tuple(
+        sorted((token for token in tokens if len(token) > 1), key=lambda token: (-len(token), token))
+    )

@@ -1,0 +1,74 @@
+"""Hashes of model folders, cheap to ask for again: a file is read anew only when its size or time changed."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+HASHED_SUFFIXES = frozenset({".safetensors", ".json", ".jinja", ".model", ".txt", ".py"})
+
+
+def cache_folder() -> Path:
+    """Where c3l keeps what it can make again: $C3L_CACHE, else $XDG_CACHE_HOME/c3l, else ~/.cache/c3l."""
+    if chosen := os.environ.get("C3L_CACHE"):
+        return Path(chosen)
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "c3l"
+    return Path.home() / ".cache" / "c3l"
+
+
+def hash_folder(folder: Path) -> str:
+    """One hash of a model folder's weights, configuration, tokenizer, processor and chat template."""
+    return hash_files(path for path in folder.iterdir() if path.suffix in HASHED_SUFFIXES and path.is_file())
+
+
+def hash_files(paths: Iterable[Path]) -> str:
+    """One hash of the names and contents of these files, in any order.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    known = _read_known()
+    before = dict(known)
+    digest = hashlib.sha256()
+    for path in sorted(paths, key=lambda path: (path.name, str(path))):
+        digest.update(f"{path.name}\0{_hash_file(path, known)}\n".encode())
+    if known != before:
+        _write_known(known)
+    return digest.hexdigest()
+
+
+def _hash_file(path: Path, known: dict[str, str]) -> str:
+    path = path.resolve()
+    state = path.stat()
+    key = f"{path}|{state.st_size}|{state.st_mtime_ns}"
+    if key not in known:
+        with path.open("rb") as file:
+            known[key] = hashlib.file_digest(file, "sha256").hexdigest()
+    return known[key]
+
+
+def _known_file() -> Path:
+    return cache_folder() / "hashes.json"
+
+
+def _read_known() -> dict[str, str]:
+    try:
+        known = json.loads(_known_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}  # only a cache: without it the files are read
+    return known if isinstance(known, dict) else {}
+
+
+def _write_known(known: dict[str, str]) -> None:
+    file = _known_file()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, partial = tempfile.mkstemp(dir=file.parent, prefix=".hashes-")
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            json.dump(known, stream)
+        Path(partial).replace(file)
+    except OSError:
+        return  # a home without room or rights costs time, not results

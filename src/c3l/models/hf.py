@@ -1,0 +1,254 @@
+"""The ``hf`` backend: any ``AutoModelForImageTextToText`` with its ``AutoProcessor``."""
+
+import inspect
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import GenerationConfig, LogitsProcessorList
+
+from c3l.errors import BackendError, OutOfMemoryError
+from c3l.models import logits
+from c3l.models.encoding import ChatEncoder, EncodedPrompt, ScoredRow
+from c3l.models.interface import Completion, GenerateRequest, Sampling, ScoreRequest
+from c3l.models.rows import GREY, Row, rows_with, rows_without
+from c3l.models.sampling import SeededSampler
+from c3l.models.vision import PictureFeatures, VisionEncoder, move
+from c3l.records import AnswerScores, NoImageMode, Provenance
+
+logger = logging.getLogger(__name__)
+
+# What allocators say; CUDA's own error has a class.
+_MEMORY_WORDS = ("not enough memory", "can't allocate memory", "out of memory")
+
+
+class HfModel:
+    """A loaded model that writes and scores."""
+
+    def __init__(self, model: Any, processor: Any, provenance: Provenance) -> None:
+        """Take over a loaded model, and put it in evaluation mode.
+
+        Args:
+            model: An image-text-to-text model of transformers.
+            processor: Its processor, with a chat template.
+            provenance: Comes back from the property of that name.
+        """
+        self._model = model.eval()
+        self._provenance = provenance
+        self._encoder = ChatEncoder(processor)
+        self._vision = VisionEncoder(model)
+        self._stop_ids = _stop_ids(model, self._encoder.tokenizer)
+        if not self._vision.can_share:
+            logger.warning(
+                "%s takes no ready image features: each pair encodes its image", type(model).__name__
+            )
+
+    @property
+    def provenance(self) -> Provenance:
+        """Which weights, backend, dtype and versions stand behind the numbers."""
+        return self._provenance
+
+    @property
+    def shares_images(self) -> bool:
+        """Whether an image is encoded once for all its pairs; False is slower, with the same numbers."""
+        return self._vision.can_share
+
+    def no_image_modes(self) -> frozenset[NoImageMode]:
+        """Every mode; ``mask`` only where positions do not follow from the attention mask, as in M-RoPE."""
+        modes: set[NoImageMode] = {"drop", "blank", "noise", "others"}
+        if _image_token_id(self._model) is not None and not hasattr(self._model.base_model, "get_rope_index"):
+            modes.add("mask")
+        return frozenset(modes)
+
+    def check_causal(self) -> None:
+        """Refuse a model whose prompt tokens see later ones: teacher forcing would show it the answer.
+
+        Raises:
+            BackendError: If changing an answer token changes the prediction of that same token.
+        """
+        one, two = (self._encoder.encode_completion(word)[0] for word in ("yes", "no"))
+        image = Image.new("RGB", (64, 64), GREY)
+        rows = [Row(image, "Is it?", (one, two)), Row(image, "Is it?", (two, one))]
+        self._encoder.forget_pictures()
+        with torch.inference_mode(), _memory_errors():
+            predicted = logits.log_probs(self._completion_logits(rows, {}))[::2]
+        if not torch.allclose(predicted[0], predicted[1], rtol=0.01, atol=0.05):
+            raise BackendError(
+                f"{type(self._model).__name__} lets a prompt look ahead at its answer, but teacher forcing "
+                "needs causal attention: take another model"
+            )
+
+    def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
+        """One completion a request, in order, as one batch (two where only some requests have an image).
+
+        Raises:
+            OutOfMemoryError: If the batch did not fit.
+        """
+        self._encoder.forget_pictures()
+        completions: dict[int, Completion] = {}
+        for with_image in (True, False):
+            places = [place for place, it in enumerate(requests) if (it.image is not None) is with_image]
+            if places:
+                with torch.inference_mode(), _memory_errors():
+                    batch = self._generate_batch([requests[place] for place in places], sampling)
+                completions |= dict(zip(places, batch, strict=True))
+        return [completions[place] for place in range(len(requests))]
+
+    def _generate_batch(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
+        images = [request.image for request in requests if request.image is not None]
+        inputs = self._encoder.encode_for_generation([request.prompt for request in requests], images or None)
+        sampler = [SeededSampler(sampling, [it.seed for it in requests])] if sampling.temperature > 0 else []
+        with self._own_settings(sampling):
+            output = self._model.generate(
+                **{key: move(value, self._model) for key, value in inputs.items()},
+                logits_processor=LogitsProcessorList(sampler),
+            )
+        written = output[:, inputs["input_ids"].shape[1] :].tolist()
+        return [self._complete(it.request_id, ids) for it, ids in zip(requests, written, strict=True)]
+
+    def _complete(self, request_id: str, ids: Sequence[int]) -> Completion:
+        end = next((place for place, token in enumerate(ids) if token in self._stop_ids), None)
+        text = self._encoder.decode_completion(ids[:end])
+        return Completion(request_id, text, "length" if end is None else "stop")
+
+    @contextmanager
+    def _own_settings(self, sampling: Sampling) -> Iterator[None]:
+        # A folder's generation_config.json may ask for top_k or a repetition penalty; `Sampling` does not.
+        before = self._model.generation_config
+        self._model.generation_config = GenerationConfig(
+            max_new_tokens=sampling.max_new_tokens,
+            do_sample=False,  # SeededSampler draws, and leaves one token possible
+            eos_token_id=sorted(self._stop_ids),
+            pad_token_id=self._encoder.pad_id,
+        )
+        try:
+            yield
+        finally:
+            self._model.generation_config = before
+
+    def score(self, requests: Sequence[ScoreRequest], no_image: NoImageMode) -> list[list[AnswerScores]]:
+        """Teacher-forced scores of every pair, with and without the image, in order, as one batch.
+
+        Every distinct picture goes through the vision encoder once, whatever the number of its pairs.
+
+        Raises:
+            BackendError: If the mode cannot be done by this model.
+            OutOfMemoryError: If the batch did not fit.
+        """
+        if no_image not in self.no_image_modes():
+            raise BackendError(
+                f"{type(self._model).__name__} cannot leave the image out by {no_image!r}; "
+                f"set scoring.no_image to one of {', '.join(sorted(self.no_image_modes()))}"
+            )
+        self._encoder.forget_pictures()
+        completions = [
+            [self._encoder.encode_completion(pair.completion) for pair in request.pairs]
+            for request in requests
+        ]
+        with torch.inference_mode(), _memory_errors():
+            numbers = self._compare(requests, completions, no_image)
+        return [[self._collect(ids, numbers) for ids in of_request] for of_request in completions]
+
+    def _collect(self, ids: tuple[int, ...], numbers: Iterator[tuple[float, float, float]]) -> AnswerScores:
+        mine = [next(numbers) for _ in ids]
+        with_image, without_image, kl = zip(*mine, strict=True) if mine else ((), (), ())
+        return AnswerScores(ids, self._encoder.display_tokens(ids), with_image, without_image, kl)
+
+    def _compare(
+        self,
+        requests: Sequence[ScoreRequest],
+        completions: Sequence[Sequence[tuple[int, ...]]],
+        no_image: NoImageMode,
+    ) -> Iterator[tuple[float, float, float]]:
+        """Log p, log q and KL of every completion token of the batch, in order."""
+        rows = rows_with(requests, completions)
+        if not rows:
+            return iter(())
+        features: dict[int, PictureFeatures] = {}
+        ids = torch.tensor([token for row in rows for token in row.completion], device=self._model.device)
+        log_p = logits.log_probs(self._completion_logits(rows, features))
+        log_q = logits.log_mixture(
+            logits.log_probs(self._completion_logits(blind, features))
+            for blind in rows_without(requests, completions, no_image)
+        )
+        columns = logits.pick(log_p, ids), logits.pick(log_q, ids), logits.vocabulary_kl(log_p, log_q)
+        return zip(*(column.tolist() for column in columns), strict=True)
+
+    def _completion_logits(self, rows: Sequence[Row], features: dict[int, PictureFeatures]) -> Tensor:
+        """Logits (A, V) that predict the completion tokens of these rows, row after row.
+
+        Args:
+            rows: All of them with a picture, or none; all of them hiding it, or none.
+            features: Pictures encoded so far, by identity; new ones are added.
+        """
+        prompts = [self._encoder.encode_prompt(row.prompt, row.image) for row in rows]
+        batch = self._encoder.collate(
+            [ScoredRow(prompt, row.completion) for prompt, row in zip(prompts, rows, strict=True)]
+        )
+        inputs: dict[str, Any] = {key: value.to(self._model.device) for key, value in batch.text.items()}
+        if rows[0].hide_image:
+            inputs["attention_mask"] = self._hide_image(inputs)
+        inputs |= self._show_pictures(rows, prompts, features)
+        keep = batch.completion_mask.to(self._model.device)
+        if "logits_to_keep" not in inspect.signature(self._model.forward).parameters:
+            everywhere: Tensor = self._model(**inputs, use_cache=False).logits
+            return everywhere[keep]
+        # the mask stays boolean: as integers it would be read as positions
+        kept: Tensor = self._model(**inputs, use_cache=False, logits_to_keep=keep).logits
+        return kept
+
+    def _show_pictures(
+        self, rows: Sequence[Row], prompts: Sequence[EncodedPrompt], features: dict[int, PictureFeatures]
+    ) -> dict[str, Any]:
+        images = [row.image for row in rows if row.image is not None]
+        if not images:
+            return {}
+        if not self._vision.can_share:
+            tensors = self._encoder.process_pictures([row.prompt for row in rows], images)
+            return {key: move(value, self._model) for key, value in tensors.items()}
+        for image, prompt in zip(images, prompts, strict=True):
+            if id(image) not in features:
+                features[id(image)] = self._vision.encode(prompt.vision)
+        return self._vision.join([features[id(image)] for image in images])
+
+    def _hide_image(self, inputs: dict[str, Tensor]) -> Tensor:
+        is_image = inputs["input_ids"].eq(_image_token_id(self._model) or -1)
+        if bool(is_image[:, 0].any()):  # a query that may look at nothing is not a number
+            raise BackendError(
+                "no_image=mask needs a token before the image, and this chat template begins with the image: "
+                "set scoring.no_image=drop"
+            )
+        return inputs["attention_mask"].masked_fill(is_image, 0)
+
+
+def _image_token_id(model: Any) -> int | None:
+    token: int | None = getattr(
+        model.config, "image_token_id", getattr(model.config, "image_token_index", None)
+    )
+    return token
+
+
+def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    listed = model.generation_config.eos_token_id
+    ids = {*(listed if isinstance(listed, list | tuple) else [listed]), tokenizer.eos_token_id}
+    return frozenset(int(token) for token in ids if token is not None)
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise OutOfMemoryError(_one_line(error)) from None
+    except RuntimeError as error:
+        if not any(words in str(error) for words in _MEMORY_WORDS):
+            raise
+        raise OutOfMemoryError(_one_line(error)) from None
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or "out of memory"

@@ -1,0 +1,118 @@
+"""The seam between the method and any model: what is asked of an LVLM, and what comes back.
+
+It speaks TRL's words, *prompt* and *completion*; the method's own are instruction, question and answer.
+Pictures arrive opened, as RGB ``PIL.Image``, so that no backend opens a file.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from PIL.Image import Image
+
+from c3l.records import AnswerScores, NoImageMode, Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRequest:
+    """One completion wanted for one image and one prompt.
+
+    Attributes:
+        request_id: Comes back in the completion.
+        image: RGB picture, or None for a text-only prompt.
+        prompt: The user's turn, without any image placeholder.
+        seed: Seeds this row alone, so that batch size and order change nothing.
+    """
+
+    request_id: str
+    image: Image | None
+    prompt: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are drawn.
+
+    Attributes:
+        temperature: 0 is greedy; 1 samples the model's own distribution; usual 0.2 to 1.
+        top_p: Keep the smallest set of tokens with this mass; 1 keeps all.
+        max_new_tokens: Upper bound on the completion's length, in tokens.
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_new_tokens: int = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What the model wrote for one request; ``length`` means that it was cut off."""
+
+    request_id: str
+    text: str
+    finish_reason: Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A prompt and the completion that is teacher-forced after it (a question and its answer)."""
+
+    pair_id: str
+    prompt: str
+    completion: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """All pairs of one image, so that the image is encoded once.
+
+    Attributes:
+        image: RGB picture.
+        pairs: K >= 1 pairs.
+        seed: Seeds the picture of the ``noise`` mode.
+        others: The m other pictures of the ``others`` mode; empty for every other mode.
+    """
+
+    image: Image
+    pairs: tuple[Pair, ...]
+    seed: int = 0
+    others: tuple[Image, ...] = ()
+
+
+class InferenceModel(Protocol):
+    """A loaded LVLM that writes and scores."""
+
+    @property
+    def provenance(self) -> Provenance:
+        """Which weights, backend, dtype and versions stand behind the numbers."""
+        ...
+
+    def no_image_modes(self) -> frozenset[NoImageMode]:
+        """The ways of leaving the image out that this backend and family can do."""
+        ...
+
+    def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
+        """One completion a request, in order, as one batch.
+
+        Raises:
+            OutOfMemoryError: If the batch did not fit.
+        """
+        ...
+
+    def score(self, requests: Sequence[ScoreRequest], no_image: NoImageMode) -> list[list[AnswerScores]]:
+        """Teacher-forced scores of every pair, with and without the image, in order, as one batch.
+
+        Args:
+            requests: B images with their pairs.
+            no_image: What "without the image" means.
+
+        Returns:
+            For each request, one AnswerScores a pair; N = 0 where the completion has no token.
+            Numbers may be non-finite: judging them is the caller's.
+
+        Raises:
+            BackendError: If the mode cannot be done by this backend.
+            OutOfMemoryError: If the batch did not fit.
+        """
+        ...

@@ -1,0 +1,77 @@
+"""The vision encoder, run once a picture; its output is then shown to any number of prompts."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFeatures:
+    """What a model's ``get_image_features`` returned for one picture, and what the decoder needs beside it.
+
+    Attributes:
+        output: The family's own output; ``pooler_output`` holds the features, projected for the decoder.
+        shapes: The processor's tensors that are not pixels, such as ``image_grid_thw``.
+    """
+
+    output: Any
+    shapes: Mapping[str, Tensor]
+
+
+class VisionEncoder:
+    """Encodes pictures one at a time, so that a picture's features never depend on its batch."""
+
+    def __init__(self, model: Any) -> None:
+        """Wrap a loaded image-text model."""
+        self._model = model
+        self._encode = getattr(model.base_model, "get_image_features", None)
+        takes_features = "mm_encoder_outputs" in inspect.signature(model.forward).parameters
+        self.can_share = takes_features and self._encode is not None
+        """Whether the family takes features that were computed before; if not, pictures are encoded a row."""
+
+    def encode(self, vision: Mapping[str, Tensor]) -> PictureFeatures:
+        """The features of one picture from the processor's tensors of it."""
+        if self._encode is None:
+            raise AttributeError(f"{type(self._model).__name__} has no get_image_features")
+        accepted = inspect.signature(self._encode).parameters
+        tensors = {key: move(value, self._model) for key, value in vision.items()}
+        output = self._encode(
+            **{key: value for key, value in tensors.items() if key in accepted}, return_dict=True
+        )
+        return PictureFeatures(output, {key: value for key, value in tensors.items() if not _is_pixels(key)})
+
+    def join(self, pictures: Sequence[PictureFeatures]) -> dict[str, Any]:
+        """Keyword arguments of ``forward`` for rows that show these pictures, one each, in order."""
+        outputs = [picture.output for picture in pictures]
+        joined = {"pooler_output": _concatenate([output.pooler_output for output in outputs])}
+        if getattr(outputs[0], "deepstack_features", None) is not None:
+            layers = zip(*(output.deepstack_features for output in outputs), strict=True)
+            joined["deepstack_features"] = [_concatenate(layer) for layer in layers]
+        shapes = {key: torch.cat([picture.shapes[key] for picture in pictures]) for key in pictures[0].shapes}
+        return {"mm_encoder_outputs": {"image": _rebuild(outputs[0], joined)}, **shapes}
+
+
+def move(tensor: Tensor, model: Any) -> Tensor:
+    """A tensor on the model's device, and in its dtype where it holds numbers of a picture."""
+    return tensor.to(model.device, model.dtype if tensor.is_floating_point() else tensor.dtype)
+
+
+def _is_pixels(key: str) -> bool:
+    return key.startswith(("pixel_", "image_patches"))
+
+
+def _concatenate(features: Sequence[Any]) -> Any:
+    """Features of several pictures as the family would give them: one tensor, or a list of one a picture."""
+    if isinstance(features[0], Tensor):
+        return torch.cat(list(features), dim=0)
+    return [part for feature in features for part in feature]
+
+
+def _rebuild(output: Any, values: dict[str, Any]) -> Any:
+    # other fields, such as the encoder's hidden states, are of one picture only and not read by the decoder
+    names = [name for name in output.__dataclass_fields__ if name not in values]
+    return replace(output, **dict.fromkeys(names), **values)

@@ -1,0 +1,204 @@
+"""The immutable records that travel between stages, and their JSON form.
+
+Ids stand inside every record, and nothing is ever joined by position. No record holds a tensor.
+"""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, TypeVar
+
+from pydantic import TypeAdapter
+
+Form = Literal["log_ratio", "vocabulary_kl", "answer_kl", "weighted_log_ratio"]
+NoImageMode = Literal["drop", "blank", "noise", "mask", "others"]
+Role = Literal["positive", "negative", "only"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRef:
+    """A picture of the run: where it lies and what its bytes are.
+
+    Attributes:
+        image_id: Hash of the relative path; the name of the picture everywhere else.
+        path: Path relative to the image root, with ``/``.
+        sha256: Hash of the file's bytes.
+        width: Width in pixels after EXIF orientation.
+        height: Height in pixels after EXIF orientation.
+    """
+
+    image_id: str
+    path: str
+    sha256: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """The raw text that the LVLM wrote for one image and one instruction; parsing it needs no model."""
+
+    generation_id: str
+    image_id: str
+    instruction_id: str
+    round: int
+    text: str
+    finish_reason: Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One question-answer pair about one image.
+
+    Attributes:
+        sample_id: Hash of image, instruction, round and index: stable over reruns, order and shard count.
+        image_id: The picture that it is about.
+        instruction_id: The instruction template that asked for it; ``"data"`` for pairs read from a file.
+        question: Text without any image placeholder.
+        answer: Text that S(I2C) is measured on.
+        round: 0 for the draft, 1 for what the tuned LVLM wrote.
+        index: Place of the pair in its generation.
+    """
+
+    sample_id: str
+    image_id: str
+    instruction_id: str
+    question: str
+    answer: str
+    round: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerScores:
+    """Per-token numbers of one teacher-forced answer a_1..a_N; all tuples have length N.
+
+    Attributes:
+        token_ids: The answer's tokens.
+        tokens: Each token's own text, for display.
+        logprobs_with_image: log p_t(a_t), natural logarithm (nats).
+        logprobs_without_image: log q_t(a_t), nats.
+        token_kl: KL(p_t || q_t) over the vocabulary, nats; None where the backend cannot tell.
+    """
+
+    token_ids: tuple[int, ...]
+    tokens: tuple[str, ...]
+    logprobs_with_image: tuple[float, ...]
+    logprobs_without_image: tuple[float, ...]
+    token_kl: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse tuples of different lengths."""
+        lengths = {len(self.token_ids), len(self.tokens), len(self.logprobs_with_image)}
+        lengths |= {len(self.logprobs_without_image), len(self.token_ids if self.token_kl is None else self.token_kl)}
+        if len(lengths) != 1:
+            raise ValueError(f"AnswerScores needs equal lengths, got {sorted(lengths)}")
+
+    def is_finite(self) -> bool:
+        """Whether every number is finite; one that is not makes the sample a rejection."""
+        numbers = self.logprobs_with_image + self.logprobs_without_image + (self.token_kl or ())
+        return all(math.isfinite(number) for number in numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredSample:
+    """A sample with its per-token numbers and S(I2C) in one form; another form is a re-sum, without a model."""
+
+    sample: Sample
+    scores: AnswerScores
+    i2c: float
+    form: Form
+    no_image: NoImageMode
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """What selection and filter decided about one scored sample: the rows of ``selection.jsonl``.
+
+    Attributes:
+        sample_id: The sample.
+        image_id: Its picture.
+        i2c: S(I2C) in nats.
+        rank: 1 for the highest S(I2C) among the pairs of the image.
+        role: positive = rank 1; negative = another pair of the image; only = the image has one pair.
+        kept: Whether the filter kept it.
+        reason: The rule that decided, in words.
+    """
+
+    sample_id: str
+    image_id: str
+    i2c: float
+    rank: int
+    role: Role
+    kept: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContrastiveGroup:
+    """The pairs of one image, split into the positive pseudo-label and its negatives (sample ids)."""
+
+    image_id: str
+    positive: str
+    negatives: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Something that went into a stage and did not come out.
+
+    Attributes:
+        id: The image, generation or sample.
+        image_id: The picture that it belongs to.
+        stage: Where it was rejected.
+        reason: A short fixed word, such as ``truncated_image`` or ``empty_answer``.
+        detail: One line for a person.
+    """
+
+    id: str
+    image_id: str
+    stage: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Which model, in what arithmetic, made a stage's records."""
+
+    model: str
+    weights: str
+    backend: str
+    dtype: str
+    device: str
+    seed: int
+    versions: dict[str, str]
+
+
+@cache
+def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(cls)
+
+
+def to_json(record: Any) -> str:
+    """One record as one line of JSON, keys in the order of its fields."""
+    return _adapter(type(record)).dump_json(record).decode()
+
+
+def from_json(cls: type[T], line: str | bytes) -> T:
+    """The record of class ``cls`` that a line of JSON holds.
+
+    Raises:
+        pydantic.ValidationError: If the line is not such a record.
+    """
+    record: T = _adapter(cls).validate_json(line)
+    return record
+
+
+def make_id(*parts: str | int) -> str:
+    """A stable 16-digit hexadecimal id of where something came from."""
+    text = "\x1f".join(str(part) for part in parts)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,258 @@
+"""Records become one self-contained HTML page: no network, no foreign script, hostile text stays text."""
+
+import base64
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from c3l.records import Form, NoImageMode, Provenance, Rejected
+from c3l.report.charts import Dot, draw_histogram, draw_scatter, draw_share
+from c3l.report.contents import Pair, ReportContents, join_pairs
+from c3l.report.gallery import GalleryView, build_gallery
+from c3l.report.statistics import compute_spearman, find_bin_edges, find_median, find_quantiles
+from c3l.report.tokens import LEVEL_FACTORS, format_signed
+
+MAX_REJECTIONS = 200
+TEMPLATES = Path(__file__).parent / "templates"
+
+FORMS: dict[Form, str] = {
+    "log_ratio": "mean over the answer's tokens of log p \N{MINUS SIGN} log q; "
+    "below 0 the picture speaks against the answer",
+    "vocabulary_kl": "mean over the answer's positions of KL(p \N{PARALLEL TO} q) over the whole vocabulary; "
+    "never below 0",
+    "answer_kl": "KL between the answer's token probabilities under p and q, each normalised over the answer",
+    "weighted_log_ratio": "mean over the answer's tokens of "
+    "p \N{MULTIPLICATION SIGN} (log p \N{MINUS SIGN} log q)",
+}
+NO_IMAGE: dict[NoImageMode, str] = {
+    "drop": "the picture is left out of the prompt",
+    "blank": "a mid-grey picture stands in its place",
+    "noise": "a picture of seeded noise stands in its place",
+    "mask": "the model may not attend to the picture's tokens",
+    "others": "other pictures of the run stand in its place, averaged",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FormRow:
+    """One form of S(I2C), re-summed from the stored numbers of all pairs."""
+
+    name: Form
+    meaning: str
+    median: str
+    quartiles: str
+    with_length: str
+    with_used: str
+    used: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One histogram: of all pairs, or of one instruction's."""
+
+    name: str
+    pairs: int
+    median: str
+    chart: Markup
+
+
+def write_report(path: Path, contents: ReportContents) -> None:
+    """Write the report of a run; the file is whole or not there, and replaces an older one at once.
+
+    Raises:
+        DataError: If the records do not belong together.
+    """
+    page = render_report(contents).encode("utf-8", errors="replace")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    with temporary.open("wb") as file:
+        file.write(page)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def render_report(contents: ReportContents) -> str:
+    """The whole page as text."""
+    style, script = (
+        (TEMPLATES / name).read_text(encoding="utf-8").strip() for name in ("report.css", "report.js")
+    )
+    return _load_template().render(
+        style=Markup(style),
+        script=Markup(script),
+        policy=_build_policy(style, script),
+        **build_context(contents),
+    )
+
+
+def build_context(contents: ReportContents) -> dict[str, Any]:
+    """What the template reads, by name."""
+    pairs = join_pairs(contents)
+    gallery = build_gallery(contents, pairs)
+    scores = [pair.scored.i2c for pair in pairs]
+    lengths = [len(pair.scored.scores.token_ids) for pair in pairs]
+    spearman = compute_spearman(scores, lengths)
+    kept = [pair.scored.i2c for pair in pairs if pair.decision.kept]
+    dropped = [pair.scored.i2c for pair in pairs if not pair.decision.kept]
+    return {
+        "contents": contents,
+        "pairs": len(pairs),
+        "pictures_in": contents.stages[0].count_in if contents.stages else len(contents.images),
+        "kept": len(kept),
+        "median": _show(find_median(scores)),
+        "median_kept": _show(find_median(kept)),
+        "median_dropped": _show(find_median(dropped)),
+        "against": sum(score < 0 for score in scores),
+        "form": pairs[0].scored.form if pairs else None,
+        "forms": build_form_rows(contents, pairs),
+        "form_meanings": FORMS,
+        "without": NO_IMAGE[pairs[0].scored.no_image] if pairs else "",
+        "panels": build_panels(pairs),
+        "scatter": build_scatter(pairs, gallery),
+        "spearman": _show(spearman),
+        "verdict": judge_length(spearman, len(pairs)),
+        "gallery": gallery,
+        "factors": LEVEL_FACTORS,
+        "rejections": list(contents.rejected)[:MAX_REJECTIONS],
+        "reasons": count_reasons(contents.rejected),
+        "makers": group_provenance(contents),
+        "draw_share": draw_share,
+    }
+
+
+def build_form_rows(contents: ReportContents, pairs: Sequence[Pair]) -> list[FormRow]:
+    """Every form that the stored numbers allow, the one in use first."""
+    if not pairs:
+        return []
+    used = pairs[0].scored.form
+    all_stored = all(pair.scored.scores.token_kl is not None for pair in pairs)
+    lengths = [len(pair.scored.scores.token_ids) for pair in pairs]
+    in_use = [pair.scored.i2c for pair in pairs]
+    rows = []
+    for form in sorted(FORMS, key=lambda form: form != used):
+        if form == "vocabulary_kl" and not all_stored:
+            continue
+        scores = [contents.compute_i2c(pair.scored.scores, form) for pair in pairs]
+        low, middle, high = find_quantiles(scores, (0.25, 0.5, 0.75))
+        rows.append(
+            FormRow(
+                name=form,
+                meaning=FORMS[form],
+                median=format_signed(middle),
+                quartiles=f"{format_signed(low)} \N{EN DASH} {format_signed(high)}",
+                with_length=_show(compute_spearman(scores, lengths)),
+                with_used=_show(compute_spearman(scores, in_use)),
+                used=form == used,
+            )
+        )
+    return rows
+
+
+def build_panels(pairs: Sequence[Pair]) -> list[Panel]:
+    """The histogram of all pairs, then one an instruction where there are several, all on the same axis."""
+    if not pairs:
+        return []
+    edges = find_bin_edges([pair.scored.i2c for pair in pairs])
+    instructions = sorted({pair.scored.sample.instruction_id for pair in pairs})
+    groups = {"all pairs": list(pairs)}
+    if len(instructions) > 1:
+        for name in instructions:
+            groups[name] = [pair for pair in pairs if pair.scored.sample.instruction_id == name]
+    return [
+        _build_panel(name, group, edges, height=280 if place == 0 else 170)
+        for place, (name, group) in enumerate(groups.items())
+    ]
+
+
+def _build_panel(name: str, group: Sequence[Pair], edges: Sequence[float], height: int) -> Panel:
+    kept = [pair.scored.i2c for pair in group if pair.decision.kept]
+    dropped = [pair.scored.i2c for pair in group if not pair.decision.kept]
+    median = find_quantiles(kept + dropped, (0.5,))[0]
+    return Panel(
+        name, len(group), format_signed(median), draw_histogram(kept, dropped, edges, median, height)
+    )
+
+
+def build_scatter(pairs: Sequence[Pair], gallery: GalleryView) -> Markup:
+    """S(I2C) against length, dots linking to the pairs that the gallery shows."""
+    if not pairs:
+        return Markup("")
+    shown = {pair.anchor for card in gallery.cards for pair in card.pairs}
+    dots = []
+    for pair in pairs:
+        anchor = f"p-{pair.scored.sample.sample_id}"
+        tokens = len(pair.scored.scores.token_ids)
+        dots.append(Dot(tokens, pair.scored.i2c, pair.decision.kept, anchor if anchor in shown else None))
+    return draw_scatter(dots)
+
+
+def judge_length(spearman: float | None, pairs: int) -> str:
+    """What the correlation with answer length says, in one sentence."""
+    if spearman is None or pairs < 20:
+        return "There are too few pairs, or too alike, for this number to say much."
+    if abs(spearman) < 0.3:
+        return "Here the score follows length little: it is not a length filter."
+    way = "longer" if spearman > 0 else "shorter"
+    if abs(spearman) < 0.5:
+        return f"Here the score leans towards {way} answers: compare with a length-matched control."
+    return (
+        f"Here the score largely ranks {way} answers first: much of what the filter does is choose by length."
+    )
+
+
+def count_reasons(rejected: Sequence[Rejected]) -> list[tuple[str, str, int]]:
+    """Rejections as (stage, reason, count), most frequent first."""
+    counts = Counter((item.stage, item.reason) for item in rejected)
+    return [
+        (stage, reason, count)
+        for (stage, reason), count in sorted(counts.items(), key=lambda x: (-x[1], x[0]))
+    ]
+
+
+def group_provenance(contents: ReportContents) -> list[tuple[str, Provenance]]:
+    """Each distinct maker with the stages that it made, in order."""
+    groups: list[tuple[list[str], Provenance]] = []
+    for stage, maker in contents.provenance.items():
+        for names, known in groups:
+            if known == maker:
+                names.append(stage)
+                break
+        else:
+            groups.append(([stage], maker))
+    return [(", ".join(names), maker) for names, maker in groups]
+
+
+@cache
+def _load_template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2")
+
+
+def _build_policy(style: str, script: str) -> str:
+    """A Content-Security-Policy that allows data-URI pictures and exactly this style and this script."""
+    style_hash, script_hash = (
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)
+    )
+    return (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{style_hash}'; "
+        f"script-src 'sha256-{script_hash}'; base-uri 'none'; form-action 'none'; "
+        "require-trusted-types-for 'script'"
+    )
+
+
+def _show(value: float | None) -> str:
+    return "\N{EN DASH}" if value is None else format_signed(value)

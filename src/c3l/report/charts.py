@@ -1,0 +1,179 @@
+"""The report's drawings as inline SVG: classes instead of colours, so that the page's style decides them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from c3l.report.statistics import count_bins, find_ticks
+from c3l.report.tokens import format_signed
+
+WIDTH, LEFT, RIGHT, BOTTOM, TOP = 480, 44, 10, 42, 12
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """A pair in the scatter: length in tokens, S(I2C) in nats, and its place in the gallery if it has one."""
+
+    tokens: int
+    i2c: float
+    kept: bool
+    anchor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Maps data to the drawing's units; y grows upwards in the data, downwards in the drawing."""
+
+    x_low: float
+    x_high: float
+    y_low: float
+    y_high: float
+    height: int
+
+    def x(self, value: float) -> float:
+        """Horizontal place of a value."""
+        share = (value - self.x_low) / ((self.x_high - self.x_low) or 1.0)
+        return round(LEFT + share * (WIDTH - LEFT - RIGHT), 1)
+
+    def y(self, value: float) -> float:
+        """Vertical place of a value."""
+        share = (value - self.y_low) / ((self.y_high - self.y_low) or 1.0)
+        return round(self.height - BOTTOM - share * (self.height - BOTTOM - TOP), 1)
+
+
+def draw_histogram(
+    kept: Sequence[float], dropped: Sequence[float], edges: Sequence[float], median: float, height: int = 280
+) -> Markup:
+    """Counts of S(I2C) per bin, kept stacked on dropped, with the median of all as a line."""
+    below, above = count_bins(dropped, edges), count_bins(kept, edges)
+    tallest = max(a + b for a, b in zip(above, below, strict=True))
+    frame = Frame(edges[0], edges[-1], 0, max(tallest, 1) * 1.08, height)
+    bars = []
+    for left, right, low, high in zip(edges, edges[1:], below, above, strict=False):
+        bars.append(_bar(frame, left, right, 0, low, "dropped"))
+        bars.append(_bar(frame, left, right, low, low + high, "kept"))
+    return _figure(
+        frame,
+        f"Histogram of S(I2C) of {len(kept) + len(dropped)} pairs, median {format_signed(median)} nats",
+        _grid(frame, "S(I2C), nats", "pairs", whole=True)
+        + Markup("").join(bars)
+        + _upright(frame, median, "median", f"median {format_signed(median)}"),
+    )
+
+
+def draw_scatter(dots: Sequence[Dot], height: int = 280) -> Markup:
+    """S(I2C) against answer length; dots of pairs in the gallery link there, the others are a path."""
+    lengths, scores = [dot.tokens for dot in dots], [dot.i2c for dot in dots]
+    pad = (max(scores) - min(scores)) * 0.06 or 1.0
+    frame = Frame(0, max(lengths) * 1.04, min(scores) - pad, max(scores) + pad, height)
+    paths = [_draw_path(frame, [dot for dot in dots if dot.kept is kept], kept) for kept in (False, True)]
+    links = [_draw_link(frame, dot) for dot in dots if dot.anchor]
+    return _figure(
+        frame,
+        f"S(I2C) against answer length of {len(dots)} pairs",
+        _grid(frame, "answer length, tokens", "S(I2C), nats", whole=False) + Markup("").join(paths + links),
+    )
+
+
+def draw_meter(value: float, scale: float) -> Markup:
+    """A small bar from the middle to the right for a positive S(I2C), to the left for a negative one."""
+    length = round(min(abs(value) / scale, 1.0) * 48 if scale else 0.0, 1)
+    return Markup(
+        '<svg class="meter" viewBox="0 0 100 10" aria-hidden="true"><path class="track" d="M1 5H99"/>'
+        '<rect class="{}" x="{}" y="2" width="{}" height="6" rx="1.5"/>'
+        '<path class="zero" d="M50 0V10"/></svg>'
+    ).format("for" if value >= 0 else "against", 50 if value >= 0 else round(50 - length, 1), length)
+
+
+def draw_share(part: int, whole: int) -> Markup:
+    """A full-width bar: the share that went on, and the rest."""
+    share = round(100 * part / whole, 2) if whole else 0
+    return Markup(
+        '<svg class="share" viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true">'
+        '<rect class="rest" width="100" height="4"/><rect class="went" width="{}" height="4"/></svg>'
+    ).format(share)
+
+
+def _figure(frame: Frame, label: str, inner: Markup) -> Markup:
+    return Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+        WIDTH, frame.height, label, inner
+    )
+
+
+def _bar(frame: Frame, left: float, right: float, low: int, high: int, css: str) -> Markup:
+    if high == low:
+        return Markup("")
+    x, y = frame.x(left), frame.y(high)
+    width, height = max(frame.x(right) - x - 1, 1), frame.y(low) - y
+    return Markup('<rect class="{}" x="{}" y="{}" width="{:.1f}" height="{:.1f}"/>').format(
+        css, x, y, width, height
+    )
+
+
+def _draw_path(frame: Frame, dots: Sequence[Dot], kept: bool) -> Markup:
+    places = sorted({(round(frame.x(dot.tokens)), round(frame.y(dot.i2c))) for dot in dots if not dot.anchor})
+    if not places:
+        return Markup("")
+    return Markup('<path class="far {}" d="{}"/>').format(
+        "kept" if kept else "dropped", "".join(f"M{x} {y}h0" for x, y in places)
+    )
+
+
+def _draw_link(frame: Frame, dot: Dot) -> Markup:
+    return Markup(
+        '<a href="#{}"><circle class="{}" cx="{}" cy="{}" r="4.5"><title>{}</title></circle></a>'
+    ).format(
+        quote(dot.anchor or "", safe=""),
+        "kept" if dot.kept else "dropped",
+        frame.x(dot.tokens),
+        frame.y(dot.i2c),
+        f"{dot.i2c:.2f} nats, {dot.tokens} tokens: show the pair",
+    )
+
+
+def _grid(frame: Frame, x_label: str, y_label: str, whole: bool) -> Markup:
+    """Axis lines, ticks and labels; ``whole`` leaves fractions off the vertical axis."""
+    floor = frame.height - BOTTOM
+    parts = [
+        Markup('<text class="axis" x="{}" y="{}" text-anchor="end">{}</text>').format(
+            WIDTH - RIGHT, frame.height - 4, x_label
+        ),
+        Markup('<text class="axis" x="{}" y="{}">{}</text>').format(LEFT + 6, TOP + 4, y_label),
+    ]
+    for tick in find_ticks(frame.y_low, frame.y_high, 5):
+        if whole and tick != round(tick):
+            continue
+        y = frame.y(tick)
+        css = "zero" if tick == 0 else "grid"
+        parts.append(Markup('<path class="{}" d="M{} {}H{}"/>').format(css, LEFT, y, WIDTH - RIGHT))
+        parts.append(_label(LEFT - 7, y + 4.5, tick, "end"))
+    for tick in find_ticks(frame.x_low, frame.x_high, 6):
+        parts.append(_label(frame.x(tick), floor + 17, tick, "middle"))
+        if tick == 0 and frame.x_low < 0:
+            parts.append(Markup('<path class="zero" d="M{} {}V{}"/>').format(frame.x(0), TOP, floor))
+    return Markup("").join(parts)
+
+
+def _label(x: float, y: float, value: float, anchor: str) -> Markup:
+    text = f"{round(value, 6):g}".replace("-", "\N{MINUS SIGN}")
+    return Markup('<text class="tick" x="{}" y="{}" text-anchor="{}">{}</text>').format(x, y, anchor, text)
+
+
+def _upright(frame: Frame, value: float, css: str, label: str) -> Markup:
+    x = frame.x(value)
+    at_right = x > WIDTH * 0.7
+    return Markup(
+        '<path class="{}" d="M{} {}V{}"/><text class="{}" x="{}" y="{}" text-anchor="{}">{}</text>'
+    ).format(
+        css,
+        x,
+        TOP,
+        frame.height - BOTTOM,
+        css,
+        x - 6 if at_right else x + 6,
+        TOP + 4,
+        "end" if at_right else "start",
+        label,
+    )

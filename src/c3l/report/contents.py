@@ -1,0 +1,97 @@
+"""What a report shows, as the pipeline hands it over: records and counts, nothing to look up in files."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from c3l.errors import DataError
+from c3l.records import AnswerScores, Form, ImageRef, Provenance, Rejected, ScoredSample, Selected
+
+
+@dataclass(frozen=True, slots=True)
+class StageCounts:
+    """What went into one stage and what came out.
+
+    Attributes:
+        name: The stage, as the command line calls it.
+        takes: What the stage counts at its entrance, a plural: ``"pictures"``.
+        makes: What it counts at its exit; differs from ``takes`` where one thing becomes several.
+        count_in: How many went in.
+        count_out: How many came out.
+        rejected: How many did not come out, by reason.
+        seconds: Wall-clock time; None where it was not measured.
+    """
+
+    name: str
+    takes: str
+    makes: str
+    count_in: int
+    count_out: int
+    rejected: Mapping[str, int]
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportContents:
+    """Everything on the page.
+
+    Attributes:
+        title: Name of the run.
+        settings: The resolved config as YAML text.
+        provenance: Which model made the records, by stage.
+        stages: Counts, in the order of the method.
+        images: The pictures that ``scored`` speaks of, by ``image_id``, in the order of the gallery.
+        scored: Every scored pair.
+        selected: One decision a scored pair, in any order.
+        rejected: What was rejected in any stage.
+        exported: How many pairs the export holds.
+        open_thumbnail: A picture as JPEG bytes; about 60 kB each (480 pixels) keeps the page light.
+            An ``OSError`` or ``DataError`` leaves a line of text in the picture's place.
+        compute_i2c: S(I2C) in nats from stored numbers, ``c3l.method.i2c.compute_i2c``; handed in so that
+            the report imports no model code.
+        gallery_limit: Most pictures in the gallery; beyond it the best, median and worst are shown.
+    """
+
+    title: str
+    settings: str
+    provenance: Mapping[str, Provenance]
+    stages: Sequence[StageCounts]
+    images: Mapping[str, ImageRef]
+    scored: Sequence[ScoredSample]
+    selected: Sequence[Selected]
+    rejected: Sequence[Rejected]
+    exported: int
+    open_thumbnail: Callable[[ImageRef], bytes]
+    compute_i2c: Callable[[AnswerScores, Form], float]
+    gallery_limit: int = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A scored pair beside the decision about it."""
+
+    scored: ScoredSample
+    decision: Selected
+
+
+def join_pairs(contents: ReportContents) -> tuple[Pair, ...]:
+    """Each scored pair with its decision, joined by id, in the order of ``contents.scored``.
+
+    Raises:
+        DataError: If a pair has no decision, or its picture is not among ``contents.images``.
+    """
+    decisions = {decision.sample_id: decision for decision in contents.selected}
+    pairs = []
+    for scored in contents.scored:
+        sample = scored.sample
+        if sample.sample_id not in decisions:
+            raise DataError(
+                f"got the scored pair {sample.sample_id} without a decision, expected one for each: "
+                "run the selection again"
+            )
+        if sample.image_id not in contents.images:
+            raise DataError(
+                f"got a pair about picture {sample.image_id}, which is not in the run's list of images: "
+                "report with the image list that the pairs were made from"
+            )
+        pairs.append(Pair(scored, decisions[sample.sample_id]))
+    return tuple(pairs)

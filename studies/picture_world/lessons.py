@@ -1,0 +1,95 @@
+"""What the built-in LVLM is trained on: for one picture, several prompts with their right completions."""
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from c3l.method.prompts import InstructionTemplate, load_templates
+from studies.picture_world.lexicon import EVERYDAY
+from studies.picture_world.prototypes import Prototypes
+from studies.picture_world.questions import QA, Asker, sentence
+from studies.picture_world.scenes import Scene
+
+BRIEF = "\nAnswer the question using a single word or phrase."
+LETTER = "\nAnswer with the option's letter from the given choices directly."
+TEMPLATES = {"conversation": 5, "brief_vqa": 3, "detailed_description": 2, "complex_reasoning": 2, "conversation_json": 1}
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One picture's features (49, 1280) float16, or None for a lesson without a picture, and its exercises."""
+
+    features: np.ndarray | None
+    exercises: tuple[tuple[str, str], ...]
+
+
+class Lessons:
+    """Draws lessons from prepared pictures and prototypes; the n-th lesson depends on the seed and n alone."""
+
+    def __init__(self, folder: Path, chunks: Sequence[int], prototypes: Prototypes, names: Sequence[str]) -> None:
+        """Open the prepared chunks.
+
+        Args:
+            folder: Where ``prepare`` wrote the features.
+            chunks: Which of them to use.
+            prototypes: The source of the other lessons.
+            names: Names of things, for questions about what is absent.
+        """
+        self.features = [np.load(folder / f"{c:03d}.npy", mmap_mode="r") for c in chunks]
+        self.scenes = [
+            [Scene.from_json(line) for line in (folder / f"{c:03d}.jsonl").read_text(encoding="utf-8").splitlines()]
+            for c in chunks
+        ]
+        self.prototypes, self.names = prototypes, [*names, *sorted(EVERYDAY) * 4]
+        self.templates = load_templates(None)
+
+    def draw(self, seed: int, number: int, prototype_share: float, blind_share: float = 0.07) -> Lesson:
+        """The lesson with this number."""
+        rng = random.Random(f"{seed}:{number}")
+        if rng.random() < prototype_share:
+            features, scene = self.prototypes.draw(rng)
+        else:
+            chunk = rng.randrange(len(self.scenes))
+            row = rng.randrange(len(self.scenes[chunk]))
+            features, scene = np.asarray(self.features[chunk][row]), self.scenes[chunk][row]
+        exercises = self.exercises(scene, rng)
+        return Lesson(None if rng.random() < blind_share else features, tuple(exercises))
+
+    def exercises(self, scene: Scene, rng: random.Random) -> list[tuple[str, str]]:
+        """Prompts with completions: often a whole set of pairs, always single questions."""
+        asker = Asker(rng, self.names)
+        exercises = [self._question(qa, rng) for qa in asker.ask(scene, rng.randint(4, 6))]
+        if rng.random() < 0.5:
+            template = self.templates[rng.choices(list(TEMPLATES), list(TEMPLATES.values()))[0]]
+            count = rng.choice((5, 5, 5, 3, 4))
+            exercises.append((template.render(count), self._completion(asker, scene, template, count)))
+        if rng.random() < 0.15:
+            exercises.append(self._choice(scene, asker, rng))
+        return exercises
+
+    def _completion(self, asker: Asker, scene: Scene, template: InstructionTemplate, count: int) -> str:
+        text = asker.completion(scene, template, count)
+        if template.parser != "json":
+            return text
+        lines = text.splitlines()
+        pairs = [(q.split(": ", 1)[1], a.split(": ", 1)[1]) for q, a in zip(lines[::2], lines[1::2], strict=True)]
+        return json.dumps([{"question": q, "answer": a} for q, a in pairs])
+
+    def _question(self, qa: QA, rng: random.Random) -> tuple[str, str]:
+        style = rng.random()
+        if qa.kind not in ("describe", "reason") and style < 0.2:
+            return qa.question + BRIEF, sentence(qa.short).rstrip(".")
+        return qa.question, sentence(qa.short) if style < 0.65 and qa.kind != "describe" else qa.long
+
+    def _choice(self, scene: Scene, asker: Asker, rng: random.Random) -> tuple[str, str]:
+        right = asker.name(rng.choice(scene.placed))
+        present = {name for placed in scene.placed for name in placed.names} | set(scene.also)
+        wrong = [n for n in rng.sample(self.names, 12) if n not in present][: rng.choice((1, 2, 3, 3, 3))]
+        options = [right, *wrong]
+        rng.shuffle(options)
+        lines = "\n".join(f"{letter}. {option}" for letter, option in zip("ABCD", options, strict=False))
+        return f"What is in the image?\n{lines}{LETTER}", "ABCD"[options.index(right)]

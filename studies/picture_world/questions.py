@@ -1,0 +1,276 @@
+"""Questions about a scene with answers that are right, in varied wording, and whole completions made of them."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from c3l.method.prompts import InstructionTemplate
+from studies.picture_world.lexicon import plural, with_article
+from studies.picture_world.scenes import Placed, Scene
+
+NUMBERS = ("zero", "one", "two", "three", "four", "five", "six")
+GENERAL = frozenset(("animal", "vehicle", "food", "container", "plant", "clothing", "tool", "person", "building"))
+PICTURE = ("image", "picture", "image", "picture", "photo")
+
+
+@dataclass(frozen=True)
+class QA:
+    """A question with its right answer.
+
+    Attributes:
+        kind: what, describe, yes, no, count, where, colour, side, category or reason.
+        topic: What it asks about, so that a completion does not ask the same twice.
+        question: The question.
+        short: The answer as a word or phrase.
+        long: The answer as a sentence.
+    """
+
+    kind: str
+    topic: str
+    question: str
+    short: str
+    long: str
+
+
+@dataclass
+class Asker:
+    """Draws questions about scenes.
+
+    Attributes:
+        rng: The only source of randomness.
+        vocabulary: Names from which absent things are drawn for "no" questions.
+    """
+
+    rng: random.Random
+    vocabulary: Sequence[str]
+
+    def ask(self, scene: Scene, count: int, kinds: Sequence[str] | None = None) -> list[QA]:
+        """Up to ``count`` questions with different topics; of the given kinds only, if any are given."""
+        makers: dict[str, Callable[[Scene], QA | None]] = {
+            "what": self.what, "describe": self.describe, "yes": self.yes, "no": self.no, "count": self.count,
+            "where": self.where, "colour": self.colour, "side": self.side, "category": self.category,
+            "reason": self.reason,
+        }  # fmt: skip
+        weights = {"what": 3, "yes": 3, "no": 3, "count": 2, "where": 3, "colour": 2, "side": 2, "category": 2, "describe": 1}
+        allowed = list(kinds or weights)
+        asked: dict[tuple[str, str], QA] = {}
+        for _ in range(count * 12):
+            kind = self.rng.choices(allowed, [weights.get(k, 2) for k in allowed])[0]
+            qa = makers[kind](scene)
+            if qa and (qa.kind, qa.topic) not in asked and qa.question not in {q.question for q in asked.values()}:
+                asked[qa.kind, qa.topic] = qa
+            if len(asked) == count:
+                break
+        return list(asked.values())
+
+    def name(self, placed: Placed) -> str:
+        """One of a thing's names: mostly the usual one, sometimes its kind."""
+        names = placed.names
+        usual = names[: min(3, len(names))]
+        return self.rng.choices(usual, (6, 4, 2)[: len(usual)])[0] if self.rng.random() < 0.85 else names[-1]
+
+    def unique(self, scene: Scene) -> tuple[Placed, str] | None:
+        """A thing, and a name of it that no other thing of the scene has."""
+        shared = Counter(n for placed in scene.placed for n in set(placed.names))
+        placed = self.rng.choice(scene.placed)
+        name = self.name(placed)
+        return (placed, name) if shared[name] == 1 else None
+
+    def what(self, scene: Scene) -> QA | None:
+        """What is in the picture?"""
+        picture = self.rng.choice(PICTURE)
+        question = self.rng.choice(
+            (f"What is in the {picture}?", f"What is in the {picture}?", f"What do you see in the {picture}?", "What is this?",
+             f"What is shown in the {picture}?", f"What does the {picture} show?", "What can you see?",
+             f"What is the main thing in the {picture}?")
+        )  # fmt: skip
+        groups = Counter(placed.names for placed in scene.placed)
+        if ("main" in question or "this" in question) and len(groups) > 1:
+            return None
+        phrase = self.listing(scene)
+        verb = "are" if phrase.split()[0] in (*NUMBERS[2:], "some") else "is"
+        long = self.rng.choice((f"There {verb} {phrase}.", f"The {picture} shows {phrase}.", f"It is {phrase}.", f"This is {phrase}."))
+        if verb == "are" or " and " in phrase:
+            long = self.rng.choice((f"There {verb} {phrase}.", f"The {picture} shows {phrase}."))
+        return QA("what", "", question, phrase, long)
+
+    def listing(self, scene: Scene) -> str:
+        """Everything in the scene as one phrase: "two dogs and a red hat"."""
+        groups = Counter(placed.names for placed in scene.placed)
+        by_names = {placed.names: placed for placed in scene.placed}
+        phrases = []
+        for names, number in groups.items():
+            name = self.name(by_names[names])
+            phrases.append(f"{NUMBERS[number]} {plural(name)}" if number > 1 else with_article(name))
+        return _joined(phrases)
+
+    def describe(self, scene: Scene) -> QA | None:
+        """Describe the picture."""
+        picture = self.rng.choice(PICTURE)
+        question = self.rng.choice(
+            (f"Describe the {picture}.", f"Can you describe the {picture}?", f"Can you describe this {picture} in detail?",
+             f"What would you say about this {picture}?", f"Please describe what the {picture} shows.")
+        )  # fmt: skip
+        phrase = self.listing(scene)
+        sentences = [f"The {picture} shows {phrase}."]
+        for placed in scene.placed[:3]:
+            if scene.complete and len(set(scene.placed)) == len({p.names for p in scene.placed}):
+                sentences.append(self._detail(placed))
+        return QA("describe", "", question, phrase, " ".join(sentences))
+
+    def _detail(self, placed: Placed) -> str:
+        name = placed.names[0]
+        verb = "are" if with_article(name).startswith("some ") and plural(name) == name else "is"
+        where = f"The {name} {verb} {place_of(placed)}."
+        return where + (f" It is {placed.colour}." if placed.colour and verb == "is" else "")
+
+    def yes(self, scene: Scene) -> QA | None:
+        """Is there a dog?, where there is one."""
+        name = self.name(self.rng.choice(scene.placed))
+        return QA("yes", name, self._is_there(name), "yes", f"Yes, there {_verb(name)} {with_article(name)} in the {self.rng.choice(PICTURE)}.")
+
+    def no(self, scene: Scene) -> QA | None:
+        """Is there a dog?, where there is none: any other name of the vocabulary."""
+        name = self.rng.choice(self.vocabulary)
+        present = {n.lower() for placed in scene.placed for n in placed.names} | {n.lower() for n in scene.also}
+        if any(name.lower() in other or other in name.lower() for other in present) or (not scene.complete and name in GENERAL):
+            return None
+        bare = with_article(name).split(" ", 1)[1]
+        return QA("no", name, self._is_there(name), "no", f"No, there {_verb(name)} no {bare} in the {self.rng.choice(PICTURE)}.")
+
+    def _is_there(self, name: str) -> str:
+        phrase, picture, verb = with_article(name), self.rng.choice(PICTURE), _verb(name).capitalize()
+        forms = (f"{verb} there {phrase} in the {picture}?", f"{verb} there {phrase} in the {picture}?", f"Can you see {phrase}?",
+                 f"Does the {picture} show {phrase}?", f"Can you see {phrase} in the {picture}?")  # fmt: skip
+        return self.rng.choice(forms)
+
+    def count(self, scene: Scene) -> QA | None:
+        """How many dogs are there?"""
+        if not scene.complete:
+            return None
+        if self.rng.random() < 0.3:
+            number = len(scene.placed)
+            noun = "thing" if number == 1 else "things"
+            return QA("count", "", f"How many things are in the {self.rng.choice(PICTURE)}?", NUMBERS[number],
+                      f"There {'is' if number == 1 else 'are'} {NUMBERS[number]} {noun}.")  # fmt: skip
+        name = self.name(self.rng.choice(scene.placed))
+        number = sum(name in placed.names for placed in scene.placed)
+        many = plural(name)
+        question = self.rng.choice((f"How many {many} are there?", f"How many {many} are in the {self.rng.choice(PICTURE)}?", f"How many {many} can you see?"))
+        if name.startswith("pair of") or with_article(name).startswith("some"):
+            return None
+        return QA("count", name, question, NUMBERS[number], f"There {'is' if number == 1 else 'are'} {NUMBERS[number]} {name if number == 1 else many}.")
+
+    def where(self, scene: Scene) -> QA | None:
+        """Where is the dog?"""
+        found = self.unique(scene) if scene.complete else None
+        if not found:
+            return None
+        placed, name = found
+        verb = _verb(name)
+        question = self.rng.choice((f"Where {verb} the {name}?", f"Where in the {self.rng.choice(PICTURE)} {verb} the {name}?"))
+        return QA("where", name, question, place_of(placed), f"The {name} {verb} {place_of(placed)}.")
+
+    def colour(self, scene: Scene) -> QA | None:
+        """What colour is the hat?"""
+        found = self.unique(scene) if scene.complete else None
+        if not found or not found[0].colour or _verb(found[1]) == "are":
+            return None
+        placed, name = found
+        word = self.rng.choice(("color", "colour"))
+        return QA("colour", name, f"What {word} is the {name}?", placed.colour, self.rng.choice((f"The {name} is {placed.colour}.", f"It is {placed.colour}.")))
+
+    def side(self, scene: Scene) -> QA | None:
+        """What is on the left?"""
+        if not scene.complete:
+            return None
+        side, holds = self.rng.choice(tuple(SIDES.items()))
+        inside = [placed for placed in scene.placed if holds(placed)]
+        if len(inside) != 1:
+            return None
+        phrase, picture = with_article(self.name(inside[0])), self.rng.choice(PICTURE)
+        question = self.rng.choice((f"What is {side}?", f"What is {side} of the {picture}?", f"What do you see {side}?"))
+        return QA("side", side, question, phrase, f"There {_verb(phrase.split(' ', 1)[1])} {phrase} {side}.")
+
+    def category(self, scene: Scene) -> QA | None:
+        """What kind of animal is it?"""
+        placed = self.rng.choice(scene.placed)
+        kind = placed.names[-1]
+        if len(placed.names) < 2 or sum(kind in other.names for other in scene.placed) != 1 or kind == "clothing":
+            return None
+        name = placed.names[0] if self.rng.random() < 0.6 else placed.names[1]
+        if name == kind:
+            return None
+        question = self.rng.choice((f"What kind of {kind} is it?", f"What kind of {kind} is in the {self.rng.choice(PICTURE)}?", f"Which {kind} do you see?"))
+        return QA("category", kind, question, with_article(name), f"It is {with_article(name)}.")
+
+    def reason(self, scene: Scene) -> QA | None:
+        """A question whose answer is argued from what is shown."""
+        placed = self.rng.choice(scene.placed)
+        kind = next((k for k in placed.names if k in REASONS), None)
+        if kind is None or kind == placed.names[0]:
+            return None
+        question, claim = self.rng.choice(REASONS[kind])
+        name, picture = with_article(placed.names[0]), self.rng.choice(PICTURE)
+        because = f"because the {picture} shows {name}, which is {with_article(kind) if kind not in ('food', 'clothing') else kind}"
+        return QA("reason", question, question.format(picture=picture, name=placed.names[0]), f"{claim}, {because}", f"{claim}, {because}.")
+
+    def completion(self, scene: Scene, template: InstructionTemplate, count: int) -> str:
+        """What an LVLM should write for an instruction template: ``count`` numbered pairs, all of them right."""
+        kinds = {
+            "detailed_description": ("describe", "side", "where", "what", "colour"),
+            "complex_reasoning": ("reason", "yes", "no", "category", "count"),
+        }.get(template.id)
+        pairs = self.ask(scene, count, kinds)
+        while len(pairs) < count:
+            extra = self.no(scene) or self.yes(scene)
+            if extra and extra.question not in {p.question for p in pairs}:
+                pairs.append(extra)
+        self.rng.shuffle(pairs)
+        brief = template.id == "brief_vqa"
+        return "\n".join(
+            f"Question {i}: {qa.question}\nAnswer {i}: {sentence(qa.short) if brief else qa.long}" for i, qa in enumerate(pairs, 1)
+        )
+
+
+SIDES: dict[str, Callable[[Placed], bool]] = {
+    "on the left": lambda p: p.x < 0.42,
+    "on the right": lambda p: p.x > 0.58,
+    "at the top": lambda p: p.y < 0.4,
+    "at the bottom": lambda p: p.y > 0.6,
+}
+REASONS: dict[str, tuple[tuple[str, str], ...]] = {
+    "animal": (("Is there something alive in the {picture}?", "Yes"), ("Could the thing in the {picture} move by itself?", "Yes")),
+    "food": (("Could you eat what is in the {picture}?", "Yes"), ("What could a hungry person do here?", "They could eat")),
+    "vehicle": (("Could you travel with what is shown?", "Yes"), ("How could one travel here?", "One could ride")),
+    "plant": (("Does what is shown need water to live?", "Yes"), ("Is there something that grows in the {picture}?", "Yes")),
+    "tool": (("What is the {name} likely used for?", "It is used for work"), ("Could someone work with what is shown?", "Yes")),
+    "clothing": (("Could you wear what is shown?", "Yes"), ("What could one do with the {name}?", "One could wear it")),
+    "musical instrument": (("Could someone make music here?", "Yes"), ("What could one do with the {name}?", "One could play it")),
+    "building": (("Could people be inside what is shown?", "Yes"), ("Where might people live or meet here?", "They might be inside")),
+    "container": (("Could you put something into what is shown?", "Yes"),),
+    "person": (("Is there somebody to talk to in the {picture}?", "Yes"),),
+}  # fmt: skip
+
+
+def place_of(placed: Placed) -> str:
+    """Where a thing is, in words: "on the left", "at the top right", "in the middle"."""
+    column = "left" if placed.x < 0.4 else "right" if placed.x > 0.6 else ""
+    row = "top" if placed.y < 0.36 else "bottom" if placed.y > 0.64 else ""
+    if row and column:
+        return f"at the {row} {column}"
+    return f"at the {row}" if row else f"on the {column}" if column else "in the middle"
+
+
+def sentence(phrase: str) -> str:
+    """A phrase with a capital, ending in a full stop."""
+    return phrase[:1].upper() + phrase[1:] + ("" if phrase.endswith(".") else ".")
+
+
+def _verb(name: str) -> str:
+    return "are" if with_article(name) == f"some {name}" and plural(name) == name and name[-1:] == "s" else "is"
+
+
+def _joined(phrases: Sequence[str]) -> str:
+    return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"

@@ -1,0 +1,297 @@
+"""Train the built-in LVLM: its connector and a low-rank update of its language model, from nothing.
+
+Run ``python -m studies.picture_world.train WORLD OUT``; the same command continues an interrupted training.
+All exercises about one picture share one row: the picture once, then every exercise as a branch of its own
+that sees the picture and itself, so that a row costs what its words cost.
+
+    row      <user> P P P ... P | q q q a a a | q q a a | q q q q a
+    sees     everything before  | the picture and its own branch only
+    position 0 ................ | 52 53 54 .. | 52 53 ..| 52 53 ...
+"""
+
+import argparse
+import json
+import math
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peft import LoraConfig, get_peft_model
+
+from c3l.models.builtin.assemble import build_parts
+from c3l.models.builtin.parts import locate_parts
+from c3l.models.builtin.tower import load_class_head
+from c3l.models.builtin.trained import save_trained
+from studies.picture_world import things
+from studies.picture_world.lessons import Lesson, Lessons
+from studies.picture_world.lexicon import WordNet
+from studies.picture_world.prototypes import Prototypes, read_classes
+
+TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+IMAGE_TOKENS = 49
+BUCKET = 16  # steps whose rows are sorted by length together
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How long and how fast; every value is ours, chosen by trying."""
+
+    steps: int = 1600
+    rows: int = 8
+    rank: int = 32
+    alpha: int = 64
+    rate: float = 6e-4
+    connector_rate: float = 1.5e-3
+    warmup: int = 40
+    prototype_share: float = 0.35
+    seed: int = 0
+    longest: int = 520
+
+
+@dataclass(frozen=True)
+class Row:
+    """One lesson as tokens: ids, position and branch (0 = shared prefix) of each, and the weight of its loss."""
+
+    ids: list[int]
+    positions: list[int]
+    branches: list[int]
+    weights: list[float]
+    features: np.ndarray | None
+
+
+class Rows:
+    """Turns lessons into rows, through the processor's own chat template."""
+
+    def __init__(self, processor: Any, longest: int) -> None:
+        """Find out how the template surrounds an image, a question and an answer."""
+        self.tokenizer = processor.tokenizer
+        self.longest = longest
+        message = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "QUESTION"}]}]
+        text = processor.apply_chat_template(message, add_generation_prompt=True)
+        before, self.after = text.split("QUESTION")
+        self.start, _ = before.split("<image>")
+        self.image = self.tokenizer.convert_tokens_to_ids("<image>")
+        self.end = self.tokenizer.convert_tokens_to_ids("<|im_end|>")
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text, nothing added."""
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def row(self, lesson: Lesson) -> Row:
+        """A lesson as a row; exercises that no longer fit are left out."""
+        ids = self.encode(self.start) + ([self.image] * IMAGE_TOKENS if lesson.features is not None else [])
+        prefix = len(ids)
+        row = Row(ids, list(range(prefix)), [0] * prefix, [0.0] * prefix, lesson.features)
+        for branch, (prompt, completion) in enumerate(lesson.exercises, 1):
+            asked, answered = self.encode(prompt + self.after), [*self.encode(completion), self.end]
+            if len(row.ids) + len(asked) + len(answered) > self.longest:
+                continue
+            count = len(asked) + len(answered)
+            row.ids.extend(asked + answered)
+            row.positions.extend(range(prefix, prefix + count))
+            row.branches.extend([branch] * count)
+            row.weights.extend([0.0] * len(asked) + [len(answered) ** -0.5] * len(answered))
+        return row
+
+
+def collate(rows: Sequence[Row], pad: int) -> dict[str, torch.Tensor]:
+    """Rows as tensors, padded on the right.
+
+    Returns:
+        ids, positions (B, T) int64; weights (B, T) float32; mask (B, 1, T, T) bool, True where a token sees another.
+    """
+    length = max(len(row.ids) for row in rows)
+    table = {"ids": pad, "positions": 0, "branches": -1, "weights": 0.0}
+    out = {k: torch.tensor([[*getattr(r, k), *[v] * (length - len(r.ids))] for r in rows]) for k, v in table.items()}
+    branches = out.pop("branches")
+    same = (branches[:, :, None] == branches[:, None, :]) | (branches[:, None, :] == 0)
+    causal = torch.ones(length, length, dtype=torch.bool).tril()
+    real = branches >= 0
+    mask = same & causal & real[:, None, :] & real[:, :, None]
+    out["mask"] = (mask | torch.eye(length, dtype=torch.bool))[:, None]  # a padded token sees itself, or all is NaN
+    return out
+
+
+def loss_of(model: Any, batch: dict[str, torch.Tensor], features: torch.Tensor, image_id: int) -> torch.Tensor:
+    """Weighted mean negative log-likelihood of the answers' tokens, nats.
+
+    Args:
+        model: The LVLM, possibly wrapped by peft.
+        batch: From ``collate``.
+        features: Tower features of the rows with a picture, (M, 49, 1280).
+        image_id: The image token.
+    """
+    inner = model.base_model.model if hasattr(model, "peft_config") else model
+    embeds = inner.get_input_embeddings()(batch["ids"])
+    image = inner.model.multi_modal_projector(features).to(embeds.dtype)
+    where = (batch["ids"] == image_id)[..., None].expand_as(embeds)
+    embeds = embeds.masked_scatter(where, image)
+    mask = torch.zeros(batch["mask"].shape, dtype=embeds.dtype, device=embeds.device)
+    mask.masked_fill_(~batch["mask"], torch.finfo(embeds.dtype).min)
+    hidden = inner.model.language_model(
+        inputs_embeds=embeds, attention_mask=mask, position_ids=batch["positions"], use_cache=False
+    ).last_hidden_state
+    weights = batch["weights"][:, 1:]
+    chosen = weights > 0
+    logits = inner.lm_head(hidden[:, :-1][chosen]).float()
+    losses = torch.nn.functional.cross_entropy(logits, batch["ids"][:, 1:][chosen], reduction="none")
+    return (losses * weights[chosen]).sum() / weights.sum()
+
+
+class Training:
+    """The training run: model, optimiser, lessons and the folder that it is continued from."""
+
+    def __init__(self, world: Path, out: Path, recipe: Recipe, chunks: Sequence[int]) -> None:
+        """Build everything; load the last checkpoint, if there is one."""
+        self.recipe, self.out = recipe, out
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        out.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(recipe.seed)
+        base, processor = build_parts(torch.bfloat16)
+        self.model = _with_lora(base, recipe).to(self.device)
+        self.rows = Rows(processor, recipe.longest)
+        self.pad = processor.tokenizer.pad_token_id
+        self.lessons = _lessons(world, chunks)
+        self.trainable = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        # The model computes in bfloat16; the optimiser moves float32 copies, or small steps would be rounded away.
+        self.masters = {n: p.detach().float().clone() for n, p in self.trainable.items()}
+        self.optimizer = self._optimizer()
+        self.step = 0
+        self.bucket: tuple[int, list[list[Row]]] = (-1, [])
+        self._resume()
+
+    def _optimizer(self) -> torch.optim.AdamW:
+        connector = [p for n, p in self.masters.items() if "projector" in n]
+        lora = [p for n, p in self.masters.items() if "projector" not in n]
+        groups = [
+            {"params": lora, "lr": self.recipe.rate, "base": self.recipe.rate},
+            {"params": connector, "lr": self.recipe.connector_rate, "base": self.recipe.connector_rate},
+        ]
+        return torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0)
+
+    def batch(self, step: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """The rows of a step and the features of those with a picture.
+
+        Rows are drawn for BUCKET steps at once and sorted by length, so that little is spent on padding.
+        """
+        if self.bucket[0] != step // BUCKET:
+            self.bucket = (step // BUCKET, self._draw(step // BUCKET))
+        rows = self.bucket[1][step % BUCKET]
+        seen = [row.features for row in rows if row.features is not None]
+        features = torch.from_numpy(np.stack(seen)).to(self.device, torch.bfloat16)
+        return {k: v.to(self.device) for k, v in collate(rows, self.pad).items()}, features
+
+    def _draw(self, number: int) -> list[list[Row]]:
+        size, recipe = self.recipe.rows, self.recipe
+        first = number * BUCKET * size
+        lessons = [self.lessons.draw(recipe.seed, first + n, recipe.prototype_share) for n in range(BUCKET * size)]
+        rows = sorted((self.rows.row(lesson) for lesson in lessons), key=lambda row: len(row.ids))
+        steps = [rows[i : i + size] for i in range(0, len(rows), size)]
+        random.Random(f"{recipe.seed}:{number}").shuffle(steps)
+        return steps
+
+    def run(self, every: int = 100) -> None:
+        """Train to the end, with a line and a checkpoint every so often."""
+        start, first, losses = time.time(), self.step, []
+        while self.step < self.recipe.steps:
+            losses.append(self._step())
+            self.step += 1
+            if self.step % 10 == 0:
+                pace = (time.time() - start) / (self.step - first)
+                left = (self.recipe.steps - self.step) * pace / 60
+                mean = sum(losses[-50:]) / len(losses[-50:])
+                print(f"step {self.step} loss {mean:.3f} {pace:.2f} s/step {left:.0f} min left", flush=True)
+            if self.step % every == 0 or self.step == self.recipe.steps:
+                self.save()
+
+    def _step(self) -> float:
+        scale = _schedule(self.step, self.recipe)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base"] * scale
+        batch, features = self.batch(self.step)
+        loss = loss_of(self.model, batch, features, self.rows.image)
+        loss.backward()
+        for name, parameter in self.trainable.items():
+            self.masters[name].grad, parameter.grad = parameter.grad.float(), None
+        torch.nn.utils.clip_grad_norm_(list(self.masters.values()), 1.0)
+        self.optimizer.step()
+        self._copy_masters()
+        return float(loss.item())
+
+    @torch.no_grad()
+    def _copy_masters(self) -> None:
+        for name, parameter in self.trainable.items():
+            parameter.copy_(self.masters[name])
+
+    def save(self) -> None:
+        """Write the checkpoint that ``_resume`` reads, and the weights as they stand."""
+        state = {name: master.detach().cpu() for name, master in self.masters.items()}
+        temporary = self.out / "checkpoint.tmp"
+        torch.save({"step": self.step, "state": state, "optimizer": self.optimizer.state_dict()}, temporary)
+        temporary.replace(self.out / "checkpoint.pt")
+        save_trained(self.model, self.out / "connector_lora.safetensors")
+
+    def _resume(self) -> None:
+        path = self.out / "checkpoint.pt"
+        if path.exists():
+            saved = torch.load(path, weights_only=True, map_location=self.device)
+            for name, value in saved["state"].items():
+                self.masters[name].data.copy_(value)
+            self._copy_masters()
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.step = saved["step"]
+
+
+def _with_lora(base: Any, recipe: Recipe) -> Any:
+    config = LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, target_modules=TARGETS, lora_dropout=0.0)
+    base.requires_grad_(False)
+    model = get_peft_model(base, config, autocast_adapter_dtype=False)
+    for name, parameter in model.named_parameters():
+        if "multi_modal_projector" in name:
+            parameter.requires_grad_(True)
+    return model
+
+
+def _lessons(world: Path, chunks: Sequence[int]) -> Lessons:
+    folder = world / "features"
+    classes = read_classes(WordNet.read(world / "wordnet-base/usr/share/wordnet"))
+    real = np.concatenate([np.load(folder / f"{c:03d}.npy") for c in chunks[:4]])
+    prototypes = Prototypes(load_class_head(locate_parts().tower), classes, real)
+    names = [t.names[0] for t in things.load(world) if t.split == "train"] + [c.names[0] for c in classes]
+    return Lessons(folder, chunks, prototypes, names)
+
+
+def _schedule(step: int, recipe: Recipe) -> float:
+    if step < recipe.warmup:
+        return (step + 1) / recipe.warmup
+    share = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
+    return 0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("world", type=Path)
+    parser.add_argument("out", type=Path)
+    for name, value in vars(Recipe()).items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    parser.add_argument("--chunks", type=int, default=40, help="prepared chunks to use")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Train, or go on training."""
+    arguments = vars(_arguments())
+    world, out, chunks = arguments.pop("world"), arguments.pop("out"), arguments.pop("chunks")
+    recipe = Recipe(**arguments)
+    training = Training(world, out, recipe, range(chunks))
+    (out / "recipe.json").write_text(json.dumps({**vars(recipe), "chunks": chunks}, indent=1), encoding="utf-8")
+    training.run()
+
+
+if __name__ == "__main__":
+    main()

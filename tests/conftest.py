@@ -1,0 +1,21 @@
+"""Fixtures that several test files share: the tiny models, each loaded once a session."""
+
+from collections.abc import Callable
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> "Callable[[str], object]":
+    """A function from a family's name to its loaded tiny model."""
+    from tiny_models import load_tiny
+
+    root = tmp_path_factory.mktemp("tiny_models")
+    loaded: dict[str, object] = {}
+
+    def load(family: str) -> object:
+        if family not in loaded:
+            loaded[family] = load_tiny(family, root / family)
+        return loaded[family]
+
+    return load

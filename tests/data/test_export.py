@@ -1,0 +1,297 @@
+"""Export: the same bytes for the same input, one placeholder a picture, and files that their readers open."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow.parquet
+import pytest
+from PIL import Image
+
+from c3l.config import ExportConfig, ExportFormat, ImagesConfig
+from c3l.data import atomic
+from c3l.data.export import FILES, export, verify
+from c3l.data.formats import Turn, read_llava
+from c3l.data.images import inspect_image
+from c3l.errors import ConfigError, DataError, StorageError
+from c3l.records import AnswerScores, ImageRef, Provenance, Sample, ScoredSample
+
+FORMATS: tuple[ExportFormat, ...] = tuple(FILES)
+PROVENANCE = Provenance("tiny-llava", "abc123", "hf", "float32", "cpu", 0, {})
+SCORES = AnswerScores((1, 2), ("a", "b"), (-1.0, -0.5), (-2.0, -1.5))
+
+
+@pytest.fixture(autouse=True)
+def offline_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "images"
+    (root / "sub").mkdir(parents=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (24, 16), "red").save(root / "sub" / "a.jpg", exif=exif, quality=95)
+    Image.new("RGBA", (16, 16), (255, 0, 0, 0)).save(root / "b.png")
+    return root
+
+
+@pytest.fixture
+def images(root: Path) -> dict[str, ImageRef]:
+    found = [inspect_image(root, name, ImagesConfig()) for name in ("sub/a.jpg", "b.png")]
+    return {image.image_id: image for image in found if isinstance(image, ImageRef)}
+
+
+@pytest.fixture
+def rows(images: dict[str, ImageRef]) -> list[ScoredSample]:
+    first, second = images
+    return [
+        scored("s1", first, "What is this?", "A cat."),
+        scored("s2", first, 'Say "<b>"\n\u2028 and \\n', "Où ça ?\tLà-bas 🐈"),
+        scored("s3", second, "Is it red?", "No."),
+    ]
+
+
+def scored(name: str, image: str, question: str, answer: str, i2c: float = 0.1) -> ScoredSample:
+    return ScoredSample(
+        Sample(name, image, "conversation", question, answer, 0, 0), SCORES, i2c, "log_ratio", "drop"
+    )
+
+
+Export = Callable[..., dict[str, Path]]
+
+
+@pytest.fixture
+def write(tmp_path: Path, root: Path, rows: list[ScoredSample], images: dict[str, ImageRef]) -> Export:
+    def run(
+        *formats: ExportFormat, with_scores: bool = False, to: str = "export", of: Any = rows
+    ) -> dict[str, Path]:
+        config = ExportConfig(formats=formats or FORMATS, with_scores=with_scores)
+        paths = export(of, images, tmp_path / to, config, PROVENANCE, root)
+        return {path.name: path for path in paths}
+
+    return run
+
+
+def load(kind: str, path: Path) -> list[dict[str, Any]]:
+    return list(datasets.load_dataset(kind, data_files=str(path), split="train"))
+
+
+def test_llava_is_what_its_readers_know(write: Export) -> None:
+    (path,) = write("llava").values()
+    assert path.name == "llava.json"
+    found = json.loads(path.read_text())
+    assert found[0] == {
+        "id": "s1",
+        "image": "sub/a.jpg",
+        "conversations": [
+            {"from": "human", "value": "<image>\nWhat is this?"},
+            {"from": "gpt", "value": "A cat."},
+        ],
+    }
+    assert [row["id"] for row in found] == ["s1", "s2", "s3"]
+
+
+def test_llamafactory_comes_with_its_entry(write: Export) -> None:
+    paths = write("llamafactory")
+    entry = json.loads(paths["dataset_info.json"].read_text())["c3l"]
+    row = json.loads((paths["dataset_info.json"].parent / entry["file_name"]).read_text())[0]
+    messages, tags = row[entry["columns"]["messages"]], entry["tags"]
+    assert [message[tags["role_tag"]] for message in messages] == [tags["user_tag"], tags["assistant_tag"]]
+    assert [message[tags["content_tag"]] for message in messages] == ["<image>What is this?", "A cat."]
+    assert row[entry["columns"]["images"]] == ["sub/a.jpg"]
+
+
+def test_ids_are_one_a_line(write: Export) -> None:
+    assert write("ids")["ids.txt"].read_text() == "s1\ns2\ns3\n"
+
+
+@pytest.mark.parametrize("with_scores", [False, True])
+@pytest.mark.parametrize("name", ["llava", "llava_jsonl", "llamafactory", "swift"])
+def test_json_is_opened_by_datasets(name: ExportFormat, with_scores: bool, write: Export) -> None:
+    path = write(name, with_scores=with_scores)[FILES[name]]
+    found = load("json", path)
+    plain = json.loads(path.read_text()) if path.suffix == ".json" else list(map(json.loads, path.open("rb")))
+    assert found == plain
+    assert (
+        {"i2c", "form", "no_image", "model", "weights", "n_answer_tokens"} <= set(found[0])
+    ) is with_scores
+
+
+@pytest.mark.parametrize("with_scores", [False, True])
+def test_trl_parquet_is_opened_by_datasets_with_the_pictures_as_scored(
+    with_scores: bool, write: Export
+) -> None:
+    found = load("parquet", write("trl", with_scores=with_scores)["trl.parquet"])
+    assert found[1]["messages"] == [
+        {"content": 'Say "<b>"\n\u2028 and \\n', "role": "user"},
+        {"content": "Où ça ?\tLà-bas 🐈", "role": "assistant"},
+    ]
+    (upright,), (composited,) = found[0]["images"], found[2]["images"]
+    assert (
+        upright.size == (16, 24)
+        and composited.mode == "RGB"
+        and composited.getpixel((3, 3)) == (255, 255, 255)
+    )
+    assert found[0].get("i2c") == (0.1 if with_scores else None)
+    assert found[0].get("n_answer_tokens") == (2 if with_scores else None)
+
+
+def test_trl_keeps_the_bytes_of_a_jpeg(write: Export, root: Path) -> None:
+    dataset = datasets.load_dataset("parquet", data_files=str(write("trl")["trl.parquet"]), split="train")
+    raw = dataset.cast_column("images", datasets.List(datasets.Image(decode=False)))[0]["images"][0]
+    assert raw == {"bytes": (root / "sub" / "a.jpg").read_bytes(), "path": "sub/a.jpg"}
+
+
+def test_ids_are_opened_by_datasets(write: Export) -> None:
+    assert load("text", write("ids")["ids.txt"]) == [{"text": name} for name in ("s1", "s2", "s3")]
+
+
+def test_scores_say_how_they_were_made(write: Export) -> None:
+    row = json.loads(write("llava", with_scores=True)["llava.json"].read_text())[0]
+    assert {key: row[key] for key in list(row)[3:]} == {
+        "i2c": 0.1,
+        "form": "log_ratio",
+        "no_image": "drop",
+        "model": "tiny-llava",
+        "weights": "abc123",
+        "n_answer_tokens": 2,
+    }
+
+
+def test_the_same_input_gives_the_same_bytes(write: Export) -> None:
+    first, second = write(to="one", with_scores=True), write(to="two", with_scores=True)
+    assert set(first) == {*FILES.values(), "dataset_info.json"}
+    assert {name: path.read_bytes() for name, path in first.items()} == {
+        name: path.read_bytes() for name, path in second.items()
+    }
+
+
+def test_no_rows_give_whole_files(write: Export) -> None:
+    paths = write(of=[])
+    assert {name: verify(paths[FILES[name]], name) for name in FORMATS} == dict.fromkeys(FORMATS, 0)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_is_written_passes_verification(name: ExportFormat, write: Export) -> None:
+    assert verify(write(name)[FILES[name]], name) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "problem"),
+    [
+        ("llava", "<image>\\nWhat", "What", "row s1 has 0 <image> for 1 pictures"),
+        ("llava", "<image>\\nWhat", "<image><image>What", "row s1 has 2 <image> for 1 pictures"),
+        ("llava", '"image": "sub/a.jpg", ', "", "row s1 has 1 <image> for 0 pictures"),
+        ("llava_jsonl", "A cat.", "A <image> cat.", "row s1 has 2 <image>"),
+        ("llava", "s2", "s1", "id 's1' comes twice"),
+        ("llava", "A cat.", " ", "with text"),
+        ("llava", '"gpt", "value": "A cat."', '"human", "value": "A cat."', "has turns of"),
+        ("llamafactory", '["sub/a.jpg"]', "[]", "row s1 has 1 <image> for 0 pictures"),
+        ("swift", "<image>What", "What", "row s1 has 0 <image> for 1 pictures"),
+        ("llava", "\n]", "", "is not a whole llava file"),
+        ("llava", '"conversations"', '"talks"', "is not a whole llava file"),
+        ("swift", '"content": "A cat."', '"content": null', "is not a whole swift file"),
+        ("ids", "s2", "s1", "id 's1' comes twice"),
+        ("ids", "s2\n", "\n", "is empty"),
+    ],
+)
+def test_verification_finds_what_breaks_trainers(
+    name: ExportFormat, old: str, new: str, problem: str, write: Export
+) -> None:
+    path = write(name)[FILES[name]]
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(DataError, match=problem):
+        verify(path, name)
+
+
+@pytest.mark.parametrize(("question", "pictures"), [("<image>What?", 1), ("What?", 0)])
+def test_verification_finds_what_breaks_trl(question: str, pictures: int, write: Export) -> None:
+    path = write("trl")["trl.parquet"]
+    table = pyarrow.parquet.read_table(path)
+    rows = table.to_pylist()
+    rows[0]["messages"][0]["content"] = question
+    rows[0]["images"] = rows[0]["images"][:pictures]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=table.schema), path)
+    with pytest.raises(DataError, match=f"row s1 has {pictures} <image> for {pictures} pictures"):
+        verify(path, "trl")
+
+
+@pytest.mark.parametrize("text", ["See <image>.", "<video>", "<audio> it"])
+def test_a_placeholder_in_a_text_is_never_exported(
+    text: str, write: Export, images: dict[str, ImageRef]
+) -> None:
+    with pytest.raises(DataError, match="sample s9 holds one of <image>"):
+        write("llava", of=[scored("s9", next(iter(images)), "What?", text)])
+
+
+def test_wrong_input_is_refused(write: Export, rows: list[ScoredSample], root: Path) -> None:
+    with pytest.raises(DataError, match="sample s9 is about picture nowhere"):
+        write("llava", of=[scored("s9", "nowhere", "What?", "That.")])
+    with pytest.raises(DataError, match="id 's1' comes twice"):
+        write("llava", of=[*rows, rows[0]])
+    with pytest.raises(DataError, match=r"sample s9 has S\(I2C\) nan"):
+        write("llava", of=[scored("s9", rows[0].sample.image_id, "Q", "A", float("nan"))])
+    (root / "b.png").write_bytes((root / "sub" / "a.jpg").read_bytes())
+    with pytest.raises(DataError, match="changed_image"):
+        write("trl")
+
+
+def test_trl_without_the_pictures_is_refused(
+    tmp_path: Path, rows: list[ScoredSample], images: dict[str, ImageRef]
+) -> None:
+    with pytest.raises(ConfigError, match="--image-root"):
+        export(rows, images, tmp_path, ExportConfig(formats=("trl",)), PROVENANCE)
+
+
+def test_a_failed_export_leaves_the_old_file(write: Export, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {name: path.read_bytes() for name, path in write().items()}
+
+    def refuse(step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if step is atomic.sync_file:
+            raise OSError(28, "No space left on device")
+        return step(*args, **kwargs)
+
+    monkeypatch.setattr(atomic, "durable", refuse)
+    for name in FORMATS:
+        with pytest.raises(StorageError):
+            write(name, of=[])
+    monkeypatch.undo()
+    folder = next(iter(write().values())).parent
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_reading_and_writing_llava_keeps_every_conversation(tmp_path: Path) -> None:
+    """Byte for byte but for what formats.py normalises: here the id, the slashes and where <image> stands."""
+    talk = ["What?", "A  cat.\n\n- one\n- two", "Why “so”?\u2028", "Because\\n é \u0000 </s> <b> 🐈"]
+    original = [
+        {"id": 7, "image": "a\\b.jpg", "conversations": turns("<image>\n" + talk[0], talk[1]), "model": "x"},
+        {"id": "7b", "image": "c.jpg", "conversations": turns(talk[2] + "\n<image>", talk[3])},
+        {"id": "t", "conversations": turns("No picture?", "None.")},
+    ]
+    (tmp_path / "in.json").write_text(json.dumps(original))
+    read = [row for row in read_llava(tmp_path / "in.json") if isinstance(row, Turn)]
+    images = {row.image: ImageRef(row.image, row.image, "", 1, 1) for row in read}
+    rows = [scored(row.id, row.image, row.question, row.answer) for row in read]
+    (path,) = export(rows, images, tmp_path, ExportConfig(formats=("llava",)), PROVENANCE)
+    assert json.loads(path.read_bytes()) == [
+        {"id": "7", "image": "a/b.jpg", "conversations": turns("<image>\n" + talk[0], talk[1])},
+        {"id": "7b", "image": "c.jpg", "conversations": turns("<image>\n" + talk[2].strip(), talk[3])},
+    ]
+    again = tmp_path / "again"
+    rows = [
+        scored(row.id, row.image, row.question, row.answer)
+        for row in read_llava(path)
+        if isinstance(row, Turn)
+    ]
+    (copy,) = export(rows, images, again, ExportConfig(formats=("llava",)), PROVENANCE)
+    assert copy.read_bytes() == path.read_bytes()
+
+
+def turns(question: str, answer: str) -> list[dict[str, str]]:
+    return [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]

@@ -1,0 +1,155 @@
+"""Filtering: each rule on cases worked by hand, and what holds for all of them."""
+
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from c3l.config import FilteringConfig, FilterRule
+from c3l.method.filtering import filter_samples
+from c3l.records import AnswerScores, Sample, ScoredSample, Selected
+
+
+def scored(
+    sample_id: str, i2c: float, image: str = "image", instruction: str = "plain", n: int = 1
+) -> ScoredSample:
+    numbers = (0.0,) * n
+    scores = AnswerScores((0,) * n, ("x",) * n, numbers, numbers)
+    return ScoredSample(
+        Sample(sample_id, image, instruction, "q?", "a", 0, 0), scores, i2c, "log_ratio", "drop"
+    )
+
+
+# S(I2C) falls from a to f; lengths rise from a to f but for a tie; two images, two instructions
+POOL = [
+    scored("a", 3.0, "one", "plain", 1),
+    scored("b", 2.0, "two", "brief", 2),
+    scored("c", 1.0, "one", "plain", 3),
+    scored("d", 0.0, "two", "brief", 4),
+    scored("e", -1.0, "one", "brief", 5),
+    scored("f", -2.0, "two", "plain", 5),
+]
+
+
+def kept(pool: list[ScoredSample] = POOL, seed: int = 0, **settings: Any) -> str:
+    rows = filter_samples(pool, FilteringConfig(**settings), seed)
+    return "".join(sorted(row.sample_id for row in rows if row.kept))
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"rule": "all"}, "abcdef"),
+        ({"rule": "top_fraction", "fraction": 0.5}, "abc"),
+        ({"rule": "top_fraction", "fraction": 0.01}, "a"),
+        ({"rule": "top_fraction", "fraction": 0.51}, "abcd"),
+        ({"rule": "top_k", "count": 2}, "ab"),
+        ({"rule": "top_k", "count": 99}, "abcdef"),
+        ({"rule": "threshold", "min_score": 1.0}, "abc"),
+        ({"rule": "threshold", "max_score": 0.0}, "def"),
+        ({"rule": "threshold", "min_score": -1.0, "max_score": 1.0}, "cde"),
+        ({"rule": "band", "band": (0.0, 0.5)}, "def"),
+        ({"rule": "band", "band": (0.5, 1.0)}, "abc"),
+        ({"rule": "band", "band": (0.17, 0.83)}, "bcde"),
+        ({"rule": "best_per_image"}, "ab"),
+        ({"rule": "lowest", "fraction": 0.5}, "def"),
+        ({"rule": "lowest", "count": 1}, "f"),
+        ({"rule": "longest", "count": 1}, "e"),
+        ({"rule": "longest", "fraction": 0.5}, "def"),
+        ({"rule": "top_k", "count": 1, "stratify": "image"}, "ab"),
+        ({"rule": "top_k", "count": 1, "stratify": "instruction"}, "ab"),
+        ({"rule": "lowest", "count": 1, "stratify": "image"}, "ef"),
+        ({"rule": "longest", "count": 1, "stratify": "instruction"}, "ef"),
+        ({"rule": "best_per_image", "stratify": "image"}, "ab"),
+        ({"rule": "best_per_image", "stratify": "instruction"}, "abef"),
+    ],
+)
+def test_each_rule_keeps_what_it_says(settings: dict[str, Any], expected: str) -> None:
+    assert kept(**settings) == kept(POOL[::-1], **settings) == expected
+
+
+def test_a_share_is_rounded_up_without_float_dust() -> None:
+    pool = [scored(f"{n:02}", float(n)) for n in range(100)]
+    rows = filter_samples(pool, FilteringConfig(rule="top_fraction", fraction=0.07), 0)
+    assert sum(row.kept for row in rows) == 7
+
+
+def test_neighbouring_bands_cover_everything_once() -> None:
+    for size in range(1, 12):
+        pool = [scored(f"{n:02}", float(n % 3)) for n in range(size)]
+        bands = [(0.0, 0.3), (0.3, 0.45), (0.45, 1.0)]
+        parts = [row.sample_id for band in bands for row in rows_kept(pool, rule="band", band=band)]
+        assert sorted(parts) == [one.sample.sample_id for one in pool]
+
+
+def rows_kept(pool: list[ScoredSample], **settings: Any) -> list[Selected]:
+    return [row for row in filter_samples(pool, FilteringConfig(**settings), 0) if row.kept]
+
+
+def test_random_hangs_on_seed_and_id_alone() -> None:
+    pool = [scored(f"{n:03}", float(n)) for n in range(200)]
+    first, second = kept(pool, 0, rule="random"), kept(pool, 1, rule="random")
+    assert len(first) == len(second) == 300
+    assert first != second
+    rescored = [scored(f"{n:03}", -float(n), "other") for n in range(200)]
+    assert kept(rescored, 0, rule="random") == first
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"rule": "all"}, "all"),
+        ({"rule": "top_fraction"}, "top_fraction 0.5: rank 3 of 6"),
+        ({"rule": "top_k", "count": 2}, "top_k 2: rank 3 of 6"),
+        ({"rule": "threshold", "min_score": 1.5}, "threshold 1.5 to inf: 1 nats"),
+        ({"rule": "band"}, "band 0.25 to 0.75: place 4 of 6"),
+        ({"rule": "longest"}, "longest 0.5: place 4 of 6"),
+        ({"rule": "best_per_image"}, "best_per_image: rank 2 of 3 of its image"),
+        (
+            {"rule": "top_fraction", "stratify": "instruction"},
+            "top_fraction 0.5: rank 2 of 3 of instruction plain",
+        ),
+    ],
+)
+def test_the_reason_names_the_rule_and_its_number(settings: dict[str, Any], reason: str) -> None:
+    rows = {row.sample_id: row for row in filter_samples(POOL, FilteringConfig(**settings), 0)}
+    assert rows["c"].reason == reason
+
+
+def test_rows_stand_by_image_and_rank_with_their_role() -> None:
+    rows = filter_samples([*POOL, scored("z", 9.0, "three")], FilteringConfig(), 0)
+    assert [(row.image_id, row.rank, row.role, row.sample_id) for row in rows] == [
+        ("one", 1, "positive", "a"),
+        ("one", 2, "negative", "c"),
+        ("one", 3, "negative", "e"),
+        ("three", 1, "only", "z"),
+        ("two", 1, "positive", "b"),
+        ("two", 2, "negative", "d"),
+        ("two", 3, "negative", "f"),
+    ]
+
+
+POOLS = st.lists(
+    st.tuples(
+        st.sampled_from([-1.0, 0.0, 0.5, 2.0]),
+        st.sampled_from("xyz"),
+        st.sampled_from("pq"),
+        st.integers(1, 3),
+    ),
+    max_size=14,
+).map(lambda rows: [scored(f"s{n}", *row) for n, row in enumerate(rows)])
+
+
+@given(
+    POOLS, st.sampled_from(get_args(FilterRule)), st.sampled_from(["none", "image", "instruction"]), st.data()
+)
+def test_order_changes_nothing_and_every_sample_has_one_row(
+    pool: list[ScoredSample], rule: FilterRule, stratify: str, data: st.DataObject
+) -> None:
+    config = FilteringConfig(
+        rule=rule, count=3 if rule == "top_k" else None, min_score=0.5, stratify=stratify
+    )
+    rows = filter_samples(pool, config, 0)
+    assert filter_samples(data.draw(st.permutations(pool)), config, 0) == rows
+    assert sorted(row.sample_id for row in rows) == sorted(one.sample.sample_id for one in pool)

@@ -1,0 +1,101 @@
+import math
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from c3l.method.i2c import FORMS, compute_i2c, token_contributions
+from c3l.records import AnswerScores, Form
+
+LN2, LN3 = math.log(2), math.log(3)
+
+
+def answer(with_image, without_image, token_kl=None):
+    n = len(with_image)
+    return AnswerScores(
+        tuple(range(n)),
+        ("t",) * n,
+        tuple(math.log(p) for p in with_image),
+        tuple(math.log(q) for q in without_image),
+        token_kl,
+    )
+
+
+# Two tokens: p = 1/2, 1/4 with the image and q = 1/4, 1/4 without it.
+TWO = answer([0.5, 0.25], [0.25, 0.25], token_kl=(0.3, 0.1))
+
+BY_HAND = {
+    # (ln 2 + ln 1) / 2
+    "log_ratio": LN2 / 2,
+    # (0.3 + 0.1) / 2
+    "vocabulary_kl": 0.2,
+    # P = 2/3, 1/3 and Q = 1/2, 1/2: 2/3 ln(4/3) + 1/3 ln(2/3) = 5/3 ln 2 - ln 3
+    "answer_kl": 5 / 3 * LN2 - LN3,
+    # (1/2 ln 2 + 1/4 ln 1) / 2
+    "weighted_log_ratio": LN2 / 4,
+}
+
+
+@pytest.mark.parametrize("form", get_args(Form))
+def test_each_form_by_hand(form):
+    assert compute_i2c(TWO, form) == pytest.approx(BY_HAND[form], abs=1e-12)
+
+
+def test_every_form_has_a_function_and_a_case_by_hand():
+    assert set(FORMS) == set(get_args(Form)) == set(BY_HAND)
+
+
+@pytest.mark.parametrize("form", ["log_ratio", "weighted_log_ratio"])
+def test_signed_forms_fall_below_zero_when_the_image_speaks_against_the_answer(form):
+    assert compute_i2c(answer([0.1, 0.2], [0.4, 0.2]), form) < 0
+
+
+def test_answer_kl_of_one_token_is_zero_whatever_the_image_does():
+    assert compute_i2c(answer([0.9], [0.001]), "answer_kl") == pytest.approx(0, abs=1e-12)
+
+
+def test_answer_kl_sees_the_shape_over_positions_and_not_the_level():
+    # with the image every token is three times as likely: the shape over the positions is the same
+    assert compute_i2c(answer([0.3, 0.6], [0.1, 0.2]), "answer_kl") == pytest.approx(0, abs=1e-12)
+    assert compute_i2c(answer([0.3, 0.6], [0.1, 0.2]), "log_ratio") == pytest.approx(LN3)
+
+
+@pytest.mark.parametrize("form", get_args(Form))
+def test_repeating_an_answer_changes_no_score(form):
+    twice = answer([0.5, 0.25] * 2, [0.25, 0.25] * 2, token_kl=(0.3, 0.1) * 2)
+    assert compute_i2c(twice, form) == pytest.approx(compute_i2c(TWO, form), abs=1e-12)
+
+
+@pytest.mark.parametrize("form", get_args(Form))
+def test_an_image_that_changes_nothing_scores_zero(form):
+    assert compute_i2c(answer([0.5, 0.1], [0.5, 0.1], (0.0, 0.0)), form) == pytest.approx(0, abs=1e-12)
+
+
+def test_contributions_name_the_token_that_the_image_raised():
+    assert token_contributions(TWO, "log_ratio") == pytest.approx((LN2, 0))
+
+
+@pytest.mark.parametrize("form", get_args(Form))
+def test_an_empty_answer_is_refused(form):
+    with pytest.raises(ValueError, match="0 tokens"):
+        compute_i2c(AnswerScores((), (), (), (), ()), form)
+
+
+def test_vocabulary_kl_that_was_not_measured_is_refused():
+    with pytest.raises(ValueError, match="token_kl"):
+        compute_i2c(answer([0.5], [0.5]), "vocabulary_kl")
+
+
+@given(st.lists(st.tuples(st.floats(-50, 0), st.floats(-50, 0)), min_size=1, max_size=20))
+def test_answer_kl_is_never_negative_and_all_forms_are_finite(logprobs):
+    with_image, without_image = zip(*logprobs, strict=True)
+    n = len(logprobs)
+    scores = AnswerScores(tuple(range(n)), ("",) * n, with_image, without_image, (0.0,) * n)
+    assert compute_i2c(scores, "answer_kl") >= -1e-9
+    assert all(math.isfinite(compute_i2c(scores, form)) for form in FORMS)
+
+
+def test_numbers_that_are_not_finite_come_out_as_such_and_do_not_crash():
+    scores = AnswerScores((1, 2), ("", ""), (-math.inf, -1.0), (-math.inf, math.nan), (math.nan, 0.0))
+    assert not any(math.isfinite(compute_i2c(scores, form)) for form in FORMS)

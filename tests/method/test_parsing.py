@@ -1,0 +1,192 @@
+"""Parsing: what models really write, cut off and hostile texts."""
+
+import json
+import random
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from c3l.method.parsing import MAX_PAIRS, PARSERS, find_pairs
+
+DOG = ("What is it?", "A dog.")
+OLD = ("Old?", "Yes.")
+
+VARIANTS = {
+    "strict": "Question 1: What is it?\nAnswer 1: A dog.\nQuestion 2: Old?\nAnswer 2: Yes.",
+    "short": "Q1: What is it?\nA1: A dog.\n\nQ2: Old?\nA2: Yes.\n",
+    "preamble": "Sure! Here are 2 pairs:\n\nQ1. What is it?\nA1. A dog.\nQ2) Old?\nA2) Yes.",
+    "list": "1. Question: What is it?\n   Answer: A dog.\n\n2. Question: Old?\n   Answer: Yes.",
+    "bold": "**Question 1:** What is it?\n**Answer 1:** A dog.\n\n**Question 2:** Old?\n**Answer 2:** Yes.",
+    "bold text": "**Question 1: What is it?**\nAnswer 1: A dog.\n**Question 2: Old?**\nAnswer 2: Yes.",
+    "bold word": "**Question 1**: What is it?\n**Answer**: A dog.\n---\n**Q2**: Old?\n**Answer**: Yes.",
+    "headings": "# Question 1\nWhat is it?\n# Answer 1\nA dog.\n\n### Question 2\nOld?\n### Answer 2\nYes.",
+    "titled": "Question 1 (kind): What is it?\nAnswer 1: A dog.\nQuestion 2 (age): Old?\nAnswer 2: Yes.",
+    "bullets": "- Question: What is it?\n- Answer: A dog.\n* Question: Old?\n* Answer: Yes.",
+    "no numbers": "Question: What is it?\nAnswer: A dog.\nQuestion: Old?\nAnswer: Yes.",
+    "answers alone": "1. **What is it?**\n   *Answer:* A dog.\n\n2. **Old?**\n   *Answer:* Yes.",
+    "answers alone, counted": "What is it?\nAnswer 1: A dog.\nOld?\nAnswer 2: Yes.",
+    "between": "1.\nQ: What is it?\nA: A dog.\n\n2.\nQ: Old?\nA: Yes.",
+    "pairs": "Pair 1:\nQ: What is it?\nA: A dog.\n\nPair 2:\nQ: Old?\nA: Yes.\n",
+    "case": "QUESTION 1: What is it?\nANSWER 1: A dog.\nquestion 2: Old?\nanswer 2: Yes.",
+    "one line": "Question 1: What is it? Answer 1: A dog. Question 2: Old? Answer 2: Yes.",
+    "one line, short": "Q: What is it? A: A dog. Q: Old? A: Yes.",
+    "pair a line": "Q: What is it? A: A dog.\nQ: Old? A: Yes.",
+    "next line": "Question 1: What is it?\nA dog.\n\nQuestion 2: Old?\nYes.",
+    "dos": "Question 1: What is it?\r\nAnswer 1: A dog.\r\nQuestion 2: Old?\r\nAnswer 2: Yes.\r\n",
+    "json": '[{"question": "What is it?", "answer": "A dog."},\n {"question": "Old?", "answer": "Yes."}]',
+    "json fence": 'Here you are:\n```json\n[{"question": "What is it?", "answer": "A dog."}, '
+    '{"question": "Old?", "answer": "Yes."}]\n```',
+    "json trailing": '[{"question": "What is it?", "answer": "A dog."}, {"question": "Old?", "answer": '
+    '"Yes."}]\nI hope that "this" helps! {smile}',
+    "json lines": '{"question": "What is it?", "answer": "A dog."}\n{"question": "Old?", "answer": "Yes."}\n',
+    "json wrapped": '{"pairs": [{"Question": "What is it?", "Answer": "A dog."}, '
+    '{"Question": "Old?", "Answer": "Yes."}]}',
+    "json, one object": '{"question 1": "What is it?", "answer 1": "A dog.", '
+    '"question 2": "Old?", "answer 2": "Yes."}',
+    "json, keys twice": '{"question": "What is it?", "answer": "A dog.", '
+    '"question": "Old?", "answer": "Yes."}',
+    "json, commas missing": '[{"question": "What is it?"\n"answer": "A dog."}\n'
+    '{"question": "Old?"\n"answer": "Yes."}]',
+    "json, open end": '[{"question": "What is it?", "answer": "A dog."}, '
+    '{"question": "Old?", "answer": "Yes.',
+    "json, pretty": '[\n  {\n    "question": "What is it?",\n    "answer": "A dog."\n  },\n  {\n'
+    '    "question": "Old?",\n    "answer": "Yes.",\n  }\n]',
+    "lines": "What is it? A dog.\nOld? Yes.",
+    "numbered lines": "1. What is it? A dog.\n2) Old? - Yes.",
+    "two lines": "1. **What is it?**\n   - A dog.\n\n2. **Old?**\n   - Yes.",
+    "tab": "What is it?\tA dog.\nOld?\tYes.",
+    "bar": "What is it? | A dog.\nOld? | Yes.",
+    "table": "| Question | Answer |\n|---|---|\n| What is it? | A dog. |\n| Old? | Yes. |",
+    "quoted": 'Q1: "What is it?"\nA1: "A dog."\nQ2: “Old?”\nA2: "Yes."',
+}
+
+
+def plain(text: str, parser: str = "numbered") -> list[tuple[str, str]]:
+    return [(pair.question, pair.answer) for pair in find_pairs(text, parser)]
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_parser_reads_every_variant(name: str, parser: str) -> None:
+    assert plain(VARIANTS[name], parser) == [DOG, OLD]
+
+
+def test_an_answer_keeps_its_lines_and_a_question_is_one_line() -> None:
+    text = "Question 1: What is\nit?\nAnswer 1: A dog:\n- brown\n- old\n\nQuestion 2: And?\nAnswer 2: No."
+    assert plain(text) == [("What is it?", "A dog:\n- brown\n- old"), ("And?", "No.")]
+
+
+def test_unnumbered_labels_inside_counted_blocks_are_text() -> None:
+    text = (
+        "Question 1: What text?\nAnswer 1: It says\nQuestion: who?\nAnswer: me\nQuestion 2: x?\nAnswer 2: y"
+    )
+    assert plain(text) == [("What text?", "It says\nQuestion: who?\nAnswer: me"), ("x?", "y")]
+
+
+def test_choices_and_articles_are_no_labels() -> None:
+    text = "Question 1: Which is it?\nA. red\nB. blue\nA dog is not meant.\nAnswer 1: A 3-year-old."
+    assert plain(text) == [("Which is it? A. red B. blue A dog is not meant.", "A 3-year-old.")]
+
+
+def test_a_missing_side_is_an_empty_text_not_a_shift() -> None:
+    text = "Question 1: What?\nQuestion 2: Who?\nAnswer 2: Me.\nAnswer 3: Blue.\nQuestion 4: Wh"
+    assert plain(text) == [("What?", ""), ("Who?", "Me."), ("", "Blue."), ("Wh", "")]
+
+
+def test_numbers_as_answers_survive() -> None:
+    assert plain("Question 1: How many?\nAnswer 1:\n3.\n\n2.\nQuestion 2: More?\nAnswer 2: 5") == [
+        ("How many?", "3."),
+        ("More?", "5"),
+    ]
+
+
+def test_json_values_that_are_no_text() -> None:
+    text = '[{"question": "n?", "answer": 3}, {"q": "is?", "a": true}, {"question": "x", "answer": null}]'
+    assert plain(text, "json") == [("n?", "3"), ("is?", "true"), ("x", "")]
+
+
+def test_json_quotes_that_were_not_escaped() -> None:
+    text = (
+        '[{"question": "What text?", "answer": "It says "hello" to us."}, {"question": "a?", "answer": "b"}]'
+    )
+    assert plain(text, "json") == [("What text?", 'It says "hello" to us.'), ("a?", "b")]
+
+
+def test_json_escapes_are_undone_in_whole_and_in_broken_texts() -> None:
+    text = json.dumps([{"question": 'Is "x"\\ y?', "answer": "a\nb é"}])
+    assert plain(text, "json") == plain(text + " thanks", "json") == [('Is "x"\\ y?', "a\nb é")]
+
+
+def test_json_shows_which_answers_are_closed() -> None:
+    cut = find_pairs('[{"question": "a?", "answer": "b"}, {"question": "c?", "answer": "d', "json")
+    assert [pair.closed for pair in cut] == [True, False]
+    assert [pair.closed for pair in find_pairs("Q: a?\nA: b", "json")] == [False]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " \n",
+        "A nice picture of a dog.",
+        "I'm sorry. Shall I try again? I can do so.",
+        "{}",
+        "[1, 2]",
+        "null",
+        "```",
+    ],
+)
+def test_prose_holds_no_pair(text: str) -> None:
+    assert not any(find_pairs(text, parser) for parser in PARSERS)
+
+
+HOSTILE = [
+    "\n", " ", "x", "1", ":", "[", "{", "}", "`",
+    "\\", "\u2028", "* ", "- ", "1. ", "#\n", "?\n", "? ", "\t\n",
+    "Q:\n", "Q1: ", "A1:\n", "? A: ",
+    "Q" + " " * 7, "Question 1: x?\nAnswer 1: y\n", "a?\n", "a | b\n", "a\tb\n",
+    '"', '\\"', '"x ', '{"', '{"a":', '{"question":"', '"question": ', '{"question":"a","answer":"b"}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_a_megabyte_parses_in_less_than_a_second(piece: str) -> None:
+    text = piece * (1_000_000 // len(piece))
+    start = time.process_time()
+    pairs = find_pairs(text, "numbered")
+    assert time.process_time() - start < 1
+    assert len(pairs) <= MAX_PAIRS
+
+
+def test_characters_that_no_file_can_hold_are_left_out() -> None:
+    text = '{"question": "What \\ud83d is it?", "answer": "A\\u0000 dog."}'
+    assert plain(text, "json") == [("What is it?", "A dog.")]
+
+
+def test_ten_thousand_texts_make_no_parser_raise() -> None:
+    pieces = [*HOSTILE, *VARIANTS.values(), "Question 1:", "**Answer 2:**", "What is it?", "\ud800", "\x00"]
+    draw = random.Random(0)
+    for _ in range(10_000):
+        text = "".join(draw.choices(pieces, k=draw.randint(1, 8)))
+        find_pairs(text[: draw.randint(0, len(text))], draw.choice(list(PARSERS)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(), st.sampled_from(list(VARIANTS.values())), st.sampled_from(list(PARSERS)))
+def test_text_around_pairs_makes_no_parser_raise(noise: str, pairs: str, parser: str) -> None:
+    for pair in find_pairs(noise + pairs + noise, parser):
+        assert "\n" not in pair.question
+
+
+SENTENCES = st.from_regex(r"[A-Z][a-z]{2,8} [a-z]{2,8}", fullmatch=True)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(SENTENCES, SENTENCES), min_size=1, max_size=6))
+def test_what_was_written_strictly_is_read_back(pairs: list[tuple[str, str]]) -> None:
+    blocks = [f"Question {n}: {q}?\nAnswer {n}: {a}." for n, (q, a) in enumerate(pairs, start=1)]
+    expected = [(q + "?", a + ".") for q, a in pairs]
+    assert plain("\n".join(blocks)) == expected
+    assert plain(json.dumps([{"question": q, "answer": a} for q, a in expected]), "json") == expected

@@ -1,0 +1,220 @@
+"""The scoring stage with a fake model, in milliseconds."""
+
+import logging
+import math
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+
+from c3l.config import ScoringConfig
+from c3l.errors import BackendError, ConfigError, DataError, OutOfMemoryError
+from c3l.method.scoring import rescore, score_samples
+from c3l.records import AnswerScores, ImageRef, Rejected, Sample, ScoredSample
+
+IDS = [f"i{n}" for n in range(6)]
+IMAGES = {image_id: ImageRef(image_id, f"{image_id}.png", "", 8, 8) for image_id in IDS}
+
+
+def make_sample(name, image_id, answer="a dog"):
+    return Sample(name, image_id, "conversation", f"What about {name}?", answer, 0, 0)
+
+
+SAMPLES = [make_sample(f"s{image_id}{k}", image_id) for k in range(2) for image_id in IDS]
+
+
+class FakeModel:
+    """Scores from the texts and pictures alone, so that batches cannot matter; keeps what it was asked."""
+
+    provenance = None
+
+    def __init__(self, fits=100, modes=("drop", "others", "noise")):
+        self.fits, self.modes, self.requests, self.batches = fits, frozenset(modes), [], []
+
+    def no_image_modes(self):
+        return self.modes
+
+    def score(self, requests, no_image):
+        self.batches.append(len(requests))
+        if len(requests) > self.fits:
+            raise OutOfMemoryError("did not fit")
+        self.requests += requests
+        return [[self.answer(request, pair) for pair in request.pairs] for request in requests]
+
+    def answer(self, request, pair):
+        words = pair.completion.split()
+        numbers = [
+            -float(len(word) + len(pair.prompt) + sum(request.image.getpixel((0, 0)))) for word in words
+        ]
+        blind = [number - 1.0 for number in numbers]
+        if "nan" in words:
+            blind[words.index("nan")] = math.nan
+        ids = tuple(range(len(words)))
+        return AnswerScores(ids, tuple(words), tuple(numbers), tuple(blind), (0.5,) * len(words))
+
+
+def open_image(ref):
+    return Image.new("RGB", (8, 8), (int(ref.image_id[1:]), 0, 0))
+
+
+def run(samples=SAMPLES, model=None, open_image=open_image, pool=IDS, seed=0, **config):
+    model = model or FakeModel()
+    return list(score_samples(samples, IMAGES, model, open_image, ScoringConfig(**config), seed, pool))
+
+
+def test_one_outcome_a_sample_in_the_order_of_the_samples():
+    outcomes = run(batch_size=4)
+    assert [it.sample for it in outcomes] == SAMPLES
+    assert {it.i2c for it in outcomes} == {1.0}
+    assert {(it.form, it.no_image) for it in outcomes} == {("log_ratio", "drop")}
+
+
+def test_all_pairs_of_an_image_are_one_request():
+    model = FakeModel()
+    run(model=model, batch_size=4)
+    assert model.batches == [4, 2]
+    assert [[pair.pair_id for pair in it.pairs] for it in model.requests] == [
+        [f"s{image_id}0", f"s{image_id}1"] for image_id in IDS
+    ]
+
+
+def test_results_come_while_later_batches_are_still_to_do():
+    model = FakeModel()
+    outcomes = score_samples(
+        sorted(SAMPLES, key=lambda it: it.image_id),
+        IMAGES,
+        model,
+        open_image,
+        ScoringConfig(batch_size=1),
+        0,
+        IDS,
+    )
+    next(outcomes)
+    assert len(model.batches) == 1
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+@pytest.mark.parametrize("no_image", ["drop", "others", "noise"])
+def test_batch_size_and_order_change_nothing(batch_size, no_image):
+    model, other = FakeModel(), FakeModel()
+    first = run(model=model, batch_size=batch_size, no_image=no_image)
+    second = run(SAMPLES[::-1], model=other, batch_size=2, no_image=no_image)
+    assert second[::-1] == first
+    assert others_of(model) == others_of(other)
+    assert {of(it): it.seed for it in model.requests} == {of(it): it.seed for it in other.requests}
+
+
+def of(request):
+    return request.image.getpixel((0, 0))[0]
+
+
+def others_of(model):
+    return {of(it): [other.getpixel((0, 0))[0] for other in it.others] for it in model.requests}
+
+
+def test_others_are_different_pictures_of_the_run_and_never_the_image_itself():
+    model = FakeModel()
+    run(model=model, no_image="others", others=3)
+    for image, others in others_of(model).items():
+        assert image not in others
+        assert len(set(others)) == 3
+    # an image that draws for itself: one order for all, less the image itself, has at most two first places
+    assert len({others[0] for others in others_of(model).values()}) > 2
+
+
+def test_others_follow_the_seed_and_not_the_order_of_the_pool():
+    first, shuffled, reseeded = FakeModel(), FakeModel(), FakeModel()
+    run(model=first, no_image="others", others=2)
+    run(model=shuffled, no_image="others", others=2, pool=IDS[::-1])
+    run(model=reseeded, no_image="others", others=2, seed=1)
+    assert others_of(first) == others_of(shuffled)
+    assert others_of(first) != others_of(reseeded)
+
+
+def test_a_small_run_takes_all_the_others_there_are():
+    model = FakeModel()
+    run(model=model, no_image="others", others=60)
+    assert {len(it.others) for it in model.requests} == {5}
+
+
+def test_others_need_another_picture():
+    with pytest.raises(ConfigError, match="others"):
+        run([SAMPLES[0]], no_image="others", pool=IDS[:1])
+
+
+def test_other_modes_open_no_other_picture():
+    opened = []
+    run(open_image=lambda ref: opened.append(ref.image_id) or open_image(ref))
+    assert sorted(opened) == IDS
+
+
+def test_another_picture_that_does_not_open_is_replaced():
+    def fail_on_third(ref):
+        if ref.image_id == "i3":
+            raise DataError("half a file")
+        return open_image(ref)
+
+    model = FakeModel()
+    outcomes = run(model=model, open_image=fail_on_third, no_image="others", others=4)
+    rejected = [it for it in outcomes if isinstance(it, Rejected)]
+    assert [(it.id, it.reason, it.detail) for it in rejected] == [
+        (name, "unreadable_image", "half a file") for name in ("si30", "si31")
+    ]
+    assert all(len(others) == 4 and 3 not in others for others in others_of(model).values())
+
+
+@pytest.mark.parametrize("answer", ["", "  \n"])
+def test_an_empty_answer_is_rejected_before_the_model_sees_it(answer):
+    model = FakeModel()
+    samples = [SAMPLES[0], make_sample("empty", "i0", answer), make_sample("lonely", "i5", answer)]
+    outcomes = run(samples, model=model)
+    assert [type(it) for it in outcomes] == [ScoredSample, Rejected, Rejected]
+    assert {it.reason for it in outcomes[1:]} == {"empty_answer"}
+    assert [len(it.pairs) for it in model.requests] == [1]
+
+
+def test_a_number_that_is_not_finite_is_rejected_by_name_and_its_neighbours_are_not():
+    samples = [make_sample("a", "i0"), make_sample("b", "i0", "one nan two"), make_sample("c", "i0")]
+    outcomes = run(samples)
+    assert [type(it) for it in outcomes] == [ScoredSample, Rejected, ScoredSample]
+    assert outcomes[1] == Rejected(
+        "b", "i0", "scoring", "non_finite_score", "the log-probability without the image of token 2 is nan"
+    )
+
+
+def test_a_sample_of_an_unknown_picture_is_rejected():
+    outcomes = run([SAMPLES[0], make_sample("stray", "elsewhere")])
+    assert outcomes[1].reason == "unreadable_image"
+
+
+@pytest.mark.parametrize("fits", [1, 2, 3])
+def test_out_of_memory_halves_the_batch_and_changes_no_result(fits, caplog):
+    model = FakeModel(fits=fits)
+    with caplog.at_level(logging.WARNING):
+        assert run(model=model, batch_size=6) == run(batch_size=6)
+    assert caplog.messages
+    assert max(model.batches) == 6
+
+
+def test_an_image_that_does_not_fit_alone_is_rejected():
+    outcomes = run(model=FakeModel(fits=0), batch_size=4)
+    assert {(it.reason, it.detail) for it in outcomes} == {("oom", "did not fit")}
+    assert [it.id for it in outcomes] == [it.sample_id for it in SAMPLES]
+
+
+def test_a_mode_that_the_model_cannot_do_is_refused_before_any_work():
+    model = FakeModel(modes=["drop"])
+    with pytest.raises(BackendError, match="it can do drop"):
+        run(model=model, no_image="mask")
+    assert not model.batches
+
+
+def test_rescore_equals_scoring_in_that_form():
+    for form in ("vocabulary_kl", "answer_kl", "weighted_log_ratio"):
+        again = [rescore(it, form) for it in run()]
+        assert again == run(form=form)
+    assert rescore(replace(run()[0], i2c=99.0), "log_ratio") == run()[0]
+
+
+def test_no_samples_no_outcomes():
+    assert run([]) == []

@@ -1,0 +1,114 @@
+import pytest
+
+from c3l.errors import BackendError
+from c3l.models.encoding import ChatEncoder, EncodedPrompt, ScoredRow
+from tiny_models import FAMILIES, make_picture
+
+
+@pytest.fixture
+def encoder(tiny):
+    return ChatEncoder(tiny("llava").processor)
+
+
+def test_answer_mask_marks_the_positions_that_predict_the_answer(encoder):
+    prompt = EncodedPrompt((10, 11, 12), {}, {})
+    batch = encoder.collate([ScoredRow(prompt, (20, 21)), ScoredRow(prompt, (30, 31, 32, 33))])
+    pad = encoder.pad_id
+    assert batch.text["input_ids"].tolist() == [[10, 11, 12, 20, pad, pad], [10, 11, 12, 30, 31, 32]]
+    assert batch.text["attention_mask"].tolist() == [[1, 1, 1, 1, 0, 0], [1] * 6]
+    assert batch.completion_mask.int().tolist() == [[0, 0, 1, 1, 0, 0], [0, 0, 1, 1, 1, 1]]
+
+
+def test_token_types_are_padded_and_a_completion_is_text(encoder):
+    prompt = EncodedPrompt((10, 11), {"token_type_ids": (1, 1)}, {})
+    batch = encoder.collate([ScoredRow(prompt, (20, 21)), ScoredRow(prompt, (20, 21, 22))])
+    assert batch.text["token_type_ids"].tolist() == [[1, 1, 0, 0], [1, 1, 0, 0]]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_prompt_without_image_is_the_same_chat_without_image_tokens(family, tiny):
+    encoder = ChatEncoder(tiny(family).processor)
+    seen = encoder.encode_prompt("What is it?", make_picture(1))
+    blind = encoder.encode_prompt("What is it?", None)
+    assert len(seen.ids) > len(blind.ids)
+    assert not blind.vision
+    assert seen.vision
+    tail = encoder.encode_completion("What is it?")
+    assert tail == blind.ids[6 + 1 : 6 + 1 + len(tail)]  # after <s> and "user: "
+    assert seen.ids[-len(tail) - 5 :] == blind.ids[-len(tail) - 5 :]
+    assert all(len(values) == len(seen.ids) for values in seen.types.values())
+
+
+def test_a_template_without_first_token_gets_it_from_the_tokenizer_and_never_twice(tiny):
+    processor = tiny("llava").processor
+    encoder = ChatEncoder(processor)
+    bos = processor.tokenizer.bos_token_id
+    assert encoder.encode_prompt("Hi", None).ids.count(bos) == 1
+
+
+def test_completion_is_tokenised_alone_and_without_special_tokens(encoder):
+    assert encoder.encode_completion("ab") == (
+        *encoder.encode_completion("a"),
+        *encoder.encode_completion("b"),
+    )
+    assert encoder.encode_completion("") == ()
+
+
+@pytest.mark.parametrize("token", ["<image>", "<|im_end|>", "<s>"])
+def test_control_tokens_in_a_text_stay_words(encoder, token):
+    control = encoder.tokenizer.convert_tokens_to_ids(token)
+    assert control not in encoder.encode_completion(f"a {token} b")
+    plain = encoder.encode_prompt("a b", make_picture(1)).ids
+    told = encoder.encode_prompt(f"a {token} b", make_picture(1)).ids
+    assert told.count(control) == plain.count(control)
+
+
+@pytest.mark.parametrize("text", ["A dog.", "naïve café", "日本語 and 🐕‍🦺!", " leading", "a\nb", "�x"])
+def test_display_tokens_join_to_the_text(encoder, text):
+    ids = encoder.encode_completion(text)
+    pieces = encoder.display_tokens(ids)
+    assert len(pieces) == len(ids)
+    assert "".join(pieces) == text
+
+
+def test_half_characters_are_not_shown(encoder):
+    pieces = encoder.display_tokens(encoder.encode_completion("é🐕"))
+    assert pieces == ("", "é", "", "", "", "🐕")
+
+
+def test_a_picture_is_processed_once_for_all_its_prompts(encoder, tiny, monkeypatch):
+    calls = []
+    kind = type(tiny("llava").processor.image_processor)
+    inner = kind.preprocess
+    monkeypatch.setattr(kind, "preprocess", lambda *args, **kw: calls.append(1) or inner(*args, **kw))
+    picture, other = make_picture(1), make_picture(2)
+    first, second = (encoder.encode_prompt(text, picture) for text in ("one", "two"))
+    assert len(calls) == 1
+    assert first.vision["pixel_values"].equal(second.vision["pixel_values"])
+    third = encoder.encode_prompt("one", other)
+    assert not third.vision["pixel_values"].equal(first.vision["pixel_values"])
+    encoder.forget_pictures()
+    encoder.encode_prompt("one", picture)
+    assert len(calls) == 3
+
+
+def test_the_given_processor_is_left_as_it_is(tiny):
+    processor = tiny("llava").processor
+    before = processor.image_processor
+    ChatEncoder(processor)
+    assert processor.image_processor is before
+
+
+def test_generation_prompts_are_padded_on_the_left(encoder):
+    inputs = encoder.encode_for_generation(["a", "longer"], None)
+    assert inputs["attention_mask"].tolist()[0][:5] == [0] * 5
+    assert inputs["input_ids"][:, -1].unique().numel() == 1
+
+
+def test_a_processor_without_chat_template_is_refused(tiny):
+    from copy import copy
+
+    processor = copy(tiny("llava").processor)
+    processor.chat_template = None
+    with pytest.raises(BackendError, match="chat template"):
+        ChatEncoder(processor)

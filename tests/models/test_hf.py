@@ -1,0 +1,322 @@
+"""The ``hf`` backend on real tiny models, held against a plain loop: one pair, one forward, all logits."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from PIL import Image
+
+from c3l.errors import BackendError, OutOfMemoryError
+from c3l.models.hf import HfModel
+from c3l.models.interface import GenerateRequest, Pair, Sampling, ScoreRequest
+from c3l.records import Provenance
+from tiny_models import FAMILIES, load_tiny, make_picture
+
+PROVENANCE = Provenance("tiny", "", "hf", "float32", "cpu", 0, {})
+TOLERANCE = 1e-4
+SIZES = [(40, 30), (64, 30), (30, 64)]
+PAIRS = (
+    Pair("a", "What is it?", "A dog."),
+    Pair("b", "Where?", "In the garden, by the 🌳"),
+    Pair("c", "How many dogs are in the picture?", "x"),
+)
+REQUESTS = [ScoreRequest(make_picture(n, SIZES[n]), PAIRS, seed=n) for n in range(3)]
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request, tiny):
+    return tiny(request.param)
+
+
+@pytest.fixture
+def model(family):
+    return HfModel(family.model, family.processor, PROVENANCE)
+
+
+@pytest.fixture
+def llava(tiny):
+    return HfModel(tiny("llava").model, tiny("llava").processor, PROVENANCE)
+
+
+@torch.no_grad()
+def score_by_hand(tiny, image, pair, shift=0, edit=None):
+    """Log-probabilities (N, V) at the answer positions, the plain way; `shift` plants a wrong position."""
+    content = ([{"type": "image"}] if image else []) + [{"type": "text", "text": pair.prompt}]
+    chat = [{"role": "user", "content": content}]
+    text = tiny.processor.apply_chat_template(chat, add_generation_prompt=True)
+    inputs = tiny.processor(
+        images=[[image]] if image else None, text=[text], add_special_tokens=False, return_tensors="pt"
+    )
+    answer = tiny.processor.tokenizer(pair.completion, add_special_tokens=False)["input_ids"]
+    prompt_length = inputs["input_ids"].shape[1]
+    for key in ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"):
+        if key in inputs:
+            fill = {"input_ids": answer, "attention_mask": [1] * len(answer)}.get(key, [0] * len(answer))
+            inputs[key] = torch.cat([inputs[key], torch.tensor([fill])], dim=1)
+    if edit:
+        edit(inputs)
+    dtype = tiny.model.dtype
+    inputs = {k: v.to(dtype) if v.is_floating_point() else v for k, v in inputs.items() if k != "labels"}
+    table = tiny.model(**inputs).logits[0].log_softmax(-1)
+    start = prompt_length - 1 + shift
+    return table[start : start + len(answer)], torch.tensor(answer)
+
+
+def pick(table, ids):
+    return table[torch.arange(len(ids)), ids].tolist()
+
+
+def numbers(scores):
+    return torch.tensor(
+        [*scores.logprobs_with_image, *scores.logprobs_without_image, *scores.token_kl], dtype=torch.float64
+    )
+
+
+def assert_same(results, expected, tolerance=TOLERANCE):
+    assert [len(result) for result in results] == [len(result) for result in expected]
+    for result, wanted in zip(results, expected, strict=True):
+        for one, other in zip(result, wanted, strict=True):
+            assert one.token_ids == other.token_ids
+            assert (numbers(one) - numbers(other)).abs().max() < tolerance
+
+
+def test_scores_equal_a_plain_loop(family, model):
+    results = model.score(REQUESTS, "drop")
+    for request, result in zip(REQUESTS, results, strict=True):
+        for pair, scores in zip(request.pairs, result, strict=True):
+            log_p, ids = score_by_hand(family, request.image, pair)
+            log_q, _ = score_by_hand(family, None, pair)
+            assert scores.token_ids == tuple(ids.tolist())
+            assert scores.logprobs_with_image == pytest.approx(pick(log_p, ids), abs=TOLERANCE)
+            assert scores.logprobs_without_image == pytest.approx(pick(log_q, ids), abs=TOLERANCE)
+            kl = (log_p.exp() * (log_p - log_q)).sum(-1).tolist()
+            assert scores.token_kl == pytest.approx(kl, abs=TOLERANCE)
+
+
+def test_scores_equal_a_plain_loop_in_float64(tmp_path):
+    tiny = load_tiny("llava", tmp_path / "llava")
+    tiny.model.double()
+    model = HfModel(tiny.model, tiny.processor, PROVENANCE)
+    log_p, ids = score_by_hand(tiny, REQUESTS[0].image, PAIRS[1])
+    scores = model.score(REQUESTS, "drop")[0][1]
+    assert scores.logprobs_with_image == pytest.approx(pick(log_p, ids), abs=1e-12)
+
+
+@pytest.mark.parametrize("planted", ["position", "double_softmax"])
+def test_the_plain_loop_would_catch_a_planted_bug(planted, family, model):
+    log_p, ids = score_by_hand(family, REQUESTS[0].image, PAIRS[0], shift=planted == "position")
+    if planted == "double_softmax":
+        log_p = log_p.exp().log_softmax(-1)
+    scores = model.score(REQUESTS[:1], "drop")[0][0]
+    wrong = max(abs(a - b) for a, b in zip(scores.logprobs_with_image, pick(log_p, ids), strict=True))
+    assert wrong > 1000 * TOLERANCE
+
+
+def test_another_image_changes_the_scores(model):
+    """The tolerance of all the other tests means something only because of this one."""
+    first, second = (model.score([ScoreRequest(make_picture(n), PAIRS)], "drop")[0] for n in (1, 2))
+    for one, other in zip(first, second, strict=True):
+        gaps = [abs(a - b) for a, b in zip(one.logprobs_with_image, other.logprobs_with_image, strict=True)]
+        assert max(gaps) > 0.05
+        assert one.logprobs_without_image == pytest.approx(other.logprobs_without_image, abs=TOLERANCE)
+
+
+def test_batch_size_order_and_padding_change_nothing(model):
+    together = model.score(REQUESTS, "drop")
+    one_image_a_batch = [model.score([request], "drop")[0] for request in REQUESTS]
+    assert_same(one_image_a_batch, together)
+    backwards = model.score(REQUESTS[::-1], "drop")[::-1]
+    assert_same(backwards, together)
+    one_pair_a_batch = [
+        [model.score([replace(request, pairs=(pair,))], "drop")[0][0] for pair in request.pairs]
+        for request in REQUESTS
+    ]
+    assert_same(one_pair_a_batch, together)
+
+
+def count_encoder_calls(tiny, monkeypatch):
+    calls = []
+    inner = tiny.model.base_model.get_image_features
+
+    def counting(*args, **kwargs):
+        calls.append(1)
+        return inner(*args, **kwargs)
+
+    counting.__signature__ = __import__("inspect").signature(inner)
+    monkeypatch.setattr(tiny.model.base_model, "get_image_features", counting)
+    return calls
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("drop", 3), ("blank", 6), ("noise", 6), ("others", 3)])
+def test_vision_encoder_calls_are_images(mode, expected, family, monkeypatch):
+    calls = count_encoder_calls(family, monkeypatch)
+    model = HfModel(family.model, family.processor, PROVENANCE)
+    assert model.shares_images
+    images = [request.image for request in REQUESTS]
+    requests = [replace(it, others=tuple(o for o in images if o is not it.image)) for it in REQUESTS]
+    model.score(requests, mode)
+    assert len(calls) == expected  # in `others`, the other pictures are those of the batch
+
+
+def test_a_model_that_takes_no_ready_features_gives_the_same_scores(family, model, monkeypatch):
+    shared = model.score(REQUESTS, "blank")
+    monkeypatch.setattr(model._vision, "can_share", False)
+    assert not model.shares_images
+    assert_same(model.score(REQUESTS, "blank"), shared)
+
+
+def test_blank_is_a_grey_picture_of_the_same_size(family, model):
+    scores = model.score(REQUESTS, "blank")[1][0]
+    log_q, ids = score_by_hand(family, Image.new("RGB", SIZES[1], (128, 128, 128)), PAIRS[0])
+    assert scores.logprobs_without_image == pytest.approx(pick(log_q, ids), abs=TOLERANCE)
+
+
+def test_noise_belongs_to_the_seed_and_not_to_the_batch(llava):
+    together = llava.score(REQUESTS, "noise")
+    assert_same([llava.score([request], "noise")[0] for request in REQUESTS], together)
+    reseeded = llava.score([replace(REQUESTS[0], seed=99)], "noise")[0]
+    assert (numbers(reseeded[0]) - numbers(together[0][0])).abs().max() > 0.05
+
+
+def test_others_is_the_mean_probability_under_other_pictures(family, model):
+    others = tuple(make_picture(n) for n in (7, 8, 9))
+    scores = model.score([replace(REQUESTS[0], others=others)], "others")[0][1]
+    tables = [score_by_hand(family, other, PAIRS[1])[0] for other in others]
+    log_q = torch.stack(tables).exp().mean(0).log()
+    log_p, ids = score_by_hand(family, REQUESTS[0].image, PAIRS[1])
+    assert scores.logprobs_without_image == pytest.approx(pick(log_q, ids), abs=TOLERANCE)
+    kl = (log_p.exp() * (log_p - log_q)).sum(-1).tolist()
+    assert scores.token_kl == pytest.approx(kl, abs=TOLERANCE)
+
+
+def test_others_without_other_pictures_is_refused(llava):
+    with pytest.raises(BackendError, match="other images"):
+        llava.score(REQUESTS, "others")
+
+
+def test_mask_hides_the_picture_and_keeps_the_positions(family, model):
+    if "mask" not in model.no_image_modes():
+        assert family.family == "qwen2_vl"
+        with pytest.raises(BackendError, match=r"scoring\.no_image"):
+            model.score(REQUESTS, "mask")
+        return
+    token = family.model.config.image_token_id
+
+    def hide(inputs):
+        inputs["attention_mask"][inputs["input_ids"] == token] = 0
+        inputs["position_ids"] = torch.arange(inputs["input_ids"].shape[1])[None]
+
+    scores = model.score(REQUESTS, "mask")
+    log_q, ids = score_by_hand(family, REQUESTS[0].image, PAIRS[0], edit=hide)
+    assert scores[0][0].logprobs_without_image == pytest.approx(pick(log_q, ids), abs=TOLERANCE)
+    of_another = model.score([replace(REQUESTS[0], image=make_picture(5, SIZES[0]))], "mask")[0][0]
+    assert of_another.logprobs_without_image == pytest.approx(
+        scores[0][0].logprobs_without_image, abs=TOLERANCE
+    )
+
+
+def test_an_empty_completion_has_no_numbers_and_moves_nobody_else(llava):
+    pairs = (PAIRS[0], Pair("empty", "Why?", ""), PAIRS[1])
+    whole, empty, other = llava.score([replace(REQUESTS[0], pairs=pairs)], "drop")[0]
+    assert empty.token_ids == ()
+    assert_same([[whole, other]], [llava.score([replace(REQUESTS[0], pairs=PAIRS[:2])], "drop")[0]])
+    assert llava.score([replace(REQUESTS[0], pairs=pairs[1:2])], "drop")[0][0].token_ids == ()
+    assert llava.score([], "drop") == []
+
+
+GENERATE = [
+    GenerateRequest(f"g{n}", make_picture(n, SIZES[n % 3]) if n != 2 else None, "Say it" + "!" * n, seed=n)
+    for n in range(5)
+]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_generation_is_the_same_for_any_batch_size_and_order(temperature, model):
+    sampling = Sampling(temperature, 0.9, 12)
+    together = model.generate(GENERATE, sampling)
+    assert [it.request_id for it in together] == [it.request_id for it in GENERATE]
+    assert [model.generate([request], sampling)[0] for request in GENERATE] == together
+    assert model.generate(GENERATE[::-1], sampling)[::-1] == together
+    if temperature:  # greedily, one of the tiny models always writes the same
+        assert len({it.text for it in together}) == len(together)
+
+
+def test_generation_sees_the_picture_and_the_seed(llava):
+    sampling = Sampling(1.0, 1.0, 12)
+    first = llava.generate(GENERATE[:1], sampling)[0].text
+    assert llava.generate([replace(GENERATE[0], image=make_picture(3))], sampling)[0].text != first
+    assert llava.generate([replace(GENERATE[0], seed=99)], sampling)[0].text != first
+    greedy = Sampling(0.0, 1.0, 12)
+    unseeded = [llava.generate([replace(GENERATE[0], seed=seed)], greedy)[0].text for seed in (1, 2)]
+    assert unseeded[0] == unseeded[1]
+
+
+def test_greedy_generation_equals_the_models_own(tiny):
+    family = tiny("llava")
+    model = HfModel(family.model, family.processor, PROVENANCE)
+    ours = model.generate(GENERATE[:1], Sampling(0.0, 1.0, 8))[0]
+    chat = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": GENERATE[0].prompt}]}]
+    text = family.processor.apply_chat_template(chat, add_generation_prompt=True)
+    inputs = family.processor(
+        images=GENERATE[0].image, text=text, add_special_tokens=False, return_tensors="pt"
+    )
+    ids = family.model.generate(**inputs, max_new_tokens=8, do_sample=False)[
+        0, inputs["input_ids"].shape[1] :
+    ]
+    assert ours.text == family.processor.tokenizer.decode(ids, skip_special_tokens=True)
+
+
+def test_a_folders_own_generation_settings_do_not_leak_into_sampling(llava, monkeypatch):
+    expected = llava.generate(GENERATE, Sampling(1.0, 1.0, 12))
+    monkeypatch.setattr(llava._model.generation_config, "repetition_penalty", 5.0)
+    monkeypatch.setattr(llava._model.generation_config, "top_k", 1)
+    assert llava.generate(GENERATE, Sampling(1.0, 1.0, 12)) == expected
+    assert llava._model.generation_config.repetition_penalty == 5.0
+
+
+def test_finish_reason_tells_an_end_from_a_cut(llava, monkeypatch):
+    cut = llava.generate(GENERATE[:1], Sampling(0.0, 1.0, 6))[0]
+    assert cut.finish_reason == "length"
+    second = llava._encoder.encode_completion(cut.text[1])[0]
+    monkeypatch.setattr(llava, "_stop_ids", frozenset({second}))
+    ended = llava.generate(GENERATE[:1], Sampling(0.0, 1.0, 6))[0]
+    assert (ended.finish_reason, ended.text) == ("stop", cut.text[: cut.text.index(cut.text[1])])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: not enough memory")],
+)
+def test_running_out_of_memory_has_one_name(error, llava, monkeypatch):
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(llava._model, "forward", fail)
+    with pytest.raises(OutOfMemoryError):
+        llava.score(REQUESTS, "drop")
+
+
+def test_other_errors_keep_their_name(llava, monkeypatch):
+    def fail(*args, **kwargs):
+        raise RuntimeError("shape mismatch")
+
+    monkeypatch.setattr(llava._model, "forward", fail)
+    with pytest.raises(RuntimeError, match="shape"):
+        llava.score(REQUESTS, "drop")
+
+
+def test_causal_models_pass_the_check(model):
+    model.check_causal()
+
+
+def test_a_model_that_looks_ahead_is_refused(llava, monkeypatch):
+    inner = llava._model.forward
+
+    def look_ahead(*args, **kwargs):
+        kwargs["attention_mask"] = torch.zeros(2, 1, *[kwargs["input_ids"].shape[1]] * 2)  # hides nothing
+        return inner(*args, **kwargs)
+
+    look_ahead.__signature__ = __import__("inspect").signature(inner)
+    monkeypatch.setattr(llava._model, "forward", look_ahead)
+    with pytest.raises(BackendError, match="causal"):
+        llava.check_causal()

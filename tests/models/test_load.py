@@ -1,0 +1,119 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from c3l.config import ModelConfig
+from c3l.errors import BackendError
+from c3l.models import hashing
+from c3l.models.interface import Pair, ScoreRequest
+from c3l.models.load import load_model, weights_hash
+from tiny_models import load_tiny, make_picture
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("C3L_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    load_tiny("llava", tmp_path / "llava")
+    return tmp_path / "llava"
+
+
+def config_of(folder, **more):
+    return ModelConfig(name=str(folder), dtype="float32", device="cpu", **more)
+
+
+def test_a_folder_becomes_a_model_that_scores_and_says_what_it_is(folder):
+    model = load_model(config_of(folder), seed=3)
+    scores = model.score([ScoreRequest(make_picture(1), (Pair("p", "What?", "A dog."),))], "drop")[0][0]
+    assert scores.is_finite()
+    assert model.provenance.weights == weights_hash(config_of(folder))
+    assert (model.provenance.dtype, model.provenance.device, model.provenance.seed) == ("float32", "cpu", 3)
+    assert model.provenance.versions["torch"] == torch.__version__
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["model.safetensors", "config.json", "processor_config.json", "chat_template.jinja", "tokenizer.json"],
+)
+def test_hash_changes_with_every_file_that_changes_results(folder, file):
+    before = weights_hash(config_of(folder))
+    content = (folder / file).read_bytes()
+    (folder / file).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert weights_hash(config_of(folder)) != before
+    (folder / file).write_bytes(content)
+    assert weights_hash(config_of(folder)) == before
+
+
+def test_hash_is_of_contents_and_not_of_the_place(folder, tmp_path):
+    before = weights_hash(config_of(folder))
+    shutil.copytree(folder, tmp_path / "copy")
+    (tmp_path / "copy" / "README.md").write_text("about")
+    assert weights_hash(config_of(tmp_path / "copy")) == before
+
+
+def test_hash_is_kept_so_that_large_weights_are_read_once(folder, monkeypatch):
+    before = weights_hash(config_of(folder))
+    monkeypatch.setattr(hashing.hashlib, "file_digest", lambda *args: pytest.fail("read again"))
+    assert weights_hash(config_of(folder)) == before
+
+
+@pytest.mark.parametrize("content", ["", "[1, 2]", "{not json"])
+def test_a_broken_hash_cache_costs_only_time(folder, content):
+    before = weights_hash(config_of(folder))
+    (hashing.cache_folder() / "hashes.json").write_text(content)
+    assert weights_hash(config_of(folder)) == before
+
+
+def test_hashing_a_folder_loads_neither_torch_nor_transformers(folder):
+    code = (
+        "import sys; from c3l.config import ModelConfig; from c3l.models.load import weights_hash;"
+        f"weights_hash(ModelConfig(name={str(folder)!r}));"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'transformers')))"
+    )
+    source = Path(hashing.__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=source)
+
+
+@pytest.mark.parametrize("name", ["no/such/folder", "../nowhere", "/nowhere", "one-word", "a/b c"])
+def test_a_name_that_is_nothing_is_explained(name):
+    with pytest.raises(BackendError, match="expected `builtin`"):
+        weights_hash(ModelConfig(name=name))
+
+
+def test_an_adapter_is_not_a_model(folder):
+    (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(BackendError, match="merge it"):
+        load_model(config_of(folder), 0)
+
+
+def test_pickled_weights_are_refused(folder):
+    torch.save({}, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(BackendError, match="cannot load"):
+        load_model(config_of(folder), 0)
+
+
+def test_code_in_a_folder_does_not_run(folder, tmp_path):
+    settings = json.loads((folder / "config.json").read_text())
+    settings["auto_map"] = dict.fromkeys(["AutoConfig", "AutoModelForImageTextToText"], "evil.Evil")
+    settings["model_type"] = "evil"
+    (folder / "config.json").write_text(json.dumps(settings))
+    (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Evil: pass\n")
+    with pytest.raises(BackendError, match="cannot load"):
+        load_model(config_of(folder), 0)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_broken_folder_is_one_line(folder):
+    (folder / "config.json").write_text("{")
+    with pytest.raises(BackendError, match="cannot load") as caught:
+        load_model(config_of(folder), 0)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,49 @@
+import pytest
+import torch
+from transformers import TopPLogitsWarper
+
+from c3l.models.interface import Sampling
+from c3l.models.sampling import SeededSampler
+
+PROBABILITIES = torch.tensor([0.5, 0.3, 0.15, 0.05])
+DRAWS = 4000
+
+
+def draw(sampling, seeds, steps=1):
+    sampler = SeededSampler(sampling, seeds)
+    scores = PROBABILITIES.log().repeat(len(seeds), 1)
+    ids = torch.zeros(len(seeds), 1, dtype=torch.long)
+    return torch.stack([sampler(ids, scores).argmax(-1) for _ in range(steps)], dim=1)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "expected"),
+    [
+        (Sampling(1.0, 1.0), PROBABILITIES),
+        (Sampling(0.5, 1.0), PROBABILITIES**2 / (PROBABILITIES**2).sum()),
+        (Sampling(1.0, 0.7), torch.tensor([0.625, 0.375, 0.0, 0.0])),
+    ],
+)
+def test_draws_follow_the_distribution(sampling, expected):
+    drawn = draw(sampling, range(DRAWS)).flatten()
+    shares = torch.bincount(drawn, minlength=4) / DRAWS
+    # four standard errors of a share of 1/2
+    assert (shares - expected).abs().max() < 4 * 0.5 / DRAWS**0.5
+    assert bool((shares[expected == 0] == 0).all())
+
+
+def test_top_p_is_transformers_own():
+    kept = TopPLogitsWarper(0.7)(torch.zeros(1, 1), PROBABILITIES.log()[None]).isfinite()
+    drawn = draw(Sampling(1.0, 0.7), range(DRAWS)).unique()
+    assert drawn.tolist() == kept[0].nonzero().flatten().tolist()
+
+
+def test_a_rows_draws_belong_to_its_seed_and_not_to_its_batch():
+    alone = draw(Sampling(), [7], steps=50)[0]
+    assert alone.equal(draw(Sampling(), [1, 7, 3], steps=50)[1])
+    assert not alone.equal(draw(Sampling(), [8], steps=50)[0])
+
+
+def test_only_the_drawn_token_stays_possible():
+    scores = SeededSampler(Sampling(), [0])(torch.zeros(1, 1), torch.randn(1, 9))
+    assert int(scores.isfinite().sum()) == 1

