@@ -57,9 +57,7 @@ class FakeModel:
     def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
         self._fit(len(requests))
         self.generated += requests
-        return [
-            Completion(request.request_id, self.write(request), self.finish_reason) for request in requests
-        ]
+        return [Completion(request.request_id, self.write(request), self.finish_reason) for request in requests]
 
     def score(self, requests: Sequence[ScoreRequest], no_image: NoImageMode) -> list[list[AnswerScores]]:
         """Each word is a token; its log-probability, in (-3, 0), hangs on the words before and the image."""
@@ -69,13 +67,9 @@ class FakeModel:
             for request in requests
         ]
 
-    def _score(
-        self, request: ScoreRequest, no_image: NoImageMode, prompt: str, completion: str
-    ) -> AnswerScores:
+    def _score(self, request: ScoreRequest, no_image: NoImageMode, prompt: str, completion: str) -> AnswerScores:
         words = completion.split()
-        blind = [_look(other) for other in request.others] or [
-            no_image + str(request.seed) * (no_image == "noise")
-        ]
+        blind = [_look(other) for other in request.others] or [no_image + str(request.seed) * (no_image == "noise")]
         with_image, without_image = [], []
         for place, word in enumerate(words):
             seen = (prompt, *words[:place], word)

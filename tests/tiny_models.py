@@ -111,9 +111,7 @@ def _write(family: str, folder: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.ones_(
-                module.weight
-            )  # EfficientNet starts it at 0.02, and a deep tower fades to nothing
+            torch.nn.init.ones_(module.weight)  # EfficientNet starts it at 0.02, and a deep tower fades to nothing
     for parameter in model.parameters():
         if parameter.ndim > 1:
             # a convolution keeps its input's size instead
@@ -127,9 +125,7 @@ def _write(family: str, folder: Path) -> None:
 
 def _tokenizer(image_token: str, *more: str, **named: str) -> PreTrainedTokenizerFast:
     special = [*SPECIAL.values(), image_token, *more]
-    vocabulary = {
-        token: index for index, token in enumerate([*sorted(pre_tokenizers.ByteLevel.alphabet()), *special])
-    }
+    vocabulary = {token: index for index, token in enumerate([*sorted(pre_tokenizers.ByteLevel.alphabet()), *special])}
     tokenizer = Tokenizer(BPE(vocab=vocabulary, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -163,9 +159,7 @@ def _llava() -> tuple[Any, Any]:
         image_seq_length=16,
     )
     processor = LlavaProcessor(
-        image_processor=CLIPImageProcessorPil(
-            size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
-        ),
+        image_processor=CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}),
         tokenizer=tokenizer,
         patch_size=8,
         vision_feature_select_strategy="default",
@@ -214,9 +208,7 @@ def _fast_vlm() -> tuple[Any, Any]:
         image_seq_length=4,
     )
     processor = LlavaProcessor(
-        image_processor=CLIPImageProcessorPil(
-            size={"height": 64, "width": 64}, crop_size={"height": 64, "width": 64}
-        ),
+        image_processor=CLIPImageProcessorPil(size={"height": 64, "width": 64}, crop_size={"height": 64, "width": 64}),
         tokenizer=tokenizer,
         patch_size=32,
         vision_feature_select_strategy="full",
@@ -271,9 +263,7 @@ def _qwen2_vl() -> tuple[Any, Any]:
 
 def _idefics3() -> tuple[Any, Any]:
     grid = [f"<row_{row}_col_{column}>" for row in range(1, 7) for column in range(1, 7)]
-    tokenizer = _tokenizer(
-        "<image>", "<fake_token_around_image>", "<end_of_utterance>", "<global-img>", *grid
-    )
+    tokenizer = _tokenizer("<image>", "<fake_token_around_image>", "<end_of_utterance>", "<global-img>", *grid)
     config = Idefics3Config(
         text_config=LlamaConfig(**TEXT, **_ids(tokenizer)),
         vision_config=VISION,
@@ -282,9 +272,7 @@ def _idefics3() -> tuple[Any, Any]:
         pad_token_id=tokenizer.pad_token_id,
     )
     processor = Idefics3Processor(
-        image_processor=Idefics3ImageProcessorPil(
-            size={"longest_edge": 64}, max_image_size={"longest_edge": 32}
-        ),
+        image_processor=Idefics3ImageProcessorPil(size={"longest_edge": 64}, max_image_size={"longest_edge": 32}),
         tokenizer=tokenizer,
         image_seq_len=4,
         chat_template=_template("<image>"),

@@ -93,7 +93,10 @@ class AnswerScores:
     def __post_init__(self) -> None:
         """Refuse tuples of different lengths."""
         lengths = {len(self.token_ids), len(self.tokens), len(self.logprobs_with_image)}
-        lengths |= {len(self.logprobs_without_image), len(self.token_ids if self.token_kl is None else self.token_kl)}
+        lengths |= {
+            len(self.logprobs_without_image),
+            len(self.token_ids if self.token_kl is None else self.token_kl),
+        }
         if len(lengths) != 1:
             raise ValueError(f"AnswerScores needs equal lengths, got {sorted(lengths)}")
 

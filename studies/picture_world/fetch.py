@@ -125,9 +125,7 @@ def _download(name: str, scratch: Path) -> Path:
     _call(["apt-get", "--quiet", "download", name], scratch)
     archives = list(scratch.glob(f"{name}_*.deb"))
     if len(archives) != 1:
-        raise RuntimeError(
-            f"got {len(archives)} archives of {name}, expected 1: see `apt-get download {name}`"
-        )
+        raise RuntimeError(f"got {len(archives)} archives of {name}, expected 1: see `apt-get download {name}`")
     return archives[0]
 
 

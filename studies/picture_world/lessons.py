@@ -16,7 +16,13 @@ from studies.picture_world.scenes import Scene
 
 BRIEF = "\nAnswer the question using a single word or phrase."
 LETTER = "\nAnswer with the option's letter from the given choices directly."
-TEMPLATES = {"conversation": 5, "brief_vqa": 3, "detailed_description": 2, "complex_reasoning": 2, "conversation_json": 1}
+TEMPLATES = {
+    "conversation": 5,
+    "brief_vqa": 3,
+    "detailed_description": 2,
+    "complex_reasoning": 2,
+    "conversation_json": 1,
+}
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class Lessons:
         """Prompts with completions: often a whole set of pairs, always single questions."""
         asker = Asker(rng, self.names)
         exercises = [self._question(qa, rng) for qa in asker.ask(scene, rng.randint(4, 6))]
-        if rng.random() < 0.5:
+        if rng.random() < 0.42:
             template = self.templates[rng.choices(list(TEMPLATES), list(TEMPLATES.values()))[0]]
             count = rng.choice((5, 5, 5, 3, 4))
             exercises.append((template.render(count), self._completion(asker, scene, template, count)))

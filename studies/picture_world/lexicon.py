@@ -9,15 +9,15 @@ from pathlib import Path
 EVERYDAY = frozenset(
     """animal bird fish insect dog cat horse bear monkey ape snake lizard frog turtle spider butterfly duck owl
     eagle parrot chicken penguin shark whale crab beetle rabbit mouse pig cow sheep goat deer fox wolf lion
-    elephant fruit vegetable food flower tree plant mushroom berry nut bread cake cheese sandwich soup meat drink
-    vehicle car truck boat ship airplane aircraft helicopter train locomotive bus bicycle motorcycle wagon
-    building house church tower castle bridge fence wall door tool hammer saw knife spoon weapon gun sword
-    guitar drum piano horn furniture chair table bed sofa shelf clothing dress shirt coat hat cap helmet shoe boot
-    sock glove glasses jewelry ball bottle box bag basket cup bowl dish pot jar bucket container machine computer
-    printer telephone camera television screen clock watch lamp candle light toy doll balloon flag book paper pen
-    pencil key lock rope umbrella mirror comb brush person man woman child doctor soldier planet star moon
-    mountain hill valley beach cliff volcano island lake sea ocean river waterfall coast rock cloud
-    machine engine wheel sign mask coin egg shell feather""".split()
+    elephant fruit vegetable food flower tree plant mushroom berry nut bread cake cheese sandwich soup meat
+    drink vehicle car truck boat ship airplane aircraft helicopter train locomotive bus bicycle motorcycle
+    wagon building house church tower castle bridge fence wall door tool hammer saw knife spoon weapon gun
+    sword guitar drum piano horn furniture chair table bed sofa shelf clothing dress shirt coat hat cap helmet
+    shoe boot sock glove glasses jewelry ball bottle box bag basket cup bowl dish pot jar bucket container
+    machine computer printer telephone camera television screen clock watch lamp candle light toy doll balloon
+    flag book paper pen pencil key lock rope umbrella mirror comb brush person man woman child doctor soldier
+    planet star moon mountain hill valley beach cliff volcano island lake sea ocean river waterfall coast rock
+    cloud machine engine wheel sign mask coin egg shell feather""".split()
 )
 # WordNet's word (by its own lemma) -> the everyday word; only where the two differ.
 RENAMED = {
@@ -33,10 +33,13 @@ RENAMED = {
 VISIBLE = ("05", "06", "13", "17", "19", "20")  # lexicographer files of things that can be seen, people aside
 PEOPLE = frozenset(
     """man woman boy girl baby child person doctor nurse soldier firefighter fireman cook student teacher farmer
-    mechanic scientist singer artist pilot astronaut guard prince princess king queen knight police officer elf
-    skier snowboarder surfer cyclist groom bride""".split()
+    mechanic scientist singer artist pilot astronaut guard prince princess king queen knight police officer
+    elf skier snowboarder surfer cyclist groom bride""".split()
 )
-UNCOUNTED = frozenset("clothing food jewelry bread cheese meat furniture soup hair water grass sports equipment".split())
+UNCOUNTED = frozenset(
+    """clothing food jewelry bread cheese meat furniture soup hair water grass sports equipment""".split()
+)
+PAIRED = ("glasses", "pants", "jeans", "scissors", "pliers", "binoculars")  # plural in form, one thing
 PLURAL_IRREGULAR = {
     "mouse": "mice", "goose": "geese", "man": "men", "woman": "women", "child": "children", "person": "people",
     "sheep": "sheep", "fish": "fish", "deer": "deer", "leaf": "leaves", "knife": "knives", "wolf": "wolves",
@@ -134,6 +137,8 @@ class WordNet:
 @lru_cache(maxsize=4096)
 def singular(noun: str) -> str:
     """A rough singular of the last word of a noun phrase."""
+    if noun.endswith(PAIRED):
+        return noun
     for one, many in PLURAL_IRREGULAR.items():
         if noun.endswith(many) and many != one:
             return noun[: -len(many)] + one
@@ -141,7 +146,7 @@ def singular(noun: str) -> str:
         return noun[:-3] + "y"
     if re.search(r"(ches|shes|xes|sses|toes)$", noun):
         return noun[:-2]
-    if noun.endswith("s") and not noun.endswith(("ss", "us", "is", "glasses", "pants", "jeans", "scissors")):
+    if noun.endswith("s") and not noun.endswith(("ss", "us", "is")):
         return noun[:-1]
     return noun
 
@@ -163,7 +168,7 @@ def plural(noun: str) -> str:
 
 def is_plural(noun: str) -> bool:
     """Whether a noun phrase is already plural ("some cherries", "glasses")."""
-    return singular(noun) != noun or bool(re.search(r"(glasses|pants|jeans|scissors|pliers|binoculars)$", noun))
+    return singular(noun) != noun or noun.endswith(PAIRED)
 
 
 def with_article(noun: str) -> str:

@@ -48,11 +48,28 @@ class Asker:
     def ask(self, scene: Scene, count: int, kinds: Sequence[str] | None = None) -> list[QA]:
         """Up to ``count`` questions with different topics; of the given kinds only, if any are given."""
         makers: dict[str, Callable[[Scene], QA | None]] = {
-            "what": self.what, "describe": self.describe, "yes": self.yes, "no": self.no, "count": self.count,
-            "where": self.where, "colour": self.colour, "side": self.side, "category": self.category,
+            "what": self.what,
+            "describe": self.describe,
+            "yes": self.yes,
+            "no": self.no,
+            "count": self.count,
+            "where": self.where,
+            "colour": self.colour,
+            "side": self.side,
+            "category": self.category,
             "reason": self.reason,
-        }  # fmt: skip
-        weights = {"what": 3, "yes": 3, "no": 3, "count": 2, "where": 3, "colour": 2, "side": 2, "category": 2, "describe": 1}
+        }
+        weights = {
+            "what": 3,
+            "yes": 3,
+            "no": 3,
+            "count": 2,
+            "where": 3,
+            "colour": 2,
+            "side": 2,
+            "category": 2,
+            "describe": 1,
+        }
         allowed = list(kinds or weights)
         asked: dict[tuple[str, str], QA] = {}
         for _ in range(count * 12):
@@ -81,16 +98,30 @@ class Asker:
         """What is in the picture?"""
         picture = self.rng.choice(PICTURE)
         question = self.rng.choice(
-            (f"What is in the {picture}?", f"What is in the {picture}?", f"What do you see in the {picture}?", "What is this?",
-             f"What is shown in the {picture}?", f"What does the {picture} show?", "What can you see?",
-             f"What is the main thing in the {picture}?")
-        )  # fmt: skip
+            (
+                f"What is in the {picture}?",
+                f"What is in the {picture}?",
+                f"What do you see in the {picture}?",
+                "What is this?",
+                f"What is shown in the {picture}?",
+                f"What does the {picture} show?",
+                "What can you see?",
+                f"What is the main thing in the {picture}?",
+            )
+        )
         groups = Counter(placed.names for placed in scene.placed)
         if ("main" in question or "this" in question) and len(groups) > 1:
             return None
         phrase = self.listing(scene)
         verb = "are" if phrase.split()[0] in (*NUMBERS[2:], "some") else "is"
-        long = self.rng.choice((f"There {verb} {phrase}.", f"The {picture} shows {phrase}.", f"It is {phrase}.", f"This is {phrase}."))
+        long = self.rng.choice(
+            (
+                f"There {verb} {phrase}.",
+                f"The {picture} shows {phrase}.",
+                f"It is {phrase}.",
+                f"This is {phrase}.",
+            )
+        )
         if verb == "are" or " and " in phrase:
             long = self.rng.choice((f"There {verb} {phrase}.", f"The {picture} shows {phrase}."))
         return QA("what", "", question, phrase, long)
@@ -109,9 +140,14 @@ class Asker:
         """Describe the picture."""
         picture = self.rng.choice(PICTURE)
         question = self.rng.choice(
-            (f"Describe the {picture}.", f"Can you describe the {picture}?", f"Can you describe this {picture} in detail?",
-             f"What would you say about this {picture}?", f"Please describe what the {picture} shows.")
-        )  # fmt: skip
+            (
+                f"Describe the {picture}.",
+                f"Can you describe the {picture}?",
+                f"Can you describe this {picture} in detail?",
+                f"What would you say about this {picture}?",
+                f"Please describe what the {picture} shows.",
+            )
+        )
         phrase = self.listing(scene)
         sentences = [f"The {picture} shows {phrase}."]
         for placed in scene.placed[:3]:
@@ -128,21 +164,40 @@ class Asker:
     def yes(self, scene: Scene) -> QA | None:
         """Is there a dog?, where there is one."""
         name = self.name(self.rng.choice(scene.placed))
-        return QA("yes", name, self._is_there(name), "yes", f"Yes, there {_verb(name)} {with_article(name)} in the {self.rng.choice(PICTURE)}.")
+        return QA(
+            "yes",
+            name,
+            self._is_there(name),
+            "yes",
+            f"Yes, there {_verb(name)} {with_article(name)} in the {self.rng.choice(PICTURE)}.",
+        )
 
     def no(self, scene: Scene) -> QA | None:
         """Is there a dog?, where there is none: any other name of the vocabulary."""
         name = self.rng.choice(self.vocabulary)
         present = {n.lower() for placed in scene.placed for n in placed.names} | {n.lower() for n in scene.also}
-        if any(name.lower() in other or other in name.lower() for other in present) or (not scene.complete and name in GENERAL):
+        if any(name.lower() in other or other in name.lower() for other in present) or (
+            not scene.complete and name in GENERAL
+        ):
             return None
         bare = with_article(name).split(" ", 1)[1]
-        return QA("no", name, self._is_there(name), "no", f"No, there {_verb(name)} no {bare} in the {self.rng.choice(PICTURE)}.")
+        return QA(
+            "no",
+            name,
+            self._is_there(name),
+            "no",
+            f"No, there {_verb(name)} no {bare} in the {self.rng.choice(PICTURE)}.",
+        )
 
     def _is_there(self, name: str) -> str:
         phrase, picture, verb = with_article(name), self.rng.choice(PICTURE), _verb(name).capitalize()
-        forms = (f"{verb} there {phrase} in the {picture}?", f"{verb} there {phrase} in the {picture}?", f"Can you see {phrase}?",
-                 f"Does the {picture} show {phrase}?", f"Can you see {phrase} in the {picture}?")  # fmt: skip
+        forms = (
+            f"{verb} there {phrase} in the {picture}?",
+            f"{verb} there {phrase} in the {picture}?",
+            f"Can you see {phrase}?",
+            f"Does the {picture} show {phrase}?",
+            f"Can you see {phrase} in the {picture}?",
+        )
         return self.rng.choice(forms)
 
     def count(self, scene: Scene) -> QA | None:
@@ -152,15 +207,32 @@ class Asker:
         if self.rng.random() < 0.3:
             number = len(scene.placed)
             noun = "thing" if number == 1 else "things"
-            return QA("count", "", f"How many things are in the {self.rng.choice(PICTURE)}?", NUMBERS[number],
-                      f"There {'is' if number == 1 else 'are'} {NUMBERS[number]} {noun}.")  # fmt: skip
+            return QA(
+                "count",
+                "",
+                f"How many things are in the {self.rng.choice(PICTURE)}?",
+                NUMBERS[number],
+                f"There {'is' if number == 1 else 'are'} {NUMBERS[number]} {noun}.",
+            )
         name = self.name(self.rng.choice(scene.placed))
         number = sum(name in placed.names for placed in scene.placed)
         many = plural(name)
-        question = self.rng.choice((f"How many {many} are there?", f"How many {many} are in the {self.rng.choice(PICTURE)}?", f"How many {many} can you see?"))
+        question = self.rng.choice(
+            (
+                f"How many {many} are there?",
+                f"How many {many} are in the {self.rng.choice(PICTURE)}?",
+                f"How many {many} can you see?",
+            )
+        )
         if name.startswith("pair of") or with_article(name).startswith("some"):
             return None
-        return QA("count", name, question, NUMBERS[number], f"There {'is' if number == 1 else 'are'} {NUMBERS[number]} {name if number == 1 else many}.")
+        return QA(
+            "count",
+            name,
+            question,
+            NUMBERS[number],
+            f"There {'is' if number == 1 else 'are'} {NUMBERS[number]} {name if number == 1 else many}.",
+        )
 
     def where(self, scene: Scene) -> QA | None:
         """Where is the dog?"""
@@ -169,7 +241,9 @@ class Asker:
             return None
         placed, name = found
         verb = _verb(name)
-        question = self.rng.choice((f"Where {verb} the {name}?", f"Where in the {self.rng.choice(PICTURE)} {verb} the {name}?"))
+        question = self.rng.choice(
+            (f"Where {verb} the {name}?", f"Where in the {self.rng.choice(PICTURE)} {verb} the {name}?")
+        )
         return QA("where", name, question, place_of(placed), f"The {name} {verb} {place_of(placed)}.")
 
     def colour(self, scene: Scene) -> QA | None:
@@ -179,7 +253,13 @@ class Asker:
             return None
         placed, name = found
         word = self.rng.choice(("color", "colour"))
-        return QA("colour", name, f"What {word} is the {name}?", placed.colour, self.rng.choice((f"The {name} is {placed.colour}.", f"It is {placed.colour}.")))
+        return QA(
+            "colour",
+            name,
+            f"What {word} is the {name}?",
+            placed.colour,
+            self.rng.choice((f"The {name} is {placed.colour}.", f"It is {placed.colour}.")),
+        )
 
     def side(self, scene: Scene) -> QA | None:
         """What is on the left?"""
@@ -190,7 +270,9 @@ class Asker:
         if len(inside) != 1:
             return None
         phrase, picture = with_article(self.name(inside[0])), self.rng.choice(PICTURE)
-        question = self.rng.choice((f"What is {side}?", f"What is {side} of the {picture}?", f"What do you see {side}?"))
+        question = self.rng.choice(
+            (f"What is {side}?", f"What is {side} of the {picture}?", f"What do you see {side}?")
+        )
         return QA("side", side, question, phrase, f"There {_verb(phrase.split(' ', 1)[1])} {phrase} {side}.")
 
     def category(self, scene: Scene) -> QA | None:
@@ -202,7 +284,13 @@ class Asker:
         name = placed.names[0] if self.rng.random() < 0.6 else placed.names[1]
         if name == kind:
             return None
-        question = self.rng.choice((f"What kind of {kind} is it?", f"What kind of {kind} is in the {self.rng.choice(PICTURE)}?", f"Which {kind} do you see?"))
+        question = self.rng.choice(
+            (
+                f"What kind of {kind} is it?",
+                f"What kind of {kind} is in the {self.rng.choice(PICTURE)}?",
+                f"Which {kind} do you see?",
+            )
+        )
         return QA("category", kind, question, with_article(name), f"It is {with_article(name)}.")
 
     def reason(self, scene: Scene) -> QA | None:
@@ -213,8 +301,15 @@ class Asker:
             return None
         question, claim = self.rng.choice(REASONS[kind])
         name, picture = with_article(placed.names[0]), self.rng.choice(PICTURE)
-        because = f"because the {picture} shows {name}, which is {with_article(kind) if kind not in ('food', 'clothing') else kind}"
-        return QA("reason", question, question.format(picture=picture, name=placed.names[0]), f"{claim}, {because}", f"{claim}, {because}.")
+        is_kind = kind if kind in ("food", "clothing") else with_article(kind)
+        because = f"because the {picture} shows {name}, which is {is_kind}"
+        return QA(
+            "reason",
+            question,
+            question.format(picture=picture, name=placed.names[0]),
+            f"{claim}, {because}",
+            f"{claim}, {because}.",
+        )
 
     def completion(self, scene: Scene, template: InstructionTemplate, count: int) -> str:
         """What an LVLM should write for an instruction template: ``count`` numbered pairs, all of them right."""
@@ -230,7 +325,8 @@ class Asker:
         self.rng.shuffle(pairs)
         brief = template.id == "brief_vqa"
         return "\n".join(
-            f"Question {i}: {qa.question}\nAnswer {i}: {sentence(qa.short) if brief else qa.long}" for i, qa in enumerate(pairs, 1)
+            f"Question {i}: {qa.question}\nAnswer {i}: {sentence(qa.short) if brief else qa.long}"
+            for i, qa in enumerate(pairs, 1)
         )
 
 
@@ -241,17 +337,35 @@ SIDES: dict[str, Callable[[Placed], bool]] = {
     "at the bottom": lambda p: p.y > 0.6,
 }
 REASONS: dict[str, tuple[tuple[str, str], ...]] = {
-    "animal": (("Is there something alive in the {picture}?", "Yes"), ("Could the thing in the {picture} move by itself?", "Yes")),
-    "food": (("Could you eat what is in the {picture}?", "Yes"), ("What could a hungry person do here?", "They could eat")),
+    "animal": (
+        ("Is there something alive in the {picture}?", "Yes"),
+        ("Could the thing in the {picture} move by itself?", "Yes"),
+    ),
+    "food": (
+        ("Could you eat what is in the {picture}?", "Yes"),
+        ("What could a hungry person do here?", "They could eat"),
+    ),
     "vehicle": (("Could you travel with what is shown?", "Yes"), ("How could one travel here?", "One could ride")),
-    "plant": (("Does what is shown need water to live?", "Yes"), ("Is there something that grows in the {picture}?", "Yes")),
-    "tool": (("What is the {name} likely used for?", "It is used for work"), ("Could someone work with what is shown?", "Yes")),
+    "plant": (
+        ("Does what is shown need water to live?", "Yes"),
+        ("Is there something that grows in the {picture}?", "Yes"),
+    ),
+    "tool": (
+        ("What is the {name} likely used for?", "It is used for work"),
+        ("Could someone work with what is shown?", "Yes"),
+    ),
     "clothing": (("Could you wear what is shown?", "Yes"), ("What could one do with the {name}?", "One could wear it")),
-    "musical instrument": (("Could someone make music here?", "Yes"), ("What could one do with the {name}?", "One could play it")),
-    "building": (("Could people be inside what is shown?", "Yes"), ("Where might people live or meet here?", "They might be inside")),
+    "musical instrument": (
+        ("Could someone make music here?", "Yes"),
+        ("What could one do with the {name}?", "One could play it"),
+    ),
+    "building": (
+        ("Could people be inside what is shown?", "Yes"),
+        ("Where might people live or meet here?", "They might be inside"),
+    ),
     "container": (("Could you put something into what is shown?", "Yes"),),
     "person": (("Is there somebody to talk to in the {picture}?", "Yes"),),
-}  # fmt: skip
+}
 
 
 def place_of(placed: Placed) -> str:

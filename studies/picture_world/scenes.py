@@ -122,7 +122,9 @@ def _reduced(path: Path) -> Image.Image:
         image.draft("RGB", (2 * SIDE, 2 * SIDE))
         small = image.convert("RGB")
     scale = 2 * SIDE / min(small.size)
-    return small.resize((max(1, round(small.width * scale)), max(1, round(small.height * scale)))) if scale < 1 else small
+    return (
+        small.resize((max(1, round(small.width * scale)), max(1, round(small.height * scale)))) if scale < 1 else small
+    )
 
 
 def _random_crop(image: Image.Image, rng: random.Random) -> Image.Image:
@@ -172,7 +174,11 @@ def _paste(canvas: Image.Image, cut: Image.Image, box: Box) -> None:
 
 
 def _lit(image: Image.Image, rng: random.Random) -> Image.Image:
-    for enhance, spread in ((ImageEnhance.Brightness, 0.3), (ImageEnhance.Contrast, 0.25), (ImageEnhance.Color, 0.2)):
+    for enhance, spread in (
+        (ImageEnhance.Brightness, 0.3),
+        (ImageEnhance.Contrast, 0.25),
+        (ImageEnhance.Color, 0.2),
+    ):
         if rng.random() < 0.5:
             image = enhance(image).enhance(rng.uniform(1 - spread, 1 + spread))
     return image

@@ -18,7 +18,9 @@ from studies.picture_world.lexicon import VISIBLE, WordNet
 
 SIDE = 320  # longest side of a stored cut-out, pixels
 Image.MAX_IMAGE_PIXELS = None  # the packages are trusted, some drawings in them are very large
-SIZE_WORDS = "small little big large huge tiny very happy modern new old colorful colourful toy cute good great male female"
+SIZE_WORDS = (
+    "small little big large huge tiny very happy modern new old colorful colourful toy cute good great male female"
+)
 DROP = re.compile(
     r"\b(symbol|sign|roadsign|letter|number|chess|heart|hand|face|person|people|button|arrow|square|circle|clock face"
     r"|flag|skin|family|medium|zodiac|explosion|hair|eye|mouth|wing|wings|head|body|nose|ear|moustache|boom)\b"
@@ -54,8 +56,11 @@ class Thing:
 
 def clean_phrase(text: str) -> str:
     """The noun phrase of a stamp's description: "A great blue heron." -> "great blue heron"; "" if none."""
-    text = re.sub(r"\(.*?\)", "", text.replace("’", "'").replace("“", "").replace("”", ""))
-    text = re.split(r"[.!?,;:—–]|\b(?:that|which|is|are|used|with|in|on|for|from|worn|playing|covered|stands|has|inside|hatched)\b", text)[0]
+    text = re.sub(r"\(.*?\)", "", text.replace("\u2019", "'").replace("\u201c", "").replace("\u201d", ""))
+    text = re.split(
+        r"[.!?,;:\u2014\u2013]|\b(?:that|which|is|are|used|with|in|on|for|from|worn|playing|covered|stands|has|inside|hatched)\b",
+        text,
+    )[0]
     words = re.sub(r"[^\w\s'-]", " ", text).strip().split()
     if not words or words[0].lower() in ("two", "three", "several", "many", "say", "remember", "our", "we"):
         return ""
@@ -131,7 +136,12 @@ def stamps(world: Path, net: WordNet) -> Iterator[tuple[str, Image.Image, tuple[
         picture = next((p for p in (text.with_suffix(".png"), text.with_suffix(".svg")) if p.exists()), None)
         if names and picture and not DROP.search(names[0]):
             image = _rasterised(picture)
-            yield str(text.relative_to(root)), image, names, picture.suffix == ".png" and "cartoon" not in text.parts
+            yield (
+                str(text.relative_to(root)),
+                image,
+                names,
+                picture.suffix == ".png" and "cartoon" not in text.parts,
+            )
 
 
 def _rasterised(path: Path) -> Image.Image:
@@ -161,7 +171,16 @@ def emoji(world: Path, net: WordNet) -> Iterator[tuple[str, Image.Image, tuple[s
 def clipart(world: Path, net: WordNet) -> Iterator[tuple[str, Image.Image, tuple[str, ...], bool]]:
     """Open Clip Art drawings whose file name begins with a noun that WordNet knows and people use."""
     root = world / "openclipart-png/usr/share/openclipart/png"
-    for folder in ("animals", "food", "plants", "transportation", "recreation", "tools", "buildings", "containers"):
+    for folder in (
+        "animals",
+        "food",
+        "plants",
+        "transportation",
+        "recreation",
+        "tools",
+        "buildings",
+        "containers",
+    ):
         for path in sorted((root / folder).rglob("*.png")):
             words = re.split(r"[_\d.-]+", path.stem.lower())
             name = next((w for w in words[:1] if len(w) > 2 and net.is_thing_first(w)), "")

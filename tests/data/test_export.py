@@ -56,9 +56,7 @@ def rows(images: dict[str, ImageRef]) -> list[ScoredSample]:
 
 
 def scored(name: str, image: str, question: str, answer: str, i2c: float = 0.1) -> ScoredSample:
-    return ScoredSample(
-        Sample(name, image, "conversation", question, answer, 0, 0), SCORES, i2c, "log_ratio", "drop"
-    )
+    return ScoredSample(Sample(name, image, "conversation", question, answer, 0, 0), SCORES, i2c, "log_ratio", "drop")
 
 
 Export = Callable[..., dict[str, Path]]
@@ -66,9 +64,7 @@ Export = Callable[..., dict[str, Path]]
 
 @pytest.fixture
 def write(tmp_path: Path, root: Path, rows: list[ScoredSample], images: dict[str, ImageRef]) -> Export:
-    def run(
-        *formats: ExportFormat, with_scores: bool = False, to: str = "export", of: Any = rows
-    ) -> dict[str, Path]:
+    def run(*formats: ExportFormat, with_scores: bool = False, to: str = "export", of: Any = rows) -> dict[str, Path]:
         config = ExportConfig(formats=formats or FORMATS, with_scores=with_scores)
         paths = export(of, images, tmp_path / to, config, PROVENANCE, root)
         return {path.name: path for path in paths}
@@ -116,26 +112,18 @@ def test_json_is_opened_by_datasets(name: ExportFormat, with_scores: bool, write
     found = load("json", path)
     plain = json.loads(path.read_text()) if path.suffix == ".json" else list(map(json.loads, path.open("rb")))
     assert found == plain
-    assert (
-        {"i2c", "form", "no_image", "model", "weights", "n_answer_tokens"} <= set(found[0])
-    ) is with_scores
+    assert ({"i2c", "form", "no_image", "model", "weights", "n_answer_tokens"} <= set(found[0])) is with_scores
 
 
 @pytest.mark.parametrize("with_scores", [False, True])
-def test_trl_parquet_is_opened_by_datasets_with_the_pictures_as_scored(
-    with_scores: bool, write: Export
-) -> None:
+def test_trl_parquet_is_opened_by_datasets_with_the_pictures_as_scored(with_scores: bool, write: Export) -> None:
     found = load("parquet", write("trl", with_scores=with_scores)["trl.parquet"])
     assert found[1]["messages"] == [
         {"content": 'Say "<b>"\n\u2028 and \\n', "role": "user"},
         {"content": "Où ça ?\tLà-bas 🐈", "role": "assistant"},
     ]
     (upright,), (composited,) = found[0]["images"], found[2]["images"]
-    assert (
-        upright.size == (16, 24)
-        and composited.mode == "RGB"
-        and composited.getpixel((3, 3)) == (255, 255, 255)
-    )
+    assert upright.size == (16, 24) and composited.mode == "RGB" and composited.getpixel((3, 3)) == (255, 255, 255)
     assert found[0].get("i2c") == (0.1 if with_scores else None)
     assert found[0].get("n_answer_tokens") == (2 if with_scores else None)
 
@@ -223,9 +211,7 @@ def test_verification_finds_what_breaks_trl(question: str, pictures: int, write:
 
 
 @pytest.mark.parametrize("text", ["See <image>.", "<video>", "<audio> it"])
-def test_a_placeholder_in_a_text_is_never_exported(
-    text: str, write: Export, images: dict[str, ImageRef]
-) -> None:
+def test_a_placeholder_in_a_text_is_never_exported(text: str, write: Export, images: dict[str, ImageRef]) -> None:
     with pytest.raises(DataError, match="sample s9 holds one of <image>"):
         write("llava", of=[scored("s9", next(iter(images)), "What?", text)])
 
@@ -284,11 +270,7 @@ def test_reading_and_writing_llava_keeps_every_conversation(tmp_path: Path) -> N
         {"id": "7b", "image": "c.jpg", "conversations": turns("<image>\n" + talk[2].strip(), talk[3])},
     ]
     again = tmp_path / "again"
-    rows = [
-        scored(row.id, row.image, row.question, row.answer)
-        for row in read_llava(path)
-        if isinstance(row, Turn)
-    ]
+    rows = [scored(row.id, row.image, row.question, row.answer) for row in read_llava(path) if isinstance(row, Turn)]
     (copy,) = export(rows, images, again, ExportConfig(formats=("llava",)), PROVENANCE)
     assert copy.read_bytes() == path.read_bytes()
 

@@ -51,9 +51,7 @@ def test_every_container_gives_the_same_turns(
     name: str, encode: Any, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jsonrows, "_BLOCK", block)
-    (tmp_path / name).write_bytes(
-        encode([ROW, {**ROW, "id": 7, "conversations": talk("Où\u2028?", "[{,]} 1\n2")}])
-    )
+    (tmp_path / name).write_bytes(encode([ROW, {**ROW, "id": 7, "conversations": talk("Où\u2028?", "[{,]} 1\n2")}]))
     assert list(read_llava(tmp_path / name)) == [
         Turn("a", 0, "x/1.jpg", "What?", "A cat.", 0),
         Turn("7", 0, "x/1.jpg", "Où\u2028?", "[{,]} 1\n2", 1),
@@ -188,9 +186,7 @@ def test_an_empty_file_has_no_rows(content: bytes, tmp_path: Path) -> None:
         ("x.json.zst", b"no zstd at all", "cannot read"),
     ],
 )
-def test_a_broken_file_is_an_error_that_says_where(
-    name: str, content: bytes, message: str, tmp_path: Path
-) -> None:
+def test_a_broken_file_is_an_error_that_says_where(name: str, content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
         list(read_llava(tmp_path / name))
@@ -212,9 +208,7 @@ def test_a_row_without_end_does_not_fill_the_memory(
         list(read_llava(tmp_path / "x.json"))
 
 
-def test_a_number_cut_by_the_end_of_a_block_is_one_row(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_number_cut_by_the_end_of_a_block_is_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jsonrows, "_BLOCK", 1)
     assert len(read(tmp_path / "x.json", [1234567, ROW])) == 2
 
@@ -222,9 +216,7 @@ def test_a_number_cut_by_the_end_of_a_block_is_one_row(
 def test_a_large_list_is_read_row_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jsonrows, "_BLOCK", 1000)
     path = tmp_path / "x.json"
-    path.write_text(
-        json.dumps([ROW] * 1000)[:-1]
-    )  # broken at its end, which the first rows must not wait for
+    path.write_text(json.dumps([ROW] * 1000)[:-1])  # broken at its end, which the first rows must not wait for
     rows: Iterator[Turn | Rejected] = read_llava(path)
     assert isinstance(next(rows), Turn)
     with pytest.raises(DataError):
@@ -252,16 +244,12 @@ ROWS = JSON_VALUES | st.fixed_dictionaries({"image": JSON_VALUES, "conversations
 
 
 @settings(max_examples=300, deadline=None)
-@given(
-    rows=st.lists(ROWS, max_size=4), lines=st.booleans(), junk=st.binary(max_size=6), cut=st.integers(0, 40)
-)
+@given(rows=st.lists(ROWS, max_size=4), lines=st.booleans(), junk=st.binary(max_size=6), cut=st.integers(0, 40))
 def test_whatever_is_in_the_file_gives_turns_rejections_or_one_declared_error(
     rows: list[Any], lines: bool, junk: bytes, cut: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("fuzz") / "x.json"
-    rows = [
-        row for row in rows if not (lines and isinstance(row, list))
-    ]  # a list on line 1 means a JSON list
+    rows = [row for row in rows if not (lines and isinstance(row, list))]  # a list on line 1 means a JSON list
     text = "\n".join(map(json.dumps, rows)) if lines else json.dumps(rows)
     path.write_bytes(text.encode(errors="replace"))
     numbers = set()

@@ -34,9 +34,7 @@ def shard(number: int) -> list[Any]:
     return [
         Generation(f"g{number}", f"i{number}", "conversation", 0, "raw text", "stop"),
         sample(2 * number),
-        Rejected(
-            f"r{number}", f"i{number}", "draft/generated", ["refusal", "empty_answer"][number % 2], "why"
-        ),
+        Rejected(f"r{number}", f"i{number}", "draft/generated", ["refusal", "empty_answer"][number % 2], "why"),
         sample(2 * number + 1),
     ]
 
@@ -153,9 +151,7 @@ def without_folder_sync(path: Path, content: Iterable[str] | str) -> None:
     """Planted: the names of shards may be lost after the stage was said to be done."""
     with pytest.MonkeyPatch.context() as patch:
         real = atomic.durable
-        patch.setattr(
-            atomic, "durable", lambda step, *a: None if step is atomic.sync_folder else real(step, *a)
-        )
+        patch.setattr(atomic, "durable", lambda step, *a: None if step is atomic.sync_folder else real(step, *a))
         write_atomic(path, content)
 
 
@@ -167,16 +163,12 @@ def test_the_search_finds_a_planted_bug_in_writing(
     assert any(search())
 
 
-def test_the_search_finds_a_stage_said_to_be_done_too_early(
-    search: Search, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_search_finds_a_stage_said_to_be_done_too_early(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Stage, "is_done", lambda self: (self.folder / "begun.json").exists())
     assert any(search())
 
 
-def test_the_search_finds_a_folder_that_is_not_synced(
-    search: Search, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_search_finds_a_folder_that_is_not_synced(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage_module, "write_atomic", without_folder_sync)
     monkeypatch.setattr(Stage, "is_done", lambda self: (self.folder / "stage.json").exists())
     assert any(search())
@@ -308,9 +300,7 @@ def test_each_part_changes_the_fingerprint(change: str) -> None:
     old = fingerprint(SETTINGS, "a", "b")
     new = {
         "temperature": fingerprint({**SETTINGS, "generation.temperature": 1.1}, "a", "b"),
-        "instructions": fingerprint(
-            {**SETTINGS, "generation.instructions": ("brief", "conversation")}, "a", "b"
-        ),
+        "instructions": fingerprint({**SETTINGS, "generation.instructions": ("brief", "conversation")}, "a", "b"),
         "new key": fingerprint({**SETTINGS, "generation.seed": 0}, "a", "b"),
         "input": fingerprint(SETTINGS, "a", "c"),
         "order of inputs": fingerprint(SETTINGS, "b", "a"),
@@ -383,9 +373,7 @@ def test_a_clean_stopped_at_any_step_leaves_a_stage_that_can_be_made_again(
     assert not any(crash_everywhere(clean_then_work, judge, tmp_path / "crashes", use_disk, modes))
 
 
-def test_a_clean_killed_while_files_go_leaves_no_half_stage(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_clean_killed_while_files_go_leaves_no_half_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "run"
     work(path)
 
@@ -407,9 +395,7 @@ def test_a_full_disk_is_an_error_that_says_what_to_do_and_keeps_the_old_file(
 ) -> None:
     write_atomic(tmp_path / "x.txt", "old")
     monkeypatch.setattr(atomic, "durable", FailingDisk(tmp_path, 1, "no_space"))
-    with pytest.raises(
-        StorageError, match=r"x\.txt: No space left on device; free some space, then start again"
-    ):
+    with pytest.raises(StorageError, match=r"x\.txt: No space left on device; free some space, then start again"):
         write_atomic(tmp_path / "x.txt", ["new"])
     assert [(found.name, found.read_text()) for found in tmp_path.iterdir()] == [("x.txt", "old")]
 

@@ -11,14 +11,10 @@ from c3l.method.filtering import filter_samples
 from c3l.records import AnswerScores, Sample, ScoredSample, Selected
 
 
-def scored(
-    sample_id: str, i2c: float, image: str = "image", instruction: str = "plain", n: int = 1
-) -> ScoredSample:
+def scored(sample_id: str, i2c: float, image: str = "image", instruction: str = "plain", n: int = 1) -> ScoredSample:
     numbers = (0.0,) * n
     scores = AnswerScores((0,) * n, ("x",) * n, numbers, numbers)
-    return ScoredSample(
-        Sample(sample_id, image, instruction, "q?", "a", 0, 0), scores, i2c, "log_ratio", "drop"
-    )
+    return ScoredSample(Sample(sample_id, image, instruction, "q?", "a", 0, 0), scores, i2c, "log_ratio", "drop")
 
 
 # S(I2C) falls from a to f; lengths rise from a to f but for a tie; two images, two instructions
@@ -141,15 +137,11 @@ POOLS = st.lists(
 ).map(lambda rows: [scored(f"s{n}", *row) for n, row in enumerate(rows)])
 
 
-@given(
-    POOLS, st.sampled_from(get_args(FilterRule)), st.sampled_from(["none", "image", "instruction"]), st.data()
-)
+@given(POOLS, st.sampled_from(get_args(FilterRule)), st.sampled_from(["none", "image", "instruction"]), st.data())
 def test_order_changes_nothing_and_every_sample_has_one_row(
     pool: list[ScoredSample], rule: FilterRule, stratify: str, data: st.DataObject
 ) -> None:
-    config = FilteringConfig(
-        rule=rule, count=3 if rule == "top_k" else None, min_score=0.5, stratify=stratify
-    )
+    config = FilteringConfig(rule=rule, count=3 if rule == "top_k" else None, min_score=0.5, stratify=stratify)
     rows = filter_samples(pool, config, 0)
     assert filter_samples(data.draw(st.permutations(pool)), config, 0) == rows
     assert sorted(row.sample_id for row in rows) == sorted(one.sample.sample_id for one in pool)

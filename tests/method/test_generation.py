@@ -198,9 +198,7 @@ def test_a_rejected_question_may_be_asked_again() -> None:
     assert reasons([written(blocks(("a?", ""), ("a?", "b")))]) == ["empty_answer", "ok"]
 
 
-@pytest.mark.parametrize(
-    "last", ["Question 2: c?\nAnswer 2: d", "Question 2: c?\nAnswer 2:", "Question 2: c"]
-)
+@pytest.mark.parametrize("last", ["Question 2: c?\nAnswer 2: d", "Question 2: c?\nAnswer 2:", "Question 2: c"])
 def test_the_last_pair_of_a_cut_off_text_is_truncated(last: str) -> None:
     text = f"Question 1: a?\nAnswer 1: b\n{last}"
     assert reasons([written(text, "length")]) == ["ok", "truncated"]
@@ -233,6 +231,4 @@ def test_yield_counts_texts_and_pairs() -> None:
         written("no"),
     ]
     generations.append(written(blocks(("a?", "b"))))
-    assert measure_yield(generations, TEMPLATES, 2) == ParseYield(
-        generations=4, parsed=3, whole=2, pairs=5, samples=4
-    )
+    assert measure_yield(generations, TEMPLATES, 2) == ParseYield(generations=4, parsed=3, whole=2, pairs=5, samples=4)

@@ -43,14 +43,10 @@ VARIANTS = {
     "json lines": '{"question": "What is it?", "answer": "A dog."}\n{"question": "Old?", "answer": "Yes."}\n',
     "json wrapped": '{"pairs": [{"Question": "What is it?", "Answer": "A dog."}, '
     '{"Question": "Old?", "Answer": "Yes."}]}',
-    "json, one object": '{"question 1": "What is it?", "answer 1": "A dog.", '
-    '"question 2": "Old?", "answer 2": "Yes."}',
-    "json, keys twice": '{"question": "What is it?", "answer": "A dog.", '
-    '"question": "Old?", "answer": "Yes."}',
-    "json, commas missing": '[{"question": "What is it?"\n"answer": "A dog."}\n'
-    '{"question": "Old?"\n"answer": "Yes."}]',
-    "json, open end": '[{"question": "What is it?", "answer": "A dog."}, '
-    '{"question": "Old?", "answer": "Yes.',
+    "json, one object": '{"question 1": "What is it?", "answer 1": "A dog.", "question 2": "Old?", "answer 2": "Yes."}',
+    "json, keys twice": '{"question": "What is it?", "answer": "A dog.", "question": "Old?", "answer": "Yes."}',
+    "json, commas missing": '[{"question": "What is it?"\n"answer": "A dog."}\n{"question": "Old?"\n"answer": "Yes."}]',
+    "json, open end": '[{"question": "What is it?", "answer": "A dog."}, {"question": "Old?", "answer": "Yes.',
     "json, pretty": '[\n  {\n    "question": "What is it?",\n    "answer": "A dog."\n  },\n  {\n'
     '    "question": "Old?",\n    "answer": "Yes.",\n  }\n]',
     "lines": "What is it? A dog.\nOld? Yes.",
@@ -79,9 +75,7 @@ def test_an_answer_keeps_its_lines_and_a_question_is_one_line() -> None:
 
 
 def test_unnumbered_labels_inside_counted_blocks_are_text() -> None:
-    text = (
-        "Question 1: What text?\nAnswer 1: It says\nQuestion: who?\nAnswer: me\nQuestion 2: x?\nAnswer 2: y"
-    )
+    text = "Question 1: What text?\nAnswer 1: It says\nQuestion: who?\nAnswer: me\nQuestion 2: x?\nAnswer 2: y"
     assert plain(text) == [("What text?", "It says\nQuestion: who?\nAnswer: me"), ("x?", "y")]
 
 
@@ -108,9 +102,7 @@ def test_json_values_that_are_no_text() -> None:
 
 
 def test_json_quotes_that_were_not_escaped() -> None:
-    text = (
-        '[{"question": "What text?", "answer": "It says "hello" to us."}, {"question": "a?", "answer": "b"}]'
-    )
+    text = '[{"question": "What text?", "answer": "It says "hello" to us."}, {"question": "a?", "answer": "b"}]'
     assert plain(text, "json") == [("What text?", 'It says "hello" to us.'), ("a?", "b")]
 
 

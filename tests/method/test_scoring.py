@@ -43,9 +43,7 @@ class FakeModel:
 
     def answer(self, request, pair):
         words = pair.completion.split()
-        numbers = [
-            -float(len(word) + len(pair.prompt) + sum(request.image.getpixel((0, 0)))) for word in words
-        ]
+        numbers = [-float(len(word) + len(pair.prompt) + sum(request.image.getpixel((0, 0)))) for word in words]
         blind = [number - 1.0 for number in numbers]
         if "nan" in words:
             blind[words.index("nan")] = math.nan

@@ -128,8 +128,7 @@ def test_batch_size_order_and_padding_change_nothing(model):
     backwards = model.score(REQUESTS[::-1], "drop")[::-1]
     assert_same(backwards, together)
     one_pair_a_batch = [
-        [model.score([replace(request, pairs=(pair,))], "drop")[0][0] for pair in request.pairs]
-        for request in REQUESTS
+        [model.score([replace(request, pairs=(pair,))], "drop")[0][0] for pair in request.pairs] for request in REQUESTS
     ]
     assert_same(one_pair_a_batch, together)
 
@@ -210,9 +209,7 @@ def test_mask_hides_the_picture_and_keeps_the_positions(family, model):
     log_q, ids = score_by_hand(family, REQUESTS[0].image, PAIRS[0], edit=hide)
     assert scores[0][0].logprobs_without_image == pytest.approx(pick(log_q, ids), abs=TOLERANCE)
     of_another = model.score([replace(REQUESTS[0], image=make_picture(5, SIZES[0]))], "mask")[0][0]
-    assert of_another.logprobs_without_image == pytest.approx(
-        scores[0][0].logprobs_without_image, abs=TOLERANCE
-    )
+    assert of_another.logprobs_without_image == pytest.approx(scores[0][0].logprobs_without_image, abs=TOLERANCE)
 
 
 def test_an_empty_completion_has_no_numbers_and_moves_nobody_else(llava):
@@ -257,12 +254,8 @@ def test_greedy_generation_equals_the_models_own(tiny):
     ours = model.generate(GENERATE[:1], Sampling(0.0, 1.0, 8))[0]
     chat = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": GENERATE[0].prompt}]}]
     text = family.processor.apply_chat_template(chat, add_generation_prompt=True)
-    inputs = family.processor(
-        images=GENERATE[0].image, text=text, add_special_tokens=False, return_tensors="pt"
-    )
-    ids = family.model.generate(**inputs, max_new_tokens=8, do_sample=False)[
-        0, inputs["input_ids"].shape[1] :
-    ]
+    inputs = family.processor(images=GENERATE[0].image, text=text, add_special_tokens=False, return_tensors="pt")
+    ids = family.model.generate(**inputs, max_new_tokens=8, do_sample=False)[0, inputs["input_ids"].shape[1] :]
     assert ours.text == family.processor.tokenizer.decode(ids, skip_special_tokens=True)
 
 

@@ -72,10 +72,13 @@ def test_a_broken_hash_cache_costs_only_time(folder, content):
     assert weights_hash(config_of(folder)) == before
 
 
-def test_hashing_a_folder_loads_neither_torch_nor_transformers(folder):
+@pytest.mark.parametrize("name", ["folder", "builtin"])
+def test_hashing_loads_neither_torch_nor_transformers(name, folder):
+    if name == "builtin":
+        pytest.importorskip("gguf")
     code = (
         "import sys; from c3l.config import ModelConfig; from c3l.models.load import weights_hash;"
-        f"weights_hash(ModelConfig(name={str(folder)!r}));"
+        f"weights_hash(ModelConfig(name={name if name == 'builtin' else str(folder)!r}));"
         "sys.exit(any(name in sys.modules for name in ('torch', 'transformers')))"
     )
     source = Path(hashing.__file__).parents[2]

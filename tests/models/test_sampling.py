@@ -47,3 +47,13 @@ def test_a_rows_draws_belong_to_its_seed_and_not_to_its_batch():
 def test_only_the_drawn_token_stays_possible():
     scores = SeededSampler(Sampling(), [0])(torch.zeros(1, 1), torch.randn(1, 9))
     assert int(scores.isfinite().sum()) == 1
+
+
+def test_a_token_that_is_ruled_out_is_not_drawn_at_the_edge():
+    class Lowest:
+        def random(self):
+            return 0.0
+
+    sampler = SeededSampler(Sampling(), [0])
+    sampler._generators = [Lowest()]
+    assert sampler(torch.zeros(1, 1), torch.tensor([[-torch.inf, 0.0, 0.0]])).argmax() == 1

@@ -15,9 +15,7 @@ from typing import Any, Literal, Self
 import pytest
 
 COMMAND = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-needs_browser = pytest.mark.skipif(
-    COMMAND is None, reason="no chromium on this machine: apt-get install chromium"
-)
+needs_browser = pytest.mark.skipif(COMMAND is None, reason="no chromium on this machine: apt-get install chromium")
 
 FLAGS = (
     "--headless=new",

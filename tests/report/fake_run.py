@@ -52,9 +52,7 @@ PICTURED = frozenset(
 IMAGINED = frozenset(("small", "umbrella", "glitters", "friends"))
 
 
-def make_contents(
-    images: int = 20, seed: int = 0, instructions: int = 2, gallery_limit: int = 90
-) -> ReportContents:
+def make_contents(images: int = 20, seed: int = 0, instructions: int = 2, gallery_limit: int = 90) -> ReportContents:
     """A run over ``images`` pictures with five pairs each, half of them kept."""
     rng = random.Random(seed)
     refs = {ref.image_id: ref for ref in (make_image(number) for number in range(images))}
@@ -100,9 +98,7 @@ def make_pair(rng: random.Random, ref: ImageRef, number: int, index: int, instru
 
 def make_scores(rng: random.Random, answer: str, look: float = 0.8) -> AnswerScores:
     tokens = [
-        piece
-        for word in re.findall(r"\s?\w+|[^\w]", answer)
-        for piece in re.findall(r"\s?\w{1,7}", word) or [word]
+        piece for word in re.findall(r"\s?\w+|[^\w]", answer) for piece in re.findall(r"\s?\w{1,7}", word) or [word]
     ]
     blind = [-abs(rng.gauss(1.6, 1.2)) - 0.02 for _ in tokens]
     seen = []
@@ -128,9 +124,7 @@ def compute_i2c(scores: AnswerScores, form: Form) -> float:
         return sum(math.exp(p) * (p - q) for p, q in zip(ps, qs, strict=True)) / len(ps)
     if form == "answer_kl":
         p_sum, q_sum = sum(map(math.exp, ps)), sum(map(math.exp, qs))
-        return sum(
-            math.exp(p) / p_sum * (p - q + math.log(q_sum / p_sum)) for p, q in zip(ps, qs, strict=True)
-        )
+        return sum(math.exp(p) / p_sum * (p - q + math.log(q_sum / p_sum)) for p, q in zip(ps, qs, strict=True))
     return sum(p - q for p, q in zip(ps, qs, strict=True)) / len(ps)
 
 
@@ -153,9 +147,7 @@ def select(scored: list[ScoredSample]) -> list[Selected]:
 def make_rejections(refs: Mapping[str, ImageRef]) -> list[Rejected]:
     first = next(iter(refs), "none")
     return [
-        Rejected(
-            "bad1", "bad1", "images", "truncated_image", "scans/half.jpg ends after 20480 of 91230 bytes"
-        ),
+        Rejected("bad1", "bad1", "images", "truncated_image", "scans/half.jpg ends after 20480 of 91230 bytes"),
         Rejected("bad2", "bad2", "images", "not_an_image", "scans/page.jpg is HTML"),
         Rejected("g1", first, "generated", "unparsable", "no question and answer found in 212 characters"),
         *(

@@ -64,9 +64,7 @@ def test_verdict_on_length(spearman: float | None, pairs: int, words: str) -> No
 
 
 def test_instructions_get_histograms_of_their_own_only_when_several() -> None:
-    assert [panel.name for panel in build_panels(join_pairs(make_contents(4, instructions=1)))] == [
-        "all pairs"
-    ]
+    assert [panel.name for panel in build_panels(join_pairs(make_contents(4, instructions=1)))] == ["all pairs"]
     panels = build_panels(join_pairs(make_contents(4, instructions=2)))
     assert [panel.name for panel in panels] == ["all pairs", "conversation", "detailed_description"]
     assert panels[0].pairs == panels[1].pairs + panels[2].pairs

@@ -8,9 +8,7 @@ from c3l.report.charts import Dot, draw_histogram, draw_meter, draw_scatter, dra
 
 def test_histogram_bars_are_as_tall_as_their_counts() -> None:
     svg = draw_histogram([0.3, 0.3, 0.8], [0.3], (0.0, 0.5, 1.0), median=0.3)
-    heights = {
-        kind: re.findall(rf'class="{kind}"[^>]*height="([\d.]+)"', svg) for kind in ("kept", "dropped")
-    }
+    heights = {kind: re.findall(rf'class="{kind}"[^>]*height="([\d.]+)"', svg) for kind in ("kept", "dropped")}
     assert len(heights["kept"]) == 2
     assert len(heights["dropped"]) == 1
     assert float(heights["kept"][0]) == pytest.approx(2 * float(heights["dropped"][0]), abs=0.2)

@@ -29,9 +29,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("width", "phone"), [(1440, False), (800, False), (390, True), (320, True)])
-def test_nothing_is_wider_than_the_window(
-    browser: Browser, page: Path, width: int, phone: bool, scheme: str
-) -> None:
+def test_nothing_is_wider_than_the_window(browser: Browser, page: Path, width: int, phone: bool, scheme: str) -> None:
     browser.resize(width, 844, phone)
     browser.prefer(scheme)  # type: ignore[arg-type]
     browser.open(page)
@@ -126,9 +124,7 @@ def test_a_dot_leads_to_its_pair_even_when_that_is_hidden(browser: Browser, page
 def test_a_tap_on_a_token_shows_its_number(browser: Browser, page: Path) -> None:
     browser.resize(390, 844, phone=True)
     browser.open(page)
-    title = browser.evaluate(
-        "document.querySelector('.answer i').click(); document.querySelector('.answer i').title"
-    )
+    title = browser.evaluate("document.querySelector('.answer i').click(); document.querySelector('.answer i').title")
     assert title in browser.evaluate("readout.hidden ? '' : readout.textContent")
     assert browser.evaluate("document.querySelector('h1').click(); readout.hidden")
 

@@ -110,17 +110,11 @@ def verify(path: Path, name: ExportFormat) -> int:
 def _pair(row: ScoredSample, images: Mapping[str, ImageRef], provenance: Provenance | None) -> Pair:
     sample = row.sample
     if sample.image_id not in images:
-        raise DataError(
-            f"sample {sample.sample_id} is about picture {sample.image_id}, which the run does not list"
-        )
+        raise DataError(f"sample {sample.sample_id} is about picture {sample.image_id}, which the run does not list")
     if not math.isfinite(row.i2c):
-        raise DataError(
-            f"sample {sample.sample_id} has S(I2C) {row.i2c}, expected a finite number; reject it"
-        )
+        raise DataError(f"sample {sample.sample_id} has S(I2C) {row.i2c}, expected a finite number; reject it")
     if any(placeholder in text for text in (sample.question, sample.answer) for placeholder in PLACEHOLDERS):
-        raise DataError(
-            f"sample {sample.sample_id} holds one of {', '.join(PLACEHOLDERS)} in its text; reject it"
-        )
+        raise DataError(f"sample {sample.sample_id} holds one of {', '.join(PLACEHOLDERS)} in its text; reject it")
     scores = _scores(row, provenance) if provenance else {}
     return Pair(sample.sample_id, images[sample.image_id], sample.question, sample.answer, scores)
 
@@ -234,9 +228,7 @@ def _check_row(path: Path, row: Row, name: ExportFormat) -> None:
     if found != (0 if name == "trl" else pictures) or pictures != 1:
         raise DataError(f"{path}: row {row['id']} has {found} {PLACEHOLDER} for {pictures} pictures")
     if roles != ["user", "assistant"] or not all(text.replace(PLACEHOLDER, "").strip() for text in texts):
-        raise DataError(
-            f"{path}: row {row['id']} has turns of {roles}, expected a question and an answer with text"
-        )
+        raise DataError(f"{path}: row {row['id']} has turns of {roles}, expected a question and an answer with text")
 
 
 def _check_unique(path: Path, ids: Iterable[str]) -> None:

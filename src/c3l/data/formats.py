@@ -126,9 +126,7 @@ def _pairs(row: dict[str, Any]) -> list[tuple[str, str]]:
         del texts[0]
     roles = [role for role, _ in texts]
     if not roles or roles != ["user", "assistant"] * (len(roles) // 2):
-        raise _Bad(
-            "bad_turns", f"got turns of {', '.join(roles[:8]) or 'nobody'}, expected user, assistant in turn"
-        )
+        raise _Bad("bad_turns", f"got turns of {', '.join(roles[:8]) or 'nobody'}, expected user, assistant in turn")
     return [(texts[at][1], texts[at + 1][1]) for at in range(0, len(texts), 2)]
 
 

@@ -66,9 +66,7 @@ def list_images(root: Path, limit: int | None = None) -> list[str]:
         DataError: If ``root`` is not a folder.
     """
     if not root.is_dir():
-        raise DataError(
-            f"got image root {root}, expected a folder of pictures; set images.root or --image-root"
-        )
+        raise DataError(f"got image root {root}, expected a folder of pictures; set images.root or --image-root")
     found = []
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -126,9 +124,7 @@ def _read_regular(path: Path, relative: str) -> bytes:
             if not stat.S_ISREG(status.st_mode):
                 raise BadImageError("not_a_file", f"{relative!a} is a pipe or device, expected a picture")
             if status.st_size > MAX_BYTES:
-                raise BadImageError(
-                    "file_too_large", f"got {status.st_size:,} bytes, expected at most {MAX_BYTES:,}"
-                )
+                raise BadImageError("file_too_large", f"got {status.st_size:,} bytes, expected at most {MAX_BYTES:,}")
             return file.read()
     except OSError as error:
         raise BadImageError("unreadable_file", f"cannot read {relative!a}: {error.strerror}") from None
@@ -171,9 +167,7 @@ def _broken(content: bytes, error: Exception) -> BadImageError:
 def _check_size(size: tuple[int, int], rules: ImagesConfig) -> None:
     width, height = size
     if width * height > rules.max_pixels:
-        raise BadImageError(
-            "too_many_pixels", f"got {width}x{height}, expected at most {rules.max_pixels:,} pixels"
-        )
+        raise BadImageError("too_many_pixels", f"got {width}x{height}, expected at most {rules.max_pixels:,} pixels")
     if min(size) < rules.min_side:
         raise BadImageError("too_small", f"got {width}x{height}, sides of at least {rules.min_side}")
     if max(size) > rules.max_aspect * min(size):
@@ -197,9 +191,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in _GREY_16_MODES or (image.mode == "I" and image.format == "PPM"):
         return _scale_grey_16(image)
     if image.mode not in _PLAIN_MODES + _ALPHA_MODES:
-        raise BadImageError(
-            "unsupported_mode", f"got mode {image.mode}, expected 8 bits a channel or grey of 16"
-        )
+        raise BadImageError("unsupported_mode", f"got mode {image.mode}, expected 8 bits a channel or grey of 16")
     if image.has_transparency_data:
         background = Image.new("RGBA", image.size, (*BACKGROUND, 255))
         return Image.alpha_composite(background, image.convert("RGBA")).convert("RGB")
@@ -209,9 +201,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _scale_grey_16(image: Image.Image) -> Image.Image:
     tags = getattr(image, "tag_v2", {})  # of a TIFF; 12 bits and white as zero come unscaled in the same mode
     if tags.get(258, (16,)) != (16,) or tags.get(262, 1) != 1:
-        raise BadImageError(
-            "unsupported_mode", "got TIFF grey of 12 bits or with white as 0, expected 16 bits"
-        )
+        raise BadImageError("unsupported_mode", "got TIFF grey of 12 bits or with white as 0, expected 16 bits")
     levels = np.rint(np.arange(65536) * (255 / 65535)).astype(np.uint8)
     values = np.asarray(image).astype(np.uint16, copy=False)
     grey = levels[values]

@@ -51,9 +51,7 @@ def _open(path: Path) -> io.BufferedReader:
     try:
         import pyarrow
     except ImportError:
-        raise DataError(
-            f"{path} needs pyarrow to unpack: pip install 'c3l[export]', or run zstd -d"
-        ) from None
+        raise DataError(f"{path} needs pyarrow to unpack: pip install 'c3l[export]', or run zstd -d") from None
     return io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd"))
 
 

@@ -32,9 +32,7 @@ def clean_path(relative: str) -> str:
     parts = [part for part in path.split("/") if part not in ("", ".")]
     problem = _path_problem(path, parts)
     if problem:
-        raise BadImageError(
-            "bad_path", f"got {_short(relative)}, {problem}; expected a path below the image root"
-        )
+        raise BadImageError("bad_path", f"got {_short(relative)}, {problem}; expected a path below the image root")
     return "/".join(parts)
 
 

@@ -190,6 +190,5 @@ def _kind(line: bytes) -> str:
 def not_ours(place: str) -> StorageError:
     """The error for a file, or a line of one, that is damaged."""
     return StorageError(
-        f"{place} is not what c3l wrote, it was edited or damaged; "
-        "remove its stage with `c3l clean` and make it again"
+        f"{place} is not what c3l wrote, it was edited or damaged; remove its stage with `c3l clean` and make it again"
     )

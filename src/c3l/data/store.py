@@ -34,16 +34,18 @@ __all__ = [
 STAGES: dict[str, tuple[str, ...]] = {  # in order; what `clean` removes of each
     "images": ("images.jsonl", "images"),
     "draft/generated": ("draft/generated",),
+    "draft/parsed": ("draft/parsed",),
     "draft/scored": ("draft/scored",),
     "selected": ("selected",),
     "tuned": ("tuned",),
     "refined/generated": ("refined/generated",),
+    "refined/parsed": ("refined/parsed",),
     "refined/scored": ("refined/scored",),
     "filtered": ("filtered", "selection.jsonl"),
     "export": ("export",),
     "finetuned": ("finetuned",),
     "evaluation": ("evaluation",),
-    "report": ("report.html",),
+    "report": ("report.html", "report"),
 }
 
 

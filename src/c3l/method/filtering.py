@@ -55,9 +55,7 @@ def _strata(scored: Iterable[ScoredSample], config: FilteringConfig) -> list[tup
     return strata
 
 
-def _judge(
-    stratum: list[ScoredSample], where: str, config: FilteringConfig, seed: int
-) -> dict[str, tuple[bool, str]]:
+def _judge(stratum: list[ScoredSample], where: str, config: FilteringConfig, seed: int) -> dict[str, tuple[bool, str]]:
     """Kept or not, and why, by sample id."""
     if config.rule == "all":
         return {one.sample.sample_id: (True, "all") for one in stratum}

@@ -147,9 +147,7 @@ def _jobs(
         picture, problem = _open(image, open_image)
         for template in templates:
             job_id = make_id(image.image_id, template.id, round)
-            row_seed = int(
-                make_id(seed, image.image_id, template.id, round)[:8], 16
-            )  # 32 bits: any backend takes it
+            row_seed = int(make_id(seed, image.image_id, template.id, round)[:8], 16)  # 32 bits: any backend takes it
             request = GenerateRequest(job_id, picture, template.render(k), row_seed) if picture else None
             yield _Job(job_id, image, template, round, request, problem)
 

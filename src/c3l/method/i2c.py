@@ -27,9 +27,7 @@ def token_contributions(scores: AnswerScores, form: Form) -> tuple[float, ...]:
         ValueError: As ``compute_i2c``.
     """
     if not scores.token_ids:
-        raise ValueError(
-            "got an answer of 0 tokens, expected at least 1: reject empty answers before scoring"
-        )
+        raise ValueError("got an answer of 0 tokens, expected at least 1: reject empty answers before scoring")
     return FORMS[form](scores)
 
 
@@ -42,9 +40,7 @@ def _log_ratio(scores: AnswerScores) -> tuple[float, ...]:
 def _vocabulary_kl(scores: AnswerScores) -> tuple[float, ...]:
     """KL(p_t || q_t) over the vocabulary, as the backend measured it."""
     if scores.token_kl is None:
-        raise ValueError(
-            "vocabulary_kl needs token_kl, which this backend did not measure; take another form"
-        )
+        raise ValueError("vocabulary_kl needs token_kl, which this backend did not measure; take another form")
     return scores.token_kl
 
 

@@ -196,9 +196,7 @@ def _scan_items(text: str, position: int) -> tuple[list[_Item], int]:
         elif colon:
             key = string
         elif key is not None:
-            items.append(
-                (_unescape(key), _unescape(string or bare or ""), bool(end) or token.end() < len(text))
-            )
+            items.append((_unescape(key), _unescape(string or bare or ""), bool(end) or token.end() < len(text)))
             key = None
     return items, len(text)
 
@@ -291,12 +289,7 @@ def _trim(text: str) -> str:
     text = "\n".join(lines).strip(" \t\n*_`")
     for opening, closing in ('""', "“”"):
         inner = text[1:-1]
-        if (
-            len(text) > 1
-            and text[0] == opening
-            and text[-1] == closing
-            and not {opening, closing} & set(inner)
-        ):
+        if len(text) > 1 and text[0] == opening and text[-1] == closing and not {opening, closing} & set(inner):
             return inner.strip()
     return text
 

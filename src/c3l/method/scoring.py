@@ -112,9 +112,7 @@ class _OtherPictures:
         self._images, self._open_image, self._seed, self._pool = images, open_image, seed, pool
         self._wanted = min(config.others, len(pool) - 1) if config.no_image == "others" else 0
         if config.no_image == "others" and self._wanted < 1:
-            raise ConfigError(
-                f"scoring.no_image=others needs at least 2 pictures in the run, got {len(pool)}"
-            )
+            raise ConfigError(f"scoring.no_image=others needs at least 2 pictures in the run, got {len(pool)}")
 
     def __call__(self, image_id: str) -> tuple[Image, ...]:
         if not self._wanted:
@@ -155,15 +153,11 @@ def _open_job(
     return _Job(samples, ScoreRequest(picture, pairs, row_seed, others))
 
 
-def _score_batch(
-    batch: Sequence[_Job], model: InferenceModel, config: ScoringConfig
-) -> list[dict[int, Outcome]]:
+def _score_batch(batch: Sequence[_Job], model: InferenceModel, config: ScoringConfig) -> list[dict[int, Outcome]]:
     requests = [job.request for job in batch if job.request]
     scores = iter(model.score(requests, config.no_image) if requests else [])
     return [
-        _judge_job(job, next(scores), config)
-        if job.request
-        else _reject_job(job, "unreadable_image", job.problem)
+        _judge_job(job, next(scores), config) if job.request else _reject_job(job, "unreadable_image", job.problem)
         for job in batch
     ]
 

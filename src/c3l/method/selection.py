@@ -20,9 +20,7 @@ def select(scored: Iterable[ScoredSample]) -> list[ContrastiveGroup]:
     An image with one pair has nothing to contrast and gives no group; ``rank_pairs`` says ``only`` of it.
     """
     return [
-        ContrastiveGroup(
-            image_id, ranked[0].sample.sample_id, tuple(one.sample.sample_id for one in ranked[1:])
-        )
+        ContrastiveGroup(image_id, ranked[0].sample.sample_id, tuple(one.sample.sample_id for one in ranked[1:]))
         for image_id, ranked in _ranked_by_image(scored).items()
         if len(ranked) > 1
     ]

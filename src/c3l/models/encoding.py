@@ -113,9 +113,7 @@ class ChatEncoder:
             "attention_mask": _pad([(1,) * len(ids) for ids in fed], width, 0),
         }
         for key in rows[0].prompt.types:
-            text[key] = _pad(
-                [row.prompt.types[key] for row in rows], width, 0
-            )  # a completion is plain text: 0
+            text[key] = _pad([row.prompt.types[key] for row in rows], width, 0)  # a completion is plain text: 0
         mask = torch.zeros(len(rows), width, dtype=torch.bool)
         for index, row in enumerate(rows):
             start = len(row.prompt.ids) - 1
@@ -127,9 +125,7 @@ class ChatEncoder:
         output = self._process(prompts, images, padding=True)
         return {key: value for key, value in output.items() if key not in TEXT_KEYS}
 
-    def encode_for_generation(
-        self, prompts: Sequence[str], images: Sequence[Image] | None
-    ) -> dict[str, Tensor]:
+    def encode_for_generation(self, prompts: Sequence[str], images: Sequence[Image] | None) -> dict[str, Tensor]:
         """Prompts padded on the left, with everything that ``generate`` needs."""
         output = self._process(prompts, images, padding=True, padding_side="left")
         return {key: value for key, value in output.items() if key != "labels"}
@@ -153,9 +149,7 @@ class ChatEncoder:
 
     def decode_completion(self, ids: Sequence[int]) -> str:
         """The text of generated ids, control tokens left out."""
-        return str(
-            self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        )
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def _decode(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
         if not ids:
@@ -165,9 +159,7 @@ class ChatEncoder:
         )
         return str(text)
 
-    def _process(
-        self, prompts: Sequence[str], images: Sequence[Image] | None, **padding: Any
-    ) -> dict[str, Tensor]:
+    def _process(self, prompts: Sequence[str], images: Sequence[Image] | None, **padding: Any) -> dict[str, Tensor]:
         texts = [self._render(prompt, with_image=images is not None) for prompt in prompts]
         bos = self.tokenizer.bos_token
         output = self._processor(
@@ -231,6 +223,4 @@ def _control_tokens(processor: Any, tokenizer: Any) -> tuple[str, ...]:
     special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
     named = (getattr(processor, f"{kind}_token", None) for kind in ("image", "video", "audio"))
     tokens = special | {str(token) for token in named if token}
-    return tuple(
-        sorted((token for token in tokens if len(token) > 1), key=lambda token: (-len(token), token))
-    )
+    return tuple(sorted((token for token in tokens if len(token) > 1), key=lambda token: (-len(token), token)))

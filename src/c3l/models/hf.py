@@ -43,9 +43,7 @@ class HfModel:
         self._vision = VisionEncoder(model)
         self._stop_ids = _stop_ids(model, self._encoder.tokenizer)
         if not self._vision.can_share:
-            logger.warning(
-                "%s takes no ready image features: each pair encodes its image", type(model).__name__
-            )
+            logger.warning("%s takes no ready image features: each pair encodes its image", type(model).__name__)
 
     @property
     def provenance(self) -> Provenance:
@@ -146,8 +144,7 @@ class HfModel:
             )
         self._encoder.forget_pictures()
         completions = [
-            [self._encoder.encode_completion(pair.completion) for pair in request.pairs]
-            for request in requests
+            [self._encoder.encode_completion(pair.completion) for pair in request.pairs] for request in requests
         ]
         with torch.inference_mode(), _memory_errors():
             numbers = self._compare(requests, completions, no_image)
@@ -226,9 +223,7 @@ class HfModel:
 
 
 def _image_token_id(model: Any) -> int | None:
-    token: int | None = getattr(
-        model.config, "image_token_id", getattr(model.config, "image_token_index", None)
-    )
+    token: int | None = getattr(model.config, "image_token_id", getattr(model.config, "image_token_index", None))
     return token
 
 

@@ -5,14 +5,13 @@ torch nor transformers.
 """
 
 import re
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from c3l.config import ModelConfig
 from c3l.errors import BackendError
-from c3l.models.hashing import hash_folder
+from c3l.models.hashing import hash_files, hash_folder
 from c3l.models.interface import InferenceModel
 from c3l.records import Provenance
 
@@ -23,26 +22,29 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _PACKAGES = ("c3l", "torch", "transformers", "tokenizers", "pillow")
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Where the weights are: a folder, or a hub id at one commit."""
-
-    location: str
-    revision: str | None
-    weights: str
-
-
 def weights_hash(config: ModelConfig) -> str:
-    """What stands for the model in a fingerprint; loads no model and, for a folder, needs no torch.
+    """What stands for the model in a fingerprint; loads no model and needs no torch.
 
     Returns:
-        For ``builtin`` and a folder, the hash of the weights, configuration, tokenizer, processor and chat
-        template; for a hub id, the commit that its revision names.
+        For a folder, the hash of its weights, configuration, tokenizer, processor and chat template; for
+        ``builtin``, that of the parts and the code that it is made from; for a hub id, the commit that its
+        revision names.
 
     Raises:
         BackendError: If there is no such model.
     """
-    return _locate(config).weights
+    if config.name == "builtin":
+        return _hash_builtin()
+    folder = _find_folder(config)
+    return hash_folder(folder) if folder else _find_commit(config.name, config.revision)
+
+
+def resolve_dtype(config: ModelConfig) -> Literal["float32", "bfloat16", "float16"]:
+    """The arithmetic that the config means on this machine; only ``auto`` needs torch to tell."""
+    if config.dtype != "auto":
+        return config.dtype
+    name: Literal["float32", "bfloat16", "float16"] = str(_choose_dtype(config)).removeprefix("torch.")  # type: ignore[assignment]
+    return name
 
 
 def load_model(config: ModelConfig, seed: int) -> InferenceModel:
@@ -58,12 +60,12 @@ def load_model(config: ModelConfig, seed: int) -> InferenceModel:
     """
     from c3l.models.hf import HfModel
 
-    source = _locate(config)
+    weights = weights_hash(config)
     device, dtype = _choose_device(config), _choose_dtype(config)
-    model, processor = _read(source, config, dtype)
+    model, processor = _read(config, weights, dtype)
     provenance = Provenance(
         model=config.name,
-        weights=source.weights,
+        weights=weights,
         backend=config.backend,
         dtype=str(dtype).removeprefix("torch."),
         device=device,
@@ -75,25 +77,27 @@ def load_model(config: ModelConfig, seed: int) -> InferenceModel:
     return loaded
 
 
-def _locate(config: ModelConfig) -> _Source:
-    if config.name == "builtin":
-        from c3l.models.builtin.assemble import assemble
-
-        folder = assemble()
-        return _Source(str(folder), None, hash_folder(folder))
+def _find_folder(config: ModelConfig) -> Path | None:
+    """The model's folder; None for a hub id."""
     folder = Path(config.name).expanduser()
     if folder.is_dir():
         if (folder / "adapter_config.json").exists():
-            raise BackendError(
-                f"{folder} holds an adapter, expected whole weights: merge it into its base model"
-            )
-        return _Source(str(folder), None, hash_folder(folder))
+            raise BackendError(f"{folder} holds an adapter, expected whole weights: merge it into its base")
+        return folder
     if not _HUB_ID.fullmatch(config.name):
         raise BackendError(
-            f"got model {config.name!r}, expected `builtin`, an existing folder, or a hub id `who/what`"
+            f"got model {config.name!r}, expected `builtin`, an existing folder, or a hub id such as who/what"
         )
-    commit = _find_commit(config.name, config.revision)
-    return _Source(config.name, commit, commit)
+    return None
+
+
+def _hash_builtin() -> str:
+    # Its folder is the same wherever these are, and need not be assembled, nor torch imported, to know it.
+    from c3l.models.builtin import parts
+
+    room = Path(parts.__file__).parent
+    found = parts.locate_parts()
+    return hash_files([found.language, found.tower, *room.glob("*.py"), *room.glob("weights/*.safetensors")])
 
 
 def _find_commit(name: str, revision: str | None) -> str:
@@ -112,22 +116,31 @@ def _find_commit(name: str, revision: str | None) -> str:
     return commit
 
 
-def _read(source: _Source, config: ModelConfig, dtype: "torch.dtype") -> tuple[Any, Any]:
+def _read(config: ModelConfig, weights: str, dtype: "torch.dtype") -> tuple[Any, Any]:
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    common = {"revision": source.revision or "main", "trust_remote_code": config.trust_remote_code}
-    if config.attn_implementation is not None:
-        attention = {"attn_implementation": config.attn_implementation}
-    else:
-        attention = {}
+    location, revision = _find_source(config, weights)
+    common = {"revision": revision, "trust_remote_code": config.trust_remote_code}
+    chosen = config.attn_implementation
+    attention = {} if chosen is None else {"attn_implementation": chosen}
     try:
-        processor = AutoProcessor.from_pretrained(source.location, **common)
+        processor = AutoProcessor.from_pretrained(location, **common)
         model = AutoModelForImageTextToText.from_pretrained(
-            source.location, dtype=dtype, use_safetensors=True, **attention, **common
+            location, dtype=dtype, use_safetensors=True, **attention, **common
         )
     except Exception as error:  # there is no end to what a strange folder makes transformers raise
         raise BackendError(f"cannot load the model {config.name}: {_one_line(error)}") from None
     return model, processor
+
+
+def _find_source(config: ModelConfig, weights: str) -> tuple[str, str]:
+    """Folder or hub id, and the revision to read: for a hub id the very commit that was hashed."""
+    if config.name == "builtin":
+        from c3l.models.builtin.assemble import assemble
+
+        return str(assemble()), "main"
+    folder = _find_folder(config)
+    return (str(folder), "main") if folder else (config.name, weights)
 
 
 def _choose_device(config: ModelConfig) -> str:

@@ -23,9 +23,7 @@ class Row:
     hide_image: bool = False
 
 
-def rows_with(
-    requests: Sequence[ScoreRequest], completions: Sequence[Sequence[tuple[int, ...]]]
-) -> list[Row]:
+def rows_with(requests: Sequence[ScoreRequest], completions: Sequence[Sequence[tuple[int, ...]]]) -> list[Row]:
     """One row for each completion that has tokens, with its own image."""
     return _rows(requests, completions, [request.image for request in requests])
 

@@ -39,9 +39,7 @@ class VisionEncoder:
             raise AttributeError(f"{type(self._model).__name__} has no get_image_features")
         accepted = inspect.signature(self._encode).parameters
         tensors = {key: move(value, self._model) for key, value in vision.items()}
-        output = self._encode(
-            **{key: value for key, value in tensors.items() if key in accepted}, return_dict=True
-        )
+        output = self._encode(**{key: value for key, value in tensors.items() if key in accepted}, return_dict=True)
         return PictureFeatures(output, {key: value for key, value in tensors.items() if not _is_pixels(key)})
 
     def join(self, pictures: Sequence[PictureFeatures]) -> dict[str, Any]:

@@ -29,8 +29,7 @@ FORMS: dict[Form, str] = {
     "vocabulary_kl": "mean over the answer's positions of KL(p \N{PARALLEL TO} q) over the whole vocabulary; "
     "never below 0",
     "answer_kl": "KL between the answer's token probabilities under p and q, each normalised over the answer",
-    "weighted_log_ratio": "mean over the answer's tokens of "
-    "p \N{MULTIPLICATION SIGN} (log p \N{MINUS SIGN} log q)",
+    "weighted_log_ratio": "mean over the answer's tokens of p \N{MULTIPLICATION SIGN} (log p \N{MINUS SIGN} log q)",
 }
 NO_IMAGE: dict[NoImageMode, str] = {
     "drop": "the picture is left out of the prompt",
@@ -82,9 +81,7 @@ def write_report(path: Path, contents: ReportContents) -> None:
 
 def render_report(contents: ReportContents) -> str:
     """The whole page as text."""
-    style, script = (
-        (TEMPLATES / name).read_text(encoding="utf-8").strip() for name in ("report.css", "report.js")
-    )
+    style, script = ((TEMPLATES / name).read_text(encoding="utf-8").strip() for name in ("report.css", "report.js"))
     return _load_template().render(
         style=Markup(style),
         script=Markup(script),
@@ -176,9 +173,7 @@ def _build_panel(name: str, group: Sequence[Pair], edges: Sequence[float], heigh
     kept = [pair.scored.i2c for pair in group if pair.decision.kept]
     dropped = [pair.scored.i2c for pair in group if not pair.decision.kept]
     median = find_quantiles(kept + dropped, (0.5,))[0]
-    return Panel(
-        name, len(group), format_signed(median), draw_histogram(kept, dropped, edges, median, height)
-    )
+    return Panel(name, len(group), format_signed(median), draw_histogram(kept, dropped, edges, median, height))
 
 
 def build_scatter(pairs: Sequence[Pair], gallery: GalleryView) -> Markup:
@@ -203,18 +198,13 @@ def judge_length(spearman: float | None, pairs: int) -> str:
     way = "longer" if spearman > 0 else "shorter"
     if abs(spearman) < 0.5:
         return f"Here the score leans towards {way} answers: compare with a length-matched control."
-    return (
-        f"Here the score largely ranks {way} answers first: much of what the filter does is choose by length."
-    )
+    return f"Here the score largely ranks {way} answers first: much of what the filter does is choose by length."
 
 
 def count_reasons(rejected: Sequence[Rejected]) -> list[tuple[str, str, int]]:
     """Rejections as (stage, reason, count), most frequent first."""
     counts = Counter((item.stage, item.reason) for item in rejected)
-    return [
-        (stage, reason, count)
-        for (stage, reason), count in sorted(counts.items(), key=lambda x: (-x[1], x[0]))
-    ]
+    return [(stage, reason, count) for (stage, reason), count in sorted(counts.items(), key=lambda x: (-x[1], x[0]))]
 
 
 def group_provenance(contents: ReportContents) -> list[tuple[str, Provenance]]:

@@ -107,9 +107,7 @@ def _bar(frame: Frame, left: float, right: float, low: int, high: int, css: str)
         return Markup("")
     x, y = frame.x(left), frame.y(high)
     width, height = max(frame.x(right) - x - 1, 1), frame.y(low) - y
-    return Markup('<rect class="{}" x="{}" y="{}" width="{:.1f}" height="{:.1f}"/>').format(
-        css, x, y, width, height
-    )
+    return Markup('<rect class="{}" x="{}" y="{}" width="{:.1f}" height="{:.1f}"/>').format(css, x, y, width, height)
 
 
 def _draw_path(frame: Frame, dots: Sequence[Dot], kept: bool) -> Markup:
@@ -122,9 +120,7 @@ def _draw_path(frame: Frame, dots: Sequence[Dot], kept: bool) -> Markup:
 
 
 def _draw_link(frame: Frame, dot: Dot) -> Markup:
-    return Markup(
-        '<a href="#{}"><circle class="{}" cx="{}" cy="{}" r="4.5"><title>{}</title></circle></a>'
-    ).format(
+    return Markup('<a href="#{}"><circle class="{}" cx="{}" cy="{}" r="4.5"><title>{}</title></circle></a>').format(
         quote(dot.anchor or "", safe=""),
         "kept" if dot.kept else "dropped",
         frame.x(dot.tokens),
@@ -164,9 +160,7 @@ def _label(x: float, y: float, value: float, anchor: str) -> Markup:
 def _upright(frame: Frame, value: float, css: str, label: str) -> Markup:
     x = frame.x(value)
     at_right = x > WIDTH * 0.7
-    return Markup(
-        '<path class="{}" d="M{} {}V{}"/><text class="{}" x="{}" y="{}" text-anchor="{}">{}</text>'
-    ).format(
+    return Markup('<path class="{}" d="M{} {}V{}"/><text class="{}" x="{}" y="{}" text-anchor="{}">{}</text>').format(
         css,
         x,
         TOP,

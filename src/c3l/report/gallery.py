@@ -81,11 +81,7 @@ def group_by_image(images: Mapping[str, ImageRef], pairs: Sequence[Pair]) -> dic
     groups: dict[str, list[Pair]] = {image_id: [] for image_id in images}
     for pair in pairs:
         groups[pair.scored.sample.image_id].append(pair)
-    return {
-        image_id: sorted(group, key=lambda pair: pair.decision.rank)
-        for image_id, group in groups.items()
-        if group
-    }
+    return {image_id: sorted(group, key=lambda pair: pair.decision.rank) for image_id, group in groups.items() if group}
 
 
 def choose_pictures(by_image: Mapping[str, Sequence[Pair]], limit: int) -> list[str]:

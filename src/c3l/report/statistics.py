@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 
 def compute_ranks(values: Sequence[float]) -> NDArray[np.float64]:
     """Ranks 1..n as a (n,) float64 array, ties sharing the mean of the ranks that they cover."""
-    _, inverse, counts = np.unique(
-        np.asarray(values, dtype=np.float64), return_inverse=True, return_counts=True
-    )
+    _, inverse, counts = np.unique(np.asarray(values, dtype=np.float64), return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     mean_rank = last - (counts - 1) / 2
     ranks: NDArray[np.float64] = mean_rank[inverse.reshape(-1)]

@@ -67,9 +67,7 @@ def test_another_picture_changes_the_logits(model: Any, processor: Any, picture:
 
 
 @torch.no_grad()
-def test_features_computed_beforehand_give_the_same_logits(
-    model: Any, processor: Any, picture: Pictures
-) -> None:
+def test_features_computed_beforehand_give_the_same_logits(model: Any, processor: Any, picture: Pictures) -> None:
     inputs = ask(model, processor, picture(0))
     expected = model(**inputs).logits
     features = model.model.vision_tower(inputs.pop("pixel_values")).last_hidden_state

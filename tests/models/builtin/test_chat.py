@@ -32,9 +32,7 @@ def test_a_picture_takes_49_image_tokens(processor: Any, picture: Pictures) -> N
     assert inputs["pixel_values"].shape == (2, 3, 224, 224)
 
 
-def test_pixels_are_the_whole_picture_shifted_by_127_and_divided_by_128(
-    processor: Any, picture: Pictures
-) -> None:
+def test_pixels_are_the_whole_picture_shifted_by_127_and_divided_by_128(processor: Any, picture: Pictures) -> None:
     squeezed = picture(0).resize((224, 224), Image.Resampling.BICUBIC)
     expected = (torch.from_numpy(np.array(squeezed)).permute(2, 0, 1).float() - 127) / 128
     got = processor.image_processor(picture(0), return_tensors="pt")["pixel_values"][0]

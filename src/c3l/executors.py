@@ -1,0 +1,110 @@
+"""Where shards run: an executor takes work items that can be sent anywhere, never a live model."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from c3l.config import ModelConfig, RunConfig
+from c3l.models.interface import InferenceModel
+from c3l.models.load import load_model
+from c3l.records import Provenance
+
+LoadModel = Callable[[ModelConfig, int], InferenceModel]
+
+
+@dataclass(frozen=True, slots=True)
+class ShardTask:
+    """One shard to make, in names and settings alone, so that it can be pickled.
+
+    Attributes:
+        run: The run folder.
+        stage: The stage to make, such as ``draft/scored``.
+        source: The stage whose shard of the same number it is made from.
+        shard: Number of the shard.
+        round: 0 for the draft, 1 for what the tuned LVLM writes.
+        config: The run's settings.
+    """
+
+    run: Path
+    stage: str
+    source: str
+    shard: int
+    round: int
+    config: RunConfig
+
+
+@dataclass(frozen=True, slots=True)
+class ShardResult:
+    """The records of one shard, and the model that made them; None if the shard needed none."""
+
+    shard: int
+    records: tuple[Any, ...]
+    provenance: Provenance | None
+
+
+Work = Callable[[ShardTask, Callable[[], InferenceModel]], Iterator[Any]]
+
+
+class Executor(Protocol):
+    """Makes shards somewhere. It returns their records; only the caller writes to the run folder."""
+
+    @property
+    def name(self) -> str:
+        """What ``stage.json`` records."""
+        ...
+
+    @property
+    def loading_seconds(self) -> float:
+        """Time spent on loading models so far."""
+        ...
+
+    def run(self, work: Work, tasks: Sequence[ShardTask], advance: Callable[[int], None]) -> Iterator[ShardResult]:
+        """The shards, each as soon as it is made, in any order.
+
+        Args:
+            work: A function of a module, so that it can be named elsewhere: task and a way to get the model
+                in, records out.
+            tasks: The shards to make.
+            advance: Told how many records were made since it was last told.
+        """
+        ...
+
+
+class LocalExecutor:
+    """One shard after another in this process; the first that asks for the model loads it, once."""
+
+    name = "local"
+
+    def __init__(self, load: LoadModel = load_model) -> None:
+        """Take the function that loads a model."""
+        self._load = load
+        self._config: ModelConfig | None = None
+        self._model: InferenceModel | None = None
+        self.loading_seconds = 0.0
+
+    def run(self, work: Work, tasks: Sequence[ShardTask], advance: Callable[[int], None]) -> Iterator[ShardResult]:
+        """The shards in the order of the tasks; an error says in which shard it happened."""
+        for task in tasks:
+            made: list[Any] = []
+            asked: list[InferenceModel] = []
+            try:
+                for record in work(task, partial(self._get_model, task.config, asked)):
+                    made.append(record)
+                    advance(1)
+            except Exception as error:
+                error.add_note(f"in shard {task.shard} of {task.stage}")
+                raise
+            yield ShardResult(task.shard, tuple(made), asked[0].provenance if asked else None)
+
+    def _get_model(self, config: RunConfig, asked: list[InferenceModel]) -> InferenceModel:
+        if self._model is None or self._config != config.model:
+            self._model = None  # before the next one is loaded, or both would have to fit
+            start = time.monotonic()
+            self._model = self._load(config.model, config.seed)
+            self._config = config.model
+            self.loading_seconds += time.monotonic() - start
+        asked.append(self._model)
+        return self._model

@@ -1,0 +1,281 @@
+"""The method in order, one line a stage: pictures in, instruction data that depends on them out.
+
+A stage that is done with the same settings is returned as it lies there, without loading a model. A round is
+a name and a number, so that what the tuned LVLM writes later goes through the same stages as the draft.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from c3l.config import ModelConfig, RunConfig, dump_config
+from c3l.counts import gather_report
+from c3l.data.export import FILES, export, verify
+from c3l.data.images import inspect_image, list_images
+from c3l.data.store import Run, Stage, write_atomic, write_records
+from c3l.errors import DataError
+from c3l.executors import Executor, LocalExecutor
+from c3l.method.filtering import filter_samples
+from c3l.method.generation import parse
+from c3l.method.prompts import choose_templates
+from c3l.method.selection import select
+from c3l.models.load import resolve_dtype, weights_hash
+from c3l.plan import check_costly, make_plan
+from c3l.progress import Progress
+from c3l.records import Generation, ImageRef, Provenance, Rejected, Selected
+from c3l.report.build import write_report
+from c3l.stages import (
+    Context,
+    begin,
+    discard,
+    need,
+    read_scored,
+    run_here,
+    run_sharded,
+    score_pairs,
+    write_drafts,
+)
+
+SELECTION = "selection.jsonl"
+
+
+def run_method(context: Context) -> None:
+    """Every stage that is not done yet."""
+    images = image_stage(context)
+    written = generate_stage(context, "draft", images, round=0)
+    parsed = parse_stage(context, "draft", written)
+    scored = score_stage(context, "draft", parsed, round=0)
+    select_stage(context, scored)
+    kept = filter_stage(context, scored)
+    export_stage(context, images, scored, kept)
+    report_stage(context)
+
+
+def run_generate(context: Context) -> None:
+    """The stages up to the pairs."""
+    images = image_stage(context)
+    written = generate_stage(context, "draft", images, round=0)
+    parse_stage(context, "draft", written)
+
+
+def run_reparse(context: Context) -> None:
+    """Read the texts again, as the parsers are now; what was made of the pairs is removed."""
+    written = need(context, "draft/generated")
+    context.run.clean("draft/parsed")
+    parse_stage(context, "draft", written)
+
+
+def run_score(context: Context) -> None:
+    """The scores, from finished pairs."""
+    score_stage(context, "draft", need(context, "draft/parsed"), round=0)
+
+
+def run_select(context: Context) -> None:
+    """Positives and negatives, from finished scores."""
+    select_stage(context, need(context, "draft/scored"))
+
+
+def run_filter(context: Context) -> None:
+    """The kept pairs, from finished scores."""
+    filter_stage(context, need(context, "draft/scored"))
+
+
+def run_export(context: Context) -> None:
+    """The data set, from a finished filter."""
+    export_stage(context, *(need(context, name) for name in ("images", "draft/scored", "filtered")))
+
+
+def run_report(context: Context) -> None:
+    """The page, made again even if nothing changed."""
+    for name in ("images", "draft/scored", "filtered", "export"):
+        need(context, name)
+    discard(context.run, "report")
+    report_stage(context)
+
+
+@contextmanager
+def open_context(
+    config: RunConfig, progress: Progress, executor: Executor | None = None, *, needs_model: bool = True
+) -> Iterator[Context]:
+    """The run folder for one writer, with its settings checked against what lies there and then saved.
+
+    Args:
+        config: The settings asked for.
+        progress: Who is told how far the run is.
+        executor: Where shards run; this process by default.
+        needs_model: False where no stage is asked for that could load the model: it may be gone by then.
+
+    Raises:
+        RunLockedError: If another process writes to the run.
+        StaleStageError: If a stage that took long was made with other settings.
+        BackendError: If there is no such model.
+    """
+    with Run.open(config.run) as run:
+        model, weights = _settle_model(run, config.model, needs_model)
+        config = config.model_copy(update={"model": model})
+        plan = make_plan(config, weights)
+        check_costly(run, plan)
+        text = dump_config(config)
+        saved = run.path / "config.yaml"
+        if not saved.exists() or saved.read_text(encoding="utf-8") != text:
+            write_atomic(saved, text)
+        yield Context(run, config, plan, executor or LocalExecutor(), progress)
+
+
+def _settle_model(run: Run, model: ModelConfig, needs_model: bool) -> tuple[ModelConfig, str]:
+    """The model with the dtype that the run began with, or begins with now, and its weights' hash."""
+    begun = run.stored("draft/generated")
+    if begun is not None and model.dtype == "auto":
+        model = model.model_copy(update={"dtype": begun.info.settings["model.dtype"]})
+    maker = begun.info.provenance if begun else None
+    if begun is not None and maker is not None and maker.model == model.name and not needs_model:
+        return model, begun.info.settings["weights"]
+    weights = weights_hash(model)
+    return model.model_copy(update={"dtype": resolve_dtype(model)}), weights
+
+
+def image_stage(context: Context) -> Stage:
+    """The run's pictures, listed once and for all, then each decoded once.
+
+    Raises:
+        DataError: If there is no picture.
+    """
+    config, stored = context.config, context.run.stored("images")
+    if stored is None:
+        _freeze_list(context)
+    size = stored.info.shard_size if stored and stored.info.shard_size else config.shard_size
+    if size != config.shard_size:
+        context.progress.note(f"shard_size stays {size}, with which this run began")
+    if stored is not None and stored.is_done():
+        return begin(context, "images", stored.info.shards, size)
+    with (context.run.path / "images.jsonl").open(encoding="utf-8") as lines:
+        paths = [json.loads(line)["path"] for line in lines]
+    with context.progress.track("images", "pictures", len(paths)) as advance:
+
+        def inspect(shard: int) -> Iterator[ImageRef | Rejected]:
+            for path in paths[shard * size : (shard + 1) * size]:
+                yield inspect_image(config.images.root, path, config.images)
+                advance(1)
+
+        shards = -(-len(paths) // size)
+        return run_here(context, "images", inspect, inputs=len(paths), shards=shards, shard_size=size)
+
+
+def _freeze_list(context: Context) -> None:
+    rules = context.config.images
+    paths = list_images(rules.root, rules.limit)
+    if not paths:
+        raise DataError(f"there is no picture under {rules.root}; set images.root or --image-root")
+    write_atomic(context.run.path / "images.jsonl", (json.dumps({"path": path}) for path in paths))
+
+
+def generate_stage(context: Context, name: str, images: Stage, *, round: int) -> Stage:
+    """What the LVLM writes about every picture, raw."""
+    config = context.config.generation
+    return run_sharded(
+        context,
+        f"{name}/generated",
+        images,
+        write_drafts,
+        round=round,
+        unit="texts",
+        inputs=images.info.out.get("imageref", 0) * len(choose_templates(config)),
+        recorded={"generation.batch_size": config.batch_size},
+    )
+
+
+def parse_stage(context: Context, name: str, written: Stage) -> Stage:
+    """The question-answer pairs in what was written; needs no model."""
+    config = context.config.generation
+    templates = {template.id: template for template in choose_templates(config)}
+
+    def read(shard: int) -> Iterator[object]:
+        return parse(written.read_shard(shard, Generation), templates, config.pairs_per_image)
+
+    return run_here(
+        context,
+        f"{name}/parsed",
+        read,
+        inputs=written.info.out.get("generation", 0),
+        shards=written.info.shards,
+        shard_size=written.info.shard_size,
+    )
+
+
+def score_stage(context: Context, name: str, parsed: Stage, *, round: int) -> Stage:
+    """Each pair's per-token numbers with and without the picture, and S(I2C) in the form of now."""
+    return run_sharded(
+        context,
+        f"{name}/scored",
+        parsed,
+        score_pairs,
+        round=round,
+        unit="pairs",
+        inputs=parsed.info.out.get("sample", 0),
+        recorded={"scoring.batch_size": context.config.scoring.batch_size},
+    )
+
+
+def select_stage(context: Context, scored: Stage) -> Stage:
+    """Of every picture, the positive and its negatives."""
+    pairs = scored.info.out.get("scoredsample", 0)
+    return run_here(
+        context, "selected", lambda _: select(read_scored(scored, context.config.scoring.form)), inputs=pairs
+    )
+
+
+def filter_stage(context: Context, scored: Stage) -> Stage:
+    """The pairs that are kept; ``selection.jsonl`` has every scored pair and what was decided about it."""
+    config, selection = context.config, context.run.path / SELECTION
+    if not selection.exists():
+        discard(context.run, "filtered")
+
+    def decide(_: int) -> Iterator[Selected | Rejected]:
+        decisions = filter_samples(read_scored(scored, context.config.scoring.form), config.filtering, config.seed)
+        write_records(selection, decisions)
+        outside = f"outside_{config.filtering.rule}"
+        for one in decisions:
+            yield one if one.kept else Rejected(one.sample_id, one.image_id, "filtering", outside, one.reason)
+
+    return run_here(context, "filtered", decide, inputs=scored.info.out.get("scoredsample", 0))
+
+
+def export_stage(context: Context, images: Stage, scored: Stage, kept: Stage) -> Stage:
+    """The kept pairs in every format asked for, each file read back and checked."""
+    config, folder = context.config, context.run.path / "export"
+    if not all((folder / FILES[name]).exists() for name in config.export.formats):
+        discard(context.run, "export")
+    stage = begin(context, "export", 0)
+    if stage.is_done():
+        return stage
+    discard(context.run, "export")
+    start = time.monotonic()
+    ids = {one.sample_id for one in kept.read(Selected)}
+    rows = [one for one in read_scored(scored, context.config.scoring.form) if one.sample.sample_id in ids]
+    pictures = {image.image_id: image for image in images.read(ImageRef)}
+    maker = scored.info.provenance or _no_maker(context)
+    export(rows, pictures, folder, config.export, maker, config.images.root)
+    counts = {FILES[name]: verify(folder / FILES[name], name) for name in config.export.formats}
+    stage.finish(maker, time.monotonic() - start, inputs=len(rows), recorded={"rows": counts})
+    return stage
+
+
+def _no_maker(context: Context) -> Provenance:
+    """What stands in an export without rows, for which no model was loaded."""
+    model = context.config.model
+    return Provenance(model.name, "", model.backend, model.dtype, "", context.config.seed, {})
+
+
+def report_stage(context: Context) -> Stage:
+    """The page about the run."""
+    page = context.run.path / "report.html"
+    if not page.exists():
+        discard(context.run, "report")
+    stage = begin(context, "report", 0)
+    if stage.is_done():
+        return stage
+    start = time.monotonic()
+    write_report(page, gather_report(context.run, context.config))
+    stage.finish(None, time.monotonic() - start)
+    return stage

@@ -1,0 +1,206 @@
+"""Run one stage of a run: its shards if they are missing, through an executor or here."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from c3l.config import RunConfig
+from c3l.data.atomic import remove
+from c3l.data.images import open_image
+from c3l.data.stage import plain
+from c3l.data.store import STAGES, Run, Stage
+from c3l.errors import DataError
+from c3l.executors import Executor, LocalExecutor, ShardTask, Work
+from c3l.method.generation import OpenImage, generate
+from c3l.method.prompts import choose_templates
+from c3l.method.scoring import rescore, score_samples
+from c3l.models.interface import InferenceModel
+from c3l.plan import Plan, StagePlan
+from c3l.progress import Progress, SilentProgress
+from c3l.records import Form, ImageRef, Sample, ScoredSample
+
+VERBS = {
+    "images": "generate",
+    "draft/generated": "generate",
+    "draft/parsed": "generate",
+    "draft/scored": "score",
+    "selected": "select",
+    "filtered": "filter",
+    "export": "export",
+    "report": "report",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """All that a stage is run with.
+
+    Attributes:
+        run: The run folder, open for writing.
+        config: The settings, with a dtype that is not ``auto``.
+        plan: What every stage depends on.
+        executor: Where the shards of the model's stages run.
+        progress: Who is told how far the run is.
+    """
+
+    run: Run
+    config: RunConfig
+    plan: Plan
+    executor: Executor = field(default_factory=LocalExecutor)
+    progress: Progress = field(default_factory=SilentProgress)
+
+
+def image_opener(config: RunConfig) -> OpenImage:
+    """A function that opens the run's pictures, or raises DataError."""
+    return lambda image: open_image(config.images.root, image, config.images)
+
+
+def need(context: Context, name: str) -> Stage:
+    """A stage that has to be done already.
+
+    Raises:
+        DataError: If it is not, or was made with other settings; says which command makes it.
+    """
+    stage = context.run.stored(name)
+    if stage is None or not stage.is_done() or stage.info.fingerprint != context.plan[name].fingerprint:
+        state = "is not done" if stage is None or not stage.is_done() else "was made with other settings"
+        raise DataError(
+            f"stage {name} in {context.run.path} {state}; make it first with `c3l {VERBS[name]} {context.run.path}`"
+        )
+    return stage
+
+
+def begin(context: Context, name: str, shards: int, shard_size: int | None = None) -> Stage:
+    """The stage as it lies there, or a new one; what was made cheaply with other settings is removed.
+
+    Raises:
+        StaleStageError: If a costly stage was made, or begun, with other settings.
+    """
+    plan = context.plan[name]
+    stored = context.run.stored(name)
+    if stored is not None and not plan.costly and stored.info.fingerprint != plan.fingerprint:
+        discard(context.run, name)
+        context.progress.note(f"{name}: made again, {_what_changed(stored, plan)}")
+    return context.run.stage(
+        name, fingerprint=plan.fingerprint, settings=plan.settings, shards=shards, shard_size=shard_size
+    )
+
+
+def discard(run: Run, name: str) -> None:
+    """Remove one stage, and none of those after it."""
+    for path in STAGES[name]:
+        if (run.path / path).exists():
+            remove(run.path / path)
+
+
+def run_sharded(
+    context: Context,
+    name: str,
+    source: Stage,
+    work: Work,
+    *,
+    round: int,
+    unit: str,
+    inputs: int,
+    recorded: Mapping[str, Any],
+) -> Stage:
+    """Make the missing shards of a stage of the model's, cut as its source is, and finish it."""
+    stage = begin(context, name, source.info.shards, source.info.shard_size)
+    if stage.is_done():
+        return stage
+    missing = stage.missing()
+    tasks = [ShardTask(context.run.path, name, source.info.stage, shard, round, context.config) for shard in missing]
+    start, loading = time.monotonic(), context.executor.loading_seconds
+    done = inputs * (stage.info.shards - len(missing)) // max(stage.info.shards, 1)
+    with context.progress.track(name, unit, inputs, done) as advance:
+        for result in context.executor.run(work, tasks, advance):
+            if result.provenance is not None:  # begun.json keeps it, should the last step be interrupted
+                stage.info = replace(stage.info, provenance=result.provenance)
+            stage.write_shard(result.shard, result.records)
+    loading = context.executor.loading_seconds - loading
+    stage.finish(
+        stage.info.provenance,
+        time.monotonic() - start - loading,
+        inputs=inputs,
+        recorded={
+            **recorded,
+            "executor": context.executor.name,
+            "shards_timed": len(missing),
+            "loading_seconds": round(loading, 3),
+        },
+    )
+    return stage
+
+
+def run_here(
+    context: Context,
+    name: str,
+    work: Callable[[int], Iterable[Any]],
+    *,
+    inputs: int,
+    shards: int = 1,
+    shard_size: int | None = None,
+) -> Stage:
+    """Make the missing shards of a stage that needs no model, and finish it."""
+    stage = begin(context, name, shards, shard_size)
+    if stage.is_done():
+        return stage
+    start = time.monotonic()
+    for shard in stage.missing():
+        stage.write_shard(shard, work(shard))
+    stage.finish(None, time.monotonic() - start, inputs=inputs)
+    return stage
+
+
+def write_drafts(task: ShardTask, load: Callable[[], InferenceModel]) -> Iterator[Any]:
+    """The texts that the model writes about the pictures of one shard."""
+    images = list(_source(task).read_shard(task.shard, ImageRef))
+    if images:
+        config = task.config
+        templates = choose_templates(config.generation)
+        opener = image_opener(config)
+        yield from generate(images, load(), opener, templates, config.generation, config.seed, task.round)
+
+
+def score_pairs(task: ShardTask, load: Callable[[], InferenceModel]) -> Iterator[Any]:
+    """The scores of the pairs of one shard."""
+    config = task.config
+    samples = list(_source(task).read_shard(task.shard, Sample))
+    if not samples:
+        return
+    pictures = Run.reader(task.run).stored("images")
+    assert pictures is not None, "pairs were parsed, so their pictures were listed"
+    if config.scoring.no_image == "others":
+        images = _all_images(task.run, pictures.info.fingerprint)
+    else:
+        images = {image.image_id: image for image in pictures.read_shard(task.shard, ImageRef)}
+    yield from score_samples(samples, images, load(), image_opener(config), config.scoring, config.seed, tuple(images))
+
+
+@lru_cache(maxsize=1)
+def _all_images(run: Path, fingerprint: str) -> Mapping[str, ImageRef]:
+    """Every picture of the run, read once for all of its shards."""
+    stage = Run.reader(run).stored("images")
+    assert stage is not None and stage.info.fingerprint == fingerprint
+    return {image.image_id: image for image in stage.read(ImageRef)}
+
+
+def _source(task: ShardTask) -> Stage:
+    stage = Run.reader(task.run).stored(task.source)
+    if stage is None:
+        raise DataError(f"stage {task.source} in {task.run} is gone; start the run again")
+    return stage
+
+
+def _what_changed(stored: Stage, plan: StagePlan) -> str:
+    before, now = stored.info.settings, plain(plan.settings)
+    keys = [key for key in now if before.get(key) != now[key]]
+    return ", ".join(f"{key} is now {now[key]}" for key in keys) or "what it is made from has changed"
+
+
+def read_scored(scored: Stage, form: Form) -> Iterator[ScoredSample]:
+    """The scored pairs, S(I2C) re-summed from the stored numbers where they were scored in another form."""
+    return (one if one.form == form else rescore(one, form) for one in scored.read(ScoredSample))

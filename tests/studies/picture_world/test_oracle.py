@@ -1,0 +1,78 @@
+import random
+
+import pytest
+
+from studies.picture_world.oracle import Oracle
+from studies.picture_world.questions import Asker
+from studies.picture_world.scenes import Placed, Scene
+from tests.studies.picture_world.worlds import BEAGLE, LEMON, NAMES, random_scene
+
+ORACLE = Oracle(NAMES)
+SCENE = Scene("two", (BEAGLE, LEMON))
+CASES = [
+    ("Is there a dog in the image?", "Yes.", "true"),
+    ("Is there a dog in the image?", "No, there is no dog.", "false"),
+    ("Can you see a whale?", "No.", "true"),
+    ("Can you see a whale in the photo?", "Yes, there is a whale.", "false"),
+    ("Is there a unicorn in the image?", "No.", "ungradable"),
+    ("Is there a brown dog in the image?", "Yes.", "true"),
+    ("Is there a red dog in the image?", "Yes.", "false"),
+    ("How many dogs are there?", "One.", "true"),
+    ("How many dogs are there?", "There are 2 dogs.", "false"),
+    ("How many things are in the picture?", "Two.", "true"),
+    ("Where is the lemon?", "At the bottom right.", "true"),
+    ("Where is the lemon?", "The lemon is on the left.", "false"),
+    ("Where is the lemon?", "In the bowl.", "ungradable"),
+    ("What colour is the lemon?", "It is yellow.", "true"),
+    ("What color is the beagle?", "Grey.", "false"),
+    ("What is on the left?", "A dog.", "true"),
+    ("What is on the left of the image?", "A lemon.", "false"),
+    ("What kind of animal is it?", "It is a beagle.", "true"),
+    ("What kind of animal is it?", "It is a tabby.", "false"),
+    ("What is in the picture?", "A dog and a lemon.", "true"),
+    ("What is in the picture?", "A dog and a boat.", "false"),
+    ("What does the image show?", "Something nice.", "ungradable"),
+    ("Describe the image.", "The image shows a dog. The dog is on the left. It is brown.", "true"),
+    ("Describe the image.", "The image shows a dog. The dog is on the right.", "false"),
+    ("Describe the image.", "The image shows a lemon. It is red.", "false"),
+    ("Could you eat what is in the image?", "Yes, because the image shows a lemon, which is food.", "true"),
+    ("Could you eat what is in the image?", "Yes, because the image shows an apple, which is food.", "false"),
+    ("Who painted it?", "A dog.", "ungradable"),
+]
+
+
+@pytest.mark.parametrize(("question", "answer", "grade"), CASES)
+def test_hand_graded_pairs(question: str, answer: str, grade: str) -> None:
+    assert ORACLE.grade(SCENE, question, answer).grade == grade
+
+
+def test_a_many_coloured_thing_has_no_wrong_colour() -> None:
+    scene = Scene("x", (Placed(("parrot",), "", (0, 0, 1, 1)),))
+    assert Oracle(["parrot"]).grade(scene, "What colour is the parrot?", "Red.").grade == "ungradable"
+
+
+def test_in_a_photograph_only_what_is_labelled_can_be_counted_on() -> None:
+    photograph = Scene("photo", (BEAGLE,), complete=False, also=("tree",))
+    assert ORACLE.grade(photograph, "How many dogs are there?", "One.").grade == "ungradable"
+    assert ORACLE.grade(photograph, "Is there a dog in the image?", "Yes.").grade == "true"
+    assert ORACLE.grade(photograph, "Is there a whale in the image?", "Yes.").grade == "ungradable"
+
+
+def test_right_answers_are_never_graded_false() -> None:
+    asker, graded = Asker(random.Random(0), NAMES), []
+    for seed in range(300):
+        scene = random_scene(seed)
+        for qa in asker.ask(scene, 8):
+            graded += [(ORACLE.grade(scene, qa.question, a).grade, qa, scene) for a in (qa.short, qa.long)]
+    assert [row for row in graded if row[0] == "false"] == []
+    assert sum(row[0] == "true" for row in graded) > 0.9 * len(graded) > 1000
+
+
+def test_answers_about_another_scene_are_mostly_graded_false() -> None:
+    asker, grades = Asker(random.Random(0), NAMES), []
+    for seed in range(200):
+        scene, other = random_scene(seed), Scene("other", (Placed(("whale",), "", (0.4, 0.4, 0.6, 0.6)),))
+        grades += [
+            ORACLE.grade(other, qa.question, qa.long).grade for qa in asker.ask(scene, 5, ("what", "yes", "where"))
+        ]
+    assert grades.count("false") > 0.95 * len(grades)
