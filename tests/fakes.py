@@ -54,6 +54,9 @@ class FakeModel:
     def no_image_modes(self) -> frozenset[NoImageMode]:
         return frozenset({"drop", "blank", "noise", "others"})
 
+    def show_prompt(self, prompt: str, image: Image | None) -> tuple[str, ...]:
+        return ("<image>",) * (image is not None) + tuple(prompt.split())
+
     def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
         self._fit(len(requests))
         self.generated += requests

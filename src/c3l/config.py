@@ -33,7 +33,7 @@ class ModelConfig(Settings):
     revision: str | None = Field(None, description="Revision of a hub id; pin it for a run you mean to repeat")
     backend: Literal["hf"] = "hf"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="auto = bfloat16 where the device computes it fast, else float32"
+        "auto", description="auto = bfloat16 where the device computes it fast, else float32; float32 for `builtin`"
     )
     device: str = Field("auto", description="auto = cuda where there is one, else cpu")
     attn_implementation: str | None = Field(None, description="None leaves the choice to transformers")

@@ -107,7 +107,7 @@ def _plan_round(
     parsed = _plan(f"{name}/parsed", reading, generated)
     blind: dict[str, Any] = {"scoring.no_image": config.scoring.no_image}
     if config.scoring.no_image == "others":
-        blind["scoring.others"] = config.scoring.others
+        blind["others"] = config.scoring.others
     return generated, parsed, _plan(f"{name}/scored", model | blind, parsed, costly=True)
 
 

@@ -2,6 +2,7 @@
 
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TextIO
@@ -61,7 +62,7 @@ class PlainProgress:
 
     def note(self, line: str) -> None:
         """Print the line."""
-        print(f"c3l: {line}", file=self._stream, flush=True)
+        print(printable(f"c3l: {line}"), file=self._stream, flush=True)
 
 
 class BarProgress:
@@ -99,13 +100,19 @@ class BarProgress:
 
     def note(self, line: str) -> None:
         """Print the line above the bar."""
-        self._console.print(f"c3l: {line}", markup=False, highlight=False)
+        self._console.print(printable(f"c3l: {line}"), markup=False, highlight=False)
 
 
 def make_progress(stream: TextIO | None = None) -> Progress:
     """Bars where ``stream`` (stderr) is a terminal, else plain lines."""
     stream = stream or sys.stderr
     return BarProgress(stream) if stream.isatty() else PlainProgress(stream)
+
+
+def printable(text: str) -> str:
+    """The text as one line without control characters, so that it cannot steer the terminal."""
+    line = text.replace("\n", " ").replace("\t", " ")
+    return "".join(letter for letter in line if unicodedata.category(letter)[0] != "C")
 
 
 def format_seconds(seconds: float) -> str:

@@ -129,7 +129,7 @@ def run_sharded(
             **recorded,
             "executor": context.executor.name,
             "shards_timed": len(missing),
-            "loading_seconds": round(loading, 3),
+            "loading_seconds": loading,
         },
     )
     return stage

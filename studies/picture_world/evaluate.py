@@ -19,6 +19,7 @@ from PIL import Image
 from c3l.config import GenerationConfig, ModelConfig, ScoringConfig
 from c3l.method.generation import generate, parse
 from c3l.method.i2c import FORMS, compute_i2c
+from c3l.method.parsing import find_pairs
 from c3l.method.prompts import load_templates
 from c3l.method.scoring import score_samples
 from c3l.models.interface import GenerateRequest, InferenceModel, Sampling
@@ -66,7 +67,7 @@ def cut_outs(world: Path) -> list[Picture]:
     return pictures
 
 
-def test_photographs(world: Path, named_only: bool = False) -> list[Picture]:
+def held_out_photographs(world: Path, named_only: bool = False) -> list[Picture]:
     """The hand-labelled photographs that no training saw, whole."""
     rows = photographs(world, "test")
     if named_only:
@@ -74,7 +75,7 @@ def test_photographs(world: Path, named_only: bool = False) -> list[Picture]:
     return [Picture(*photograph(*row, None)) for row in rows]
 
 
-def test_scenes(world: Path, count: int) -> list[Picture]:
+def held_out_scenes(world: Path, count: int) -> list[Picture]:
     """Scenes of held-out cut-outs."""
     paint = painter(world, "test")
     return [Picture(*paint.paint(f"scene-{i:03d}", f"test:{i}")) for i in range(count)]
@@ -198,8 +199,6 @@ def write(bench: Bench, oracle: Oracle, templates: Sequence[str], folder: Path) 
 
 
 def _pairs_in(generation: Generation) -> int:
-    from c3l.method.parsing import find_pairs
-
     return len(find_pairs(generation.text, load_templates(None)[generation.instruction_id].parser))
 
 
@@ -261,15 +260,15 @@ def measurements(
     modes: tuple[NoImageMode, ...] = ("drop", "others", "blank", "noise", "mask")
     table: dict[str, Callable[[], dict[str, Any]]] = {
         "naming_cut_outs": lambda: naming(Bench(model, cut_outs(world))),
-        "naming_photographs": lambda: naming(Bench(model, test_photographs(world))),
-        "naming_photographs_named_sources": lambda: naming(Bench(model, test_photographs(world, named_only=True))),
-        "yes_no_scenes": lambda: yes_no(Bench(model, test_scenes(world, scenes))),
+        "naming_photographs": lambda: naming(Bench(model, held_out_photographs(world))),
+        "naming_photographs_named_sources": lambda: naming(Bench(model, held_out_photographs(world, named_only=True))),
+        "yes_no_scenes": lambda: yes_no(Bench(model, held_out_scenes(world, scenes))),
         "write_conversation": lambda: write(
-            Bench(model, test_scenes(world, scenes)), build_oracle(world), ("conversation",), folder
+            Bench(model, held_out_scenes(world, scenes)), build_oracle(world), ("conversation",), folder
         ),
     }
     for mode in modes[1:]:
-        table[f"naming_photographs_{mode}"] = lambda mode=mode: naming(Bench(model, test_photographs(world)), mode)
+        table[f"naming_photographs_{mode}"] = lambda mode=mode: naming(Bench(model, held_out_photographs(world)), mode)
     return table
 
 

@@ -58,22 +58,24 @@ class Lessons:
         rng = random.Random(f"{seed}:{number}")
         if rng.random() < prototype_share:
             features, scene = self.prototypes.draw(rng)
+            exercises = self.exercises(scene, rng, count=rng.randint(2, 3), completions=0.12)
         else:
             chunk = rng.randrange(len(self.scenes))
             row = rng.randrange(len(self.scenes[chunk]))
             features, scene = np.asarray(self.features[chunk][row]), self.scenes[chunk][row]
-        exercises = self.exercises(scene, rng)
+            exercises = self.exercises(scene, rng, count=rng.randint(3, 5), completions=0.38)
         return Lesson(None if rng.random() < blind_share else features, tuple(exercises))
 
-    def exercises(self, scene: Scene, rng: random.Random) -> list[tuple[str, str]]:
-        """Prompts with completions: often a whole set of pairs, always single questions."""
+    def exercises(self, scene: Scene, rng: random.Random, count: int, completions: float) -> list[tuple[str, str]]:
+        """Prompts with completions: the name always, other single questions, a whole set of pairs by chance."""
         asker = Asker(rng, self.names)
-        exercises = [self._question(qa, rng) for qa in asker.ask(scene, rng.randint(4, 6))]
-        if rng.random() < 0.42:
+        asked = [asker.what(scene), *asker.ask(scene, count)]
+        exercises = [self._question(qa, rng) for qa in asked if qa is not None]
+        if rng.random() < completions:
             template = self.templates[rng.choices(list(TEMPLATES), list(TEMPLATES.values()))[0]]
-            count = rng.choice((5, 5, 5, 3, 4))
-            exercises.append((template.render(count), self._completion(asker, scene, template, count)))
-        if rng.random() < 0.15:
+            pairs = rng.choice((5, 5, 5, 3, 4))
+            exercises.append((template.render(pairs), self._completion(asker, scene, template, pairs)))
+        if rng.random() < 0.1:
             exercises.append(self._choice(scene, asker, rng))
         return exercises
 

@@ -96,7 +96,7 @@ class Painter:
         if kind == "one":
             return [rng.choice(self.things)]
         if kind == "several":
-            return list(dict.fromkeys(rng.sample(self.things, rng.choice((2, 2, 2, 3, 3, 4)))))
+            return list(dict.fromkeys(rng.choices(self.things, k=rng.choice((2, 2, 2, 3, 3, 4)))))
         copies = [rng.choice(self.things)] * rng.choice((2, 2, 3, 3, 4))
         return copies + ([rng.choice(self.things)] if rng.random() < 0.3 and len(copies) < 4 else [])
 

@@ -80,6 +80,11 @@ class HfModel:
                 "needs causal attention: take another model"
             )
 
+    def show_prompt(self, prompt: str, image: Image.Image | None) -> tuple[str, ...]:
+        """The tokens, as text, that a prompt becomes through the chat template."""
+        self._encoder.forget_pictures()
+        return self._encoder.display_tokens(self._encoder.encode_prompt(prompt, image).ids)
+
     def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
         """One completion a request, in order, as one batch (two where only some requests have an image).
 

@@ -92,6 +92,10 @@ class InferenceModel(Protocol):
         """The ways of leaving the image out that this backend and family can do."""
         ...
 
+    def show_prompt(self, prompt: str, image: Image | None) -> tuple[str, ...]:
+        """The tokens, as text, that a prompt becomes through the chat template: for a person to look at."""
+        ...
+
     def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
         """One completion a request, in order, as one batch.
 

@@ -157,6 +157,8 @@ def _choose_dtype(config: ModelConfig) -> "torch.dtype":
     if config.dtype != "auto":
         chosen: torch.dtype = getattr(torch, config.dtype)
         return chosen
+    if config.name == "builtin":
+        return torch.float32  # its tower's normalisation layers lose too much in bfloat16
     if _choose_device(config).startswith("cuda"):
         fast = torch.cuda.is_bf16_supported()
     else:

@@ -1,0 +1,123 @@
+"""Lines for the terminal: how far a run is, and its pairs.
+
+They hold what a model wrote, so print them through ``c3l.progress.printable``.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from c3l.config import load_config
+from c3l.counts import StageState, read_states
+from c3l.data.store import Run, Stage, read_records
+from c3l.errors import DataError
+from c3l.progress import format_seconds
+from c3l.records import ImageRef, Rejected, ScoredSample, Selected
+from c3l.stages import read_scored
+
+MAX_LISTED = 200
+
+
+def format_status(run: Run) -> Iterator[str]:
+    """A table of the stages, and under each what was rejected."""
+    header = ("stage", "state", "shards", "in", "out", "rejected", "time")
+    states = read_states(run)
+    rows = [_status_row(one) for one in states]
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    yield _align(header, widths)
+    for one, row in zip(states, rows, strict=True):
+        yield _align(row, widths)
+        for reason, times in one.counts.rejected.items():
+            yield f"    {times} {reason}"
+
+
+def _status_row(one: StageState) -> tuple[str, ...]:
+    shards = f"{one.shards_made}/{one.shards}" if one.shards else ""
+    if one.state != "done":
+        return one.name, one.state, shards, "", "", "", ""
+    counts = one.counts
+    lost = sum(counts.rejected.values())
+    came = (str(counts.count_in), str(counts.count_out)) if counts.takes else ("", "")
+    return one.name, one.state, shards, *came, str(lost or ""), format_seconds(counts.seconds or 0)
+
+
+def _align(row: Sequence[str], widths: Sequence[int]) -> str:
+    cells = [
+        f"{cell:<{width}}" if column < 2 else f"{cell:>{width}}"
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]
+    return "  ".join(cells).rstrip()
+
+
+def format_pictures(run: Run) -> Iterator[str]:
+    """One line a picture that has scored pairs: its id, number of pairs, best S(I2C) and path."""
+    pairs: dict[str, list[ScoredSample]] = {}
+    for one in _scored(run):
+        pairs.setdefault(one.sample.image_id, []).append(one)
+    shown = 0
+    for image in _done(run, "images").read(ImageRef):
+        if image.image_id not in pairs:
+            continue
+        shown += 1
+        if shown > MAX_LISTED:
+            yield f"... {len(pairs) - MAX_LISTED} more; `c3l show {run.path} ID` finds them by a part of their path"
+            return
+        best = max(one.i2c for one in pairs[image.image_id])
+        yield f"{image.image_id}  {len(pairs[image.image_id]):3} pairs  best {best:+.3f} nats  {image.path}"
+
+
+def format_pairs(run: Run, name: str) -> Iterator[str]:
+    """The pairs of one picture, the highest S(I2C) first, and what was rejected of it.
+
+    Raises:
+        DataError: If no picture, or more than one, has this id, path, or part of either.
+    """
+    image = _find_picture(_done(run, "images").read(ImageRef), name)
+    yield f"{image.path}  {image.width}x{image.height}  {image.image_id}"
+    decisions = _decisions(run)
+    pairs = [one for one in _scored(run) if one.sample.image_id == image.image_id]
+    for one in sorted(pairs, key=lambda one: -one.i2c):
+        decision = decisions.get(one.sample.sample_id)
+        yield ""
+        kept = "" if decision is None else f"{'kept' if decision.kept else 'dropped'}, {decision.reason}"
+        yield f"{one.i2c:+.3f} nats {one.form}  {kept}"
+        yield f"  Q: {one.sample.question}"
+        yield f"  A: {one.sample.answer}"
+    for stage in ("draft/generated", "draft/parsed", "draft/scored"):
+        yield from _format_rejected(run.stored(stage), image.image_id)
+
+
+def _format_rejected(stage: Stage | None, image_id: str) -> Iterator[str]:
+    rows: Iterator[Rejected] = stage.rejected() if stage else iter(())
+    for row in rows:
+        if row.image_id == image_id:
+            yield f"rejected in {row.stage}: {row.reason}, {row.detail}"
+
+
+def _find_picture(images: Iterator[ImageRef], name: str) -> ImageRef:
+    found = []
+    for image in images:
+        if name in (image.image_id, image.path):
+            return image
+        if name in image.path or image.image_id.startswith(name):
+            found.append(image)
+    if len(found) == 1:
+        return found[0]
+    several = f"{len(found)} pictures, such as {found[0].path} and {found[1].path}" if found else "no picture"
+    raise DataError(f"got {name!r}, which names {several}; `c3l show RUN` lists them")
+
+
+def _scored(run: Run) -> Iterator[ScoredSample]:
+    saved = run.path / "config.yaml"
+    form = load_config(saved if saved.exists() else None).scoring.form
+    return read_scored(_done(run, "draft/scored"), form)
+
+
+def _decisions(run: Run) -> dict[str, Selected]:
+    path = run.path / "selection.jsonl"
+    return {one.sample_id: one for one in read_records(path, Selected)} if path.exists() else {}
+
+
+def _done(run: Run, name: str) -> Stage:
+    stage = run.stored(name)
+    if stage is None:
+        raise DataError(f"stage {name} in {run.path} is not done; `c3l status {run.path}` says how far it is")
+    return stage

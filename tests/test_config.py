@@ -1,0 +1,60 @@
+"""Settings: strict, all problems at once, overridden by key; and every shipped config loads."""
+
+from pathlib import Path
+
+import pytest
+
+from c3l.config import RunConfig, dump_config, load_config
+from c3l.errors import ConfigError
+from c3l.method.prompts import choose_templates
+
+CONFIGS = sorted(Path(__file__).parents[1].glob("configs/*.yaml"))
+
+
+def test_configs_are_shipped():
+    assert {path.stem for path in CONFIGS} >= {"demo", "paper"}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_a_shipped_config_loads_and_comes_back_from_its_dump(path, tmp_path):
+    config = load_config(path)
+    assert choose_templates(config.generation)
+    (tmp_path / "config.yaml").write_text(dump_config(config))
+    assert load_config(tmp_path / "config.yaml") == config
+
+
+def test_the_paper_is_what_the_paper_says():
+    config = load_config(next(path for path in CONFIGS if path.stem == "paper"))
+    assert config.model.name == "llava-hf/llava-1.5-7b-hf"
+    assert config.generation.pairs_per_image == 5
+    assert (config.filtering.rule, config.filtering.count) == ("top_k", 5000)
+
+
+def test_overrides_take_yaml_values_and_either_spelling():
+    config = load_config(None, ["scoring.no-image=others", "generation.instructions=[brief_vqa]", "seed=3"])
+    assert config.scoring.no_image == "others"
+    assert config.generation.instructions == ("brief_vqa",)
+    assert config.seed == 3
+
+
+def test_all_problems_are_named_at_once_with_the_nearest_key(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("sed: 1\nscoring: {from: log_ratio}\ngeneration: {top_p: 2}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    text = str(caught.value)
+    assert "'sed', did you mean 'seed'?" in text
+    assert "'scoring.from', did you mean 'form'?" in text
+    assert "generation.top_p" in text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize("override", ["seed", "=1", "seed.deep=1", "seed=[", "filtering.rule=top_k"])
+def test_a_bad_override_is_refused(override):
+    with pytest.raises(ConfigError):
+        load_config(None, ["seed=1", override])
+
+
+def test_settings_do_not_change_after_reading():
+    with pytest.raises(ValueError, match="frozen"):
+        RunConfig().seed = 1  # type: ignore[misc]

@@ -1,0 +1,99 @@
+"""Who may import whom: the arrows of the house go down only."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import c3l
+
+ROOT = Path(c3l.__file__).parent
+
+BASE = {"records", "errors", "config"}
+ALLOWED = {  # room -> what it may import of c3l, besides itself
+    "errors": set(),
+    "records": set(),
+    "config": {"records", "errors"},
+    "models": BASE,
+    "method": {*BASE, "models.interface"},
+    "data": BASE,
+    "report": {*BASE, "data"},
+    "progress": set(),
+    "executors": {*BASE, "models.interface", "models.load"},
+    "plan": {*BASE, "data", "method"},
+    "stages": {*BASE, "data", "method", "models.interface", "executors", "plan", "progress"},
+    "counts": {*BASE, "data", "method", "report", "stages"},
+    "estimates": {*BASE, "data", "method", "progress"},
+    "display": {*BASE, "data", "counts", "stages", "progress"},
+}
+ROOMS = {"models", "method", "data", "report", "executors", "plan", "stages", "counts", "estimates", "progress"}
+TOP = {*BASE, *ROOMS}
+ALLOWED |= {"pipeline": TOP, "checks": TOP, "score_file": TOP}
+ALLOWED |= {"cli": {*TOP, "pipeline", "checks", "score_file", "display"}, "__main__": {"cli"}, "__init__": set()}
+FORBIDDEN = {  # room -> packages that it never imports, not even inside a function
+    "method": {"transformers", "c3l.data", "peft"},
+    "data": {"torch", "transformers"},
+    "report": {"torch", "transformers"},
+    "records": {"torch", "transformers", "PIL"},
+    "config": {"torch", "transformers", "PIL"},
+    "cli": {"torch", "transformers"},
+}
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT).with_suffix("").parts[0]
+
+
+def is_within(name: str, room: str) -> bool:
+    return name == room or name.startswith(f"{room}.")
+
+
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def test_there_is_something_to_check():
+    assert {room_of(path) for path in FILES} >= {"models", "method", "data", "report", "cli", "pipeline"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_arrows_go_down(path):
+    room = room_of(path)
+    assert room in ALLOWED, f"{room} is a new room: say above what it may import"
+    for name in imports(path):
+        if not name.startswith("c3l."):
+            continue
+        inner = name.removeprefix("c3l.")
+        assert any(is_within(inner, other) for other in {*ALLOWED[room], room}), f"{room} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_heavy_packages_stay_in_their_rooms(path):
+    for package in FORBIDDEN.get(room_of(path), set()):
+        assert not [name for name in imports(path) if is_within(name, package)]
+
+
+def loaded_after(module: str) -> set[str]:
+    code = f"import sys, {module}; print(' '.join(sys.modules))"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_the_command_line_imports_nothing_slow():
+    loaded = loaded_after("c3l.cli")
+    assert "typer" in loaded
+    assert not loaded & {"torch", "transformers", "numpy", "PIL", "pydantic", "rich.console", "yaml"}
+
+
+def test_the_pipeline_imports_no_torch():
+    assert not loaded_after("c3l.pipeline, c3l.score_file, c3l.checks, c3l.display") & {"torch", "transformers"}

@@ -1,0 +1,29 @@
+"""What is said on stderr: now and then, and never what could steer the terminal."""
+
+import io
+
+from c3l.progress import PlainProgress, format_rate, format_seconds, make_progress, printable
+
+
+def test_control_characters_never_reach_the_terminal():
+    hostile = "a\x1b[31mred\x1b]0;title\x07 b\u202eevil\u2066 c\r\nd\te\x9bm \x00\udc80 caf\u00e9 \U0001f600"
+    assert printable(hostile) == "a[31mred]0;title bevil c de".replace("de", "d e") + "m  caf\u00e9 \U0001f600"
+
+
+def test_plain_lines_come_now_and_then_and_at_the_end():
+    stream = io.StringIO()
+    with PlainProgress(stream, every=0).track("draft/scored", "pairs", 10, done=4) as advance:
+        advance(2)
+    first, last = stream.getvalue().splitlines()
+    assert first.startswith("c3l: draft/scored: 6 of 10 pairs, ")
+    assert first.endswith("left")
+    assert last.startswith("c3l: draft/scored: 6 pairs in ")
+
+
+def test_a_file_gets_no_bars():
+    assert isinstance(make_progress(io.StringIO()), PlainProgress)
+
+
+def test_durations_and_rates_are_for_people():
+    assert [format_seconds(seconds) for seconds in (0.25, 200, 7500)] == ["0.2 s", "3 min 20 s", "2 h 05 min"]
+    assert [format_rate(rate) for rate in (12.34, 0.5)] == ["12.3/s", "30.0/min"]
