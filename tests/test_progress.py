@@ -6,8 +6,8 @@ from c3l.progress import PlainProgress, format_rate, format_seconds, make_progre
 
 
 def test_control_characters_never_reach_the_terminal():
-    hostile = "a\x1b[31mred\x1b]0;title\x07 b\u202eevil\u2066 c\r\nd\te\x9bm \x00\udc80 caf\u00e9 \U0001f600"
-    assert printable(hostile) == "a[31mred]0;title bevil c de".replace("de", "d e") + "m  caf\u00e9 \U0001f600"
+    hostile = "a\x1b[31mred\x1b]0;title\x07 b\u202eevil\u2066 c\nd\te\x9bm\x00\udc80 caf\u00e9 \U0001f600"
+    assert printable(hostile) == "a[31mred]0;title bevil c d em caf\u00e9 \U0001f600"
 
 
 def test_plain_lines_come_now_and_then_and_at_the_end():

@@ -6,7 +6,6 @@ Ids stand inside every record, and nothing is ever joined by position. No record
 import hashlib
 import math
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter
@@ -181,9 +180,13 @@ class Provenance:
     versions: dict[str, str]
 
 
-@cache
+_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
+
+
 def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
-    return TypeAdapter(cls)
+    if cls not in _ADAPTERS:
+        _ADAPTERS[cls] = TypeAdapter(cls)
+    return _ADAPTERS[cls]
 
 
 def to_json(record: Any) -> str:

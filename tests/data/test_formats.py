@@ -89,6 +89,8 @@ def test_messages_and_images_of_other_tools_are_understood(tmp_path: Path) -> No
     messages = [{"role": "user", "content": "<image>What?"}, {"role": "assistant", "content": "A cat."}]
     rows = [{"messages": messages, "images": ["x/1.jpg"]}]
     assert read(tmp_path / "x.json", rows) == [Turn("row-0", 0, "x/1.jpg", "What?", "A cat.", 0)]
+    unified = [{**rows[0], "image": None, "conversations": None}]  # as a table of both layouts is written
+    assert read(tmp_path / "x.json", unified) == read(tmp_path / "x.json", rows)
 
 
 def test_each_question_of_a_row_is_a_turn_of_its_own(tmp_path: Path) -> None:

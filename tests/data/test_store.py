@@ -335,6 +335,20 @@ def test_a_second_writer_is_refused_and_a_reader_is_not(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("taken", ["images/cat.jpg", "export/mine.json", "images.jsonl"])
+def test_a_folder_of_other_work_is_not_taken_for_a_run(taken: str, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("a run may live beside this")
+    with Run.open(tmp_path):
+        pass
+    (tmp_path / ".lock").unlink()
+    (tmp_path / taken).parent.mkdir(exist_ok=True)
+    (tmp_path / taken).write_text("mine")
+    with pytest.raises(DataError, match=rf"is no run folder, and its {taken.split('/')[0]} would be lost"):
+        with Run.open(tmp_path) as run:
+            run.clean("images")
+    assert (tmp_path / taken).read_text() == "mine"
+
+
 def test_a_reader_of_nothing_is_told_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no run folder"):
         Run.reader(tmp_path / "run")

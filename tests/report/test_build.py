@@ -1,3 +1,4 @@
+import errno
 import subprocess
 import sys
 from dataclasses import replace
@@ -6,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.report.fake_run import MAKER, make_contents, without_scores
 
-from c3l.errors import DataError
+from c3l.errors import DataError, StorageError
 from c3l.report.build import (
     build_form_rows,
     build_panels,
@@ -115,12 +116,13 @@ def test_a_broken_write_leaves_the_old_report(tmp_path: Path, monkeypatch: pytes
     before = path.read_bytes()
 
     def fail(_: int) -> None:
-        raise OSError("no space left")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.fsync", fail)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(StorageError, match="free some space"):
         write_report(path, make_contents(2))
     assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_the_same_records_give_the_same_bytes() -> None:

@@ -102,7 +102,7 @@ def _id(row: dict[str, Any], name: str) -> str:
 
 
 def _image(row: dict[str, Any]) -> str:
-    value = row.get("image", row.get("images"))
+    value = row.get("image") or row.get("images")
     images = value if isinstance(value, list) else [value]
     images = [image for image in images if image not in (None, "")]
     if not images:
@@ -118,7 +118,7 @@ def _image(row: dict[str, Any]) -> str:
 
 
 def _pairs(row: dict[str, Any]) -> list[tuple[str, str]]:
-    turns = row.get("conversations", row.get("messages"))
+    turns = row.get("conversations") or row.get("messages")
     if not isinstance(turns, list) or not turns:
         raise _Bad("bad_turns", "the row has no list of turns under `conversations` or `messages`")
     texts = [_role_and_text(turn) for turn in turns]

@@ -68,7 +68,9 @@ class Run:
 
         Raises:
             RunLockedError: If another process writes to it.
+            DataError: If it is no run folder, but holds what a run would write over and ``clean`` remove.
         """
+        _check_free(path)
         make_folder(path)
         with exclusive_lock(path):
             remove_leftovers(path)
@@ -137,6 +139,13 @@ class Run:
         for path in there:
             remove(self.path / path)
         return there
+
+
+def _check_free(folder: Path) -> None:
+    """Refuse a folder whose `images` or `export` are somebody's own: the lock file tells that a run is there."""
+    taken = [path for paths in STAGES.values() for path in paths if (folder / path).exists()]
+    if taken and not (folder / ".lock").exists():
+        raise DataError(f"{folder} is no run folder, and its {', '.join(taken)} would be lost; set another --run")
 
 
 def _explain_settings(run: Path, old: StageInfo, new: StageInfo) -> str:

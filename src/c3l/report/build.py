@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from c3l.data.atomic import write_atomic
 from c3l.records import Form, NoImageMode, Provenance, Rejected
 from c3l.report.charts import Dot, draw_histogram, draw_scatter, draw_share
 from c3l.report.contents import Pair, ReportContents, join_pairs
@@ -68,15 +68,9 @@ def write_report(path: Path, contents: ReportContents) -> None:
 
     Raises:
         DataError: If the records do not belong together.
+        StorageError: If the disk refuses.
     """
-    page = render_report(contents).encode("utf-8", errors="replace")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("wb") as file:
-        file.write(page)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_atomic(path, render_report(contents).encode("utf-8", errors="replace"))
 
 
 def render_report(contents: ReportContents) -> str:

@@ -64,4 +64,6 @@ def find_bin_edges(values: Sequence[float], pieces: int = 28) -> tuple[float, ..
 
 def count_bins(values: Sequence[float], edges: Sequence[float]) -> tuple[int, ...]:
     """How many ``values`` lie in each bin; the last bin includes its upper edge."""
-    return tuple(int(count) for count in np.histogram(np.asarray(values, dtype=np.float64), edges)[0])
+    # an edge is a multiple of a step, and rounding may put it just inside the outermost value
+    inside = np.clip(np.asarray(values, dtype=np.float64), edges[0], edges[-1])
+    return tuple(int(count) for count in np.histogram(inside, edges)[0])

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-
-from c3l.models.interface import GenerateRequest, ScoreRequest
-from c3l.records import AnswerScores, NoImageMode
 from studies.picture_world.evaluate import Bench, Picture, naming, write, yes_no
 from studies.picture_world.oracle import Oracle
 from studies.picture_world.scenes import Scene
 from tests.fakes import FakeModel
 from tests.studies.picture_world.worlds import KINDS, NAMES, Placed
+
+from c3l.models.interface import GenerateRequest, ScoreRequest
+from c3l.records import AnswerScores, NoImageMode
 
 
 def pictures() -> list[Picture]:

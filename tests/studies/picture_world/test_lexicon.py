@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import pytest
-
 from studies.picture_world.lexicon import WordNet, plural, singular, with_article
 
 # Two senses of "plant" (factory, flora), a crop that is a plant first, and a bird: lemma pos count pointers ... offsets

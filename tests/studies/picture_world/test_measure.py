@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-
 from studies.picture_world.measure import auroc, interval, ranks, spearman
 
 

@@ -1,7 +1,6 @@
 import random
 
 import pytest
-
 from studies.picture_world.oracle import Oracle
 from studies.picture_world.questions import Asker
 from studies.picture_world.scenes import Placed, Scene

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-
 from studies.picture_world.prototypes import ImageNetClass, Prototypes
 from studies.picture_world.scenes import Painter, Scene, photograph
 from studies.picture_world.things import Thing, dominant_colour, trimmed
@@ -91,12 +90,11 @@ def test_a_prototype_looks_like_its_class_to_the_head() -> None:
     real = np.random.default_rng(0).uniform(0, 1, (4, 49, 1280)).astype(np.float16)
     prototypes = Prototypes(head, [ImageNetClass(i, (f"class {i}",)) for i in range(3)], real)
 
-
     hits = 0
     for seed in range(30):
         features, scene = prototypes.draw(random.Random(seed))
         assert features.shape == (49, 1280)
-        assert 0 <= features.min() and features.max() <= 6
+        assert features.min() >= 0 and features.max() <= 6
         best = int(head(torch.from_numpy(features.astype(np.float32)).mean(0)).argmax())
         hits += f"class {best}" in {p.names[0] for p in scene.placed}
     assert hits >= 27

@@ -3,7 +3,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
 from studies.picture_world.lessons import Lesson
 from studies.picture_world.train import IMAGE_TOKENS, Rows, collate, loss_of
 

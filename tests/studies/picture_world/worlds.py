@@ -4,8 +4,15 @@ import random
 
 from studies.picture_world.scenes import Placed, Scene
 
-KINDS = [("beagle", "dog", "animal"), ("tabby", "cat", "animal"), ("fire truck", "truck", "vehicle"), ("lemon", "fruit", "food"),
-         ("hammer", "tool"), ("violin", "musical instrument"), ("scarf", "clothing")]  # fmt: skip
+KINDS = [
+    ("beagle", "dog", "animal"),
+    ("tabby", "cat", "animal"),
+    ("fire truck", "truck", "vehicle"),
+    ("lemon", "fruit", "food"),
+    ("hammer", "tool"),
+    ("violin", "musical instrument"),
+    ("scarf", "clothing"),
+]
 NAMES = sorted({name for names in KINDS for name in names} | {"whale", "boat", "apple"})
 BEAGLE = Placed(("beagle", "dog", "animal"), "brown", (0.05, 0.3, 0.35, 0.6))
 LEMON = Placed(("lemon", "fruit", "food"), "yellow", (0.6, 0.6, 0.9, 0.9))

@@ -1,0 +1,60 @@
+"""`c3l check` tells a model that looks at the picture from one that does not."""
+
+import pytest
+
+from c3l.checks import check
+from c3l.errors import DataError
+from c3l.models.interface import ScoreRequest
+from c3l.progress import SilentProgress
+from fakes import FakeModel
+from runs import draw_pictures, make_config
+
+
+def run_check(config, model):
+    *lines, summary = check(config, SilentProgress(), lambda config, seed: model)
+    return "\n".join(lines), summary
+
+
+def test_a_good_folder_and_model(tmp_path):
+    root = draw_pictures(tmp_path / "pictures")
+    (root / "broken.jpg").unlink()
+    text, summary = run_check(make_config(tmp_path / "run", root, "fake"), FakeModel())
+    assert summary == {"ok": True, "failed": [], "images": 6, "bad_images": 0}
+    assert "pictures: 6 good, 0 bad - ok" in text
+    assert "with: <image>Write" in text
+    assert not (tmp_path / "run").exists(), "a check writes nothing"
+
+
+def test_bad_pictures_are_named_with_their_reason(tmp_path):
+    text, summary = run_check(make_config(tmp_path / "run", draw_pictures(tmp_path / "p"), "fake"), FakeModel())
+    assert "1 not_an_image: broken.jpg" in text
+    assert summary["failed"] == ["images"]
+
+
+@pytest.mark.parametrize("number", [1, 4])
+@pytest.mark.parametrize("mode", ["drop", "others"])
+def test_a_blind_model_is_found_out(tmp_path, number, mode):
+    class Blind(FakeModel):
+        def score(self, requests, no_image):
+            grey = requests[0].image
+            return super().score([ScoreRequest(grey, it.pairs, it.seed, it.others) for it in requests], no_image)
+
+    root = draw_pictures(tmp_path / "p", number)
+    config = make_config(tmp_path / "run", root, "fake", f"scoring.no_image={mode}")
+    assert "score" in run_check(config, Blind())[1]["failed"]
+    assert "score" not in run_check(config, FakeModel())[1]["failed"]
+
+
+def test_a_template_that_swallows_the_picture_is_found_out(tmp_path):
+    class Swallowing(FakeModel):
+        def show_prompt(self, prompt, image):
+            return super().show_prompt(prompt, None)
+
+    config = make_config(tmp_path / "run", draw_pictures(tmp_path / "p"), "fake")
+    assert "prompt" in run_check(config, Swallowing())[1]["failed"]
+
+
+def test_no_usable_picture_is_an_error(tmp_path):
+    config = make_config(tmp_path / "run", draw_pictures(tmp_path / "p", 0), "fake")
+    with pytest.raises(DataError, match="not_an_image"):
+        run_check(config, FakeModel())

@@ -1,0 +1,200 @@
+"""The command line: exit codes, one line an error, a summary that programs read, nothing slow for --help."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from c3l.cli import main
+from c3l.executors import LocalExecutor
+from c3l.method.scoring import score_samples
+from fakes import FakeModel, write_pairs
+from runs import Loader, draw_pictures
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+@pytest.fixture
+def loader(monkeypatch):
+    """Stands in for every loaded model."""
+    loader = Loader()
+    monkeypatch.setattr("c3l.pipeline.LocalExecutor", lambda: LocalExecutor(loader))
+    return loader
+
+
+@pytest.fixture
+def options(tmp_path, monkeypatch, loader):
+    monkeypatch.setenv("C3L_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/model.safetensors").write_bytes(b"weights")
+    draw_pictures(tmp_path / "pictures", 4)
+    return ["--image-root", "pictures", "--model", "model", "--dtype", "float32"]
+
+
+def last_line(text: str) -> dict[str, object]:
+    return json.loads(text.splitlines()[-1])
+
+
+def test_help_is_quick_and_names_the_verbs():
+    command = [sys.executable, "-m", "c3l", "--help"]
+    best = min(_time(command) for _ in range(3))
+    assert best < 0.5, f"{best:.2f} s of processor time"
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    for verb in "run status check generate score select filter export report show clean".split():
+        assert f"\n  {verb} " in text
+
+
+def _time(command: list[str]) -> float:
+    """Processor time, which other programs do not change."""
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def test_run_then_again_then_stage_by_stage(options, loader, capsys):
+    assert main(["run", "--run", "whole", *options]) == 0
+    output = capsys.readouterr()
+    summary = last_line(output.out)
+    assert (summary["images"], summary["scored"], summary["kept"]) == (4, 20, 10)
+    assert "c3l: draft/scored: 20 pairs in " in output.err
+    assert main(["run", "--run", "whole"]) == 0, "the run's own config.yaml is used"
+    assert loader.times == 1
+    for verb in ("generate", "score", "select", "filter", "export", "report"):
+        assert main([verb, "parts", *(options if verb == "generate" else [])]) == 0, capsys.readouterr().err
+    for name in ("selection.jsonl", "export/llava.json"):
+        assert Path("whole", name).read_bytes() == Path("parts", name).read_bytes()
+
+
+def test_underscores_and_any_place_of_debug_are_accepted(options, capsys):
+    assert main(["run", "--run=whole", "--dry_run", "--debug", *options]) == 0
+    assert main(["run", "--run=whole", "--dry_run", "--image_root=pictures"]) == 0
+    assert last_line(capsys.readouterr().out)["images"] == 5, "a name with underscores keeps them"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["run", "--config", "none.yaml"], 2, "cannot read the config"),
+        (["run", "--set", "scoring.fom=log_ratio"], 2, "did you mean 'form'?"),
+        (["run", "--set", "scoring.form=magic"], 2, "scoring.form"),
+        (["run", "--image-root", "nowhere"], 1, "images.root or --image-root"),
+        (["run", "--limit", "many"], 2, "--limit"),
+        (["fly"], 2, "fly"),
+        (["status", "nothing"], 1, "there is no run folder"),
+        (["score"], 2, "either a run folder, or --data"),
+        (["score", "--data", "a.json", "--out", "b.jsonl"], 2, "needs --image-root"),
+        (["score", "parts"], 1, "c3l generate parts"),
+    ],
+)
+def test_a_mistake_is_one_line_and_the_right_code(options, capsys, arguments, code, words):
+    if arguments[0] in ("run", "score") and "--model" not in arguments:
+        arguments = [*arguments, "--model", "model", "--dtype", "float32"]
+    assert main(arguments) == code
+    output = capsys.readouterr()
+    assert words in output.err
+    assert "Traceback" not in output.err
+    assert output.out == ""
+    if "Usage:" not in output.err:
+        assert len(output.err.splitlines()) == 1
+
+
+def test_other_settings_are_refused_with_what_to_do(options, capsys):
+    assert main(["run", "--run", "whole", *options]) == 0
+    assert main(["run", "--run", "whole", "--seed", "3"]) == 2
+    assert "c3l clean whole" in capsys.readouterr().err
+
+
+def test_an_error_of_our_own_is_one_line_and_debug_shows_more(options, monkeypatch, capsys):
+    def broken(*arguments, **named):
+        raise RuntimeError("first\nsecond \x1b[31m")
+
+    monkeypatch.setattr("c3l.stages.score_samples", broken)
+    assert main(["run", "--run", "whole", *options]) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line == "c3l: RuntimeError: first second [31m; --debug shows where (in shard 0 of draft/scored)"
+    with pytest.raises(RuntimeError):
+        main(["run", "--run", "whole", *options, "--debug"])
+    monkeypatch.setattr("c3l.stages.score_samples", score_samples)
+    assert main(["run", "--run", "whole"]) == 0
+
+
+def test_too_many_rejections_have_a_code_of_their_own(options, loader, capsys):
+    loader.make = lambda: FakeModel(write=lambda request: "I see a dog.")
+    assert main(["run", "--run", "whole", *options]) == 3
+    output = capsys.readouterr()
+    assert last_line(output.out)["error_rate"] == 1.0
+    assert "max_error_rate" in output.err
+    assert main(["run", "--run", "whole", "--set", "max_error_rate=1"]) == 0
+
+
+def test_status_and_show_tell_what_is_there(options, capsys):
+    assert main(["run", "--run", "whole", *options]) == 0
+    Path("whole/draft/scored/stage.json").unlink()
+    Path("whole/draft/scored/00000.jsonl").unlink()
+    capsys.readouterr()
+    assert main(["status", "whole"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["stage", "state", "shards", "in", "out", "rejected", "time"]
+    table = {line.split()[0]: line.split()[1:] for line in lines[1:-1]}
+    assert table["images"][:5] == ["done", "1/1", "5", "4", "1"]
+    assert table["1"] == ["not_an_image"]
+    assert table["draft/scored"] == ["part", "0/1"]
+    assert main(["run", "--run", "whole"]) == 0
+    assert main(["show", "whole"]) == 0
+    assert main(["show", "whole", "picture_1"]) == 0
+    text = capsys.readouterr().out
+    assert text.count("  Q: What colour is") == 5
+    assert "kept, top_fraction 0.5: rank" in text
+    assert main(["show", "whole", "picture"]) == 1
+    assert "4 pictures" in capsys.readouterr().err
+
+
+def test_what_a_model_wrote_cannot_steer_the_terminal(options, loader, capsys):
+    hostile = "It is \x1b]0;owned\x07\x1b[2Jred \u202e."
+    loader.make = lambda: FakeModel(write=lambda request: write_pairs(request).replace("It is", hostile))
+    main(["run", "--run", "whole", *options])
+    capsys.readouterr()
+    assert main(["show", "whole", "picture_1"]) == 0
+    text = capsys.readouterr().out
+    assert "owned" in text
+    assert not {"\x1b", "\x07", "\u202e"} & set(text)
+
+
+def test_clean_removes_only_what_it_is_told_to(options, capsys):
+    assert main(["run", "--run", "whole", *options]) == 0
+    capsys.readouterr()
+    assert main(["clean", "whole", "filtered"]) == 2, "nobody can be asked here"
+    assert "--yes" in capsys.readouterr().err
+    assert main(["clean", "whole", "filtered", "--yes"]) == 0
+    assert last_line(capsys.readouterr().out)["removed"][-2:] == ["selection.jsonl", "filtered"]
+    assert Path("whole/draft/scored/stage.json").exists()
+    assert main(["run", "--run", "whole"]) == 0
+    shutil.rmtree("whole/draft")
+    assert main(["clean", "whole", "--yes"]) == 0
+    assert {path.name for path in Path("whole").iterdir()} == {"config.yaml", ".lock", "draft"} - {"draft"}
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_the_dry_run_of_a_shipped_config_counts_and_estimates(path, monkeypatch, capsys):
+    monkeypatch.chdir(path.parents[1])
+    start = time.process_time()
+    assert main(["run", "--config", str(path), "--dry-run"]) == 0
+    assert time.process_time() - start < 5
+    summary = last_line(capsys.readouterr().out)
+    assert all(summary[key] > 0 for key in ("images", "texts", "pairs", "forward_tokens", "seconds", "bytes"))
+    if path.stem == "paper":
+        assert (summary["images"], summary["pairs"]) == (10_000, 50_000)
+
+
+def test_the_dry_run_uses_the_times_of_an_earlier_run(options, capsys):
+    assert main(["run", "--run", "runs/one", *options]) == 0
+    assert main(["run", "--run", "runs/two", "--dry-run", *options, "--set", "model.name=fake"]) == 0
+    assert f"as measured in {Path('runs/one')}" in capsys.readouterr().out

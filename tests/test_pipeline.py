@@ -1,0 +1,273 @@
+"""The method over a run folder: what is done is not done again, and no setting gives a stale result."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from c3l import pipeline
+from c3l.counts import find_error_rate, read_states, summarise
+from c3l.data.store import Run, read_records
+from c3l.errors import DataError, RunLockedError, StaleStageError
+from c3l.plan import make_plan
+from c3l.records import ContrastiveGroup, Sample, ScoredSample, Selected
+from fakes import FakeModel
+from runs import Loader, draw_pictures, make_config, read_all, read_results, walk
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return draw_pictures(tmp_path / "pictures")
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model folder that is only ever hashed."""
+    monkeypatch.setenv("C3L_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    return folder
+
+
+@pytest.fixture
+def config(tmp_path, root, model):
+    return make_config(tmp_path / "run", root, model)
+
+
+def test_the_whole_method_adds_up(config):
+    walk(config, Loader())
+    run = Run.reader(config.run)
+    for one in read_states(run):
+        assert one.state == "done"
+    counts = {one.name: one.counts for one in read_states(run)}
+    images = counts["images"]
+    assert (images.count_in, images.count_out, dict(images.rejected)) == (7, 6, {"not_an_image": 1})
+    for name in ("images", "draft/generated", "draft/scored", "filtered"):
+        assert counts[name].count_in == counts[name].count_out + sum(counts[name].rejected.values())
+    rows = json.loads((config.run / "export/llava.json").read_text())
+    decisions = list(read_records(config.run / "selection.jsonl", Selected))
+    assert {row["id"] for row in rows} == {one.sample_id for one in decisions if one.kept}
+    assert (len(decisions), len(rows)) == (30, 15)
+    groups = list(run.stored("selected").read(ContrastiveGroup))
+    assert {group.positive for group in groups} == {one.sample_id for one in decisions if one.role == "positive"}
+    page = (config.run / "report.html").read_text()
+    assert all(name in page for name in ("images", "draft/generated", "draft/parsed", "draft/scored", "export"))
+    assert summarise(run)["exported"] == 15
+
+
+def test_a_finished_run_is_not_touched_again_and_loads_no_model(config):
+    loader = Loader()
+    walk(config, loader)
+    assert loader.times == 1, "writing and scoring share the loaded model"
+    files = {path: path.stat().st_mtime_ns for path in config.run.rglob("*") if path.is_file() and path.name != ".lock"}
+    walk(config, loader)
+    assert loader.times == 1
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+
+
+def test_only_the_missing_shard_is_made(config):
+    walk(config, Loader())
+    before = read_all(config.run)
+    (config.run / "draft/scored/00001.jsonl").unlink()
+    (config.run / "draft/scored/stage.json").unlink()
+    fake = FakeModel()
+    walk(config, Loader(lambda: fake))
+    assert len(fake.generated) == 0
+    assert sum(fake.batches) == 2, "the two pictures of one shard"
+    assert read_all(config.run) == before
+
+
+def test_a_stage_whose_last_step_was_interrupted_is_finished_without_the_model(config):
+    walk(config, Loader())
+    (config.run / "draft/scored/stage.json").unlink()
+    loader = Loader()
+    walk(config, loader)
+    assert loader.times == 0
+    assert Run.reader(config.run).stored("draft/scored").info.provenance == FakeModel().provenance
+
+
+def test_another_form_needs_no_model_and_equals_a_run_of_its_own(config, tmp_path, root, model):
+    walk(config, Loader())
+    first = read_results(config.run)
+    loader = Loader()
+    walk(make_config(config.run, root, model, "scoring.form=vocabulary_kl"), loader)
+    assert loader.times == 0
+    other = make_config(tmp_path / "other", root, model, "scoring.form=vocabulary_kl")
+    walk(other, Loader())
+    assert read_results(config.run) == read_results(other.run)
+    assert read_results(config.run)["selection.jsonl"] != first["selection.jsonl"]
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["filtering.fraction=0.2", "filtering.rule=random", "export.with_scores=true", "export.formats=[swift]"],
+)
+def test_cheap_stages_are_made_again_when_their_settings_change(config, root, model, override):
+    walk(config, Loader())
+    before = {path.name: path.read_bytes() for path in (config.run / "export").iterdir()}
+    loader = Loader()
+    walk(make_config(config.run, root, model, override), loader)
+    assert loader.times == 0
+    after = {path.name: path.read_bytes() for path in (config.run / "export").iterdir()}
+    assert after != before
+    if "swift" in override:
+        assert after.keys() == {"swift.jsonl", "stage.json"}, "nothing of the earlier export stays"
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("seed=1", "seed: 0 -> 1"),
+        ("generation.temperature=0.5", "--set generation.temperature=1.0"),
+        ("generation.instructions=[brief_vqa]", "generation.instructions"),
+        ("generation.pairs_per_image=3", "generation.pairs_per_image: 5 -> 3"),
+        ("scoring.no_image=blank", "scoring.no_image: drop -> blank"),
+        ("model.dtype=bfloat16", "model.dtype: float32 -> bfloat16"),
+        ("model.attn_implementation=eager", "model.attn_implementation"),
+        ("images.limit=3", "images.limit"),
+        ("images.min_side=9", "images.min_side"),
+    ],
+)
+def test_what_took_long_is_never_thrown_away_unasked(config, root, model, override, named):
+    walk(config, Loader())
+    before = read_all(config.run)
+    with pytest.raises(StaleStageError) as caught:
+        walk(make_config(config.run, root, model, override), Loader())
+    assert named in str(caught.value)
+    assert read_all(config.run) == before, "the saved settings stay those of the records"
+
+
+def test_other_weights_are_other_results(config, model):
+    walk(config, Loader())
+    (model / "model.safetensors").write_bytes(b"other weights")
+    with pytest.raises(StaleStageError, match="weights"):
+        walk(config, Loader())
+
+
+def test_another_text_under_the_same_template_id_is_noticed(tmp_path, root, model):
+    templates = tmp_path / "mine.yaml"
+    entry = "- {{id: mine, version: 1, parser: {parser}, text: '{text} {{k}}'}}\n"
+    templates.write_text(entry.format(parser="numbered", text="Write"))
+    settings = [f"generation.templates={templates}", "generation.instructions=[mine]"]
+    config = make_config(tmp_path / "run", root, model, *settings)
+    walk(config, Loader())
+    templates.write_text(entry.format(parser="json", text="Write"))
+    with pytest.raises(StaleStageError, match="parsers"):
+        walk(config, Loader())
+    templates.write_text(entry.format(parser="numbered", text="Please write"))
+    with pytest.raises(StaleStageError, match="templates"):
+        walk(config, Loader())
+
+
+@pytest.mark.parametrize("override", ["generation.batch_size=3", "scoring.batch_size=1", "max_error_rate=0.9"])
+def test_settings_that_change_no_record_make_nothing_again(config, root, model, override):
+    walk(config, Loader())
+    loader = Loader()
+    walk(make_config(config.run, root, model, override), loader)
+    assert loader.times == 0
+
+
+def test_batch_and_shard_sizes_change_no_result(config, tmp_path, root, model):
+    walk(config, Loader())
+    sizes = ["shard_size=5", "generation.batch_size=1", "scoring.batch_size=3"]
+    other = make_config(tmp_path / "other", root, model, *sizes)
+    walk(other, Loader())
+    assert read_results(config.run) == read_results(other.run)
+
+
+def test_a_run_keeps_the_shard_size_that_it_began_with(config, root, model):
+    walk(config, Loader(), pipeline.run_generate)
+    walk(make_config(config.run, root, model, "shard_size=3"), Loader())
+    assert Run.reader(config.run).stored("draft/scored").info.shards == 4
+
+
+def test_pictures_that_come_later_are_no_part_of_the_run(config, root):
+    walk(config, Loader(), pipeline.run_generate)
+    (root / "a_new_one.png").write_bytes((root / "picture_0.png").read_bytes())
+    walk(config, Loader())
+    assert summarise(Run.reader(config.run))["images"] == 6
+
+
+def test_others_draws_from_the_whole_run(config, tmp_path, root, model):
+    other = make_config(tmp_path / "other", root, model, "scoring.no_image=others", "scoring.others=2")
+    walk(other, Loader())
+    whole = make_config(tmp_path / "whole", root, model, "scoring.no_image=others", "scoring.others=2", "shard_size=9")
+    walk(whole, Loader())
+    assert read_results(other.run) == read_results(whole.run)
+
+
+def test_reparse_reads_the_same_texts_again_without_a_model(config):
+    walk(config, Loader())
+    before = read_all(config.run)
+    pairs = config.run / "draft/parsed/00000.jsonl"
+    pairs.write_text(pairs.read_text().replace("colour", "color"))
+    loader = Loader()
+    walk(config, loader, pipeline.run_reparse, needs_model=False)
+    assert loader.times == 0
+    assert pairs.read_bytes() == before["draft/parsed/00000.jsonl"]
+    assert not (config.run / "draft/scored").exists(), "what was made of the old pairs is gone"
+    assert (config.run / "draft/generated/stage.json").exists()
+
+
+def test_a_verb_says_which_one_comes_before(config):
+    with pytest.raises(DataError, match=r"draft/parsed .* is not done; make it first with `c3l generate"):
+        walk(config, Loader(), pipeline.run_score)
+
+
+def test_the_last_stages_do_without_the_model_folder(config, model):
+    class Named(FakeModel):
+        @property
+        def provenance(self):
+            return replace(super().provenance, model=str(model))
+
+    walk(config, Loader(Named))
+    (model / "model.safetensors").unlink()
+    model.rmdir()
+    for stages in (pipeline.run_select, pipeline.run_filter, pipeline.run_export, pipeline.run_report):
+        walk(config, Loader(), stages, needs_model=False)
+
+
+def test_a_selection_that_was_removed_comes_back(config):
+    walk(config, Loader())
+    before = read_results(config.run)
+    (config.run / "selection.jsonl").unlink()
+    (config.run / "export/llava.json").unlink()
+    walk(config, Loader())
+    assert read_results(config.run) == before
+
+
+def test_a_second_writer_is_refused(config):
+    def while_open(context):
+        with pytest.raises(RunLockedError, match="process"):
+            walk(config, Loader())
+
+    walk(config, Loader(), while_open)
+
+
+def test_a_model_that_writes_nothing_of_use_gives_an_empty_data_set(config):
+    walk(config, Loader(lambda: FakeModel(write=lambda request: "I see a dog.")))
+    assert (config.run / "export/llava.json").read_text().strip() == "[]"
+    assert find_error_rate(read_states(Run.reader(config.run))) == (1.0, "draft/parsed")
+    assert (config.run / "report.html").exists()
+
+
+def test_a_folder_without_pictures_is_explained(tmp_path, model):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no picture under"):
+        walk(make_config(tmp_path / "run", tmp_path / "empty", model), Loader())
+
+
+def test_every_stage_depends_on_the_one_before(config):
+    first, second = make_plan(config, "a"), make_plan(config, "b")
+    changed = [name for name in first if first[name].fingerprint != second[name].fingerprint]
+    assert changed == [name for name in first if name != "images"]
+
+
+def test_records_are_joined_by_id_not_by_place(config):
+    walk(config, Loader())
+    run = Run.reader(config.run)
+    samples = {one.sample_id: one for one in run.stored("draft/parsed").read(Sample)}
+    for one in run.stored("draft/scored").read(ScoredSample):
+        assert one.sample == samples[one.sample.sample_id]

@@ -1,0 +1,194 @@
+"""Scoring an existing data set: every turn gives one row, in order, once, whatever happens in between."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from c3l import score_file as module
+from c3l.config import load_config
+from c3l.errors import DataError, RunLockedError, StaleStageError
+from c3l.method.scoring import score_samples
+from c3l.progress import SilentProgress
+from fakes import FakeModel
+from runs import Loader, draw_pictures
+
+KEYS = (
+    "id turn image question answer i2c form vocabulary_kl log_ratio answer_kl weighted_log_ratio n_answer_tokens "
+    "status error"
+).split()
+
+
+def turns(*pairs: tuple[str, str]) -> list[dict[str, str]]:
+    return [{"from": who, "value": text} for pair in pairs for who, text in zip(("human", "gpt"), pair, strict=True)]
+
+
+ROWS = [
+    {"id": 7, "image": "picture_0.png", "conversations": turns(("<image>\nWhat?", "A red dog."), ("Why?", "It is."))},
+    {"id": "text", "conversations": turns(("Hello?", "Yes."))},
+    {"id": "gone", "image": "gone.png", "conversations": turns(("What?", "A cat."))},
+    {"id": "bad", "image": "broken.jpg", "extra": {}, "conversations": turns(("What?", "A cat."))},
+    {
+        "id": "a#3",
+        "image": "./picture_1.png",
+        "conversations": turns(("What?", "  "), ("And?", "A caf\u00e9 \x1b[31m")),
+    },
+    {"id": "out", "image": "../secret.png", "conversations": turns(("What?", "A cat."))},
+    *(
+        {
+            "id": f"n{number}",
+            "image": f"picture_{number % 3}.png",
+            "conversations": turns(("What?", f"Thing {number}.")),
+        }
+        for number in range(20)
+    ),
+]
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("C3L_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(module, "CHUNK_ROWS", 4)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/model.safetensors").write_bytes(b"weights")
+    draw_pictures(tmp_path / "pictures", 3)
+    (tmp_path / "data.json").write_text(json.dumps(ROWS))
+    return tmp_path
+
+
+def score(work: Path, *overrides: str, out: str = "out.jsonl", data: str = "data.json", loader=None):
+    named = [f"model.name={work / 'model'}", "model.dtype=float32", f"images.root={work / 'pictures'}"]
+    config = load_config(None, [*named, *overrides])
+    return module.score_file(work / data, work / out, config, SilentProgress(), loader or Loader())
+
+
+def read(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_every_turn_gives_one_row_with_exactly_these_keys_in_order(work):
+    summary = score(work)
+    rows = read(work / "out.jsonl")
+    assert all(list(row) == KEYS for row in rows)
+    assert [(row["id"], row["turn"]) for row in rows[:8]] == [
+        ("7", 0),
+        ("7", 1),
+        ("text", None),
+        ("gone", 0),
+        ("bad", 0),
+        ("a#3", 0),
+        ("a#3", 1),
+        ("out", None),
+    ]
+    assert [row["status"] for row in rows[:8]] == ["ok", "ok", *["rejected"] * 4, "ok", "rejected"]
+    reasons = [row["error"].split(":")[0] for row in rows[:8] if row["error"]]
+    assert reasons == ["no_image", "unreadable_image", "unreadable_image", "empty_answer", "bad_path"]
+    assert "missing_image" in rows[3]["error"]
+    assert "not_an_image" in rows[4]["error"]
+    assert rows[0]["i2c"] == rows[0]["log_ratio"]
+    assert rows[0]["n_answer_tokens"] == 3
+    assert (rows[0]["question"], rows[6]["answer"]) == ("What?", "A caf\u00e9 \x1b[31m")
+    assert summary["rows"] == len(rows) == 28
+    assert (summary["ok"], summary["rejected"]) == (23, 5)
+
+
+def test_the_same_command_again_does_nothing(work):
+    score(work)
+    before = (work / "out.jsonl").read_bytes()
+    loader = Loader()
+    assert score(work, loader=loader)["rows"] == 28
+    assert loader.times == 0
+    assert (work / "out.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("failing", range(7))
+@pytest.mark.parametrize("torn", [b"", b'{"id": "torn', b'{"id": "whole but not counted"}\n'])
+def test_a_run_that_was_stopped_goes_on_without_repeating(work, monkeypatch, failing, torn):
+    score(work, out="whole.jsonl")
+    calls = iter(range(100))
+    seen = []
+
+    def stopping(samples, *rest):
+        if next(calls) == failing:
+            raise KeyboardInterrupt
+        seen.extend(samples)
+        return score_samples(samples, *rest)
+
+    monkeypatch.setattr(module, "score_samples", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        score(work)
+    with (work / "out.jsonl").open("ab") as file:
+        file.write(torn)
+    score(work)
+    assert (work / "out.jsonl").read_bytes() == (work / "whole.jsonl").read_bytes()
+    assert len(seen) == len({sample.sample_id for sample in seen}), "no turn was scored twice"
+
+
+def test_sizes_and_compression_change_no_row(work, monkeypatch):
+    score(work)
+    (work / "data.jsonl.gz").write_bytes(gzip.compress("\n".join(map(json.dumps, ROWS)).encode()))
+    monkeypatch.setattr(module, "CHUNK_ROWS", 64)
+    score(work, "scoring.batch_size=1", out="other.jsonl", data="data.jsonl.gz")
+    assert (work / "other.jsonl").read_bytes() == (work / "out.jsonl").read_bytes()
+
+
+def test_the_turns_of_a_row_are_scored_as_one_request(work, monkeypatch):
+    monkeypatch.setattr(module, "CHUNK_ROWS", 1)
+    fake = FakeModel()
+    asked = []
+    original = fake.score
+    fake.score = lambda requests, mode: asked.extend(requests) or original(requests, mode)
+    score(work, loader=Loader(lambda: fake))
+    assert len(asked[0].pairs) == 2
+
+
+@pytest.mark.parametrize(
+    "override", ["scoring.form=vocabulary_kl", "seed=1", "scoring.no_image=blank", "images.limit=3"]
+)
+def test_other_settings_do_not_mix_with_the_rows_that_are_there(work, override):
+    score(work)
+    with pytest.raises(StaleStageError, match=override.split("=")[0]):
+        score(work, override)
+
+
+def test_another_data_file_does_not_mix(work):
+    score(work)
+    (work / "data.json").write_text(json.dumps(ROWS[:3]))
+    with pytest.raises(StaleStageError, match="data"):
+        score(work)
+
+
+def test_a_file_of_somebody_else_is_not_touched(work):
+    (work / "out.jsonl").write_text("mine\n")
+    with pytest.raises(StaleStageError, match="not made by this command"):
+        score(work)
+    assert (work / "out.jsonl").read_text() == "mine\n"
+
+
+def test_others_draws_from_the_pictures_of_the_file(work):
+    score(work, "scoring.no_image=others", "scoring.others=1")
+    rows = read(work / "out.jsonl")
+    assert rows[0]["status"] == "ok"
+
+
+def test_limit_is_a_number_of_turns(work):
+    assert score(work, "images.limit=2")["rows"] == 2
+
+
+def test_a_file_without_a_single_turn_loads_no_model(work):
+    (work / "data.json").write_text(json.dumps([ROWS[1]]))
+    loader = Loader()
+    assert score(work, loader=loader)["above_max_error_rate"]
+    assert loader.times == 0
+
+
+def test_a_second_writer_and_a_missing_root_are_refused(work):
+    def load(config, seed):
+        with pytest.raises(RunLockedError):
+            score(work)
+        return FakeModel()
+
+    score(work, loader=load)
+    with pytest.raises(DataError, match="image-root"):
+        score(work, f"images.root={work / 'nowhere'}")
