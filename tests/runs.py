@@ -8,10 +8,10 @@ import numpy as np
 from PIL import Image
 
 from c3l.config import RunConfig, load_config
+from c3l.context import Context, open_context
 from c3l.executors import LocalExecutor
-from c3l.pipeline import open_context, run_method
+from c3l.pipeline import run_method
 from c3l.progress import SilentProgress
-from c3l.stages import Context
 from fakes import FakeModel
 
 # what must not depend on kills, resumes and batch sizes

@@ -22,7 +22,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 def loader(monkeypatch):
     """Stands in for every loaded model."""
     loader = Loader()
-    monkeypatch.setattr("c3l.pipeline.LocalExecutor", lambda: LocalExecutor(loader))
+    monkeypatch.setattr("c3l.context.LocalExecutor", lambda: LocalExecutor(loader))
     return loader
 
 
@@ -174,7 +174,7 @@ def test_clean_removes_only_what_it_is_told_to(options, capsys):
     assert main(["clean", "whole", "filtered"]) == 2, "nobody can be asked here"
     assert "--yes" in capsys.readouterr().err
     assert main(["clean", "whole", "filtered", "--yes"]) == 0
-    assert last_line(capsys.readouterr().out)["removed"][-2:] == ["selection.jsonl", "filtered"]
+    assert last_line(capsys.readouterr().out)["removed"][-2:] == ["filtered", "selection.jsonl"]
     assert Path("whole/draft/scored/stage.json").exists()
     assert main(["run", "--run", "whole"]) == 0
     shutil.rmtree("whole/draft")

@@ -58,3 +58,33 @@ def test_a_bad_override_is_refused(override):
 def test_settings_do_not_change_after_reading():
     with pytest.raises(ValueError, match="frozen"):
         RunConfig().seed = 1  # type: ignore[misc]
+
+
+def load_text(text, tmp_path):
+    (tmp_path / "run.yaml").write_text(text)
+    return load_config(tmp_path / "run.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "line"),
+    [("seed: 1\nrun: a\nseed: 2\n", "seed", 3), ("scoring:\n  form: log_ratio\n  form: answer_kl\n", "form", 3)],
+)
+def test_a_key_that_stands_twice_is_named_with_its_line(text, key, line, tmp_path):
+    with pytest.raises(ConfigError, match=f"the key '{key}' again in line {line}") as caught:
+        load_text(text, tmp_path)
+    assert "run.yaml" in str(caught.value)
+
+
+def test_an_empty_section_is_its_defaults(tmp_path):
+    assert load_text("scoring:\nseed: 3\n", tmp_path) == RunConfig(seed=3)
+    (tmp_path / "run.yaml").write_text("scoring:\n")
+    assert load_config(tmp_path / "run.yaml", ["scoring.others=2"]).scoring.others == 2
+    with pytest.raises(ConfigError, match="seed"):
+        load_text("seed:\n", tmp_path)
+
+
+@pytest.mark.parametrize("bounds", ["min_score: .nan", "max_score: .inf", "min_score: 2, max_score: 1"])
+def test_bounds_of_a_threshold_are_finite_and_in_order(bounds, tmp_path):
+    with pytest.raises(ConfigError, match="filtering"):
+        load_text(f"filtering: {{rule: threshold, {bounds}}}", tmp_path)
+    load_text("filtering: {rule: threshold, min_score: 1, max_score: 1}", tmp_path)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from c3l import pipeline
 from c3l.cli import main
@@ -58,6 +59,7 @@ def _command(run: Path) -> None:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
         sys.stdout = sys.stderr = log
+        torch.set_num_threads(1)  # threads do not survive a fork
         os._exit(main(["run", "--run", str(run)]))
 
 

@@ -24,12 +24,25 @@ ALLOWED = {  # room -> what it may import of c3l, besides itself
     "progress": set(),
     "executors": {*BASE, "models.interface", "models.load"},
     "plan": {*BASE, "data", "method"},
-    "stages": {*BASE, "data", "method", "models.interface", "executors", "plan", "progress"},
+    "context": {*BASE, "data", "models.load", "executors", "plan", "progress"},
+    "stages": {*BASE, "data", "method", "models.interface", "executors", "context", "plan"},
     "counts": {*BASE, "data", "method", "report", "stages"},
     "estimates": {*BASE, "data", "method", "progress"},
     "display": {*BASE, "data", "counts", "stages", "progress"},
 }
-ROOMS = {"models", "method", "data", "report", "executors", "plan", "stages", "counts", "estimates", "progress"}
+ROOMS = {
+    "models",
+    "method",
+    "data",
+    "report",
+    "executors",
+    "plan",
+    "context",
+    "stages",
+    "counts",
+    "estimates",
+    "progress",
+}
 TOP = {*BASE, *ROOMS}
 ALLOWED |= {"pipeline": TOP, "checks": TOP, "score_file": TOP}
 ALLOWED |= {"cli": {*TOP, "pipeline", "checks", "score_file", "display"}, "__main__": {"cli"}, "__init__": set()}

@@ -1,6 +1,7 @@
 """The method over a run folder: what is done is not done again, and no setting gives a stale result."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -188,6 +189,13 @@ def test_pictures_that_come_later_are_no_part_of_the_run(config, root):
     (root / "a_new_one.png").write_bytes((root / "picture_0.png").read_bytes())
     walk(config, Loader())
     assert summarise(Run.reader(config.run))["images"] == 6
+
+
+def test_texts_without_their_list_of_pictures_are_not_gone_on_with(config):
+    walk(config, Loader(), pipeline.run_generate)
+    shutil.rmtree(config.run / "images")
+    with pytest.raises(DataError, match="c3l clean"):
+        walk(config, Loader())
 
 
 def test_others_draws_from_the_whole_run(config, tmp_path, root, model):

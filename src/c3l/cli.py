@@ -4,6 +4,7 @@ What a command needs is imported in the command, so that ``c3l --help`` answers 
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from c3l.errors import C3LError, ConfigError, StaleStageError
 
 if TYPE_CHECKING:
     from c3l.config import RunConfig
-    from c3l.stages import Context
+    from c3l.context import Context
 
 OK, FAILED, BAD_SETTINGS, TOO_MANY_REJECTED = 0, 1, 2, 3
 
@@ -53,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     words = [_hyphenate(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     debug = "--debug" in words
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the bars of loading fill log files
     try:
         app([word for word in words if word != "--debug"], prog_name="c3l")
     except SystemExit as end:
@@ -290,9 +293,9 @@ def _settle(run: Path | None, arguments: Arguments) -> "RunConfig":
 
 def _walk(config: "RunConfig", stages: "Callable[[Context], None]", *, needs_model: bool = True) -> None:
     """Run stages, print the summary, and exit with 3 where too much was rejected."""
+    from c3l.context import open_context
     from c3l.counts import summarise
     from c3l.data.store import Run
-    from c3l.pipeline import open_context
     from c3l.progress import make_progress
 
     progress = make_progress(sys.stderr)

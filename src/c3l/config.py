@@ -59,7 +59,7 @@ class GenerationConfig(Settings):
     temperature: float = Field(1.0, ge=0, le=5)
     top_p: float = Field(1.0, gt=0, le=1)
     max_new_tokens: int = Field(512, ge=1)
-    batch_size: int = Field(8, ge=1, description="Images a batch; changes speed only")
+    batch_size: int = Field(8, ge=1, description="Prompts (image x instruction) a batch; changes speed only")
 
 
 class ScoringConfig(Settings):
@@ -77,8 +77,8 @@ class FilteringConfig(Settings):
     rule: FilterRule = "top_fraction"
     fraction: float = Field(0.5, gt=0, le=1, description="top_fraction, random, longest, lowest: share kept; choice")
     count: int | None = Field(None, ge=1, description="The number kept instead of the fraction; needed by top_k")
-    min_score: float | None = Field(None, description="threshold: lowest S(I2C) kept, nats")
-    max_score: float | None = Field(None, description="threshold: highest S(I2C) kept, nats")
+    min_score: float | None = Field(None, allow_inf_nan=False, description="threshold: lowest S(I2C) kept, nats")
+    max_score: float | None = Field(None, allow_inf_nan=False, description="threshold: highest S(I2C) kept, nats")
     band: tuple[float, float] = Field((0.25, 0.75), description="band: quantiles of S(I2C) between which to keep")
     stratify: Literal["none", "image", "instruction"] = Field("none", description="Apply the rule within each")
 
@@ -88,6 +88,8 @@ class FilteringConfig(Settings):
             raise ValueError("rule top_k needs `count`, for example count: 5000")
         if self.rule == "threshold" and self.min_score is None and self.max_score is None:
             raise ValueError("rule threshold needs `min_score` or `max_score`, in nats")
+        if self.min_score is not None and self.max_score is not None and self.min_score > self.max_score:
+            raise ValueError(f"got min_score {self.min_score} above max_score {self.max_score}: exchange them")
         if not 0 <= self.band[0] < self.band[1] <= 1:
             raise ValueError(f"band needs 0 <= low < high <= 1, got {list(self.band)}")
         return self
@@ -135,14 +137,38 @@ def dump_config(config: RunConfig) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
+class _StrictLoader(yaml.SafeLoader):
+    """Safe YAML in which a key that stands twice is an error, not the last one's win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # a list or mapping as a key: YAML's own error follows
+            if key.value in seen:
+                raise ConfigError(
+                    f"got the key {key.value!r} again in line {key.start_mark.line + 1}, keep one of them"
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)
+    except ConfigError as error:
+        raise ConfigError(f"the config {path}: {error}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot read the config {path}: {' '.join(str(error).split())}") from None
     if data is not None and not isinstance(data, dict):
         raise ConfigError(f"the config {path} holds a {type(data).__name__}, expected `section: settings` lines")
-    return data or {}
+    # `scoring:` with nothing below it, or with all of it commented out, is a section of defaults
+    return {key: {} if value is None and _is_section(key) else value for key, value in (data or {}).items()}
+
+
+def _is_section(key: object) -> bool:
+    field = RunConfig.model_fields.get(str(key))
+    return field is not None and isinstance(field.default, Settings)
 
 
 def _apply(data: dict[str, Any], override: str) -> None:
@@ -156,7 +182,7 @@ def _apply(data: dict[str, Any], override: str) -> None:
             raise ConfigError(f"got --set {override!r}, but {section!r} is a value, not a section")
         data = inner
     try:
-        data[last] = yaml.safe_load(value)
+        data[last] = yaml.load(value, _StrictLoader)
     except yaml.YAMLError:
         raise ConfigError(f"got --set {override!r}, whose value is not YAML; quote it") from None
 

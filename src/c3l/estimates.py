@@ -129,5 +129,5 @@ def _measure(path: Path, config: RunConfig) -> tuple[float, float] | None:
 
 
 def _seconds_each(stage: Stage) -> float:
-    timed = stage.info.recorded.get("shards_timed", stage.info.shards) / max(stage.info.shards, 1)
+    timed: float = stage.info.recorded.get("shards_timed", stage.info.shards) / max(stage.info.shards, 1)
     return stage.info.seconds / ((stage.info.inputs or 1) * timed)

@@ -7,26 +7,21 @@ a name and a number, so that what the tuned LVLM writes later goes through the s
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
-from c3l.config import ModelConfig, RunConfig, dump_config
+from c3l.context import Context
 from c3l.counts import gather_report
 from c3l.data.export import FILES, export, verify
 from c3l.data.images import inspect_image, list_images
-from c3l.data.store import Run, Stage, write_atomic, write_records
+from c3l.data.store import Stage, write_atomic, write_records
 from c3l.errors import DataError
-from c3l.executors import Executor, LocalExecutor
 from c3l.method.filtering import filter_samples
 from c3l.method.generation import parse
 from c3l.method.prompts import choose_templates
+from c3l.method.scoring import check_others
 from c3l.method.selection import select
-from c3l.models.load import resolve_dtype, weights_hash
-from c3l.plan import check_costly, make_plan
-from c3l.progress import Progress
 from c3l.records import Generation, ImageRef, Provenance, Rejected, Selected
 from c3l.report.build import write_report
 from c3l.stages import (
-    Context,
     begin,
     discard,
     need,
@@ -43,6 +38,7 @@ SELECTION = "selection.jsonl"
 def run_method(context: Context) -> None:
     """Every stage that is not done yet."""
     images = image_stage(context)
+    check_others(context.config.scoring, images.info.out.get("imageref", 0))  # before hours of writing
     written = generate_stage(context, "draft", images, round=0)
     parsed = parse_stage(context, "draft", written)
     scored = score_stage(context, "draft", parsed, round=0)
@@ -94,47 +90,6 @@ def run_report(context: Context) -> None:
     report_stage(context)
 
 
-@contextmanager
-def open_context(
-    config: RunConfig, progress: Progress, executor: Executor | None = None, *, needs_model: bool = True
-) -> Iterator[Context]:
-    """The run folder for one writer, with its settings checked against what lies there and then saved.
-
-    Args:
-        config: The settings asked for.
-        progress: Who is told how far the run is.
-        executor: Where shards run; this process by default.
-        needs_model: False where no stage is asked for that could load the model: it may be gone by then.
-
-    Raises:
-        RunLockedError: If another process writes to the run.
-        StaleStageError: If a stage that took long was made with other settings.
-        BackendError: If there is no such model.
-    """
-    with Run.open(config.run) as run:
-        model, weights = _settle_model(run, config.model, needs_model)
-        config = config.model_copy(update={"model": model})
-        plan = make_plan(config, weights)
-        check_costly(run, plan)
-        text = dump_config(config)
-        saved = run.path / "config.yaml"
-        if not saved.exists() or saved.read_text(encoding="utf-8") != text:
-            write_atomic(saved, text)
-        yield Context(run, config, plan, executor or LocalExecutor(), progress)
-
-
-def _settle_model(run: Run, model: ModelConfig, needs_model: bool) -> tuple[ModelConfig, str]:
-    """The model with the dtype that the run began with, or begins with now, and its weights' hash."""
-    begun = run.stored("draft/generated")
-    if begun is not None and model.dtype == "auto":
-        model = model.model_copy(update={"dtype": begun.info.settings["model.dtype"]})
-    maker = begun.info.provenance if begun else None
-    if begun is not None and maker is not None and maker.model == model.name and not needs_model:
-        return model, begun.info.settings["weights"]
-    weights = weights_hash(model)
-    return model.model_copy(update={"dtype": resolve_dtype(model)}), weights
-
-
 def image_stage(context: Context) -> Stage:
     """The run's pictures, listed once and for all, then each decoded once.
 
@@ -164,6 +119,11 @@ def image_stage(context: Context) -> Stage:
 
 def _freeze_list(context: Context) -> None:
     rules = context.config.images
+    if context.run.stored("draft/generated") is not None:
+        raise DataError(
+            f"{context.run.path} has texts but its list of pictures is gone; "
+            f"remove the rest with `c3l clean {context.run.path}`"
+        )
     paths = list_images(rules.root, rules.limit)
     if not paths:
         raise DataError(f"there is no picture under {rules.root}; set images.root or --image-root")

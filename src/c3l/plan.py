@@ -11,7 +11,9 @@ from typing import Any
 
 from c3l.config import RunConfig
 from c3l.data.store import Run, fingerprint
+from c3l.method.parsing import PARSER_VERSION
 from c3l.method.prompts import InstructionTemplate, choose_templates
+from c3l.method.scoring import SCORER_VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +105,10 @@ def _plan_round(
     reading = {
         "generation.pairs_per_image": config.generation.pairs_per_image,
         "parsers": {template.id: template.parser for template in templates},
+        "parser_version": PARSER_VERSION,
     }
     parsed = _plan(f"{name}/parsed", reading, generated)
-    blind: dict[str, Any] = {"scoring.no_image": config.scoring.no_image}
+    blind: dict[str, Any] = {"scoring.no_image": config.scoring.no_image, "scorer_version": SCORER_VERSION}
     if config.scoring.no_image == "others":
         blind["others"] = config.scoring.others
     return generated, parsed, _plan(f"{name}/scored", model | blind, parsed, costly=True)

@@ -25,7 +25,7 @@ from c3l.data.stage import plain
 from c3l.errors import DataError, StaleStageError
 from c3l.executors import LoadModel
 from c3l.method.i2c import FORMS, compute_i2c
-from c3l.method.scoring import score_samples
+from c3l.method.scoring import SCORER_VERSION, score_samples
 from c3l.models.interface import InferenceModel
 from c3l.models.load import load_model, resolve_dtype, weights_hash
 from c3l.progress import Progress
@@ -124,11 +124,11 @@ def _settings(data: Path, config: RunConfig) -> dict[str, Any]:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     rules = {f"images.{key}": value for key, value in config.images.model_dump().items()}
     scoring = config.scoring.model_dump(exclude={"batch_size"})
-    model = {"backend": config.model.backend, "dtype": config.model.dtype}
-    model |= {"attn_implementation": config.model.attn_implementation}
+    model = config.model.model_dump(include={"backend", "dtype", "attn_implementation"})
     settings = rules | {f"scoring.{key}": value for key, value in scoring.items()}
     settings |= {f"model.{key}": value for key, value in model.items()}
-    return plain(settings | {"data": digest, "weights": weights_hash(config.model), "seed": config.seed})
+    settings |= {"scorer_version": SCORER_VERSION, "seed": config.seed}
+    return plain(settings | {"data": digest, "weights": weights_hash(config.model)})
 
 
 def _with_dtype(config: RunConfig, dtype: str) -> RunConfig:

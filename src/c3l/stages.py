@@ -2,24 +2,24 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from c3l.config import RunConfig
+from c3l.context import Context
 from c3l.data.atomic import remove
 from c3l.data.images import open_image
 from c3l.data.stage import plain
 from c3l.data.store import STAGES, Run, Stage
 from c3l.errors import DataError
-from c3l.executors import Executor, LocalExecutor, ShardTask, Work
+from c3l.executors import ShardTask, Work
 from c3l.method.generation import OpenImage, generate
 from c3l.method.prompts import choose_templates
 from c3l.method.scoring import rescore, score_samples
 from c3l.models.interface import InferenceModel
-from c3l.plan import Plan, StagePlan
-from c3l.progress import Progress, SilentProgress
+from c3l.plan import StagePlan
 from c3l.records import Form, ImageRef, Sample, ScoredSample
 
 VERBS = {
@@ -32,25 +32,6 @@ VERBS = {
     "export": "export",
     "report": "report",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """All that a stage is run with.
-
-    Attributes:
-        run: The run folder, open for writing.
-        config: The settings, with a dtype that is not ``auto``.
-        plan: What every stage depends on.
-        executor: Where the shards of the model's stages run.
-        progress: Who is told how far the run is.
-    """
-
-    run: Run
-    config: RunConfig
-    plan: Plan
-    executor: Executor = field(default_factory=LocalExecutor)
-    progress: Progress = field(default_factory=SilentProgress)
 
 
 def image_opener(config: RunConfig) -> OpenImage:
@@ -174,17 +155,17 @@ def score_pairs(task: ShardTask, load: Callable[[], InferenceModel]) -> Iterator
     pictures = Run.reader(task.run).stored("images")
     assert pictures is not None, "pairs were parsed, so their pictures were listed"
     if config.scoring.no_image == "others":
-        images = _all_images(task.run, pictures.info.fingerprint)
+        images = _all_images(task.run, (pictures.folder / "stage.json").stat().st_mtime_ns)
     else:
         images = {image.image_id: image for image in pictures.read_shard(task.shard, ImageRef)}
     yield from score_samples(samples, images, load(), image_opener(config), config.scoring, config.seed, tuple(images))
 
 
 @lru_cache(maxsize=1)
-def _all_images(run: Path, fingerprint: str) -> Mapping[str, ImageRef]:
-    """Every picture of the run, read once for all of its shards."""
+def _all_images(run: Path, made: int) -> Mapping[str, ImageRef]:
+    """Every picture of the run as listed at that time, read once for all of its shards."""
     stage = Run.reader(run).stored("images")
-    assert stage is not None and stage.info.fingerprint == fingerprint
+    assert stage is not None, "its shard was read before"
     return {image.image_id: image for image in stage.read(ImageRef)}
 
 
@@ -195,12 +176,12 @@ def _source(task: ShardTask) -> Stage:
     return stage
 
 
+def read_scored(scored: Stage, form: Form) -> Iterator[ScoredSample]:
+    """The scored pairs, S(I2C) re-summed from the stored numbers where they were scored in another form."""
+    return (one if one.form == form else rescore(one, form) for one in scored.read(ScoredSample))
+
+
 def _what_changed(stored: Stage, plan: StagePlan) -> str:
     before, now = stored.info.settings, plain(plan.settings)
     keys = [key for key in now if before.get(key) != now[key]]
     return ", ".join(f"{key} is now {now[key]}" for key in keys) or "what it is made from has changed"
-
-
-def read_scored(scored: Stage, form: Form) -> Iterator[ScoredSample]:
-    """The scored pairs, S(I2C) re-summed from the stored numbers where they were scored in another form."""
-    return (one if one.form == form else rescore(one, form) for one in scored.read(ScoredSample))

@@ -309,7 +309,7 @@ TRICKS = {
     "C:\\Windows\\win.ini": "bad_path",
     "c:secret.png": "bad_path",
     "http://example.org/x.png": "bad_path",
-    "https:/example.org/x.png": "bad_path",
+    "https:/example.org/x.png": "missing_image",
     "file:///etc/passwd": "bad_path",
     "data:image/png;base64,AAAA": "bad_path",
     "sub/ok.png\0.jpg": "bad_path",
@@ -360,3 +360,31 @@ def test_a_pipe_that_takes_the_place_of_a_picture_does_not_block(
     monkeypatch.setattr(Path, "is_file", lambda self: True)
     verdict = inspect_image(tmp_path, "x.png", RULES)
     assert isinstance(verdict, Rejected) and verdict.reason == "not_a_file"
+
+
+def test_a_name_with_a_colon_is_a_name(tmp_path: Path) -> None:
+    for name in ("Screenshot:1.png", "2024-01-01 at 10:30.png", "mailto:x.png"):
+        (tmp_path / name).write_bytes(encode(flat(RED)))
+        assert resolve_under(tmp_path, name) == (tmp_path / name).resolve()
+        assert isinstance(inspect_image(tmp_path, name, RULES), ImageRef)
+
+
+@pytest.mark.parametrize("name", ["holidays", "lost+found"])
+def test_a_folder_that_cannot_be_read_is_named_and_not_left_out(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / "a.png").touch()
+    scan = os.scandir
+
+    def refuse(folder: str) -> object:
+        if Path(folder).name == name:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)  # modes do not stop root, who may run this
+    if name == "lost+found":
+        assert list_images(tmp_path) == ["a.png"]
+        return
+    with pytest.raises(DataError, match=f"cannot read the folder {tmp_path / name}: Permission denied"):
+        list_images(tmp_path)

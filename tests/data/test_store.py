@@ -13,7 +13,7 @@ import pytest
 from c3l.data import atomic, store
 from c3l.data import stage as stage_module
 from c3l.data.store import Run, Stage, fingerprint, write_atomic
-from c3l.errors import DataError, RunLockedError, StaleStageError, StorageError
+from c3l.errors import C3LError, DataError, RunLockedError, StaleStageError, StorageError
 from c3l.records import Generation, Provenance, Rejected, Sample
 from data.crashes import FailingDisk, Killed, crash_everywhere
 
@@ -55,7 +55,7 @@ def work(path: Path) -> None:
                 continue
             for number in stage.missing():
                 stage.write_shard(number, shard(number))
-            stage.finish(PROVENANCE, 1.5, inputs=SHARDS)
+            stage.finish(PROVENANCE, 1.5, inputs=4 * SHARDS)
         ids = [found.sample_id for found in begin(run, "draft/scored").read(Sample)]
         store.write_atomic(path / "selection.jsonl", ids)
 
@@ -224,7 +224,7 @@ def test_records_come_back_as_they_went_in_and_are_counted(tmp_path: Path) -> No
         stage = begin(run)
         for number in (1, 0, 2):
             stage.write_shard(number, iter(shard(number)))
-        info = stage.finish(PROVENANCE, 2.0, inputs=SHARDS, recorded={"generation.batch_size": 8})
+        info = stage.finish(PROVENANCE, 2.0, inputs=4 * SHARDS, recorded={"generation.batch_size": 8})
     stored = Run.reader(tmp_path / "run").stored("draft/generated")
     assert stored is not None and stored.is_done() and stored.info == info
     expected = [record for number in range(SHARDS) for record in shard(number)]
@@ -232,10 +232,37 @@ def test_records_come_back_as_they_went_in_and_are_counted(tmp_path: Path) -> No
         assert list(stored.read(kind)) == [record for record in expected if isinstance(record, kind)]
     assert list(stored.read_shard(2, Sample)) == [sample(4), sample(5)]
     assert list(stored.rejected()) == [record for record in expected if isinstance(record, Rejected)]
-    assert (info.inputs, info.out) == (SHARDS, {"generation": 3, "sample": 6})
+    assert (info.inputs, info.out) == (4 * SHARDS, {"generation": 3, "sample": 6})
     assert info.rejected == {"empty_answer": 1, "refusal": 2}
     assert (info.provenance, info.recorded) == (PROVENANCE, {"generation.batch_size": 8})
     assert json.loads(stored.shard_path(0).read_bytes().splitlines()[2])["kind"] == "rejected"
+
+
+@pytest.mark.parametrize("name", ["draft/generated", "draft/scored", "filtered", "images"])
+def test_a_stage_whose_records_do_not_add_up_is_not_done(name: str, tmp_path: Path) -> None:
+    with Run.open(tmp_path / "run") as run:
+        stage = begin(run, name, shards=1)
+        stage.write_shard(0, shard(0))
+        with pytest.raises(C3LError, match=f"stage {name} got 5 inputs, .* holds 4: 3 out and 1 rejected"):
+            stage.finish(PROVENANCE, 1, inputs=5)
+        assert not stage.is_done()
+
+
+def test_a_text_may_come_out_as_several_pairs(tmp_path: Path) -> None:
+    with Run.open(tmp_path / "run") as run:
+        stage = begin(run, "draft/parsed", shards=1)
+        stage.write_shard(0, shard(0))
+        assert stage.finish(None, 1, inputs=1).inputs == 1
+
+
+def test_a_source_that_cannot_be_read_is_not_called_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+    def lines() -> Iterator[str]:
+        yield "one"
+        (tmp_path / "gone.jsonl").open()
+
+    with pytest.raises(StorageError, match=r"cannot read what is to be written: .*gone\.jsonl"):
+        write_atomic(tmp_path / "out.jsonl", lines())
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_stage_without_records_can_be_done(tmp_path: Path) -> None:
@@ -343,9 +370,9 @@ def test_a_folder_of_other_work_is_not_taken_for_a_run(taken: str, tmp_path: Pat
     (tmp_path / ".lock").unlink()
     (tmp_path / taken).parent.mkdir(exist_ok=True)
     (tmp_path / taken).write_text("mine")
-    with pytest.raises(DataError, match=rf"is no run folder, and its {taken.split('/')[0]} would be lost"):
-        with Run.open(tmp_path) as run:
-            run.clean("images")
+    lost = rf"is no run folder, and its {taken.split('/')[0]} would be lost"
+    with pytest.raises(DataError, match=lost), Run.open(tmp_path) as run:
+        run.clean("images")
     assert (tmp_path / taken).read_text() == "mine"
 
 

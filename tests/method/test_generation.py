@@ -8,7 +8,7 @@ from PIL import Image
 
 from c3l.config import GenerationConfig
 from c3l.errors import BackendError, ConfigError, DataError
-from c3l.method.generation import ParseYield, generate, measure_yield, parse
+from c3l.method.generation import generate, parse
 from c3l.method.prompts import InstructionTemplate
 from c3l.models.interface import Completion, GenerateRequest, Sampling
 from c3l.records import Generation, ImageRef, Rejected, Sample, make_id
@@ -45,6 +45,12 @@ def reasons(generations: Sequence[Generation], k: int = 5) -> list[str]:
 
 
 # --- generate
+
+
+def test_a_text_after_which_the_model_broke_down_is_rejected_whatever_it_says() -> None:
+    results = run(FakeModel(finish_reason="non_finite_logits"))
+    assert [result.id for result in results] == [result.generation_id for result in run(FakeModel())]
+    assert {result.reason for result in results} == {"non_finite_logits"}
 
 
 def test_one_result_for_each_image_and_template_in_order() -> None:
@@ -222,13 +228,3 @@ def test_a_text_without_pairs_is_one_rejection() -> None:
 def test_an_unknown_instruction_is_an_error() -> None:
     with pytest.raises(ConfigError, match="instruction 'gone', known are plain, other"):
         list(parse([written("", instruction_id="gone")], TEMPLATES, 5))
-
-
-def test_yield_counts_texts_and_pairs() -> None:
-    generations = [
-        written(blocks(("a?", "b"), ("c?", "d"))),
-        written(blocks(("a?", "b"), ("c?", ""))),
-        written("no"),
-    ]
-    generations.append(written(blocks(("a?", "b"))))
-    assert measure_yield(generations, TEMPLATES, 2) == ParseYield(generations=4, parsed=3, whole=2, pairs=5, samples=4)

@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from c3l.config import ScoringConfig
+from c3l import plan
+from c3l.config import RunConfig, ScoringConfig
 from c3l.errors import BackendError, ConfigError, DataError, OutOfMemoryError
 from c3l.method.scoring import rescore, score_samples
+from c3l.plan import make_plan
 from c3l.records import AnswerScores, ImageRef, Rejected, Sample, ScoredSample
 
 IDS = [f"i{n}" for n in range(6)]
@@ -28,7 +30,8 @@ class FakeModel:
 
     provenance = None
 
-    def __init__(self, fits=100, modes=("drop", "others", "noise")):
+    def __init__(self, fits=100, modes=("drop", "others", "noise"), words=10_000):
+        self.words = words
         self.fits, self.modes, self.requests, self.batches = fits, frozenset(modes), [], []
 
     def no_image_modes(self):
@@ -36,7 +39,8 @@ class FakeModel:
 
     def score(self, requests, no_image):
         self.batches.append(len(requests))
-        if len(requests) > self.fits:
+        words = sum(len(pair.completion.split()) for request in requests for pair in request.pairs)
+        if len(requests) > self.fits or words > self.words:
             raise OutOfMemoryError("did not fit")
         self.requests += requests
         return [[self.answer(request, pair) for pair in request.pairs] for request in requests]
@@ -129,15 +133,25 @@ def test_others_follow_the_seed_and_not_the_order_of_the_pool():
     assert others_of(first) != others_of(reseeded)
 
 
-def test_a_small_run_takes_all_the_others_there_are():
+@pytest.mark.parametrize(("pictures", "remedy"), [(4, "set scoring.others=3"), (1, "set another scoring.no_image")])
+def test_too_few_other_pictures_are_refused_before_any_work(pictures, remedy):
     model = FakeModel()
-    run(model=model, no_image="others", others=60)
-    assert {len(it.others) for it in model.requests} == {5}
+    with pytest.raises(ConfigError, match=f"got {pictures} pictures, expected at least 5: .*{remedy}"):
+        run([SAMPLES[0]], model=model, no_image="others", others=4, pool=IDS[:pictures])
+    assert not model.batches
+    run([SAMPLES[0]], no_image="drop", others=4, pool=IDS[:pictures])
 
 
-def test_others_need_another_picture():
-    with pytest.raises(ConfigError, match="others"):
-        run([SAMPLES[0]], no_image="others", pool=IDS[:1])
+def test_an_image_whose_others_do_not_open_says_that_it_is_they():
+    def open_own_only(ref):
+        if ref.image_id != "i0":
+            raise DataError("half a file")
+        return open_image(ref)
+
+    outcomes = run([SAMPLES[0]], open_image=open_own_only, no_image="others", others=4)
+    assert [(it.reason, it.detail) for it in outcomes] == [
+        ("unreadable_others", "only 0 of 4 other pictures could be opened")
+    ]
 
 
 def test_other_modes_open_no_other_picture():
@@ -200,6 +214,17 @@ def test_an_image_that_does_not_fit_alone_is_rejected():
     assert [it.id for it in outcomes] == [it.sample_id for it in SAMPLES]
 
 
+@pytest.mark.parametrize("words", [4, 9, 12])
+def test_pairs_that_do_not_fit_together_are_scored_apart(words, caplog):
+    long = make_sample("long", "i1", "one two three four five six seven eight nine ten eleven twelve thirteen")
+    samples = [make_sample(f"s{n}", "i1", "a b c") for n in range(3)] + [long, SAMPLES[0]]
+    outcomes = run(samples, model=FakeModel(words=words), batch_size=4)
+    assert [(it.id, it.reason) for it in outcomes if isinstance(it, Rejected)] == [("long", "oom")]
+    assert [it for it in outcomes if isinstance(it, ScoredSample)] == [
+        it for it in run(samples) if it.sample.sample_id != "long"
+    ]
+
+
 def test_a_mode_that_the_model_cannot_do_is_refused_before_any_work():
     model = FakeModel(modes=["drop"])
     with pytest.raises(BackendError, match="it can do drop"):
@@ -216,3 +241,16 @@ def test_rescore_equals_scoring_in_that_form():
 
 def test_no_samples_no_outcomes():
     assert run([]) == []
+
+
+def test_the_versions_of_scorer_and_parser_make_their_stages_stale(monkeypatch):
+    before = make_plan(RunConfig(), "weights")
+    monkeypatch.setattr(plan, "PARSER_VERSION", 99)
+    parser = make_plan(RunConfig(), "weights")
+    changed = [name for name in before if parser[name].fingerprint != before[name].fingerprint]
+    assert changed[0] == "draft/parsed" and parser["draft/parsed"].settings["parser_version"] == 99
+    monkeypatch.undo()
+    monkeypatch.setattr(plan, "SCORER_VERSION", 99)
+    scorer = make_plan(RunConfig(), "weights")
+    changed = [name for name in before if scorer[name].fingerprint != before[name].fingerprint]
+    assert changed[0] == "draft/scored" and scorer["draft/scored"].settings["scorer_version"] == 99

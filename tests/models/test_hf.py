@@ -276,6 +276,35 @@ def test_finish_reason_tells_an_end_from_a_cut(llava, monkeypatch):
     assert (ended.finish_reason, ended.text) == ("stop", cut.text[: cut.text.index(cut.text[1])])
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_row_whose_logits_break_says_so_and_keeps_what_was_written(temperature, llava, monkeypatch):
+    sampling = Sampling(temperature, 1.0, 6)
+    pair = [GENERATE[0], replace(GENERATE[0], request_id="other", seed=5)]
+    whole = llava.generate(pair, sampling)
+    inner, calls = llava._model.forward, []
+
+    def break_first_row(*args, **kwargs):
+        output = inner(*args, **kwargs)
+        calls.append(1)
+        if len(calls) >= 3:
+            output.logits[0] = torch.nan
+        return output
+
+    break_first_row.__signature__ = __import__("inspect").signature(inner)
+    monkeypatch.setattr(llava._model, "forward", break_first_row)
+    first, second = llava.generate(pair, sampling)
+    assert first.finish_reason == "non_finite_logits"
+    assert first.text and first.text != whole[0].text and whole[0].text.startswith(first.text)
+    assert second == whole[1]
+
+
+def test_an_answer_that_ended_before_the_logits_broke_is_whole(llava):
+    stop = min(llava._stop_ids)
+    ids = [*llava._encoder.encode_completion("abc"), stop, stop]
+    assert llava._complete(GENERATE[0], ids, 5).finish_reason == "stop"
+    assert llava._complete(GENERATE[0], ids, 3).finish_reason == "non_finite_logits"
+
+
 @pytest.mark.parametrize(
     "error",
     [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: not enough memory")],
@@ -313,3 +342,9 @@ def test_a_model_that_looks_ahead_is_refused(llava, monkeypatch):
     monkeypatch.setattr(llava._model, "forward", look_ahead)
     with pytest.raises(BackendError, match="causal"):
         llava.check_causal()
+
+
+def test_the_look_ahead_is_seen_where_both_words_begin_with_one_token(llava, monkeypatch):
+    inner = llava._encoder.encode_completion
+    monkeypatch.setattr(llava._encoder, "encode_completion", lambda text: inner("_" + text))
+    test_a_model_that_looks_ahead_is_refused(llava, monkeypatch)

@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 from c3l.config import ModelConfig
 from c3l.errors import BackendError
 from c3l.models import hashing
+from c3l.models.hf import HfModel
 from c3l.models.interface import Pair, ScoreRequest
 from c3l.models.load import load_model, weights_hash
 from tiny_models import load_tiny, make_picture
@@ -120,3 +122,51 @@ def test_a_broken_folder_is_one_line(folder):
     with pytest.raises(BackendError, match="cannot load") as caught:
         load_model(config_of(folder), 0)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+@pytest.mark.parametrize("dtype", ["auto", "float32"])
+def test_a_device_that_is_not_here_is_one_line(folder, device, dtype):
+    with pytest.raises(BackendError, match=f"got model.device={device}, expected auto, cpu") as caught:
+        load_model(ModelConfig(name=str(folder), dtype=dtype, device=device), 0)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_fails_its_first_pass_is_one_line(folder, monkeypatch):
+    def fail(self):
+        raise RuntimeError("no kernel\nfor this card")
+
+    monkeypatch.setattr(HfModel, "check_causal", fail)
+    with pytest.raises(BackendError, match=r"cannot use the model .* on cpu: no kernel for this card"):
+        load_model(config_of(folder), 0)
+
+
+def hub_snapshot(cache, *files):
+    """A model of the hub as its client keeps it once it was downloaded."""
+    repository = cache / "models--who--what"
+    snapshot = repository / "snapshots" / "0123abc"
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0123abc")
+    for file in files:
+        (snapshot / file).write_text("{}")
+
+
+def test_a_downloaded_model_is_known_by_its_commit_and_an_adapter_is_none(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    hub_snapshot(tmp_path / "hub", "config.json")
+    assert weights_hash(ModelConfig(name="who/what")) == "0123abc"
+    shutil.rmtree(tmp_path / "hub")
+    hub_snapshot(tmp_path / "hub", "config.json", "adapter_config.json")
+    with pytest.raises(BackendError, match=r"who/what holds an adapter.*merge it"):
+        weights_hash(ModelConfig(name="who/what"))
+
+
+def test_an_adapter_on_the_hub_is_not_a_model_before_it_is_downloaded(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    files = [SimpleNamespace(rfilename="adapter_config.json")]
+    monkeypatch.setattr(
+        "huggingface_hub.HfApi.model_info", lambda *args, **kwargs: SimpleNamespace(sha="0123abc", siblings=files)
+    )
+    with pytest.raises(BackendError, match="merge it"):
+        weights_hash(ModelConfig(name="who/what"))

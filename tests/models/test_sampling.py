@@ -3,7 +3,7 @@ import torch
 from transformers import TopPLogitsWarper
 
 from c3l.models.interface import Sampling
-from c3l.models.sampling import SeededSampler
+from c3l.models.sampling import FiniteGuard, SeededSampler
 
 PROBABILITIES = torch.tensor([0.5, 0.3, 0.15, 0.05])
 DRAWS = 4000
@@ -57,3 +57,15 @@ def test_a_token_that_is_ruled_out_is_not_drawn_at_the_edge():
     sampler = SeededSampler(Sampling(), [0])
     sampler._generators = [Lowest()]
     assert sampler(torch.zeros(1, 1), torch.tensor([[-torch.inf, 0.0, 0.0]])).argmax() == 1
+
+
+@pytest.mark.parametrize("broken", [[0.0, torch.nan, -torch.inf], [0.0, torch.inf, 1.0], [-torch.inf] * 3])
+def test_logits_that_are_no_distribution_end_their_row_alone(broken):
+    guard = FiniteGuard(stop_id=1)
+    scores = torch.tensor([[0.0, -torch.inf, 2.0], broken])
+    kept = guard(torch.zeros(2, 7), scores)
+    assert kept[0].equal(scores[0])
+    assert kept[1].tolist() == [-torch.inf, 0.0, -torch.inf]
+    assert guard.ended == {1: 7}
+    guard(torch.zeros(2, 8), scores)
+    assert guard.ended == {1: 7}

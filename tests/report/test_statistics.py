@@ -47,7 +47,9 @@ def test_median_of_nothing_is_none() -> None:
     assert find_median([3, 1, 2, 10]) == 2.5
 
 
-@pytest.mark.parametrize("values", [[-0.7, 0.0, 1.3], [0.5], [0.0, 0.0], [-3e-5, 2e-5], [1000.0, 90000.0], [-1.68, -1.38]])
+@pytest.mark.parametrize(
+    "values", [[-0.7, 0.0, 1.3], [0.5], [0.0, 0.0], [-3e-5, 2e-5], [1000.0, 90000.0], [-1.68, -1.38]]
+)
 def test_bins_hold_every_value_and_zero_is_a_border(values: list[float]) -> None:
     edges = find_bin_edges(values)
     assert sum(count_bins(values, edges)) == len(values)

@@ -31,7 +31,8 @@ def write_atomic(path: Path, content: str | bytes | Iterable[str]) -> None:
     """Write a whole file or none of it; of an iterable, each string becomes a line.
 
     Raises:
-        StorageError: If the disk refuses (full, read-only, broken); the old file is still there then.
+        StorageError: If the disk refuses (full, read-only, broken), or the source of the lines does; the old file
+            is still there then.
     """
     with atomic_path(path) as temporary:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
@@ -130,13 +131,23 @@ def _blocks(content: str | bytes | Iterable[str]) -> Iterator[bytes]:
         yield content.encode() if isinstance(content, str) else content
         return
     buffer = bytearray()
-    for text in chain.from_iterable((line, "\n") for line in content):
+    for text in chain.from_iterable((line, "\n") for line in _lines(content)):
         buffer += text.encode()
         if len(buffer) >= _BLOCK:
             yield bytes(buffer)
             buffer.clear()
     if buffer:
         yield bytes(buffer)
+
+
+def _lines(source: Iterable[str]) -> Iterator[str]:
+    """The lines; a file that cannot be read while they are made is not one that cannot be written."""
+    try:
+        yield from source
+    except OSError as error:
+        raise StorageError(
+            f"cannot read what is to be written: {error}; look at that file, then start again"
+        ) from error
 
 
 @contextmanager

@@ -63,12 +63,12 @@ def list_images(root: Path, limit: int | None = None) -> list[str]:
     folders are not entered.
 
     Raises:
-        DataError: If ``root`` is not a folder.
+        DataError: If ``root`` is not a folder, or a folder under it cannot be read.
     """
     if not root.is_dir():
         raise DataError(f"got image root {root}, expected a folder of pictures; set images.root or --image-root")
     found = []
-    for folder, folders, names in os.walk(root):
+    for folder, folders, names in os.walk(root, onerror=_refuse_folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         pictures = [
             name
@@ -77,6 +77,15 @@ def list_images(root: Path, limit: int | None = None) -> list[str]:
         ]
         found += [(Path(folder) / name).relative_to(root).as_posix() for name in pictures]
     return sorted(found)[:limit]
+
+
+def _refuse_folder(error: OSError) -> None:
+    # what a file system's check recovers belongs to root alone, and is nobody's picture
+    if Path(error.filename).name != "lost+found":
+        raise DataError(
+            f"cannot read the folder {error.filename}: {error.strerror}; make it readable, or move it out of the "
+            "image root"
+        ) from None
 
 
 def inspect_image(root: Path, relative: str, rules: ImagesConfig) -> ImageRef | Rejected:

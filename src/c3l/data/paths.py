@@ -5,7 +5,8 @@ from pathlib import Path
 
 from c3l.errors import DataError
 
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")  # a URL's scheme, or a Windows drive
+# A URL, one that holds its picture, or a Windows drive; `Screenshot:1.png` is a name like any other.
+_ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|data:image/|[A-Za-z]:", re.IGNORECASE)
 
 
 class BadImageError(DataError):
@@ -45,7 +46,7 @@ def _path_problem(path: str, parts: list[str]) -> str:
         return "which is not valid UTF-8"
     if path.startswith("/"):
         return "which is absolute"
-    if _SCHEME.match(path):
+    if _ELSEWHERE.match(path):
         return "which is a URL or has a drive letter"
     return "which goes up with '..'" if ".." in parts else ""
 

@@ -11,8 +11,11 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from c3l.data.atomic import write_atomic
-from c3l.errors import StorageError
+from c3l.errors import C3LError, StorageError
 from c3l.records import Provenance, Rejected, from_json, to_json
+
+# In these, by the last part of their name, each input comes out as one record or is one rejection.
+_ONE_TO_ONE = frozenset({"images", "generated", "scored", "filtered"})
 
 _KIND = b'{"kind":"'
 
@@ -95,10 +98,12 @@ class Stage:
 
         Raises:
             ValueError: If a shard is missing.
+            C3LError: If a stage that answers each input with one record has more or fewer.
         """
         if missing := self.missing():
             raise ValueError(f"stage {self.info.stage} is not whole, shards {missing[:5]} are missing")
         out: Counter[str] = Counter(_kind(line) for path in self._present() for _, line in _lines(path))
+        self._check_balance(inputs, out)
         del out["rejected"]
         self.info = replace(
             self.info,
@@ -111,6 +116,15 @@ class Stage:
         )
         write_atomic(self.folder / "stage.json", [to_json(self.info)])
         return self.info
+
+    def _check_balance(self, inputs: int | None, out: Counter[str]) -> None:
+        rejected, total = out["rejected"], out.total()
+        if inputs is None or inputs == total or self.info.stage.rpartition("/")[2] not in _ONE_TO_ONE:
+            return
+        raise C3LError(
+            f"stage {self.info.stage} got {inputs} inputs, expected as many records, and holds {total}: "
+            f"{total - rejected} out and {rejected} rejected; remove it with `c3l clean` and make it again"
+        )
 
     def read(self, cls: type[T]) -> Iterator[T]:
         """The records of one class, in the order of shards and lines.

@@ -55,7 +55,7 @@ def _run_or_halve(
         yield from results
         return
     if len(batch) == 1:
-        logger.warning("out of memory with one item alone, rejected: %s", message)
+        logger.warning("out of memory with one item alone: %s", message)
         yield reject(batch[0], message)
         return
     half = len(batch) // 2

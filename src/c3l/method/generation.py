@@ -19,25 +19,6 @@ OpenImage: TypeAlias = Callable[[ImageRef], Image]
 
 
 @dataclass(frozen=True, slots=True)
-class ParseYield:
-    """How much of what was written could be read.
-
-    Attributes:
-        generations: Texts.
-        parsed: Texts with at least one pair.
-        whole: Texts with at least as many pairs as were asked for.
-        pairs: Pairs found.
-        samples: Pairs that nothing speaks against.
-    """
-
-    generations: int
-    parsed: int
-    whole: int
-    pairs: int
-    samples: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Job:
     """One picture and one instruction; without a request where the picture does not open."""
 
@@ -62,7 +43,7 @@ def generate(
 
     Each request is seeded by where it comes from, so that batch size, order and resume change nothing.
     Rejections: ``unreadable_image`` where ``open_image`` raises DataError, ``oom`` where a request does not
-    fit alone.
+    fit alone, ``non_finite_logits`` where the model breaks down.
 
     Args:
         images: What to write about.
@@ -117,24 +98,6 @@ def parse(
             yield sample
 
 
-def measure_yield(
-    generations: Iterable[Generation], templates: Mapping[str, InstructionTemplate], pairs_per_image: int
-) -> ParseYield:
-    """How many texts and pairs could be read, each text looked at by itself.
-
-    Raises:
-        ConfigError: As ``parse``.
-    """
-    found: list[int] = []
-    samples = 0
-    for generation in generations:
-        found.append(len(find_pairs(generation.text, _parser(generation, templates))))
-        results = parse([generation], templates, pairs_per_image)
-        samples += sum(isinstance(result, Sample) for result in results)
-    whole = sum(count >= pairs_per_image for count in found)
-    return ParseYield(len(found), sum(count > 0 for count in found), whole, sum(found), samples)
-
-
 def _jobs(
     images: Iterable[ImageRef],
     open_image: OpenImage,
@@ -165,14 +128,16 @@ def _run(batch: Sequence[_Job], model: InferenceModel, sampling: Sampling) -> li
     if completions.keys() != {request.request_id for request in requests}:
         raise BackendError(f"got completions for {len(completions)} requests, expected these {len(requests)}")
     return [
-        _generation(job, completions[job.generation_id])
+        _judge_completion(job, completions[job.generation_id])
         if job.request
         else _reject(job, "unreadable_image", job.problem)
         for job in batch
     ]
 
 
-def _generation(job: _Job, completion: Completion) -> Generation:
+def _judge_completion(job: _Job, completion: Completion) -> Generation | Rejected:
+    if completion.finish_reason == "non_finite_logits":
+        return _reject(job, "non_finite_logits", f"after {len(completion.text)} characters; try model.dtype=float32")
     return Generation(
         generation_id=job.generation_id,
         image_id=job.image.image_id,

@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from PIL.Image import Image
@@ -10,11 +10,14 @@ from PIL.Image import Image
 from c3l.config import ScoringConfig
 from c3l.errors import BackendError, ConfigError, DataError
 from c3l.method.batching import run_batches
+from c3l.method.generation import OpenImage
 from c3l.method.i2c import compute_i2c
 from c3l.models.interface import InferenceModel, Pair, ScoreRequest
 from c3l.records import AnswerScores, Form, ImageRef, Rejected, Sample, ScoredSample, make_id
 
-OpenImage = Callable[[ImageRef], Image]
+# Raise it when the same pair, picture and model get other stored numbers: finished scores are stale then.
+SCORER_VERSION = 1
+
 Outcome = ScoredSample | Rejected
 
 # Other pictures drawn beyond the m that are needed, to stand in for those that do not open.
@@ -23,11 +26,11 @@ _SPARE_OTHERS = 8
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One image with its samples; without a request the image cannot be scored, and `problem` says why."""
+    """One image with its samples; without a request it cannot be scored, for the reason and detail in `problem`."""
 
     samples: Mapping[int, Sample]
     request: ScoreRequest | None
-    problem: str = ""
+    problem: tuple[str, str] = ("", "")
 
 
 def score_samples(
@@ -42,7 +45,7 @@ def score_samples(
     """Measure S(I2C) of every sample: one outcome a sample, in the order of the samples.
 
     Batch size and the order of samples change no score. Rejections: ``empty_answer``, ``unreadable_image``,
-    ``non_finite_score``, and ``oom`` for an image whose pairs do not fit in memory alone.
+    ``unreadable_others``, ``non_finite_score``, and ``oom`` for a pair that does not fit in memory alone.
 
     Args:
         samples: Question-answer pairs; those of one image are scored together, wherever they stand.
@@ -54,7 +57,7 @@ def score_samples(
         pool: Ids of all pictures of the run, from which the ``others`` mode draws.
 
     Raises:
-        ConfigError: If the ``others`` mode has no other picture to draw.
+        ConfigError: If the ``others`` mode has fewer than m other pictures to draw from.
         BackendError: If the model cannot leave the image out in this way.
     """
     if config.no_image not in model.no_image_modes():
@@ -73,7 +76,7 @@ def score_samples(
         jobs,
         config.batch_size,
         run=lambda batch: _score_batch(batch, model, config),
-        reject=_reject_oom,
+        reject=lambda job, detail: _score_halves(job, detail, model, config),
     ):
         outcomes |= done
         while following in outcomes:
@@ -110,9 +113,9 @@ class _OtherPictures:
         pool: Sequence[str],
     ) -> None:
         self._images, self._open_image, self._seed, self._pool = images, open_image, seed, pool
-        self._wanted = min(config.others, len(pool) - 1) if config.no_image == "others" else 0
-        if config.no_image == "others" and self._wanted < 1:
-            raise ConfigError(f"scoring.no_image=others needs at least 2 pictures in the run, got {len(pool)}")
+        self._wanted = config.others if config.no_image == "others" else 0
+        if self._wanted:
+            check_others(config, len(pool))
 
     def __call__(self, image_id: str) -> tuple[Image, ...]:
         if not self._wanted:
@@ -134,6 +137,21 @@ class _OtherPictures:
             return []  # it is a rejection where it is scored itself; here the next one drawn takes its place
 
 
+def check_others(config: ScoringConfig, pictures: int) -> None:
+    """Whether a run of that many pictures has enough of them to leave the image out in this way.
+
+    Raises:
+        ConfigError: If the ``others`` mode has fewer than m other pictures to draw from.
+    """
+    wanted = config.others
+    if config.no_image == "others" and pictures <= wanted:
+        remedy = f"set scoring.others={pictures - 1}" if pictures > 1 else "set another scoring.no_image"
+        raise ConfigError(
+            f"got {pictures} pictures, expected at least {wanted + 1}: scoring.no_image=others shows "
+            f"scoring.others={wanted} other ones with each; {remedy}, or add pictures"
+        )
+
+
 def _open_job(
     samples: Mapping[int, Sample],
     images: Mapping[str, ImageRef],
@@ -143,11 +161,18 @@ def _open_job(
 ) -> _Job:
     image_id = next(iter(samples.values())).image_id
     if image_id not in images:
-        return _Job(samples, None, f"picture {image_id} is not among the images of the run")
+        problem = "unreadable_image", f"picture {image_id} is not among the images of the run"
+        return _Job(samples, None, problem)
     try:
-        picture, others = open_image(images[image_id]), draw(image_id)
+        picture = open_image(images[image_id])
     except DataError as error:
-        return _Job(samples, None, str(error))
+        problem = "unreadable_image", str(error)
+        return _Job(samples, None, problem)
+    try:
+        others = draw(image_id)
+    except DataError as error:
+        problem = "unreadable_others", str(error)
+        return _Job(samples, None, problem)
     pairs = tuple(Pair(sample.sample_id, sample.question, sample.answer) for sample in samples.values())
     row_seed = int(make_id(seed, image_id, "noise")[:8], 16)  # 32 bits: any backend takes it
     return _Job(samples, ScoreRequest(picture, pairs, row_seed, others))
@@ -156,10 +181,30 @@ def _open_job(
 def _score_batch(batch: Sequence[_Job], model: InferenceModel, config: ScoringConfig) -> list[dict[int, Outcome]]:
     requests = [job.request for job in batch if job.request]
     scores = iter(model.score(requests, config.no_image) if requests else [])
-    return [
-        _judge_job(job, next(scores), config) if job.request else _reject_job(job, "unreadable_image", job.problem)
-        for job in batch
-    ]
+    return [_judge_job(job, next(scores), config) if job.request else _reject_job(job, *job.problem) for job in batch]
+
+
+def _score_halves(job: _Job, detail: str, model: InferenceModel, config: ScoringConfig) -> dict[int, Outcome]:
+    """The outcomes of an image whose pairs do not fit together: half of them at a time, down to single pairs."""
+    places = list(job.samples)
+    if job.request is None or len(places) == 1:
+        return _reject_job(job, "oom", detail)
+    middle = len(places) // 2
+    halves = (_part(job, job.request, slice(middle)), _part(job, job.request, slice(middle, None)))
+    outcomes: dict[int, Outcome] = {}
+    for done in run_batches(
+        halves,
+        1,
+        run=lambda batch: _score_batch(batch, model, config),
+        reject=lambda half, why: _score_halves(half, why, model, config),
+    ):
+        outcomes |= done
+    return outcomes
+
+
+def _part(job: _Job, request: ScoreRequest, part: slice) -> _Job:
+    samples = dict(list(job.samples.items())[part])
+    return _Job(samples, replace(request, pairs=request.pairs[part]))
 
 
 def _judge_job(job: _Job, scores: Sequence[AnswerScores], config: ScoringConfig) -> dict[int, Outcome]:
@@ -187,10 +232,6 @@ def _first_non_finite(scores: AnswerScores) -> str:
         for place, number in enumerate(numbers)
         if not math.isfinite(number)
     )
-
-
-def _reject_oom(job: _Job, detail: str) -> dict[int, Outcome]:
-    return _reject_job(job, "oom", detail)
 
 
 def _reject_job(job: _Job, reason: str, detail: str) -> dict[int, Outcome]:

@@ -151,13 +151,8 @@ class ChatEncoder:
         """The text of generated ids, control tokens left out."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
-    def _decode(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
-        if not ids:
-            return ""
-        text = self.tokenizer.decode(
-            list(ids), skip_special_tokens=skip_special_tokens, clean_up_tokenization_spaces=False
-        )
-        return str(text)
+    def _decode(self, ids: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False)) if ids else ""
 
     def _process(self, prompts: Sequence[str], images: Sequence[Image] | None, **padding: Any) -> dict[str, Tensor]:
         texts = [self._render(prompt, with_image=images is not None) for prompt in prompts]

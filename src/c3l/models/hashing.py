@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 HASHED_SUFFIXES = frozenset({".safetensors", ".json", ".jinja", ".model", ".txt", ".py"})
@@ -30,14 +30,21 @@ def hash_files(paths: Iterable[Path]) -> str:
     Returns:
         64 hexadecimal digits.
     """
+    ordered = sorted(paths, key=lambda path: (path.name, str(path)))
+    digest = hashlib.sha256()
+    for path, hashed in zip(ordered, hash_each(ordered), strict=True):
+        digest.update(f"{path.name}\0{hashed}\n".encode())
+    return digest.hexdigest()
+
+
+def hash_each(paths: Sequence[Path]) -> list[str]:
+    """The SHA-256 of each file's content, in hexadecimal."""
     known = _read_known()
     before = dict(known)
-    digest = hashlib.sha256()
-    for path in sorted(paths, key=lambda path: (path.name, str(path))):
-        digest.update(f"{path.name}\0{_hash_file(path, known)}\n".encode())
+    hashes = [_hash_file(path, known) for path in paths]
     if known != before:
         _write_known(known)
-    return digest.hexdigest()
+    return hashes
 
 
 def _hash_file(path: Path, known: dict[str, str]) -> str:

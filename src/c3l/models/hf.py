@@ -16,7 +16,7 @@ from c3l.models import logits
 from c3l.models.encoding import ChatEncoder, EncodedPrompt, ScoredRow
 from c3l.models.interface import Completion, GenerateRequest, Sampling, ScoreRequest
 from c3l.models.rows import GREY, Row, rows_with, rows_without
-from c3l.models.sampling import SeededSampler
+from c3l.models.sampling import FiniteGuard, SeededSampler
 from c3l.models.vision import PictureFeatures, VisionEncoder, move
 from c3l.records import AnswerScores, NoImageMode, Provenance
 
@@ -68,7 +68,9 @@ class HfModel:
         Raises:
             BackendError: If changing an answer token changes the prediction of that same token.
         """
-        one, two = (self._encoder.encode_completion(word)[0] for word in ("yes", "no"))
+        # both words may begin with the same token, a mere sign of a word's beginning: it would change nothing
+        tokens = self._encoder.encode_completion("yes") + self._encoder.encode_completion("no")
+        one, two = tuple(dict.fromkeys(tokens))[:2]
         image = Image.new("RGB", (64, 64), GREY)
         rows = [Row(image, "Is it?", (one, two)), Row(image, "Is it?", (two, one))]
         self._encoder.forget_pictures()
@@ -105,18 +107,24 @@ class HfModel:
         images = [request.image for request in requests if request.image is not None]
         inputs = self._encoder.encode_for_generation([request.prompt for request in requests], images or None)
         sampler = [SeededSampler(sampling, [it.seed for it in requests])] if sampling.temperature > 0 else []
+        guard = FiniteGuard(min(self._stop_ids, default=self._encoder.pad_id))
         with self._own_settings(sampling):
             output = self._model.generate(
                 **{key: move(value, self._model) for key, value in inputs.items()},
-                logits_processor=LogitsProcessorList(sampler),
+                logits_processor=LogitsProcessorList([guard, *sampler]),
             )
-        written = output[:, inputs["input_ids"].shape[1] :].tolist()
-        return [self._complete(it.request_id, ids) for it, ids in zip(requests, written, strict=True)]
+        width = inputs["input_ids"].shape[1]
+        written = output[:, width:].tolist()
+        broken = [guard.ended[row] - width if row in guard.ended else None for row in range(len(requests))]
+        return [self._complete(*one) for one in zip(requests, written, broken, strict=True)]
 
-    def _complete(self, request_id: str, ids: Sequence[int]) -> Completion:
+    def _complete(self, request: GenerateRequest, ids: Sequence[int], broken: int | None) -> Completion:
+        """The text up to its stop token, or to where the logits broke; after the stop token nothing matters."""
         end = next((place for place, token in enumerate(ids) if token in self._stop_ids), None)
+        if broken is not None and (end is None or broken <= end):
+            return Completion(request.request_id, self._encoder.decode_completion(ids[:broken]), "non_finite_logits")
         text = self._encoder.decode_completion(ids[:end])
-        return Completion(request_id, text, "length" if end is None else "stop")
+        return Completion(request.request_id, text, "length" if end is None else "stop")
 
     @contextmanager
     def _own_settings(self, sampling: Sampling) -> Iterator[None]:
@@ -218,7 +226,9 @@ class HfModel:
         return self._vision.join([features[id(image)] for image in images])
 
     def _hide_image(self, inputs: dict[str, Tensor]) -> Tensor:
-        is_image = inputs["input_ids"].eq(_image_token_id(self._model) or -1)
+        token = _image_token_id(self._model)
+        assert token is not None, "without an image token the mode is not offered"
+        is_image = inputs["input_ids"].eq(token)
         if bool(is_image[:, 0].any()):  # a query that may look at nothing is not a number
             raise BackendError(
                 "no_image=mask needs a token before the image, and this chat template begins with the image: "

@@ -47,11 +47,17 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What the model wrote for one request; ``length`` means that it was cut off."""
+    """What the model wrote for one request.
+
+    Attributes:
+        request_id: That of the request.
+        text: Without control tokens.
+        finish_reason: ``length``: it was cut off; ``non_finite_logits``: the model broke down after this text.
+    """
 
     request_id: str
     text: str
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Literal["stop", "length", "non_finite_logits"]
 
 
 @dataclass(frozen=True, slots=True)

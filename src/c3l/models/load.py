@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from c3l.config import ModelConfig
-from c3l.errors import BackendError
-from c3l.models.hashing import hash_files, hash_folder
+from c3l.errors import BackendError, C3LError
+from c3l.models.hashing import hash_folder
 from c3l.models.interface import InferenceModel
 from c3l.records import Provenance
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_ADAPTER = "adapter_config.json"
 _PACKAGES = ("c3l", "torch", "transformers", "tokenizers", "pillow")
 
 
@@ -27,14 +28,16 @@ def weights_hash(config: ModelConfig) -> str:
 
     Returns:
         For a folder, the hash of its weights, configuration, tokenizer, processor and chat template; for
-        ``builtin``, that of the parts and the code that it is made from; for a hub id, the commit that its
-        revision names.
+        ``builtin``, that of what it is assembled from; for a hub id, the commit that its revision names.
 
     Raises:
         BackendError: If there is no such model.
     """
     if config.name == "builtin":
-        return _hash_builtin()
+        from c3l.models.builtin.parts import recipe, trained_weights
+
+        # its folder is the same wherever these are, and need not be assembled, nor torch imported, to know it
+        return recipe(trained_weights())
     folder = _find_folder(config)
     return hash_folder(folder) if folder else _find_commit(config.name, config.revision)
 
@@ -55,8 +58,8 @@ def load_model(config: ModelConfig, seed: int) -> InferenceModel:
         seed: The run's seed, for the provenance; it changes nothing in the model.
 
     Raises:
-        BackendError: If it cannot be loaded: no such model, weights that are not safetensors, code of its
-            own, attention that is not causal.
+        BackendError: If it cannot be loaded: no such model or device, weights that are not safetensors, code
+            of its own, attention that is not causal.
     """
     from c3l.models.hf import HfModel
 
@@ -72,8 +75,13 @@ def load_model(config: ModelConfig, seed: int) -> InferenceModel:
         seed=seed,
         versions=_versions(),
     )
-    loaded = HfModel(model.to(device), processor, provenance)
-    loaded.check_causal()
+    try:
+        loaded = HfModel(model.to(device), processor, provenance)
+        loaded.check_causal()
+    except C3LError:
+        raise
+    except Exception as error:  # as in _read: drivers and strange models raise what they like
+        raise BackendError(f"cannot use the model {config.name} on {device}: {_one_line(error)}") from None
     return loaded
 
 
@@ -81,8 +89,8 @@ def _find_folder(config: ModelConfig) -> Path | None:
     """The model's folder; None for a hub id."""
     folder = Path(config.name).expanduser()
     if folder.is_dir():
-        if (folder / "adapter_config.json").exists():
-            raise BackendError(f"{folder} holds an adapter, expected whole weights: merge it into its base")
+        if (folder / _ADAPTER).exists():
+            raise _adapter(str(folder))
         return folder
     if not _HUB_ID.fullmatch(config.name):
         raise BackendError(
@@ -91,29 +99,28 @@ def _find_folder(config: ModelConfig) -> Path | None:
     return None
 
 
-def _hash_builtin() -> str:
-    # Its folder is the same wherever these are, and need not be assembled, nor torch imported, to know it.
-    from c3l.models.builtin import parts
-
-    room = Path(parts.__file__).parent
-    found = parts.locate_parts()
-    return hash_files([found.language, found.tower, *room.glob("*.py"), *room.glob("weights/*.safetensors")])
-
-
 def _find_commit(name: str, revision: str | None) -> str:
     """The commit of a hub id: the one downloaded already, else the hub's own answer."""
     from huggingface_hub import HfApi, try_to_load_from_cache
 
     cached = try_to_load_from_cache(name, "config.json", revision=revision)
     if isinstance(cached, str):
+        if (Path(cached).parent / _ADAPTER).exists():
+            raise _adapter(name)
         return Path(cached).parent.name
     try:
-        commit = HfApi().model_info(name, revision=revision).sha
+        info = HfApi().model_info(name, revision=revision)
     except Exception as error:  # the hub's client has families of errors of its own
         raise BackendError(f"cannot reach the model {name} on the hub: {_one_line(error)}") from None
-    if commit is None:
+    if info.sha is None:
         raise BackendError(f"the hub names no commit of {name}; set model.revision")
-    return commit
+    if any(file.rfilename == _ADAPTER for file in info.siblings or ()):
+        raise _adapter(name)
+    return info.sha
+
+
+def _adapter(name: str) -> BackendError:
+    return BackendError(f"{name} holds an adapter, expected whole weights: merge it into its base")
 
 
 def _read(config: ModelConfig, weights: str, dtype: "torch.dtype") -> tuple[Any, Any]:
@@ -146,9 +153,16 @@ def _find_source(config: ModelConfig, weights: str) -> tuple[str, str]:
 def _choose_device(config: ModelConfig) -> str:
     import torch
 
-    if config.device != "auto":
-        return config.device
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if config.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=config.device)
+    except (RuntimeError, AssertionError) as error:  # no such word; no such card, or a torch built without cards
+        raise BackendError(
+            f"got model.device={config.device}, expected auto, cpu, or cuda with a card that torch finds here: "
+            f"{_one_line(error)}"
+        ) from None
+    return config.device
 
 
 def _choose_dtype(config: ModelConfig) -> "torch.dtype":

@@ -1,4 +1,4 @@
-"""Sampling whose draws belong to the row, so that batch size and order change nothing."""
+"""What stands between the logits and the next token: a guard against NaN, and draws that belong to the row."""
 
 import random
 from collections.abc import Sequence
@@ -8,6 +8,29 @@ from torch import Tensor
 from transformers import LogitsProcessor, TemperatureLogitsWarper, TopPLogitsWarper
 
 from c3l.models.interface import Sampling
+
+
+class FiniteGuard(LogitsProcessor):  # type: ignore[misc]
+    """Ends a row whose logits are no distribution, which else would go on with some token, and remembers it.
+
+    Attributes:
+        ended: Row -> length of the row, prompt and padding included, when that happened.
+    """
+
+    def __init__(self, stop_id: int) -> None:
+        self.ended: dict[int, int] = {}
+        self._stop_id = stop_id
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Scores (B, V) in and out; only the stop token stays possible where NaN, +inf, or -inf alone came in."""
+        bad = ~scores.amax(dim=-1).isfinite()  # the maximum of anything with NaN is NaN
+        if not bool(bad.any()):
+            return scores
+        for row in bad.nonzero().flatten().tolist():
+            self.ended.setdefault(row, input_ids.shape[1])
+        scores = scores.masked_fill(bad[:, None], -torch.inf)
+        scores[bad, self._stop_id] = 0.0
+        return scores
 
 
 class SeededSampler(LogitsProcessor):  # type: ignore[misc]

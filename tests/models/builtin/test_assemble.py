@@ -10,9 +10,13 @@ from PIL import Image
 from transformers import FastVlmForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from c3l.config import ModelConfig
 from c3l.errors import BackendError
 from c3l.models.builtin import assemble as assembly
-from c3l.models.builtin.assemble import RECIPE_FILE, assemble, cache_folder
+from c3l.models.builtin import parts
+from c3l.models.builtin.assemble import RECIPE_FILE, assemble
+from c3l.models.hashing import cache_folder
+from c3l.models.load import weights_hash
 
 Pictures = Callable[[int], Image.Image]
 
@@ -136,7 +140,7 @@ def test_an_assembly_of_another_version_is_replaced_only_by_force(
 ) -> None:
     folder = assemble(tmp_path / "lvlm", trained=False)
     old = (folder / RECIPE_FILE).read_text()
-    monkeypatch.setattr(assembly, "ASSEMBLY_VERSION", assembly.ASSEMBLY_VERSION + 1)
+    monkeypatch.setattr(parts, "ASSEMBLY_VERSION", parts.ASSEMBLY_VERSION + 1)
     with pytest.raises(BackendError, match="not this version"):
         assemble(folder, trained=False)
     assemble(folder, trained=False, force=True)
@@ -146,18 +150,20 @@ def test_an_assembly_of_another_version_is_replaced_only_by_force(
 def test_without_trained_weights_only_the_untrained_lvlm_is_made(
     joined: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(assembly, "TRAINED_WEIGHTS", tmp_path / "connector_lora.safetensors")
+    monkeypatch.setattr(parts, "TRAINED_WEIGHTS", tmp_path / "connector_lora.safetensors")
     with pytest.raises(BackendError, match=r"without connector_lora\.safetensors"):
         assemble()
     assert joined.read_text() == ""
 
 
-def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("C3L_CACHE", raising=False)
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / ".cache" / "c3l"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_folder() == tmp_path / "xdg" / "c3l"
-    monkeypatch.setenv("C3L_CACHE", str(tmp_path / "own"))
-    assert cache_folder() == tmp_path / "own"
+def test_the_folder_and_the_fingerprint_speak_of_the_same_recipe(
+    joined: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(parts, "TRAINED_WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr(assembly, "read_trained", lambda path: None)
+    monkeypatch.setattr(assembly, "apply_trained", lambda model, trained: None)
+    (tmp_path / "weights").write_bytes(b"one")
+    before = weights_hash(ModelConfig())
+    assert (assemble() / RECIPE_FILE).read_text().strip() == before
+    (tmp_path / "weights").write_bytes(b"others")
+    assert (assemble() / RECIPE_FILE).read_text().strip() == weights_hash(ModelConfig()) != before

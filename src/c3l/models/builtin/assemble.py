@@ -7,7 +7,6 @@ gives to an answer.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import sys
@@ -23,16 +22,12 @@ from transformers import FastVlmConfig, FastVlmForConditionalGeneration, Generat
 from c3l.errors import BackendError
 from c3l.models.builtin.chat import IMAGE_TOKENS, build_processor
 from c3l.models.builtin.language import IMAGE_TOKEN_ID, load_language_model, load_tokenizer
-from c3l.models.builtin.parts import Parts, locate_parts
+from c3l.models.builtin.parts import Parts, locate_parts, recipe, trained_weights
 from c3l.models.builtin.tower import load_tower
 from c3l.models.builtin.trained import apply_trained, read_trained
+from c3l.models.hashing import cache_folder
 
-# Raise it with every change of this package that changes the folder it makes.
-ASSEMBLY_VERSION = 1
-
-TRAINED_WEIGHTS = Path(__file__).parent / "weights" / "connector_lora.safetensors"
-
-# Written into a finished folder; holds the hash of what the folder was made from.
+# Written into a finished folder; holds `recipe`, the hash of what the folder was made from.
 RECIPE_FILE = "c3l_recipe.txt"
 
 
@@ -49,21 +44,21 @@ def assemble(destination: Path | None = None, *, force: bool = False, trained: b
         BackendError: A part or the trained weights are missing, or `destination` holds something else.
     """
     parts = locate_parts()
-    weights = _trained_weights() if trained else None
-    recipe = _hash_recipe(parts, weights)
-    folder = destination or cache_folder() / f"builtin-{recipe[:16]}"
-    if not force and _read_recipe(folder) == recipe:
+    weights = trained_weights() if trained else None
+    made_from = recipe(weights)
+    folder = destination or cache_folder() / f"builtin-{made_from[:16]}"
+    if not force and _read_recipe(folder) == made_from:
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.parent / f".{folder.name}.lock"):
         found = _read_recipe(folder)
-        if found == recipe and not force:
+        if found == made_from and not force:
             return folder
         if folder.exists() and (found is None or not force):
             raise BackendError(
                 f"{folder} exists and is not this version of the built-in LVLM: delete it or name another"
             )
-        _write_folder(folder, parts, weights, recipe)
+        _write_folder(folder, parts, weights, made_from)
     return folder
 
 
@@ -74,38 +69,12 @@ def build_parts(
     return _join(locate_parts(), seed, dtype)
 
 
-def cache_folder() -> Path:
-    """Return $C3L_CACHE, else $XDG_CACHE_HOME/c3l, else ~/.cache/c3l."""
-    if chosen := os.environ.get("C3L_CACHE"):
-        return Path(chosen)
-    if base := os.environ.get("XDG_CACHE_HOME"):
-        return Path(base) / "c3l"
-    return Path.home() / ".cache" / "c3l"
-
-
-def _trained_weights() -> Path:
-    if not TRAINED_WEIGHTS.is_file():
-        raise BackendError(
-            f"this c3l was installed without {TRAINED_WEIGHTS.name}: install it again or run `make builtin`"
-        )
-    return TRAINED_WEIGHTS
-
-
-def _hash_recipe(parts: Parts, weights: Path | None) -> str:
-    digest = hashlib.sha256(f"assembly {ASSEMBLY_VERSION}".encode())
-    for path in (parts.language, parts.tower, weights):
-        if path is not None:
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
-
-
 def _read_recipe(folder: Path) -> str | None:
     file = folder / RECIPE_FILE
     return file.read_text().strip() if file.is_file() else None
 
 
-def _write_folder(folder: Path, parts: Parts, weights: Path | None, recipe: str) -> None:
+def _write_folder(folder: Path, parts: Parts, weights: Path | None, made_from: str) -> None:
     """Fill a temporary sibling, then rename it, so that a folder that is there is whole."""
     print("c3l: assembling the built-in LVLM, once, about 30 s ...", file=sys.stderr, flush=True)
     start = time.monotonic()
@@ -120,7 +89,7 @@ def _write_folder(folder: Path, parts: Parts, weights: Path | None, recipe: str)
             apply_trained(model, read_trained(weights))
         model.save_pretrained(partial)
         processor.save_pretrained(partial)
-        (partial / RECIPE_FILE).write_text(recipe + "\n")
+        (partial / RECIPE_FILE).write_text(made_from + "\n")
         partial.chmod(0o755)
         _flush(partial)
         if folder.exists():
