@@ -12,6 +12,7 @@ help:  ## show this list
 
 demo: .venv/c3l  ## write, score, filter, export and report on the example pictures
 	$(BIN)/c3l run --config configs/demo.yaml
+	@echo "Look at runs/demo/report.html"
 
 test: .venv/c3l-dev  ## run the tests
 	$(BIN)/pytest

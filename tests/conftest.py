@@ -3,6 +3,10 @@
 from collections.abc import Callable
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("c3l", deadline=None)  # a busy machine is no bug
+settings.load_profile("c3l")
 
 
 @pytest.fixture(scope="session")

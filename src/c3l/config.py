@@ -65,7 +65,7 @@ class GenerationConfig(Settings):
 class ScoringConfig(Settings):
     """How S(I2C) is measured."""
 
-    form: Form = Field("log_ratio", description="ours: ranks true over false answers best, docs/experiments.md")
+    form: Form = Field("log_ratio", description="ours: ranks true names over false ones best, docs/experiments.md")
     no_image: NoImageMode = Field("drop", description="What 'without the image' means")
     others: int = Field(4, ge=1, le=64, description="m, pictures averaged in the `others` mode")
     batch_size: int = Field(4, ge=1, description="Images a batch, each with all its pairs; changes speed only")

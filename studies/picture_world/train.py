@@ -26,7 +26,7 @@ from peft import LoraConfig, get_peft_model
 from c3l.models.builtin.assemble import build_parts
 from c3l.models.builtin.parts import locate_parts
 from c3l.models.builtin.tower import load_class_head
-from c3l.models.builtin.trained import save_trained
+from c3l.models.builtin.trained import Trained, read_trained, save_trained
 from studies.picture_world import things
 from studies.picture_world.lessons import Lesson, Lessons
 from studies.picture_world.lexicon import WordNet
@@ -146,8 +146,10 @@ def loss_of(model: Any, batch: dict[str, torch.Tensor], features: torch.Tensor, 
 class Training:
     """The training run: model, optimiser, lessons and the folder that it is continued from."""
 
-    def __init__(self, world: Path, out: Path, recipe: Recipe, chunks: Sequence[int]) -> None:
-        """Build everything; load the last checkpoint, if there is one."""
+    def __init__(
+        self, world: Path, out: Path, recipe: Recipe, chunks: Sequence[int], start: Path | None = None
+    ) -> None:
+        """Build everything; load the last checkpoint if there is one, else the weights to start from if given."""
         self.recipe, self.out = recipe, out
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         out.mkdir(parents=True, exist_ok=True)
@@ -163,6 +165,8 @@ class Training:
         self.optimizer = self._optimizer()
         self.step = 0
         self.bucket: tuple[int, list[list[Row]]] = (-1, [])
+        if start is not None:
+            self._set_masters(read_trained(start))
         self._resume()
 
     def _optimizer(self) -> torch.optim.AdamW:
@@ -236,6 +240,19 @@ class Training:
         temporary.replace(self.out / "checkpoint.pt")
         save_trained(self.model, self.out / "connector_lora.safetensors")
 
+    @torch.no_grad()
+    def _set_masters(self, trained: Trained) -> None:
+        prefix, loaded = "base_model.model.", 0
+        for module, (a, b) in trained.low_rank.items():
+            self.masters[f"{prefix}{module}.lora_A.default.weight"].copy_(a)
+            self.masters[f"{prefix}{module}.lora_B.default.weight"].copy_(b)
+            loaded += 2
+        for name, value in trained.connector.items():
+            self.masters[f"{prefix}model.multi_modal_projector.{name}"].copy_(value)
+            loaded += 1
+        assert loaded == len(self.masters), "the file holds other tensors than this recipe trains"
+        self._copy_masters()
+
     def _resume(self) -> None:
         path = self.out / "checkpoint.pt"
         if path.exists():
@@ -279,6 +296,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("out", type=Path)
     for name, value in vars(Recipe()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    parser.add_argument("--start", type=Path, help="weights to go on from, such as those that are committed")
     parser.add_argument("--chunks", type=int, default=30, help="prepared chunks to use")
     return parser.parse_args()
 
@@ -286,9 +304,9 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     """Train, or go on training."""
     arguments = vars(_arguments())
-    world, out, chunks = arguments.pop("world"), arguments.pop("out"), arguments.pop("chunks")
+    world, out, chunks, start = (arguments.pop(name) for name in ("world", "out", "chunks", "start"))
     recipe = Recipe(**arguments)
-    training = Training(world, out, recipe, range(chunks))
+    training = Training(world, out, recipe, range(chunks), start)
     (out / "recipe.json").write_text(json.dumps({**vars(recipe), "chunks": chunks}, indent=1), encoding="utf-8")
     training.run()
 
