@@ -58,12 +58,12 @@ class Lessons:
         rng = random.Random(f"{seed}:{number}")
         if rng.random() < prototype_share:
             features, scene = self.prototypes.draw(rng)
-            exercises = self.exercises(scene, rng, count=rng.randint(2, 3), completions=0.12)
+            exercises = self.exercises(scene, rng, count=rng.randint(2, 3), completions=0.25)
         else:
             chunk = rng.randrange(len(self.scenes))
             row = rng.randrange(len(self.scenes[chunk]))
             features, scene = np.asarray(self.features[chunk][row]), self.scenes[chunk][row]
-            exercises = self.exercises(scene, rng, count=rng.randint(3, 5), completions=0.38)
+            exercises = self.exercises(scene, rng, count=rng.randint(3, 5), completions=0.55)
         return Lesson(None if rng.random() < blind_share else features, tuple(exercises))
 
     def exercises(self, scene: Scene, rng: random.Random, count: int, completions: float) -> list[tuple[str, str]]:
