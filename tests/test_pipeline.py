@@ -235,6 +235,7 @@ def test_the_last_stages_do_without_the_model_folder(config, model):
     model.rmdir()
     for stages in (pipeline.run_select, pipeline.run_filter, pipeline.run_export, pipeline.run_report):
         walk(config, Loader(), stages, needs_model=False)
+    assert (config.run / "report.html").exists()
 
 
 def test_a_selection_that_was_removed_comes_back(config):

@@ -16,7 +16,8 @@ def test_histogram_bars_are_as_tall_as_their_counts() -> None:
 
 
 def test_histogram_of_a_single_value_is_drawn() -> None:
-    ElementTree.fromstring(draw_histogram([0.0], [], (0.0, 1.0), median=0.0))
+    root = ElementTree.fromstring(draw_histogram([0.0], [], (0.0, 1.0), median=0.0))
+    assert root.tag.endswith("svg")
 
 
 def test_only_dots_with_a_place_in_the_gallery_are_links() -> None:
