@@ -30,7 +30,7 @@ def draw_pictures(root: Path, number: int = 6) -> Path:
 
 def make_config(run: Path, root: Path, model: Path | str, *overrides: str) -> RunConfig:
     named = [f"run={run}", f"images.root={root}", f"model.name={model}", "model.dtype=float32", "model.device=cpu"]
-    return load_config(None, [*named, "shard_size=2", "export.formats=[llava, ids]", *overrides])
+    return load_config(None, [*named, "rounds=0", "shard_size=2", "export.formats=[llava, ids]", *overrides])
 
 
 class Loader:

@@ -36,7 +36,7 @@ def check(config: RunConfig, progress: Progress, load: LoadModel = load_model) -
     yield from _tell_pictures(good, bad)
     if bad:
         failed.append("images")
-    needed, free = estimate_bytes(count_work(config, len(good))), find_free_bytes(config.run)
+    needed, free = estimate_bytes(config, count_work(config, len(good))), find_free_bytes(config.run)
     yield f"disk: about {needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free {_mark(needed < free)}"
     if needed >= free:
         failed.append("disk")

@@ -171,8 +171,8 @@ def _score(
     raise typer.Exit(TOO_MANY_REJECTED if summary["above_max_error_rate"] else OK)
 
 
-def _add_stage(verb: str, summary: str) -> None:
-    """A command for a stage that needs no model."""
+def _add_stage(verb: str, summary: str, *, needs_model: bool = False) -> None:
+    """A command for a stage that nothing more has to be said to."""
 
     def command(
         run: RunFolder,
@@ -184,12 +184,13 @@ def _add_stage(verb: str, summary: str) -> None:
         from c3l import pipeline
 
         arguments = _arguments(config, image_root, None, None, None, seed, overrides)
-        _walk(_settle(run, arguments), getattr(pipeline, f"run_{verb}"), needs_model=False)
+        _walk(_settle(run, arguments), getattr(pipeline, f"run_{verb}"), needs_model=needs_model)
 
     app.command(verb, help=summary)(command)
 
 
 _add_stage("select", "Of every picture, the pair with the highest S(I2C) and its negatives.")
+_add_stage("tune", "Tune the LVLM towards the positives and away from the negatives.", needs_model=True)
 _add_stage("filter", "Keep the best pairs by a rule; selection.jsonl says why each was kept or not.")
 _add_stage("export", "Write the kept pairs for trainers: llava, llamafactory, swift, trl, ids.")
 _add_stage("report", "Write report.html again.")

@@ -1,6 +1,7 @@
 """The settings of a run: one small model a stage, read from strict YAML, overridden by ``section.key=value``.
 
-Every default names its source: *paper* (arXiv 2405.12752), *ours* (measured in docs/experiments.md) or *choice*.
+Every default names its source: *paper* (arXiv 2405.12752), *CLAPS* (Lee et al., ICLR 2021, whose contrastive
+step the paper's wording follows), *ours* (measured in docs/experiments.md) or *choice*.
 """
 
 import difflib
@@ -12,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from c3l.errors import ConfigError
-from c3l.records import Form, NoImageMode
+from c3l.records import MAX_ROUNDS, Form, NoImageMode
 
 ExportFormat = Literal["llava", "llava_jsonl", "llamafactory", "swift", "trl", "ids"]
 FilterRule = Literal[
@@ -69,6 +70,57 @@ class ScoringConfig(Settings):
     no_image: NoImageMode = Field("drop", description="What 'without the image' means")
     others: int = Field(4, ge=1, le=64, description="m, pictures averaged in the `others` mode")
     batch_size: int = Field(4, ge=1, description="Images a batch, each with all its pairs; changes speed only")
+    scorer: Literal["base", "tuned"] = Field(
+        "base", description="Who scores what a tuned LVLM wrote: the model of the config, or the writer; choice"
+    )
+
+
+class SelectionConfig(Settings):
+    """Which pair of an image is the positive; its others are the negatives."""
+
+    positive: Literal["highest", "random", "lowest"] = Field(
+        "highest", description="By S(I2C); paper. `random` and `lowest` are controls"
+    )
+
+
+class ContrastiveConfig(Settings):
+    """How the LVLM is tuned towards the positives and away from the negatives."""
+
+    similarity: Literal["hidden", "likelihood"] = Field(
+        "hidden", description="Cosine of pooled hidden states (CLAPS), or log-likelihood a token of the pair's text"
+    )
+    pooling: Literal["mean", "last"] = Field("mean", description="Over a text's tokens, or its last one; CLAPS: mean")
+    projection: Literal["linear_relu", "none"] = Field("linear_relu", description="Shared by all; CLAPS")
+    temperature: float = Field(0.1, gt=0, description="Similarities are divided by it; usual 0.05 to 1; CLAPS")
+    contrastive_weight: float = Field(1.0, ge=0, description="Of InfoNCE; 0 leaves plain likelihood training; CLAPS")
+    likelihood_weight: float = Field(1.0, ge=0, description="Of the positive's negative log-likelihood; CLAPS")
+    negatives: Literal["image", "batch"] = Field(
+        "image", description="The image's own pairs (paper), or those of the batch's other images too"
+    )
+    epochs: float = Field(1.0, gt=0, description="Passes over the groups; choice")
+    max_steps: int | None = Field(None, ge=1, description="Optimiser steps instead of epochs")
+    learning_rate: float = Field(1e-4, gt=0, description="Of the LoRA weights; choice")
+    projection_learning_rate: float = Field(1e-3, gt=0, description="Of the projection, which starts random; choice")
+    warmup_share: float = Field(0.03, ge=0, lt=1, description="Share of the steps; then a cosine to 0; LLaVA-1.5")
+    max_grad_norm: float = Field(1.0, gt=0)
+    batch_size: int = Field(4, ge=1, description="Groups (images) a device and step")
+    gradient_accumulation: int = Field(1, ge=1, description="Batches a step")
+    gradient_checkpointing: bool = Field(False, description="Less memory, about 1.45 times the time")
+    lora_r: int = Field(16, ge=1, description="Rank; choice")
+    lora_alpha: int = Field(32, ge=1, description="The update is alpha / r times B A; choice")
+    lora_dropout: float = Field(0.0, ge=0, lt=1)
+    held_out: float = Field(0.1, ge=0, lt=1, description="Share of the groups that only measure; at least 1 of 5")
+    save_steps: int = Field(50, ge=1, description="Steps between checkpoints: what is lost at most by a kill")
+    logging_steps: int = Field(1, ge=1)
+    report_to: tuple[str, ...] = Field((), description="Trackers of transformers: tensorboard, wandb, ...")
+
+    @model_validator(mode="after")
+    def _has_a_loss(self) -> Self:
+        if self.contrastive_weight == 0 and self.likelihood_weight == 0:
+            raise ValueError("contrastive_weight and likelihood_weight are both 0: nothing would be trained")
+        if self.negatives == "batch" and self.similarity == "likelihood":
+            raise ValueError("negatives: batch compares hidden states; set similarity: hidden, or negatives: image")
+        return self
 
 
 class FilteringConfig(Settings):
@@ -108,11 +160,14 @@ class RunConfig(Settings):
     run: Path = Field(Path("runs/run"), description="The run folder")
     seed: int = Field(0, ge=0)
     shard_size: int = Field(16, ge=1, description="Images a shard: what is lost at most by a kill; changes no result")
+    rounds: int = Field(1, ge=0, le=MAX_ROUNDS, description="Tune and write again so often; 0 keeps the draft; paper: 1")
     max_error_rate: float = Field(0.5, ge=0, le=1, description="Above this share of rejections, exit code 3")
     model: ModelConfig = ModelConfig()
     images: ImagesConfig = ImagesConfig()
     generation: GenerationConfig = GenerationConfig()
     scoring: ScoringConfig = ScoringConfig()
+    selection: SelectionConfig = SelectionConfig()
+    contrastive: ContrastiveConfig = ContrastiveConfig()
     filtering: FilteringConfig = FilteringConfig()
     export: ExportConfig = ExportConfig()
 

@@ -1,33 +1,44 @@
 """What went into every stage, what came out and why the rest did not: for the report, `status` and the summary."""
 
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from c3l.config import RunConfig, dump_config
+from c3l.config import RunConfig, dump_config, load_config
 from c3l.data.images import open_image
-from c3l.data.store import Run, Stage, read_records
+from c3l.data.store import STAGES, Run, Stage, read_records, stages_of_round
 from c3l.method.i2c import compute_i2c
-from c3l.records import ImageRef, Provenance, Rejected, Selected
-from c3l.report.contents import ReportContents, StageCounts
+from c3l.records import (
+    MAX_ROUNDS,
+    HeldOut,
+    ImageRef,
+    Provenance,
+    Rejected,
+    Selected,
+    TuningStep,
+    name_round,
+)
+from c3l.report.contents import ReportContents, StageCounts, TuningCurves
 from c3l.stages import read_scored
 
 THUMBNAIL_SIDE = 480
 
-# what each stage counts at its entrance and at its exit
+# what a stage counts at its entrance and at its exit, by the last part of its name without the number of a round
 COUNTED: dict[str, tuple[str, str]] = {
     "images": ("pictures", "pictures"),
-    "draft/generated": ("prompts", "texts"),
-    "draft/parsed": ("texts", "pairs"),
-    "draft/scored": ("pairs", "pairs"),
+    "generated": ("prompts", "texts"),
+    "parsed": ("texts", "pairs"),
+    "scored": ("pairs", "pairs"),
     "selected": ("pairs", "groups"),
+    "tuned": ("groups", "groups"),
     "filtered": ("pairs", "pairs"),
     "export": ("pairs", "pairs"),
     "report": ("", ""),
 }
-# where a rejection means that something went wrong; the filter's are what it is for
-MAY_FAIL = ("images", "draft/generated", "draft/parsed", "draft/scored")
+# where a rejection means that something went wrong; those of selection and filter are what they are for
+MAY_FAIL = ("images", "generated", "parsed", "scored")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +54,22 @@ class StageState:
 
 def read_states(run: Run) -> list[StageState]:
     """The stages in order of the method, those of a run that goes on just now included."""
-    return [_state(run.stored(name), name) for name in COUNTED]
+    rounds = max(read_rounds(run), 1)
+    later = {name for round in range(rounds + 1, MAX_ROUNDS + 1) for name in stages_of_round(round)}
+    unbuilt = {"finetuned", "evaluation"} | (set(stages_of_round(1)[1:]) if read_rounds(run) == 0 else set())
+    names = [name for name in STAGES if name not in unbuilt and (name not in later or run.stored(name))]
+    return [_state(run.stored(name), name) for name in names]
+
+
+def read_rounds(run: Run) -> int:
+    """How many rounds the run's own settings ask for."""
+    saved = run.path / "config.yaml"
+    return load_config(saved if saved.exists() else None).rounds
 
 
 def _state(stage: Stage | None, name: str) -> StageState:
     if stage is None:
-        return StageState(name, "missing", 0, 0, StageCounts(name, *COUNTED[name], 0, 0, {}))
+        return StageState(name, "missing", 0, 0, StageCounts(name, *_counted(name), 0, 0, {}))
     made = stage.info.shards - len(stage.missing())
     state: Literal["done", "part"] = "done" if stage.is_done() else "part"
     return StageState(name, state, stage.info.shards, made, count(stage))
@@ -58,8 +79,17 @@ def count(stage: Stage) -> StageCounts:
     """The counts of a finished stage, out of its ``stage.json``."""
     info = stage.info
     came_in = info.inputs or 0
-    came_out = came_in if info.stage == "export" else sum(info.out.values())
-    return StageCounts(info.stage, *COUNTED[info.stage], came_in, came_out, info.rejected, info.seconds)
+    itself = info.stage == "export" or _kind(info.stage) == "tuned"  # their records are not what they count
+    came_out = came_in if itself else sum(info.out.values())
+    return StageCounts(info.stage, *_counted(info.stage), came_in, came_out, info.rejected, info.seconds)
+
+
+def _kind(stage: str) -> str:
+    return re.sub(r"-\d+$", "", stage.rpartition("/")[2])
+
+
+def _counted(stage: str) -> tuple[str, str]:
+    return COUNTED[_kind(stage)]
 
 
 def find_error_rate(states: list[StageState]) -> tuple[float, str]:
@@ -67,7 +97,7 @@ def find_error_rate(states: list[StageState]) -> tuple[float, str]:
     worst = (0.0, "")
     for one in states:
         lost = sum(one.counts.rejected.values())
-        if one.name in MAY_FAIL and lost:
+        if _kind(one.name) in MAY_FAIL and lost:
             worst = max(worst, (lost / (lost + one.counts.count_out), one.name))
     return worst
 
@@ -76,14 +106,16 @@ def summarise(run: Run) -> dict[str, Any]:
     """The run in one flat dictionary, for the last line that programs read."""
     states = {one.name: one for one in read_states(run)}
     out = {name: one.counts.count_out for name, one in states.items()}
+    last = name_round(read_rounds(run))
     rate, where = find_error_rate(list(states.values()))
     return {
         "run": str(run.path),
         "done": [name for name, one in states.items() if one.state == "done"],
         "images": out["images"],
-        "texts": out["draft/generated"],
-        "pairs": out["draft/parsed"],
-        "scored": out["draft/scored"],
+        "rounds": read_rounds(run),
+        "texts": out[f"{last}/generated"],
+        "pairs": out[f"{last}/parsed"],
+        "scored": out[f"{last}/scored"],
         "kept": out["filtered"],
         "exported": out["export"],
         "error_rate": round(rate, 4),
@@ -94,15 +126,21 @@ def summarise(run: Run) -> dict[str, Any]:
 
 def gather_report(run: Run, config: RunConfig) -> ReportContents:
     """What the report shows of a run whose stages up to the export are done."""
-    stages = {name: stage for name in COUNTED if (stage := run.stored(name)) is not None}
-    scored = list(read_scored(stages["draft/scored"], config.scoring.form))
-    speaks_of = {one.sample.image_id for one in scored}
+    names = [name for round in range(config.rounds + 1) for name in stages_of_round(round)]
+    ordered = ["images", *names, "filtered", "export"]
+    stages = {name: stage for name in ordered if (stage := run.stored(name)) is not None}
+    rounds = [
+        list(read_scored(stages[f"{name_round(round)}/scored"], config.scoring.form))
+        for round in range(config.rounds + 1)
+    ]
+    *earlier, scored = rounds
+    speaks_of = {one.sample.image_id for of_round in rounds for one in of_round}
     pictures = stages["images"].read(ImageRef)
     return ReportContents(
         title=run.path.name,
         settings=dump_config(config),
         provenance=_makers(stages),
-        stages=[count(stage) for name, stage in stages.items() if name not in ("selected", "report")],
+        stages=[count(stage) for name, stage in stages.items()],
         images={image.image_id: image for image in pictures if image.image_id in speaks_of},
         scored=scored,
         selected=list(read_records(run.path / "selection.jsonl", Selected)),
@@ -110,17 +148,25 @@ def gather_report(run: Run, config: RunConfig) -> ReportContents:
         exported=stages["export"].info.inputs or 0,
         open_thumbnail=lambda image: _draw_thumbnail(config, image),
         compute_i2c=compute_i2c,
+        earlier=[one for of_round in earlier for one in of_round],
+        tunings=[_curves(stage) for name, stage in stages.items() if _kind(name) == "tuned"],
     )
 
 
+def _curves(stage: Stage) -> TuningCurves:
+    trained = int(stage.info.recorded["groups_trained_on"])
+    return TuningCurves(stage.info.stage, trained, list(stage.read(TuningStep)), list(stage.read(HeldOut)))
+
+
 def _makers(stages: dict[str, Stage]) -> dict[str, Provenance]:
-    made = {name: stage.info.provenance for name, stage in stages.items() if name in MAY_FAIL}
+    made = {name: stage.info.provenance for name, stage in stages.items()}
     return {name: maker for name, maker in made.items() if maker is not None}
 
 
 def _rejections(stages: dict[str, Stage]) -> Iterator[Rejected]:
-    for name in MAY_FAIL:
-        yield from stages[name].rejected()
+    for name, stage in stages.items():
+        if _kind(name) in (*MAY_FAIL, "selected"):
+            yield from stage.rejected()
 
 
 def _draw_thumbnail(config: RunConfig, image: ImageRef) -> bytes:

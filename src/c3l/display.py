@@ -6,11 +6,11 @@ They hold what a model wrote, so print them through ``c3l.progress.printable``.
 from collections.abc import Iterator, Sequence
 
 from c3l.config import load_config
-from c3l.counts import StageState, read_states
-from c3l.data.store import Run, Stage, read_records
+from c3l.counts import StageState, read_rounds, read_states
+from c3l.data.store import Run, Stage, read_records, stages_of_round
 from c3l.errors import DataError
 from c3l.progress import format_seconds
-from c3l.records import ImageRef, Rejected, ScoredSample, Selected
+from c3l.records import ImageRef, Rejected, ScoredSample, Selected, name_round
 from c3l.stages import read_scored
 
 MAX_LISTED = 200
@@ -81,7 +81,8 @@ def format_pairs(run: Run, name: str) -> Iterator[str]:
         yield f"{one.i2c:+.3f} nats {one.form}  {kept}"
         yield f"  Q: {one.sample.question}"
         yield f"  A: {one.sample.answer}"
-    for stage in ("draft/generated", "draft/parsed", "draft/scored"):
+    written = [name for round in range(read_rounds(run) + 1) for name in stages_of_round(round)]
+    for stage in (name for name in written if "/" in name):
         yield from _format_rejected(run.stored(stage), image.image_id)
 
 
@@ -108,7 +109,13 @@ def _find_picture(images: Iterator[ImageRef], name: str) -> ImageRef:
 def _scored(run: Run) -> Iterator[ScoredSample]:
     saved = run.path / "config.yaml"
     form = load_config(saved if saved.exists() else None).scoring.form
-    return read_scored(_done(run, "draft/scored"), form)
+    return read_scored(_done(run, _last_scored(run)), form)
+
+
+def _last_scored(run: Run) -> str:
+    """The scores of the last round that has any."""
+    names = [f"{name_round(round)}/scored" for round in range(read_rounds(run), 0, -1)]
+    return next((name for name in names if run.stored(name) is not None), "draft/scored")
 
 
 def _decisions(run: Run) -> dict[str, Selected]:

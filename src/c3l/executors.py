@@ -61,6 +61,10 @@ class Executor(Protocol):
         """Time spent on loading models so far."""
         ...
 
+    def forget_model(self) -> None:
+        """Let go of a loaded model, where somebody else needs its memory."""
+        ...
+
     def run(self, work: Work, tasks: Sequence[ShardTask], advance: Callable[[int], None]) -> Iterator[ShardResult]:
         """The shards, each as soon as it is made, in any order.
 
@@ -84,6 +88,10 @@ class LocalExecutor:
         self._config: ModelConfig | None = None
         self._model: InferenceModel | None = None
         self.loading_seconds = 0.0
+
+    def forget_model(self) -> None:
+        """Let go of the loaded model."""
+        self._model = None
 
     def run(self, work: Work, tasks: Sequence[ShardTask], advance: Callable[[int], None]) -> Iterator[ShardResult]:
         """The shards in the order of the tasks; an error says in which shard it happened."""

@@ -1,13 +1,14 @@
 """The method in order, one line a stage: pictures in, instruction data that depends on them out.
 
-A stage that is done with the same settings is returned as it lies there, without loading a model. A round is
-a name and a number, so that what the tuned LVLM writes later goes through the same stages as the draft.
+A stage that is done with the same settings is returned as it lies there, without loading a model. Round 0 is the
+draft; in every further round the LVLM is tuned on what the round before wrote, and writes again.
 """
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from c3l.config import RunConfig
 from c3l.context import Context
 from c3l.counts import gather_report
 from c3l.data.export import FILES, export, verify
@@ -19,7 +20,16 @@ from c3l.method.generation import parse
 from c3l.method.prompts import choose_templates
 from c3l.method.scoring import check_others
 from c3l.method.selection import select
-from c3l.records import Generation, ImageRef, Provenance, Rejected, Selected
+from c3l.records import (
+    ContrastiveGroup,
+    Generation,
+    ImageRef,
+    Provenance,
+    Rejected,
+    Selected,
+    name_round,
+    name_step,
+)
 from c3l.report.build import write_report
 from c3l.stages import (
     begin,
@@ -31,60 +41,79 @@ from c3l.stages import (
     score_pairs,
     write_drafts,
 )
+from c3l.tuning import tune_stage, writer_of
 
 SELECTION = "selection.jsonl"
 
 
 def run_method(context: Context) -> None:
     """Every stage that is not done yet."""
+    rounds = context.config.rounds
     images = image_stage(context)
     check_others(context.config.scoring, images.info.out.get("imageref", 0))  # before hours of writing
-    written = generate_stage(context, "draft", images, round=0)
-    parsed = parse_stage(context, "draft", written)
-    scored = score_stage(context, "draft", parsed, round=0)
-    select_stage(context, scored)
+    scored = write_and_score(context, images, round=0)
+    if rounds == 0:
+        select_stage(context, scored, round=1)
+    for round in range(1, rounds + 1):
+        groups = select_stage(context, scored, round=round)
+        tune_stage(context, groups, round=round)
+        scored = write_and_score(context, images, round=round)
     kept = filter_stage(context, scored)
     export_stage(context, images, scored, kept)
     report_stage(context)
 
 
+def write_and_score(context: Context, images: Stage, *, round: int) -> Stage:
+    """One round: the LVLM, in round 0 that of the config and then the tuned one, writes, and S(I2C) is measured."""
+    written = generate_stage(context, images, round=round)
+    parsed = parse_stage(context, written, round=round)
+    return score_stage(context, parsed, round=round)
+
+
 def run_generate(context: Context) -> None:
-    """The stages up to the pairs."""
+    """The stages up to the pairs of the draft."""
     images = image_stage(context)
-    written = generate_stage(context, "draft", images, round=0)
-    parse_stage(context, "draft", written)
+    written = generate_stage(context, images, round=0)
+    parse_stage(context, written, round=0)
 
 
 def run_reparse(context: Context) -> None:
     """Read the texts again, as the parsers are now; what was made of the pairs is removed."""
     written = need(context, "draft/generated")
     context.run.clean("draft/parsed")
-    parse_stage(context, "draft", written)
+    parse_stage(context, written, round=0)
 
 
 def run_score(context: Context) -> None:
-    """The scores, from finished pairs."""
-    score_stage(context, "draft", need(context, "draft/parsed"), round=0)
+    """The scores of the draft, from finished pairs."""
+    score_stage(context, need(context, "draft/parsed"), round=0)
 
 
 def run_select(context: Context) -> None:
-    """Positives and negatives, from finished scores."""
-    select_stage(context, need(context, "draft/scored"))
+    """Positives and negatives of the draft, from finished scores."""
+    select_stage(context, need(context, "draft/scored"), round=1)
+
+
+def run_tune(context: Context) -> None:
+    """The tuned LVLM of every round whose groups are there: the first, unless the run went further before."""
+    for round in range(1, context.config.rounds + 1):
+        if round == 1 or context.run.stored(name_step("selected", round)) is not None:
+            tune_stage(context, need(context, name_step("selected", round)), round=round)
 
 
 def run_filter(context: Context) -> None:
-    """The kept pairs, from finished scores."""
-    filter_stage(context, need(context, "draft/scored"))
+    """The kept pairs, from the finished scores of the last round."""
+    filter_stage(context, need(context, last_scored(context.config)))
 
 
 def run_export(context: Context) -> None:
     """The data set, from a finished filter."""
-    export_stage(context, *(need(context, name) for name in ("images", "draft/scored", "filtered")))
+    export_stage(context, *(need(context, name) for name in ("images", last_scored(context.config), "filtered")))
 
 
 def run_report(context: Context) -> None:
     """The page, made again even if nothing changed."""
-    for name in ("images", "draft/scored", "filtered", "export"):
+    for name in ("images", last_scored(context.config), "filtered", "export"):
         need(context, name)
     discard(context.run, "report")
     report_stage(context)
@@ -130,22 +159,23 @@ def _freeze_list(context: Context) -> None:
     write_atomic(context.run.path / "images.jsonl", (json.dumps({"path": path}) for path in paths))
 
 
-def generate_stage(context: Context, name: str, images: Stage, *, round: int) -> Stage:
+def generate_stage(context: Context, images: Stage, *, round: int) -> Stage:
     """What the LVLM writes about every picture, raw."""
     config = context.config.generation
     return run_sharded(
         context,
-        f"{name}/generated",
+        f"{name_round(round)}/generated",
         images,
         write_drafts,
         round=round,
+        model=writer_of(context, round),
         unit="texts",
         inputs=images.info.out.get("imageref", 0) * len(choose_templates(config)),
         recorded={"generation.batch_size": config.batch_size},
     )
 
 
-def parse_stage(context: Context, name: str, written: Stage) -> Stage:
+def parse_stage(context: Context, written: Stage, *, round: int) -> Stage:
     """The question-answer pairs in what was written; needs no model."""
     config = context.config.generation
     templates = {template.id: template for template in choose_templates(config)}
@@ -155,7 +185,7 @@ def parse_stage(context: Context, name: str, written: Stage) -> Stage:
 
     return run_here(
         context,
-        f"{name}/parsed",
+        f"{name_round(round)}/parsed",
         read,
         inputs=written.info.out.get("generation", 0),
         shards=written.info.shards,
@@ -163,26 +193,35 @@ def parse_stage(context: Context, name: str, written: Stage) -> Stage:
     )
 
 
-def score_stage(context: Context, name: str, parsed: Stage, *, round: int) -> Stage:
+def score_stage(context: Context, parsed: Stage, *, round: int) -> Stage:
     """Each pair's per-token numbers with and without the picture, and S(I2C) in the form of now."""
+    by_writer = context.config.scoring.scorer == "tuned"
     return run_sharded(
         context,
-        f"{name}/scored",
+        f"{name_round(round)}/scored",
         parsed,
         score_pairs,
         round=round,
+        model=writer_of(context, round) if by_writer else context.config.model,
         unit="pairs",
         inputs=parsed.info.out.get("sample", 0),
         recorded={"scoring.batch_size": context.config.scoring.batch_size},
     )
 
 
-def select_stage(context: Context, scored: Stage) -> Stage:
-    """Of every picture, the positive and its negatives."""
-    pairs = scored.info.out.get("scoredsample", 0)
-    return run_here(
-        context, "selected", lambda _: select(read_scored(scored, context.config.scoring.form)), inputs=pairs
-    )
+def select_stage(context: Context, scored: Stage, *, round: int) -> Stage:
+    """Of every picture, the positive and its negatives, out of what the round before wrote."""
+    config = context.config
+
+    def choose(_: int) -> Iterable[ContrastiveGroup | Rejected]:
+        return select(read_scored(scored, config.scoring.form), config.selection, config.seed)
+
+    return run_here(context, name_step("selected", round), choose, inputs=scored.info.out.get("scoredsample", 0))
+
+
+def last_scored(config: RunConfig) -> str:
+    """The stage whose pairs are filtered: those of the last round."""
+    return f"{name_round(config.rounds)}/scored"
 
 
 def filter_stage(context: Context, scored: Stage) -> Stage:

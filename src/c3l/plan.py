@@ -14,6 +14,11 @@ from c3l.data.store import Run, fingerprint
 from c3l.method.parsing import PARSER_VERSION
 from c3l.method.prompts import InstructionTemplate, choose_templates
 from c3l.method.scoring import SCORER_VERSION
+from c3l.records import name_round, name_step
+
+TUNER_VERSION = 1
+# they change how a tuning runs and what is seen of it, not what comes out
+_NO_RESULT = {"save_steps", "logging_steps", "report_to", "gradient_checkpointing"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +54,18 @@ def make_plan(config: RunConfig, weights: str) -> dict[str, StagePlan]:
         ConfigError: If an instruction template is unknown.
     """
     rules = config.images.model_dump(include={"root", "limit", "max_pixels", "min_side", "max_aspect"})
-    images = _plan("images", _named("images", rules), costly=True)
-    stages = [images, *_plan_round(config, weights, "draft", 0, images)]
-    scored = stages[-1]
     form = {"scoring.form": config.scoring.form}
-    stages.append(_plan("selected", form, scored))
+    images = _plan("images", _named("images", rules), costly=True)
+    stages = [images, *_plan_round(config, weights, weights, 0, images)]
+    writer = weights
+    for round in range(1, max(config.rounds, 1) + 1):
+        choosing = form | _named("selection", config.selection.model_dump()) | {"seed": config.seed}
+        stages.append(_plan(name_step("selected", round), choosing, stages[-1]))
+        if config.rounds:
+            stages.append(_plan_tuning(config, writer, round, stages[-1]))
+            writer = stages[-1].fingerprint
+            stages += _plan_round(config, weights, writer, round, stages[-1])
+    scored = next(stage for stage in reversed(stages) if stage.name == f"{name_round(config.rounds)}/scored")
     filtering = _named("filtering", config.filtering.model_dump())
     filtered = _plan("filtered", form | filtering | {"seed": config.seed}, scored)
     export = _plan("export", _named("export", config.export.model_dump()), filtered)
@@ -79,17 +91,36 @@ def check_costly(run: Run, plan: Plan) -> None:
             )
 
 
-def _plan_round(
-    config: RunConfig, weights: str, name: str, round: int, images: StagePlan
-) -> tuple[StagePlan, StagePlan, StagePlan]:
-    """The stages generated, parsed and scored of one round."""
-    model = {
+def _plan_tuning(config: RunConfig, writer: str, round: int, selected: StagePlan) -> StagePlan:
+    """The contrastive tuning of whoever wrote the round before."""
+    recipe = config.contrastive.model_dump(exclude=_NO_RESULT)
+    settings = _plan_model(config, writer) | _named("contrastive", recipe) | {"tuner_version": TUNER_VERSION}
+    return _plan(name_step("tuned", round), settings, selected, costly=True)
+
+
+def _plan_model(config: RunConfig, weights: str) -> dict[str, Any]:
+    return {
         "model.backend": config.model.backend,
         "model.dtype": config.model.dtype,
         "model.attn_implementation": config.model.attn_implementation,
         "weights": weights,
         "seed": config.seed,
     }
+
+
+def _plan_round(
+    config: RunConfig, base: str, writer: str, round: int, source: StagePlan
+) -> tuple[StagePlan, StagePlan, StagePlan]:
+    """The stages generated, parsed and scored of one round.
+
+    Args:
+        config: The settings.
+        base: What stands for the weights of the config's model.
+        writer: What stands for those of the model that writes in this round.
+        round: 0 for the draft.
+        source: The stage that the writing depends on: the pictures, or the tuning of the writer.
+    """
+    name, model = name_round(round), _plan_model(config, writer)
     templates = choose_templates(config.generation)
     sampling = config.generation.model_dump(include={"pairs_per_image", "temperature", "top_p", "max_new_tokens"})
     asked = {
@@ -99,7 +130,7 @@ def _plan_round(
     generated = _plan(
         f"{name}/generated",
         model | asked | {"round": round} | _named("generation", sampling),
-        images,
+        source,
         costly=True,
     )
     reading = {
@@ -111,7 +142,10 @@ def _plan_round(
     blind: dict[str, Any] = {"scoring.no_image": config.scoring.no_image, "scorer_version": SCORER_VERSION}
     if config.scoring.no_image == "others":
         blind["others"] = config.scoring.others
-    return generated, parsed, _plan(f"{name}/scored", model | blind, parsed, costly=True)
+    if round:
+        blind["scoring.scorer"] = config.scoring.scorer
+    scorer = _plan_model(config, base if config.scoring.scorer == "base" else writer)
+    return generated, parsed, _plan(f"{name}/scored", scorer | blind, parsed, costly=True)
 
 
 def _plan(

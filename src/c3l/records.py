@@ -13,6 +13,8 @@ from pydantic import TypeAdapter
 Form = Literal["log_ratio", "vocabulary_kl", "answer_kl", "weighted_log_ratio"]
 NoImageMode = Literal["drop", "blank", "noise", "mask", "others"]
 Role = Literal["positive", "negative", "only"]
+MAX_ROUNDS = 4
+"""How often an LVLM may be tuned and write again."""
 
 T = TypeVar("T")
 
@@ -149,6 +151,51 @@ class ContrastiveGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class TuningStep:
+    """What was logged of the tuning after an optimiser step; means since the last such record.
+
+    Attributes:
+        step: Number of optimiser steps so far.
+        loss: The whole loss, weighted, nats.
+        contrastive: InfoNCE, nats.
+        likelihood: Negative log-likelihood a token of the positives, nats.
+        accuracy: Share of the groups whose positive is the most similar candidate.
+        learning_rate: Of the adapters, at this step.
+        grad_norm: Length of the gradient before it was clipped.
+    """
+
+    step: int
+    loss: float
+    contrastive: float
+    likelihood: float
+    accuracy: float
+    learning_rate: float
+    grad_norm: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """What the tuned model, before or after its tuning, makes of groups that it is not tuned on.
+
+    Attributes:
+        when: before or after.
+        groups: How many.
+        contrastive: InfoNCE, nats.
+        accuracy: Share of the groups whose positive is the most similar candidate.
+        likelihood: Negative log-likelihood a token of the positives, nats. Both this and the next rising far
+            above what they were before means that the model is going to ruin.
+        negatives_likelihood: The same of the negatives.
+    """
+
+    when: Literal["before", "after"]
+    groups: int
+    contrastive: float
+    accuracy: float
+    likelihood: float
+    negatives_likelihood: float
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """Something that went into a stage and did not come out.
 
@@ -202,6 +249,20 @@ def from_json(cls: type[T], line: str | bytes) -> T:
     """
     record: T = _adapter(cls).validate_json(line)
     return record
+
+
+def name_round(round: int) -> str:
+    """The folder of what is written in a round: draft, refined, refined-2, ..."""
+    return "draft" if round == 0 else _numbered("refined", round)
+
+
+def name_step(step: Literal["selected", "tuned"], round: int) -> str:
+    """The folder of a step that leads to a round from 1 on: tuned, tuned-2, ..."""
+    return _numbered(step, round)
+
+
+def _numbered(name: str, round: int) -> str:
+    return name if round == 1 else f"{name}-{round}"
 
 
 def make_id(*parts: str | int) -> str:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from c3l.config import RunConfig
+from c3l.config import ModelConfig, RunConfig
 from c3l.context import Context
 from c3l.data.atomic import remove
 from c3l.data.images import open_image
@@ -28,6 +28,7 @@ VERBS = {
     "draft/parsed": "generate",
     "draft/scored": "score",
     "selected": "select",
+    "tuned": "tune",
     "filtered": "filter",
     "export": "export",
     "report": "report",
@@ -48,9 +49,9 @@ def need(context: Context, name: str) -> Stage:
     stage = context.run.stored(name)
     if stage is None or not stage.is_done() or stage.info.fingerprint != context.plan[name].fingerprint:
         state = "is not done" if stage is None or not stage.is_done() else "was made with other settings"
-        raise DataError(
-            f"stage {name} in {context.run.path} {state}; make it first with `c3l {VERBS[name]} {context.run.path}`"
-        )
+        verb = VERBS.get(name)
+        command = f"c3l {verb} {context.run.path}" if verb else f"c3l run --run {context.run.path}"
+        raise DataError(f"stage {name} in {context.run.path} {state}; make it first with `{command}`")
     return stage
 
 
@@ -84,16 +85,18 @@ def run_sharded(
     work: Work,
     *,
     round: int,
+    model: ModelConfig,
     unit: str,
     inputs: int,
     recorded: Mapping[str, Any],
 ) -> Stage:
-    """Make the missing shards of a stage of the model's, cut as its source is, and finish it."""
+    """Make the missing shards of a stage of that model's, cut as its source is, and finish it."""
     stage = begin(context, name, source.info.shards, source.info.shard_size)
     if stage.is_done():
         return stage
     missing = stage.missing()
-    tasks = [ShardTask(context.run.path, name, source.info.stage, shard, round, context.config) for shard in missing]
+    config = context.config.model_copy(update={"model": model})
+    tasks = [ShardTask(context.run.path, name, source.info.stage, shard, round, config) for shard in missing]
     start, loading = time.monotonic(), context.executor.loading_seconds
     done = inputs * (stage.info.shards - len(missing)) // max(stage.info.shards, 1)
     with context.progress.track(name, unit, inputs, done) as advance:

@@ -1,6 +1,5 @@
 """What the built-in LVLM is trained on: for one picture, several prompts with their right completions."""
 
-import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from c3l.method.prompts import InstructionTemplate, load_templates
+from c3l.method.prompts import load_templates
 from studies.picture_world.lexicon import EVERYDAY
 from studies.picture_world.prototypes import Prototypes
 from studies.picture_world.questions import QA, Asker, sentence
@@ -63,7 +62,7 @@ class Lessons:
             chunk = rng.randrange(len(self.scenes))
             row = rng.randrange(len(self.scenes[chunk]))
             features, scene = np.asarray(self.features[chunk][row]), self.scenes[chunk][row]
-            exercises = self.exercises(scene, rng, count=rng.randint(3, 5), completions=0.55)
+            exercises = self.exercises(scene, rng, count=rng.randint(2, 4), completions=0.6)
         return Lesson(None if rng.random() < blind_share else features, tuple(exercises))
 
     def exercises(self, scene: Scene, rng: random.Random, count: int, completions: float) -> list[tuple[str, str]]:
@@ -74,18 +73,10 @@ class Lessons:
         if rng.random() < completions:
             template = self.templates[rng.choices(list(TEMPLATES), list(TEMPLATES.values()))[0]]
             pairs = rng.choice((5, 5, 5, 3, 4))
-            exercises.append((template.render(pairs), self._completion(asker, scene, template, pairs)))
+            exercises.append((template.render(pairs), asker.completion(scene, template, pairs)))
         if rng.random() < 0.1:
             exercises.append(self._choice(scene, asker, rng))
         return exercises
-
-    def _completion(self, asker: Asker, scene: Scene, template: InstructionTemplate, count: int) -> str:
-        text = asker.completion(scene, template, count)
-        if template.parser != "json":
-            return text
-        lines = text.splitlines()
-        pairs = [(q.split(": ", 1)[1], a.split(": ", 1)[1]) for q, a in zip(lines[::2], lines[1::2], strict=True)]
-        return json.dumps([{"question": q, "answer": a} for q, a in pairs])
 
     def _question(self, qa: QA, rng: random.Random) -> tuple[str, str]:
         style = rng.random()

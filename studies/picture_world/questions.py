@@ -2,8 +2,8 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from c3l.method.prompts import InstructionTemplate
 from studies.picture_world.lexicon import plural, with_article
@@ -12,6 +12,19 @@ from studies.picture_world.scenes import Placed, Scene
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six")
 GENERAL = frozenset(("animal", "vehicle", "food", "container", "plant", "clothing", "tool", "person", "building"))
 PICTURE = ("image", "picture", "image", "picture", "photo")
+
+
+ASKED: Mapping[str, float] = {
+    "what": 3, "yes": 3, "no": 3, "count": 2, "where": 3, "colour": 2, "side": 2, "category": 2, "describe": 1,
+}  # fmt: skip
+# How often each kind stands in a whole completion. The places of things are learned last, so it writes few of them.
+WRITTEN: Mapping[str, Mapping[str, float]] = {
+    "conversation": {
+        "what": 4, "yes": 3, "no": 3, "category": 2, "colour": 2, "count": 1, "where": 0.7, "side": 0.5, "describe": 0.5,
+    },
+    "detailed_description": {"describe": 1, "side": 2, "where": 3, "what": 3, "colour": 2},
+    "complex_reasoning": {"reason": 2, "yes": 3, "no": 3, "category": 2, "count": 2},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,13 +53,15 @@ class Asker:
     Attributes:
         rng: The only source of randomness.
         vocabulary: Names from which absent things are drawn for "no" questions.
+        general: How often a thing is called by its kind ("a bird", "an animal") rather than by what it is.
     """
 
     rng: random.Random
     vocabulary: Sequence[str]
+    general: float = 0.15
 
-    def ask(self, scene: Scene, count: int, kinds: Sequence[str] | None = None) -> list[QA]:
-        """Up to ``count`` questions with different topics; of the given kinds only, if any are given."""
+    def ask(self, scene: Scene, count: int, kinds: Mapping[str, float] = ASKED) -> list[QA]:
+        """Up to ``count`` questions with different topics; ``kinds`` says how often each kind is drawn."""
         makers: dict[str, Callable[[Scene], QA | None]] = {
             "what": self.what,
             "describe": self.describe,
@@ -59,21 +74,9 @@ class Asker:
             "category": self.category,
             "reason": self.reason,
         }
-        weights = {
-            "what": 3,
-            "yes": 3,
-            "no": 3,
-            "count": 2,
-            "where": 3,
-            "colour": 2,
-            "side": 2,
-            "category": 2,
-            "describe": 1,
-        }
-        allowed = list(kinds or weights)
         asked: dict[tuple[str, str], QA] = {}
         for _ in range(count * 12):
-            kind = self.rng.choices(allowed, [weights.get(k, 2) for k in allowed])[0]
+            kind = self.rng.choices(list(kinds), list(kinds.values()))[0]
             qa = makers[kind](scene)
             if qa and (qa.kind, qa.topic) not in asked and qa.question not in {q.question for q in asked.values()}:
                 asked[qa.kind, qa.topic] = qa
@@ -85,7 +88,8 @@ class Asker:
         """One of a thing's names: mostly the usual one, sometimes its kind."""
         names = placed.names
         usual = names[: min(3, len(names))]
-        return self.rng.choices(usual, (6, 4, 2)[: len(usual)])[0] if self.rng.random() < 0.85 else names[-1]
+        general = self.rng.random() < self.general
+        return names[-1] if general else self.rng.choices(usual, (6, 4, 2)[: len(usual)])[0]
 
     def unique(self, scene: Scene) -> tuple[Placed, str] | None:
         """A thing, and a name of it that no other thing of the scene has."""
@@ -312,22 +316,15 @@ class Asker:
         )
 
     def completion(self, scene: Scene, template: InstructionTemplate, count: int) -> str:
-        """What an LVLM should write for an instruction template: ``count`` numbered pairs, all of them right."""
-        kinds = {
-            "detailed_description": ("describe", "side", "where", "what", "colour"),
-            "complex_reasoning": ("reason", "yes", "no", "category", "count"),
-        }.get(template.id)
-        pairs = self.ask(scene, count, kinds)
+        """What an LVLM should write for an instruction template: ``count`` pairs, all of them right."""
+        pairs = replace(self, general=0.4).ask(scene, count, WRITTEN.get(template.id, WRITTEN["conversation"]))
         while len(pairs) < count:
             extra = self.no(scene) or self.yes(scene)
             if extra and extra.question not in {p.question for p in pairs}:
                 pairs.append(extra)
         self.rng.shuffle(pairs)
         brief = template.id == "brief_vqa"
-        return "\n".join(
-            f"Question {i}: {qa.question}\nAnswer {i}: {sentence(qa.short) if brief else qa.long}"
-            for i, qa in enumerate(pairs, 1)
-        )
+        return template.write_reply([(qa.question, sentence(qa.short) if brief else qa.long) for qa in pairs])
 
 
 SIDES: dict[str, Callable[[Placed], bool]] = {

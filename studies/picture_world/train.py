@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file
 
 from c3l.models.builtin.assemble import build_parts
 from c3l.models.builtin.parts import locate_parts
@@ -42,13 +43,13 @@ class Recipe:
     """How long and how fast; every value is ours, chosen by trying."""
 
     steps: int = 560
-    rows: int = 12
+    rows: int = 8
     rank: int = 32
     alpha: int = 64
     rate: float = 6e-4
     connector_rate: float = 1.5e-3
     warmup: int = 40
-    prototype_share: float = 0.5
+    prototype_share: float = 0.25
     seed: int = 0
     longest: int = 520
 
@@ -147,26 +148,44 @@ class Training:
     """The training run: model, optimiser, lessons and the folder that it is continued from."""
 
     def __init__(
-        self, world: Path, out: Path, recipe: Recipe, chunks: Sequence[int], start: Path | None = None
+        self,
+        world: Path,
+        out: Path,
+        recipe: Recipe,
+        chunks: Sequence[int],
+        start: Path | None = None,
+        connector: Path | None = None,
     ) -> None:
-        """Build everything; load the last checkpoint if there is one, else the weights to start from if given."""
+        """Build everything; load the last checkpoint if there is one, else what there is to start from.
+
+        Args:
+            world: The folder with the prepared chunks.
+            out: Checkpoint and weights.
+            recipe: How long and how fast.
+            chunks: Which of the prepared chunks to use.
+            start: Connector and low-rank update to go on from.
+            connector: A connector alone, as ``align`` writes it.
+        """
         self.recipe, self.out = recipe, out
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         out.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(recipe.seed)
-        base, processor = build_parts(torch.bfloat16)
+        self.dtype = _fast_dtype()
+        base, processor = build_parts(self.dtype)
         self.model = _with_lora(base, recipe).to(self.device)
         self.rows = Rows(processor, recipe.longest)
         self.pad = processor.tokenizer.pad_token_id
         self.lessons = _lessons(world, chunks)
         self.trainable = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
-        # The model computes in bfloat16; the optimiser moves float32 copies, or small steps would be rounded away.
+        # Where the model computes in bfloat16 the optimiser moves float32 copies, or small steps would be rounded away.
         self.masters = {n: p.detach().float().clone() for n, p in self.trainable.items()}
         self.optimizer = self._optimizer()
         self.step = 0
         self.bucket: tuple[int, list[list[Row]]] = (-1, [])
         if start is not None:
             self._set_masters(read_trained(start))
+        if connector is not None:
+            self._set_connector(load_file(connector))
         self._resume()
 
     def _optimizer(self) -> torch.optim.AdamW:
@@ -187,7 +206,7 @@ class Training:
             self.bucket = (step // BUCKET, self._draw(step // BUCKET))
         rows = self.bucket[1][step % BUCKET]
         seen = [row.features for row in rows if row.features is not None]
-        features = torch.from_numpy(np.stack(seen)).to(self.device, torch.bfloat16)
+        features = torch.from_numpy(np.stack(seen)).to(self.device, self.dtype)
         return {k: v.to(self.device) for k, v in collate(rows, self.pad).items()}, features
 
     def _draw(self, number: int) -> list[list[Row]]:
@@ -247,10 +266,13 @@ class Training:
             self.masters[f"{prefix}{module}.lora_A.default.weight"].copy_(a)
             self.masters[f"{prefix}{module}.lora_B.default.weight"].copy_(b)
             loaded += 2
-        for name, value in trained.connector.items():
-            self.masters[f"{prefix}model.multi_modal_projector.{name}"].copy_(value)
-            loaded += 1
-        assert loaded == len(self.masters), "the file holds other tensors than this recipe trains"
+        assert loaded + len(trained.connector) == len(self.masters), "the file holds other tensors than are trained"
+        self._set_connector(trained.connector)
+
+    @torch.no_grad()
+    def _set_connector(self, connector: dict[str, torch.Tensor]) -> None:
+        for name, value in connector.items():
+            self.masters[f"base_model.model.model.multi_modal_projector.{name}"].copy_(value)
         self._copy_masters()
 
     def _resume(self) -> None:
@@ -262,6 +284,13 @@ class Training:
             self._copy_masters()
             self.optimizer.load_state_dict(saved["optimizer"])
             self.step = saved["step"]
+
+
+def _fast_dtype() -> torch.dtype:
+    """bfloat16 where the machine computes it fast; elsewhere it is several times slower than float32."""
+    capabilities = torch.cpu.get_capabilities()
+    fast = torch.cuda.is_available() or capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
+    return torch.bfloat16 if fast else torch.float32
 
 
 def _with_lora(base: Any, recipe: Recipe) -> Any:
@@ -297,16 +326,19 @@ def _arguments() -> argparse.Namespace:
     for name, value in vars(Recipe()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     parser.add_argument("--start", type=Path, help="weights to go on from, such as those that are committed")
-    parser.add_argument("--chunks", type=int, default=30, help="prepared chunks to use")
+    parser.add_argument("--connector", type=Path, help="a connector to start from, as `align` writes it")
+    parser.add_argument("--chunks", type=int, default=60, help="prepared chunks to use")
     return parser.parse_args()
 
 
 def main() -> None:
     """Train, or go on training."""
     arguments = vars(_arguments())
-    world, out, chunks, start = (arguments.pop(name) for name in ("world", "out", "chunks", "start"))
+    world, out, chunks, start, connector = (
+        arguments.pop(name) for name in ("world", "out", "chunks", "start", "connector")
+    )
     recipe = Recipe(**arguments)
-    training = Training(world, out, recipe, range(chunks), start)
+    training = Training(world, out, recipe, range(chunks), start, connector)
     (out / "recipe.json").write_text(json.dumps({**vars(recipe), "chunks": chunks}, indent=1), encoding="utf-8")
     training.run()
 

@@ -64,6 +64,30 @@ def atomic_path(path: Path) -> Iterator[Path]:
                 durable(_discard, temporary)
 
 
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder to fill, flat or deep; when the block ends well it becomes ``path``, else it is removed.
+
+    Raises:
+        StorageError: If the disk refuses.
+    """
+    temporary = path.with_name(f".{path.name}{TEMPORARY}")
+    make_folder(path.parent)
+    try:
+        with _explained(path):
+            temporary.mkdir()
+            yield temporary
+            for inner in sorted(temporary.rglob("*")):
+                durable(sync_folder if inner.is_dir() else sync_file, inner)
+            durable(sync_folder, temporary)
+            durable(os.replace, temporary, path)
+            durable(sync_folder, path.parent)
+    finally:
+        if temporary.exists():
+            with suppress(OSError):
+                durable(_discard, temporary)
+
+
 def make_folder(folder: Path) -> None:
     """Create a folder and those above it, so that they survive a crash."""
     if folder.is_dir():

@@ -82,9 +82,13 @@ class Stage:
         """
         if not 0 <= number < self.info.shards or self.shard_path(number).exists():
             raise ValueError(f"got shard {number} of {self.info.stage}, expected one of {self.missing()[:5]}")
+        self.mark_begun()
+        write_records(self.shard_path(number), records)
+
+    def mark_begun(self) -> None:
+        """Say what the stage is made with before its first shard, where files of its own come earlier."""
         if not (self.folder / "begun.json").exists():
             write_atomic(self.folder / "begun.json", [to_json(self.info)])
-        write_records(self.shard_path(number), records)
 
     def finish(
         self,

@@ -18,7 +18,7 @@ from c3l.data.atomic import make_folder, remove, remove_leftovers, write_atomic
 from c3l.data.lock import exclusive_lock
 from c3l.data.stage import Stage, StageInfo, not_ours, plain, read_records, write_records
 from c3l.errors import DataError, StaleStageError
-from c3l.records import from_json
+from c3l.records import MAX_ROUNDS, from_json, name_round, name_step
 
 __all__ = [
     "STAGES",
@@ -27,20 +27,22 @@ __all__ = [
     "StageInfo",
     "fingerprint",
     "read_records",
+    "stages_of_round",
     "write_atomic",
     "write_records",
 ]
 
+
+
+def stages_of_round(round: int) -> list[str]:
+    """The names of the stages of one round, in order: what leads to it, and what is written in it."""
+    before = [name_step("selected", round), name_step("tuned", round)] if round else []
+    return before + [f"{name_round(round)}/{part}" for part in ("generated", "parsed", "scored")]
+
+
 STAGES: dict[str, tuple[str, ...]] = {  # in order; what `clean` removes of each
     "images": ("images.jsonl", "images"),
-    "draft/generated": ("draft/generated",),
-    "draft/parsed": ("draft/parsed",),
-    "draft/scored": ("draft/scored",),
-    "selected": ("selected",),
-    "tuned": ("tuned",),
-    "refined/generated": ("refined/generated",),
-    "refined/parsed": ("refined/parsed",),
-    "refined/scored": ("refined/scored",),
+    **{name: (name,) for round in range(MAX_ROUNDS + 1) for name in stages_of_round(round)},
     "filtered": ("filtered", "selection.jsonl"),
     "export": ("export",),
     "finetuned": ("finetuned",),

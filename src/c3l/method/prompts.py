@@ -1,7 +1,9 @@
 """Instruction templates: what the LVLM is asked to write, as data that users can add to."""
 
 import difflib
+import json
 import string
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -36,6 +38,14 @@ class InstructionTemplate:
     def render(self, k: int) -> str:
         """The prompt that asks for ``k`` pairs."""
         return self.text.format(k=k)
+
+    def write_reply(self, pairs: Sequence[tuple[str, str]]) -> str:
+        """The reply that the prompt asks for, holding these (question, answer) pairs; its parser reads them back."""
+        if self.parser == "json":
+            return json.dumps([{"question": q, "answer": a} for q, a in pairs], ensure_ascii=False)
+        if self.parser == "lines":
+            return "\n".join(f"{q} | {a}" for q, a in pairs)
+        return "\n".join(f"Question {n}: {q}\nAnswer {n}: {a}" for n, (q, a) in enumerate(pairs, start=1))
 
 
 def load_templates(extra: Path | None = None) -> dict[str, InstructionTemplate]:

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from c3l.records import ContrastiveGroup, Role, ScoredSample
+from c3l.config import SelectionConfig
+from c3l.records import ContrastiveGroup, Rejected, Role, ScoredSample, make_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,16 +15,28 @@ class Standing:
     role: Role
 
 
-def select(scored: Iterable[ScoredSample]) -> list[ContrastiveGroup]:
+def select(
+    scored: Iterable[ScoredSample], config: SelectionConfig | None = None, seed: int = 0
+) -> list[ContrastiveGroup | Rejected]:
     """One group an image, in order of image id: the positive, and the negatives in order of falling S(I2C).
 
-    An image with one pair has nothing to contrast and gives no group; ``rank_pairs`` says ``only`` of it.
+    An image with one pair has nothing to contrast: it is rejected as ``one_pair``.
+
+    Args:
+        scored: Samples with finite S(I2C), each once, in any order.
+        config: Which pair is the positive; the highest by default.
+        seed: Draws the positive of the control ``random``.
     """
-    return [
-        ContrastiveGroup(image_id, ranked[0].sample.sample_id, tuple(one.sample.sample_id for one in ranked[1:]))
-        for image_id, ranked in _ranked_by_image(scored).items()
-        if len(ranked) > 1
-    ]
+    rule = (config or SelectionConfig()).positive
+    return [_group(image_id, ranked, rule, seed) for image_id, ranked in _ranked_by_image(scored).items()]
+
+
+def _group(image_id: str, ranked: list[ScoredSample], rule: str, seed: int) -> ContrastiveGroup | Rejected:
+    ids = [one.sample.sample_id for one in ranked]
+    if len(ids) == 1:
+        return Rejected(ids[0], image_id, "selection", "one_pair", "the only pair of its picture: nothing to contrast")
+    positive = {"highest": ids[0], "lowest": ids[-1]}.get(rule) or min(ids, key=lambda i: make_id("positive", seed, i))
+    return ContrastiveGroup(image_id, positive, tuple(i for i in ids if i != positive))
 
 
 def rank_pairs(scored: Iterable[ScoredSample]) -> dict[str, Standing]:

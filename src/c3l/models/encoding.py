@@ -104,9 +104,14 @@ class ChatEncoder:
         ids = self.tokenizer(self._disarm(completion), add_special_tokens=False)["input_ids"]
         return tuple(int(token) for token in ids)
 
-    def collate(self, rows: Sequence[ScoredRow]) -> RowBatch:
-        """Rows as one right-padded batch; every completion needs at least one token."""
-        fed = [row.prompt.ids + row.completion[:-1] for row in rows]
+    def collate(self, rows: Sequence[ScoredRow], *, whole: bool = False) -> RowBatch:
+        """Rows as one right-padded batch; every completion needs at least one token.
+
+        Args:
+            rows: Prompts with completions.
+            whole: Feed the last completion token too, for those who want its hidden state.
+        """
+        fed = [row.prompt.ids + (row.completion if whole else row.completion[:-1]) for row in rows]
         width = max(len(ids) for ids in fed)
         text = {
             "input_ids": _pad(fed, width, self.pad_id),

@@ -4,13 +4,18 @@ It speaks TRL's words, *prompt* and *completion*; the method's own are instructi
 Pictures arrive opened, as RGB ``PIL.Image``, so that no backend opens a file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from PIL.Image import Image
 
 from c3l.records import AnswerScores, NoImageMode, Provenance
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,4 +130,68 @@ class InferenceModel(Protocol):
             BackendError: If the mode cannot be done by this backend.
             OutOfMemoryError: If the batch did not fit.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ForcedRow:
+    """A prompt about an image, and a completion that is teacher-forced after it while the model is tuned."""
+
+    image: Image
+    prompt: str
+    completion: str
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """What a model that is being tuned makes of R forced rows; gradients flow back from all of it.
+
+    Attributes:
+        states: (R, T, D), the decoder's last hidden states, after its final norm.
+        in_prompt: (R, T) bool, the tokens of image and prompt.
+        in_completion: (R, T) bool, the tokens of the completion.
+        log_likelihood: (R,) float32 or wider, mean over the completion's tokens of their log-probability, nats.
+    """
+
+    states: "Tensor"
+    in_prompt: "Tensor"
+    in_completion: "Tensor"
+    log_likelihood: "Tensor"
+
+
+class TrainableModel(Protocol):
+    """A loaded LVLM with low-rank adapters that can be tuned; its other weights stay as they are."""
+
+    @property
+    def provenance(self) -> Provenance:
+        """Which weights, backend, dtype and versions the tuning starts from."""
+        ...
+
+    @property
+    def hidden_size(self) -> int:
+        """D, the size of a hidden state."""
+        ...
+
+    def collate(self, rows: Sequence[ForcedRow]) -> dict[str, Any]:
+        """Rows as tensors on the CPU, possibly nested; an image that several rows share is processed once.
+
+        Raises:
+            DataError: If a completion has no token.
+        """
+        ...
+
+    def read(self, batch: Mapping[str, Any]) -> Readings:
+        """One forward over a batch of ``collate``, on the model's device."""
+        ...
+
+    def parameters(self) -> "Iterator[Parameter]":
+        """All weights; those of the adapters want gradients."""
+        ...
+
+    def save_adapter(self, folder: Path) -> None:
+        """Write the adapter as peft reads it."""
+        ...
+
+    def save_merged(self, folder: Path) -> None:
+        """Write an ordinary model folder with the adapter merged in; ends the tuning of this object."""
         ...

@@ -9,10 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from c3l.config import ModelConfig
+from c3l.config import ContrastiveConfig, ModelConfig
 from c3l.errors import BackendError, C3LError
 from c3l.models.hashing import hash_folder
-from c3l.models.interface import InferenceModel
+from c3l.models.interface import InferenceModel, TrainableModel
 from c3l.records import Provenance
 
 if TYPE_CHECKING:
@@ -66,23 +66,37 @@ def load_model(config: ModelConfig, seed: int) -> InferenceModel:
     weights = weights_hash(config)
     device, dtype = _choose_device(config), _choose_dtype(config)
     model, processor = _read(config, weights, dtype)
-    provenance = Provenance(
-        model=config.name,
-        weights=weights,
-        backend=config.backend,
-        dtype=str(dtype).removeprefix("torch."),
-        device=device,
-        seed=seed,
-        versions=_versions(),
-    )
     try:
-        loaded = HfModel(model.to(device), processor, provenance)
+        loaded = HfModel(model.to(device), processor, _describe(config, weights, device, dtype, seed))
         loaded.check_causal()
     except C3LError:
         raise
     except Exception as error:  # as in _read: drivers and strange models raise what they like
         raise BackendError(f"cannot use the model {config.name} on {device}: {_one_line(error)}") from None
     return loaded
+
+
+def load_trainable(config: ModelConfig, contrastive: ContrastiveConfig, seed: int) -> TrainableModel:
+    """The model that the config names, with fresh adapters, ready to be tuned.
+
+    Args:
+        config: Name, revision, dtype, device.
+        contrastive: Rank, scale and dropout of the adapters.
+        seed: Of the adapters' random half.
+
+    Raises:
+        BackendError: As ``load_model``, or if no language model is found inside it.
+    """
+    import torch
+
+    from c3l.models.trainable import TrainableHfModel
+
+    weights = weights_hash(config)
+    device, dtype = _choose_device(config), _choose_dtype(config)
+    model, processor = _read(config, weights, dtype)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return TrainableHfModel(model.to(device), processor, _describe(config, weights, device, dtype, seed), contrastive)
 
 
 def _find_folder(config: ModelConfig) -> Path | None:
@@ -117,6 +131,18 @@ def _find_commit(name: str, revision: str | None) -> str:
     if any(file.rfilename == _ADAPTER for file in info.siblings or ()):
         raise _adapter(name)
     return info.sha
+
+
+def _describe(config: ModelConfig, weights: str, device: str, dtype: "torch.dtype", seed: int) -> Provenance:
+    return Provenance(
+        model=config.name,
+        weights=weights,
+        backend=config.backend,
+        dtype=str(dtype).removeprefix("torch."),
+        device=device,
+        seed=seed,
+        versions=_versions(),
+    )
 
 
 def _adapter(name: str) -> BackendError:

@@ -4,7 +4,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from c3l.errors import DataError
-from c3l.records import AnswerScores, Form, ImageRef, Provenance, Rejected, ScoredSample, Selected
+from c3l.records import (
+    AnswerScores,
+    Form,
+    HeldOut,
+    ImageRef,
+    Provenance,
+    Rejected,
+    ScoredSample,
+    Selected,
+    TuningStep,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +41,23 @@ class StageCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class TuningCurves:
+    """One contrastive tuning.
+
+    Attributes:
+        name: The stage: tuned, tuned-2, ...
+        trained: Number of groups (pictures) that it was tuned on.
+        steps: What was logged, in order.
+        held_out: The groups that only measured, before and after; empty where none was held out.
+    """
+
+    name: str
+    trained: int
+    steps: Sequence[TuningStep]
+    held_out: Sequence[HeldOut]
+
+
+@dataclass(frozen=True, slots=True)
 class ReportContents:
     """Everything on the page.
 
@@ -40,7 +67,7 @@ class ReportContents:
         provenance: Which model made the records, by stage.
         stages: Counts, in the order of the method.
         images: The pictures that ``scored`` speaks of, by ``image_id``, in the order of the gallery.
-        scored: Every scored pair.
+        scored: Every scored pair of the last round.
         selected: One decision a scored pair, in any order.
         rejected: What was rejected in any stage.
         exported: How many pairs the export holds.
@@ -49,6 +76,9 @@ class ReportContents:
         compute_i2c: S(I2C) in nats from stored numbers, ``c3l.method.i2c.compute_i2c``; handed in so that
             the report imports no model code.
         gallery_limit: Most pictures in the gallery; beyond it the best, median and worst are shown.
+        earlier: Every scored pair of the rounds before the last, round 0 (the draft) first; no decision is made
+            about them.
+        tunings: The contrastive tunings, in order.
     """
 
     title: str
@@ -63,6 +93,8 @@ class ReportContents:
     open_thumbnail: Callable[[ImageRef], bytes]
     compute_i2c: Callable[[AnswerScores, Form], float]
     gallery_limit: int = 90
+    earlier: Sequence[ScoredSample] = ()
+    tunings: Sequence[TuningCurves] = ()
 
 
 @dataclass(frozen=True, slots=True)

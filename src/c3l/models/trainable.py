@@ -1,0 +1,161 @@
+"""Tuning any image-text-to-text model of transformers: LoRA on its language model, one forward for all readings."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from PIL.Image import Image
+from torch import Tensor, nn
+
+from c3l.config import ContrastiveConfig
+from c3l.errors import BackendError, DataError
+from c3l.models.encoding import ChatEncoder, ScoredRow
+from c3l.models.interface import ForcedRow, Readings
+from c3l.models.logits import log_probs, pick
+from c3l.models.vision import VisionEncoder, move
+from c3l.records import Provenance
+
+
+class TrainableHfModel(nn.Module):
+    """A loaded model with adapters on the linear layers of its language model; all else is frozen.
+
+    The vision tower and the connector stay as they are, so an image's features are computed once a batch,
+    without gradients, however many rows show it.
+    """
+
+    def __init__(self, model: Any, processor: Any, provenance: Provenance, config: ContrastiveConfig) -> None:
+        """Add fresh adapters to a loaded model.
+
+        Args:
+            model: An image-text-to-text model of transformers; it is changed.
+            processor: Its processor, with a chat template.
+            provenance: Comes back from the property of that name.
+            config: Rank, scale and dropout of the adapters.
+        """
+        super().__init__()
+        self._provenance = provenance
+        self._processor = processor
+        self._encoder = ChatEncoder(processor)
+        self._vision = VisionEncoder(model)
+        self._takes_positions = "logits_to_keep" in inspect.signature(model.forward).parameters
+        lora = LoraConfig(
+            r=config.lora_r,
+            lora_alpha=config.lora_alpha,
+            lora_dropout=config.lora_dropout,
+            target_modules=find_targets(model),
+        )
+        model.requires_grad_(False)
+        self.lvlm = get_peft_model(model, lora)
+        if config.gradient_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+
+    @property
+    def provenance(self) -> Provenance:
+        """Which weights, backend, dtype and versions the tuning starts from."""
+        return self._provenance
+
+    @property
+    def hidden_size(self) -> int:
+        """D, the size of a hidden state."""
+        return int(self._base.config.get_text_config().hidden_size)
+
+    @property
+    def _base(self) -> Any:
+        return self.lvlm.get_base_model()
+
+    def collate(self, rows: Sequence[ForcedRow]) -> dict[str, Any]:
+        """Rows as tensors on the CPU.
+
+        Returns:
+            ``text``: (R, T) ids, mask and token types; ``in_completion``: (R, T) bool; ``targets``: the ids of
+            all completions in a row; ``vision``: the processor's tensors, one dictionary a distinct image, or
+            one for all rows where the family takes no ready features; ``image_of_row``: (R,) int64.
+
+        Raises:
+            DataError: If a completion has no token.
+        """
+        self._encoder.forget_pictures()
+        prompts = [self._encoder.encode_prompt(row.prompt, row.image) for row in rows]
+        completions = [self._encoder.encode_completion(row.completion) for row in rows]
+        if empty := [row.completion for row, ids in zip(rows, completions, strict=True) if not ids]:
+            raise DataError(f"got {len(empty)} completions without a token, expected at least one in each")
+        encoded = [ScoredRow(prompt, ids) for prompt, ids in zip(prompts, completions, strict=True)]
+        batch = self._encoder.collate(encoded, whole=True)
+        # the tokens of a completion stand one place after those that predict them
+        in_completion = batch.completion_mask.roll(1, dims=1)
+        images: dict[int, int] = {}
+        for row in rows:
+            images.setdefault(id(row.image), len(images))
+        if self._vision.can_share:
+            first = {id(row.image): prompt for row, prompt in reversed(list(zip(rows, prompts, strict=True)))}
+            vision = [dict(first[key].vision) for key in images]
+        else:
+            pictures: list[Image] = [row.image for row in rows]
+            vision = [self._encoder.process_pictures([row.prompt for row in rows], pictures)]
+        self._encoder.forget_pictures()
+        return {
+            "text": batch.text,
+            "in_completion": in_completion,
+            "targets": torch.tensor([token for ids in completions for token in ids], dtype=torch.int64),
+            "vision": vision,
+            "image_of_row": torch.tensor([images[id(row.image)] for row in rows], dtype=torch.int64),
+        }
+
+    def read(self, batch: Mapping[str, Any]) -> Readings:
+        """One forward over a batch of ``collate``."""
+        device = self._base.device
+        text = {key: value.to(device) for key, value in batch["text"].items()}
+        in_completion = batch["in_completion"].to(device)
+        predicts = in_completion.roll(-1, dims=1)
+        keep = {"logits_to_keep": predicts} if self._takes_positions else {}
+        output = self.lvlm(**text, **self._show(batch), **keep, use_cache=False, output_hidden_states=True)
+        logits = output.logits if keep else output.logits[predicts]
+        logits = logits.reshape(-1, logits.shape[-1])
+        each = pick(log_probs(logits), batch["targets"].to(device))
+        lengths = in_completion.sum(dim=1)
+        row_of_token = torch.arange(len(lengths), device=device).repeat_interleave(lengths)
+        total = torch.zeros(len(lengths), dtype=each.dtype, device=device).index_add(0, row_of_token, each)
+        return Readings(
+            states=output.hidden_states[-1],
+            in_prompt=text["attention_mask"].bool() & ~in_completion,
+            in_completion=in_completion,
+            log_likelihood=total / lengths,
+        )
+
+    def _show(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Keyword arguments of ``forward`` that show each row its image."""
+        if not self._vision.can_share:
+            return {key: move(value, self._base) for key, value in batch["vision"][0].items()}
+        with torch.no_grad():
+            features = [self._vision.encode(tensors) for tensors in batch["vision"]]
+        return self._vision.join([features[place] for place in batch["image_of_row"].tolist()])
+
+    def save_adapter(self, folder: Path) -> None:
+        """Write the adapter as peft reads it."""
+        self.lvlm.save_pretrained(str(folder))
+
+    def save_merged(self, folder: Path) -> None:
+        """Write an ordinary model folder with the adapter merged in; ends the tuning of this object."""
+        merged = self.lvlm.merge_and_unload()
+        merged.save_pretrained(str(folder))
+        self._processor.save_pretrained(str(folder))
+
+
+def find_targets(model: Any) -> list[str]:
+    """Full names of the linear layers of the language model, the output layer not among them.
+
+    Raises:
+        BackendError: If no language model is found inside the model.
+    """
+    decoder = model.get_decoder()
+    whole = {id(module): name for name, module in model.named_modules()}
+    prefix = whole.get(id(decoder))
+    if not prefix:
+        raise BackendError(f"found no language model inside {type(model).__name__}: c3l cannot place adapters in it")
+    names = [f"{prefix}.{name}" for name, module in decoder.named_modules() if isinstance(module, nn.Linear)]
+    if not names:
+        raise BackendError(f"the language model of {type(model).__name__} has no linear layer to adapt")
+    return names

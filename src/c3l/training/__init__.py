@@ -1,0 +1,1 @@
+"""Tuning an LVLM: on positives and negatives."""

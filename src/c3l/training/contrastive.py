@@ -1,0 +1,312 @@
+"""The contrastive learning module: tunes an LVLM towards each image's positive pair and away from its negatives.
+
+A ``transformers.Trainer`` does the work, so mixed precision, accumulation, several devices (``accelerate launch``,
+FSDP by its configuration) and trackers are its own; the loss and what is logged of it are ours.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from PIL.Image import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+
+from c3l.config import ContrastiveConfig
+from c3l.errors import DataError
+from c3l.method.losses import (
+    add_batch_negatives,
+    contrastive_accuracy,
+    cosine_similarities,
+    info_nce,
+    last_pool,
+    mean_pool,
+)
+from c3l.models.interface import Readings, TrainableModel
+from c3l.records import HeldOut, ImageRef, TuningStep, from_json, to_json
+from c3l.training.groups import GroupCollator, GroupDataset, TextGroup, count_held_out, hold_out
+
+WEIGHTS = "model.safetensors"  # of a checkpoint: what is trained, nothing else
+PARTS = ("contrastive", "likelihood", "accuracy")
+
+
+class ContrastiveModel(nn.Module):
+    """An LVLM with adapters, the projection that its representations are compared in, and the loss."""
+
+    def __init__(self, lvlm: TrainableModel, config: ContrastiveConfig) -> None:
+        super().__init__()
+        self.lvlm = lvlm
+        self.recipe = config  # `config` is where Trainer looks for that of a model of transformers
+        self.projection: nn.Module = nn.Identity()
+        if config.projection == "linear_relu" and config.similarity == "hidden":
+            self.projection = nn.Sequential(nn.Linear(lvlm.hidden_size, lvlm.hidden_size), nn.ReLU())
+
+    def forward(self, rows: Mapping[str, Any], candidates: Tensor, valid: Tensor) -> dict[str, Tensor]:
+        """The loss of a batch of ``GroupCollator``, and its parts.
+
+        Returns:
+            Scalars: ``loss``, nats; ``contrastive`` (InfoNCE) and ``likelihood`` (of the positives: negative, mean
+            over tokens, then over groups), nats; ``accuracy``, in 0..1; ``negatives_likelihood``, nats.
+        """
+        config = self.recipe
+        readings = self.lvlm.read(rows)
+        similarities, allowed = self.compare(readings, candidates, valid)
+        contrastive = info_nce(similarities, allowed, config.temperature)
+        nll = -readings.log_likelihood[candidates]
+        likelihood = nll[:, 0].mean()
+        loss = config.contrastive_weight * contrastive + config.likelihood_weight * likelihood
+        return {
+            "loss": loss,
+            "contrastive": contrastive.detach(),
+            "likelihood": likelihood.detach(),
+            "accuracy": contrastive_accuracy(similarities.detach(), allowed),
+            "negatives_likelihood": nll[:, 1:][valid[:, 1:]].detach().mean(),
+        }
+
+    def compare(self, readings: Readings, candidates: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Similarity of every candidate with its anchor and which of them count, both (G, C) or wider."""
+        if self.recipe.similarity == "likelihood":
+            return readings.log_likelihood[candidates], valid
+        pool = mean_pool if self.recipe.pooling == "mean" else last_pool
+        # the prompt comes before the completion, so the positive's own row holds the anchor
+        anchored = candidates[:, 0]
+        anchors = self.projection(pool(readings.states[anchored], readings.in_prompt[anchored]))
+        each = self.projection(pool(readings.states, readings.in_completion))
+        similarities = cosine_similarities(anchors, each[candidates])
+        if self.recipe.negatives == "batch":
+            return add_batch_negatives(similarities, valid, anchors, each[candidates])
+        return similarities, valid
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What a tuning did.
+
+    Attributes:
+        trained: Number of groups trained on.
+        held_out: Number of groups that only measured.
+        steps: Optimiser steps.
+        measured: The held-out groups before the first step and after the last; empty where none is held out.
+        log: What was logged, step by step.
+    """
+
+    trained: int
+    held_out: int
+    steps: int
+    measured: tuple[HeldOut, ...]
+    log: tuple[TuningStep, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A whole checkpoint of ``Trainer``."""
+
+    path: Path
+    step: int
+
+
+def tune(
+    lvlm: TrainableModel,
+    groups: Sequence[TextGroup],
+    open_image: Callable[[ImageRef], Image],
+    config: ContrastiveConfig,
+    seed: int,
+    folder: Path,
+    advance: Callable[[int], None],
+) -> Tuning:
+    """Tune a model in place; after a kill the same call goes on from the last whole checkpoint.
+
+    Args:
+        lvlm: The model, with fresh adapters.
+        groups: Images with their positive and negatives.
+        open_image: Gives the RGB picture of an image.
+        config: The loss and the recipe.
+        seed: Of the projection, the order of the groups and dropout.
+        folder: Where checkpoints lie meanwhile; the caller removes it.
+        advance: Told of every step.
+
+    Raises:
+        DataError: If there is no group to train on.
+    """
+    train, held = hold_out(groups, config.held_out, seed)
+    if not train:
+        raise DataError(f"got {len(groups)} groups to tune on, expected at least one: see `c3l status` for what was lost")
+    set_seed(seed)
+    model = ContrastiveModel(lvlm, config)
+    collate = GroupCollator(lvlm, open_image)
+    trainer = ContrastiveTrainer(
+        model=model,
+        args=make_arguments(config, seed, folder, count_steps(len(groups), config)),
+        train_dataset=GroupDataset(train),
+        eval_dataset=GroupDataset(held) if held else None,
+        data_collator=collate,
+        callbacks=[_Advance(advance)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    measured = [_measure_once(trainer, folder / "before.json")] if held else []
+    checkpoint = find_checkpoint(folder)
+    trainer.train(resume_from_checkpoint=str(checkpoint.path) if checkpoint else None)
+    measured += [trainer.measure("after")] if held else []
+    log = tuple(_to_step(entry) for entry in trainer.state.log_history if "loss" in entry)
+    return Tuning(len(train), len(held), trainer.state.global_step, tuple(measured), log)
+
+
+def count_steps(groups: int, config: ContrastiveConfig) -> int:
+    """How many optimiser steps so many groups make, on one device."""
+    if config.max_steps is not None:
+        return config.max_steps
+    batches = math.ceil((groups - count_held_out(groups, config.held_out)) / config.batch_size)
+    return math.ceil(config.epochs * math.ceil(batches / config.gradient_accumulation))
+
+
+def make_arguments(config: ContrastiveConfig, seed: int, folder: Path, steps: int) -> TrainingArguments:
+    """The recipe in the words of ``Trainer``; so few steps that the warm-up is less than one have none."""
+    return TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=config.epochs,
+        max_steps=config.max_steps or -1,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=int(config.warmup_share * steps),
+        max_grad_norm=config.max_grad_norm,
+        weight_decay=0.0,
+        per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=config.batch_size,
+        gradient_accumulation_steps=config.gradient_accumulation,
+        save_steps=config.save_steps,
+        save_total_limit=2,
+        logging_steps=config.logging_steps,
+        logging_first_step=True,
+        report_to=list(config.report_to) or "none",
+        remove_unused_columns=False,
+        disable_tqdm=True,
+        seed=seed,
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+
+
+def find_checkpoint(folder: Path) -> Checkpoint | None:
+    """The last whole checkpoint: its ``trainer_state.json``, which is written last, can be read."""
+    for path in sorted(folder.glob("checkpoint-*"), key=lambda path: -int(path.name.rpartition("-")[2])):
+        try:
+            state = json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        return Checkpoint(path, int(state["global_step"]))
+    return None
+
+
+class ContrastiveTrainer(Trainer):
+    """``Trainer`` that logs the parts of the loss, and keeps only what is trained in its checkpoints."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._sums: dict[str, float] = {}
+        self._batches = 0
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any) -> Any:
+        """The mean over the groups of this batch; ``Trainer`` divides it by the number of accumulated batches."""
+        parts = model(**inputs)
+        if model.training:
+            for name in PARTS:
+                self._sums[name] = self._sums.get(name, 0.0) + float(parts[name])
+            self._batches += 1
+        return (parts["loss"], parts) if return_outputs else parts["loss"]
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """As ``Trainer``, with the means of the parts since the last time."""
+        if "loss" in logs and self._batches:
+            logs |= {name: total / self._batches for name, total in self._sums.items()}
+            self._sums, self._batches = {}, 0
+        super().log(logs, *args, **kwargs)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """AdamW with a rate of its own for the projection, which starts random."""
+        if self.optimizer is None:
+            whole = self.model if model is None else model
+            named = [(name, p) for name, p in whole.named_parameters() if p.requires_grad]
+            config: ContrastiveConfig = self.accelerator.unwrap_model(self.model).recipe
+            groups = [
+                {"params": [p for name, p in named if "projection." not in name], "lr": config.learning_rate},
+                {"params": [p for name, p in named if "projection." in name], "lr": config.projection_learning_rate},
+            ]
+            self.optimizer = torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=0.0)
+        return self.optimizer
+
+    @torch.no_grad()
+    def measure(self, when: Literal["before", "after"]) -> HeldOut:
+        """Means of the parts of the loss over the held-out groups."""
+        self.model.eval()
+        sums: dict[str, float] = {}
+        count = 0
+        for batch in self.get_eval_dataloader():
+            groups = len(batch["valid"])
+            parts = self.model(**self._prepare_inputs(batch))
+            for name, value in parts.items():
+                sums[name] = sums.get(name, 0.0) + float(value) * groups
+            count += groups
+        mean = {name: total / count for name, total in sums.items()}
+        return HeldOut(
+            when=when,
+            groups=count,
+            contrastive=mean["contrastive"],
+            accuracy=mean["accuracy"],
+            likelihood=mean["likelihood"],
+            negatives_likelihood=mean["negatives_likelihood"],
+        )
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        folder = Path(output_dir or self.args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        state = self.model.state_dict() if state_dict is None else state_dict
+        names = {name for name, parameter in self.model.named_parameters() if parameter.requires_grad}
+        trained = {name: value.detach().contiguous() for name, value in state.items() if name in names}
+        save_file(trained, folder / WEIGHTS, metadata={"format": "pt"})
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        trained = load_file(Path(resume_from_checkpoint) / WEIGHTS)
+        into = self.model if model is None else model
+        wanted = {name for name, parameter in into.named_parameters() if parameter.requires_grad}
+        if trained.keys() != wanted:
+            raise DataError(
+                f"{resume_from_checkpoint} holds {len(trained)} trained tensors, expected {len(wanted)}: "
+                "remove the stage with `c3l clean` and tune again"
+            )
+        into.load_state_dict(trained, strict=False)
+
+
+def _measure_once(trainer: ContrastiveTrainer, file: Path) -> HeldOut:
+    """The measurement before the first step, kept, since a resumed run no longer has that model."""
+    if file.exists():
+        return from_json(HeldOut, file.read_bytes())
+    measured = trainer.measure("before")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial")
+    partial.write_text(to_json(measured), encoding="utf-8")
+    partial.replace(file)
+    return measured
+
+
+def _to_step(entry: Mapping[str, float]) -> TuningStep:
+    return TuningStep(
+        step=int(entry["step"]),
+        loss=entry["loss"],
+        contrastive=entry["contrastive"],
+        likelihood=entry["likelihood"],
+        accuracy=entry["accuracy"],
+        learning_rate=entry["learning_rate"],
+        grad_norm=float(entry.get("grad_norm", math.nan)),
+    )
+
+
+class _Advance(TrainerCallback):  # type: ignore[misc]
+    def __init__(self, advance: Callable[[int], None]) -> None:
+        self._advance = advance
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._advance(1)

@@ -1,0 +1,99 @@
+"""The stage that tunes the LVLM, and which model writes in which round."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from c3l.config import ModelConfig, RunConfig
+from c3l.context import Context
+from c3l.data.atomic import atomic_folder, remove
+from c3l.data.store import Run, Stage
+from c3l.errors import DataError
+from c3l.method.prompts import load_templates
+from c3l.records import ContrastiveGroup, HeldOut, ImageRef, Sample, TuningStep, name_round, name_step
+from c3l.stages import begin, image_opener
+
+if TYPE_CHECKING:
+    from c3l.training.contrastive import Tuning
+    from c3l.training.groups import TextGroup
+
+ADAPTER, MERGED, CHECKPOINTS = "adapter", "merged", "checkpoints"
+
+
+def writer_of(context: Context, round: int) -> ModelConfig:
+    """The model that writes in a round: that of the config, or the tuned one as an ordinary model folder."""
+    config = context.config.model
+    if round == 0:
+        return config
+    folder = context.run.path / name_step("tuned", round) / MERGED
+    return config.model_copy(update={"name": str(folder), "revision": None})
+
+
+def tune_stage(context: Context, groups: Stage, *, round: int) -> Stage:
+    """Tune whoever wrote the round before; leaves an adapter, a merged model folder, and what was measured."""
+    stage = begin(context, name_step("tuned", round), 1)
+    if stage.is_done():
+        return stage
+    texts = read_groups(context.run, context.config, groups, round)
+    context.executor.forget_model()
+    stage.mark_begun()
+    start = time.monotonic()
+    tuning, provenance = _tune(context, stage.folder, texts, round)
+    stage.write_shard(0, _to_records(tuning))
+    stage.finish(
+        provenance,
+        time.monotonic() - start,
+        inputs=len(texts),
+        recorded={"groups_trained_on": tuning.trained, "groups_held_out": tuning.held_out, "steps": tuning.steps},
+    )
+    if (stage.folder / CHECKPOINTS).exists():
+        remove(stage.folder / CHECKPOINTS)
+    return stage
+
+
+def read_groups(run: Run, config: RunConfig, groups: Stage, round: int) -> "list[TextGroup]":
+    """The groups that a round is tuned on, as texts.
+
+    Raises:
+        DataError: If there is none: no picture has two scored pairs.
+    """
+    from c3l.training.groups import write_groups
+
+    found = list(groups.read(ContrastiveGroup))
+    if not found:
+        raise DataError(
+            f"no picture of {run.path} has two scored pairs, so there is nothing to contrast; "
+            "raise generation.pairs_per_image or set rounds=0"
+        )
+    parsed, images = run.stored(f"{name_round(round - 1)}/parsed"), run.stored("images")
+    assert parsed is not None and images is not None, "groups were selected from pairs about pictures"
+    wanted = {sample_id for group in found for sample_id in (group.positive, *group.negatives)}
+    samples = {one.sample_id: one for one in parsed.read(Sample) if one.sample_id in wanted}
+    pictures = {image.image_id: image for image in images.read(ImageRef)}
+    templates = load_templates(config.generation.templates)
+    return write_groups(found, samples, pictures, templates, config.generation.pairs_per_image)
+
+
+def _tune(context: Context, folder: Path, texts: "list[TextGroup]", round: int) -> "tuple[Tuning, Any]":
+    from c3l.models.load import load_trainable
+    from c3l.training.contrastive import count_steps, find_checkpoint, tune
+
+    config = context.config
+    lvlm = load_trainable(writer_of(context, round - 1), config.contrastive, config.seed)
+    checkpoints = folder / CHECKPOINTS
+    steps, done = count_steps(len(texts), config.contrastive), find_checkpoint(checkpoints)
+    with context.progress.track(name_step("tuned", round), "steps", steps, done.step if done else 0) as advance:
+        tuning = tune(lvlm, texts, image_opener(config), config.contrastive, config.seed, checkpoints, advance)
+    if not (folder / ADAPTER).exists():
+        with atomic_folder(folder / ADAPTER) as temporary:
+            lvlm.save_adapter(temporary)
+    if not (folder / MERGED).exists():
+        with atomic_folder(folder / MERGED) as temporary:
+            lvlm.save_merged(temporary)
+    return tuning, lvlm.provenance
+
+
+def _to_records(tuning: "Tuning") -> Iterator[TuningStep | HeldOut]:
+    yield from tuning.log
+    yield from tuning.measured
