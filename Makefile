@@ -32,7 +32,8 @@ builtin: .venv/c3l-dev  ## train the built-in LVLM from nothing (hours); continu
 	$(BIN)/python -m studies.picture_world.fetch $(WORLD)
 	test -f $(WORLD)/things.jsonl || $(BIN)/python -m studies.picture_world.things $(WORLD)
 	$(BIN)/python -m studies.picture_world.prepare $(WORLD)
-	$(BIN)/python -m studies.picture_world.train $(WORLD) build/builtin
+	test -f build/builtin/connector.safetensors || $(BIN)/python -m studies.picture_world.align $(WORLD) build/builtin
+	$(BIN)/python -m studies.picture_world.train $(WORLD) build/builtin --connector build/builtin/connector.safetensors
 	cp build/builtin/connector_lora.safetensors src/c3l/models/builtin/weights/
 	$(BIN)/python -m studies.picture_world.evaluate $(WORLD) build/figures
 

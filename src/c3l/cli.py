@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,6 +40,8 @@ Dtype = Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or floa
 Limit = Annotated[int | None, typer.Option(help="Take only the first N (images.limit)")]
 Seed = Annotated[int | None, typer.Option(help="The run's seed")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any setting")]
+Round = Annotated[int, typer.Option("--round", min=0, help="0: the draft; 1: what the tuned LVLM writes; ...")]
+Leading = Annotated[int, typer.Option("--round", min=1, help="The round that is led to")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error comes from; may stand anywhere")]
 
 
@@ -127,13 +130,16 @@ def _generate(
     limit: Limit = None,
     seed: Seed = None,
     overrides: Set = None,
+    round: Round = 0,
     reparse: Annotated[bool, typer.Option("--reparse", help="Only read the texts again; no model")] = False,
 ) -> None:
     """List the pictures, let the LVLM write about them, and read its texts into pairs."""
     from c3l.pipeline import run_generate, run_reparse
 
     arguments = _arguments(config, image_root, model, dtype, limit, seed, overrides)
-    _walk(_settle(run, arguments), run_reparse if reparse else run_generate, needs_model=not reparse)
+    settings = _settle(run, arguments)
+    _check_round(settings, round)
+    _walk(settings, partial(run_reparse if reparse else run_generate, round=round), needs_model=not reparse)
 
 
 @app.command("score")
@@ -151,6 +157,7 @@ def _score(
     form: Annotated[str | None, typer.Option(help="The form of S(I2C) (scoring.form)")] = None,
     no_image: Annotated[str | None, typer.Option(help="What `without the image` means (scoring.no_image)")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Pictures a batch (scoring.batch_size)")] = None,
+    round: Round = 0,
 ) -> None:
     """Measure S(I2C) of a run's pairs, or of any LLaVA data set: --data FILE --image-root DIR --out OUT."""
     more = {"scoring.form": form, "scoring.no_image": no_image, "scoring.batch_size": batch_size}
@@ -158,7 +165,9 @@ def _score(
     if run is not None and data is None and out is None:
         from c3l.pipeline import run_score
 
-        return _walk(_settle(run, arguments), run_score)
+        settings = _settle(run, arguments)
+        _check_round(settings, round)
+        return _walk(settings, partial(run_score, round=round))
     if run is not None or data is None or out is None:
         raise ConfigError("c3l score takes either a run folder, or --data FILE with --image-root DIR and --out OUT")
     if image_root is None:
@@ -171,8 +180,49 @@ def _score(
     raise typer.Exit(TOO_MANY_REJECTED if summary["above_max_error_rate"] else OK)
 
 
-def _add_stage(verb: str, summary: str, *, needs_model: bool = False) -> None:
-    """A command for a stage that nothing more has to be said to."""
+def _check_round(settings: "RunConfig", round: int) -> None:
+    if round > max(settings.rounds, 1):
+        raise ConfigError(f"got --round {round}, expected at most {settings.rounds}: set rounds={round} for more")
+
+
+@app.command("select")
+def _select(
+    run: RunFolder,
+    config: Config = None,
+    image_root: ImageRoot = None,
+    seed: Seed = None,
+    overrides: Set = None,
+    round: Leading = 1,
+) -> None:
+    """Of every picture, the pair with the highest S(I2C) and its negatives."""
+    from c3l.pipeline import run_select
+
+    settings = _settle(run, _arguments(config, image_root, None, None, None, seed, overrides))
+    _check_round(settings, round)
+    _walk(settings, partial(run_select, round=round), needs_model=False)
+
+
+@app.command("tune")
+def _tune(
+    run: RunFolder,
+    config: Config = None,
+    image_root: ImageRoot = None,
+    seed: Seed = None,
+    overrides: Set = None,
+    round: Leading = 1,
+) -> None:
+    """Tune the LVLM towards the positives and away from the negatives."""
+    from c3l.pipeline import run_tune
+
+    settings = _settle(run, _arguments(config, image_root, None, None, None, seed, overrides))
+    _check_round(settings, round)
+    if settings.rounds == 0:
+        raise ConfigError("got rounds=0, which tunes nothing; set rounds=1")
+    _walk(settings, partial(run_tune, round=round))
+
+
+def _add_stage(verb: str, summary: str) -> None:
+    """A command for a stage that needs no model."""
 
     def command(
         run: RunFolder,
@@ -184,13 +234,11 @@ def _add_stage(verb: str, summary: str, *, needs_model: bool = False) -> None:
         from c3l import pipeline
 
         arguments = _arguments(config, image_root, None, None, None, seed, overrides)
-        _walk(_settle(run, arguments), getattr(pipeline, f"run_{verb}"), needs_model=needs_model)
+        _walk(_settle(run, arguments), getattr(pipeline, f"run_{verb}"), needs_model=False)
 
     app.command(verb, help=summary)(command)
 
 
-_add_stage("select", "Of every picture, the pair with the highest S(I2C) and its negatives.")
-_add_stage("tune", "Tune the LVLM towards the positives and away from the negatives.", needs_model=True)
 _add_stage("filter", "Keep the best pairs by a rule; selection.jsonl says why each was kept or not.")
 _add_stage("export", "Write the kept pairs for trainers: llava, llamafactory, swift, trl, ids.")
 _add_stage("report", "Write report.html again.")

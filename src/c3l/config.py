@@ -160,7 +160,9 @@ class RunConfig(Settings):
     run: Path = Field(Path("runs/run"), description="The run folder")
     seed: int = Field(0, ge=0)
     shard_size: int = Field(16, ge=1, description="Images a shard: what is lost at most by a kill; changes no result")
-    rounds: int = Field(1, ge=0, le=MAX_ROUNDS, description="Tune and write again so often; 0 keeps the draft; paper: 1")
+    rounds: int = Field(
+        1, ge=0, le=MAX_ROUNDS, description="Times to tune and write again; 0: the draft only; paper: 1"
+    )
     max_error_rate: float = Field(0.5, ge=0, le=1, description="Above this share of rejections, exit code 3")
     model: ModelConfig = ModelConfig()
     images: ImagesConfig = ImagesConfig()

@@ -70,35 +70,35 @@ def write_and_score(context: Context, images: Stage, *, round: int) -> Stage:
     return score_stage(context, parsed, round=round)
 
 
-def run_generate(context: Context) -> None:
-    """The stages up to the pairs of the draft."""
+def run_generate(context: Context, round: int = 0) -> None:
+    """The stages up to the pairs of a round."""
     images = image_stage(context)
-    written = generate_stage(context, images, round=0)
-    parse_stage(context, written, round=0)
+    if round:
+        need(context, name_step("tuned", round))
+    written = generate_stage(context, images, round=round)
+    parse_stage(context, written, round=round)
 
 
-def run_reparse(context: Context) -> None:
-    """Read the texts again, as the parsers are now; what was made of the pairs is removed."""
-    written = need(context, "draft/generated")
-    context.run.clean("draft/parsed")
-    parse_stage(context, written, round=0)
+def run_reparse(context: Context, round: int = 0) -> None:
+    """Read the texts of a round again, as the parsers are now; what was made of the pairs is removed."""
+    written = need(context, f"{name_round(round)}/generated")
+    context.run.clean(f"{name_round(round)}/parsed")
+    parse_stage(context, written, round=round)
 
 
-def run_score(context: Context) -> None:
-    """The scores of the draft, from finished pairs."""
-    score_stage(context, need(context, "draft/parsed"), round=0)
+def run_score(context: Context, round: int = 0) -> None:
+    """The scores of a round, from finished pairs."""
+    score_stage(context, need(context, f"{name_round(round)}/parsed"), round=round)
 
 
-def run_select(context: Context) -> None:
-    """Positives and negatives of the draft, from finished scores."""
-    select_stage(context, need(context, "draft/scored"), round=1)
+def run_select(context: Context, round: int = 1) -> None:
+    """The positives and negatives that lead to a round, from the finished scores of the one before."""
+    select_stage(context, need(context, f"{name_round(round - 1)}/scored"), round=round)
 
 
-def run_tune(context: Context) -> None:
-    """The tuned LVLM of every round whose groups are there: the first, unless the run went further before."""
-    for round in range(1, context.config.rounds + 1):
-        if round == 1 or context.run.stored(name_step("selected", round)) is not None:
-            tune_stage(context, need(context, name_step("selected", round)), round=round)
+def run_tune(context: Context, round: int = 1) -> None:
+    """The tuned LVLM that writes in a round, from finished groups."""
+    tune_stage(context, need(context, name_step("selected", round)), round=round)
 
 
 def run_filter(context: Context) -> None:

@@ -33,8 +33,14 @@ def writer_of(context: Context, round: int) -> ModelConfig:
 def tune_stage(context: Context, groups: Stage, *, round: int) -> Stage:
     """Tune whoever wrote the round before; leaves an adapter, a merged model folder, and what was measured."""
     stage = begin(context, name_step("tuned", round), 1)
-    if stage.is_done():
-        return stage
+    if not stage.is_done():
+        _make(context, stage, groups, round)
+    if (stage.folder / CHECKPOINTS).exists():
+        remove(stage.folder / CHECKPOINTS)
+    return stage
+
+
+def _make(context: Context, stage: Stage, groups: Stage, round: int) -> None:
     texts = read_groups(context.run, context.config, groups, round)
     context.executor.forget_model()
     stage.mark_begun()
@@ -47,9 +53,6 @@ def tune_stage(context: Context, groups: Stage, *, round: int) -> Stage:
         inputs=len(texts),
         recorded={"groups_trained_on": tuning.trained, "groups_held_out": tuning.held_out, "steps": tuning.steps},
     )
-    if (stage.folder / CHECKPOINTS).exists():
-        remove(stage.folder / CHECKPOINTS)
-    return stage
 
 
 def read_groups(run: Run, config: RunConfig, groups: Stage, round: int) -> "list[TextGroup]":

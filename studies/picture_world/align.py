@@ -173,7 +173,8 @@ def align(world: Path, out: Path, chunks: Sequence[int], recipe: Recipe) -> None
         if step % 100 == 99:
             print(f"step {step + 1} loss {loss.item():.3f} {(time.time() - start) / (step + 1):.2f} s/step", flush=True)
     out.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.contiguous() for name, value in connector.state_dict().items()}, out / "connector.safetensors")
+    tensors = {name: value.contiguous() for name, value in connector.state_dict().items()}
+    save_file(tensors, out / "connector.safetensors")
 
 
 def main() -> None:

@@ -95,6 +95,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("world", type=Path)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--last", type=int, default=30)
+    parser.add_argument("--last", type=int, default=60)
     arguments = parser.parse_args()
     prepare(arguments.world, arguments.first, arguments.last)

@@ -20,7 +20,8 @@ ASKED: Mapping[str, float] = {
 # How often each kind stands in a whole completion. The places of things are learned last, so it writes few of them.
 WRITTEN: Mapping[str, Mapping[str, float]] = {
     "conversation": {
-        "what": 4, "yes": 3, "no": 3, "category": 2, "colour": 2, "count": 1, "where": 0.7, "side": 0.5, "describe": 0.5,
+        "what": 4, "yes": 3, "no": 3, "category": 2, "colour": 2, "count": 1, "where": 0.7, "side": 0.5,
+        "describe": 0.5,
     },
     "detailed_description": {"describe": 1, "side": 2, "where": 3, "what": 3, "colour": 2},
     "complex_reasoning": {"reason": 2, "yes": 3, "no": 3, "category": 2, "count": 2},

@@ -33,7 +33,6 @@ __all__ = [
 ]
 
 
-
 def stages_of_round(round: int) -> list[str]:
     """The names of the stages of one round, in order: what leads to it, and what is written in it."""
     before = [name_step("selected", round), name_step("tuned", round)] if round else []

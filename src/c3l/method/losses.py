@@ -24,19 +24,21 @@ def info_nce(similarities: Tensor, valid: Tensor, temperature: float) -> Tensor:
     Returns:
         Scalar, float32 or wider.
     """
-    return functional.cross_entropy(*_as_classes(similarities / temperature, valid))
+    logits, target = _as_classes(similarities, valid)
+    return functional.cross_entropy(logits / temperature, target)
 
 
 def contrastive_accuracy(similarities: Tensor, valid: Tensor) -> Tensor:
-    """Share of the groups in which the positive is the most similar candidate: a scalar in 0..1."""
-    logits, target = _as_classes(similarities, valid)
-    return (logits.argmax(dim=1) == target).float().mean()
+    """Share of the groups whose positive is more similar than every negative, a tie not: a scalar in 0..1."""
+    logits, _ = _as_classes(similarities, valid)
+    return ((logits >= logits[:, :1]).sum(dim=1) == 1).float().mean()
 
 
-def _as_classes(logits: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+def _as_classes(similarities: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     if not bool(valid[:, 0].all()):
         raise ValueError("got a group whose positive is masked, expected column 0 to be valid")
-    masked = logits.to(torch.promote_types(logits.dtype, torch.float32)).masked_fill(~valid, -torch.inf)
+    wide = similarities.to(torch.promote_types(similarities.dtype, torch.float32))
+    masked = wide.masked_fill(~valid, -torch.inf)
     return masked, torch.zeros(len(masked), dtype=torch.int64, device=masked.device)
 
 

@@ -94,9 +94,10 @@ def load_trainable(config: ModelConfig, contrastive: ContrastiveConfig, seed: in
     weights = weights_hash(config)
     device, dtype = _choose_device(config), _choose_dtype(config)
     model, processor = _read(config, weights, dtype)
+    provenance = _describe(config, weights, device, dtype, seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return TrainableHfModel(model.to(device), processor, _describe(config, weights, device, dtype, seed), contrastive)
+        return TrainableHfModel(model.to(device), processor, provenance, contrastive)
 
 
 def _find_folder(config: ModelConfig) -> Path | None:

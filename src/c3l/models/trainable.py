@@ -1,14 +1,15 @@
 """Tuning any image-text-to-text model of transformers: LoRA on its language model, one forward for all readings."""
 
 import inspect
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from peft import LoraConfig, get_peft_model
 from PIL.Image import Image
-from torch import Tensor, nn
+from torch import nn
 
 from c3l.config import ContrastiveConfig
 from c3l.errors import BackendError, DataError
@@ -48,9 +49,11 @@ class TrainableHfModel(nn.Module):
             target_modules=find_targets(model),
         )
         model.requires_grad_(False)
-        self.lvlm = get_peft_model(model, lora)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)  # peft's own
+            self.lvlm = get_peft_model(model, lora)
         if config.gradient_checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+            model.activation_checkpointing_enable()
 
     @property
     def provenance(self) -> Provenance:
@@ -65,6 +68,13 @@ class TrainableHfModel(nn.Module):
     @property
     def _base(self) -> Any:
         return self.lvlm.get_base_model()
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode for the language model alone: batch normalisation in a vision tower would drift."""
+        super().train(False)
+        self._base.get_decoder().train(mode)
+        self.training = mode
+        return self
 
     def collate(self, rows: Sequence[ForcedRow]) -> dict[str, Any]:
         """Rows as tensors on the CPU.

@@ -15,7 +15,7 @@ import torch
 from PIL.Image import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments, set_seed
 
 from c3l.config import ContrastiveConfig
 from c3l.errors import DataError
@@ -33,6 +33,7 @@ from c3l.training.groups import GroupCollator, GroupDataset, TextGroup, count_he
 
 WEIGHTS = "model.safetensors"  # of a checkpoint: what is trained, nothing else
 PARTS = ("contrastive", "likelihood", "accuracy")
+_SEEDS = 2**32  # numpy takes no larger one
 
 
 class ContrastiveModel(nn.Module):
@@ -135,13 +136,14 @@ def tune(
     """
     train, held = hold_out(groups, config.held_out, seed)
     if not train:
-        raise DataError(f"got {len(groups)} groups to tune on, expected at least one: see `c3l status` for what was lost")
-    set_seed(seed)
+        raise DataError(f"got {len(groups)} groups to tune on, expected at least one; `c3l status` says what was lost")
+    set_seed(seed % _SEEDS)
     model = ContrastiveModel(lvlm, config)
     collate = GroupCollator(lvlm, open_image)
+    on_cpu = next(lvlm.parameters()).device.type == "cpu"
     trainer = ContrastiveTrainer(
         model=model,
-        args=make_arguments(config, seed, folder, count_steps(len(groups), config)),
+        args=make_arguments(config, seed, folder, count_steps(len(groups), config), on_cpu=on_cpu),
         train_dataset=GroupDataset(train),
         eval_dataset=GroupDataset(held) if held else None,
         data_collator=collate,
@@ -149,8 +151,8 @@ def tune(
     )
     trainer.remove_callback(PrinterCallback)
     measured = [_measure_once(trainer, folder / "before.json")] if held else []
-    checkpoint = find_checkpoint(folder)
-    trainer.train(resume_from_checkpoint=str(checkpoint.path) if checkpoint else None)
+    set_seed(seed % _SEEDS)  # measuring drew numbers, which a resumed run does not
+    trainer.finish_from(find_checkpoint(folder))
     measured += [trainer.measure("after")] if held else []
     log = tuple(_to_step(entry) for entry in trainer.state.log_history if "loss" in entry)
     return Tuning(len(train), len(held), trainer.state.global_step, tuple(measured), log)
@@ -164,10 +166,13 @@ def count_steps(groups: int, config: ContrastiveConfig) -> int:
     return math.ceil(config.epochs * math.ceil(batches / config.gradient_accumulation))
 
 
-def make_arguments(config: ContrastiveConfig, seed: int, folder: Path, steps: int) -> TrainingArguments:
+def make_arguments(
+    config: ContrastiveConfig, seed: int, folder: Path, steps: int, *, on_cpu: bool
+) -> TrainingArguments:
     """The recipe in the words of ``Trainer``; so few steps that the warm-up is less than one have none."""
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder),
+        use_cpu=on_cpu,  # else a card that is not to be used is taken
         num_train_epochs=config.epochs,
         max_steps=config.max_steps or -1,
         learning_rate=config.learning_rate,
@@ -185,9 +190,12 @@ def make_arguments(config: ContrastiveConfig, seed: int, folder: Path, steps: in
         report_to=list(config.report_to) or "none",
         remove_unused_columns=False,
         disable_tqdm=True,
-        seed=seed,
+        seed=seed % _SEEDS,
         dataloader_pin_memory=torch.cuda.is_available(),
     )
+    # several cards in one process would be DataParallel, which deals out rows without their groups
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
 
 
 def find_checkpoint(folder: Path) -> Checkpoint | None:
@@ -209,9 +217,29 @@ class ContrastiveTrainer(Trainer):
         self._sums: dict[str, float] = {}
         self._batches = 0
 
+    def finish_from(self, checkpoint: Checkpoint | None) -> None:
+        """Train to the end, from a checkpoint if there is one.
+
+        Of a finished training the weights and the log are read: ``train`` would go on to the end of its epoch.
+        """
+        if checkpoint is None:
+            self.train()
+            return
+        state = TrainerState.load_from_json(str(checkpoint.path / "trainer_state.json"))
+        if state.global_step < state.max_steps:
+            self.train(resume_from_checkpoint=str(checkpoint.path))
+            return
+        self._load_from_checkpoint(str(checkpoint.path))
+        self.state = state
+
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any) -> Any:
         """The mean over the groups of this batch; ``Trainer`` divides it by the number of accumulated batches."""
         parts = model(**inputs)
+        if not bool(parts["loss"].isfinite()):
+            raise DataError(
+                f"the tuning broke down after step {self.state.global_step}: its loss is {float(parts['loss'])}, expected "
+                "a finite number; lower contrastive.learning_rate, or set model.dtype=float32"
+            )
         if model.training:
             for name in PARTS:
                 self._sums[name] = self._sums.get(name, 0.0) + float(parts[name])
@@ -261,6 +289,8 @@ class ContrastiveTrainer(Trainer):
         )
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        if not self.args.should_save:  # of several processes one writes
+            return
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         state = self.model.state_dict() if state_dict is None else state_dict

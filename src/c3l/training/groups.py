@@ -55,8 +55,8 @@ def hold_out(groups: Sequence[TextGroup], share: float, seed: int) -> tuple[list
 
 
 def count_held_out(groups: int, share: float) -> int:
-    """How many of so many groups only measure: that share, at least one where there are five or more."""
-    count = round(share * groups)
+    """How many of so many groups only measure: that share, at least one of five or more, never all."""
+    count = max(min(round(share * groups), groups - 1), 0)
     return max(count, 1) if share > 0 and groups >= 5 else count
 
 

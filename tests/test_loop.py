@@ -1,0 +1,192 @@
+"""The whole C3L loop on a tiny LLaVA: draft, groups, tuning, written again, scored, kept; killed on the way too.
+
+A random model writes nothing that parses, so what it writes is made up from picture, prompt and seed; the scores,
+the tuning and the merged model are the tiny model's own.
+"""
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from c3l.cli import main
+from c3l.config import ModelConfig
+from c3l.counts import read_states, summarise
+from c3l.data.store import Run, read_records
+from c3l.display import format_pairs, format_status
+from c3l.errors import DataError, StaleStageError
+from c3l.models.hf import HfModel
+from c3l.models.interface import Completion, GenerateRequest, Pair, Sampling, ScoreRequest
+from c3l.models.load import load_model
+from c3l.records import ContrastiveGroup, HeldOut, ImageRef, Rejected, ScoredSample, Selected, TuningStep
+from fakes import write_pairs
+from runs import draw_pictures, make_config, read_all, walk
+from tiny_models import load_tiny
+
+PICTURES = 6
+SETTINGS = ("rounds=1", "scoring.scorer=tuned", "contrastive.batch_size=2", "contrastive.learning_rate=0.01")
+SETTINGS = (*SETTINGS, "contrastive.epochs=2", "contrastive.save_steps=1")
+
+
+def write(model: HfModel, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
+    """In place of ``HfModel.generate``; one picture gets a single pair, which has nothing to be contrasted with."""
+    texts = [write_pairs(request) for request in requests]
+    first = Image.open(Path(os.environ["LOOP_PICTURES"]) / "picture_0.png").convert("RGB").tobytes()
+    lonely = [request.image is not None and request.image.tobytes() == first for request in requests]
+    texts = [text[: text.index("\nQuestion 2")] if one else text for text, one in zip(texts, lonely, strict=True)]
+    return [Completion(request.request_id, text, "stop") for request, text in zip(requests, texts, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("loop")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("C3L_CACHE", str(folder / "cache"))
+    patch.setenv("LOOP_PICTURES", str(folder / "pictures"))
+    patch.setattr(HfModel, "generate", write)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # what is killed runs with one, and sums depend on their number in the last digit
+    load_tiny("llava", folder / "llava")
+    draw_pictures(folder / "pictures", PICTURES)
+    walk(make_config(folder / "whole", folder / "pictures", folder / "llava", *SETTINGS), load_model)
+    yield folder
+    torch.set_num_threads(threads)
+    patch.undo()
+
+
+def test_every_stage_is_there_and_adds_up(world):
+    run = Run.reader(world / "whole")
+    states = {one.name: one for one in read_states(run)}
+    assert {one.state for one in states.values()} == {"done"}
+    assert list(states)[4:7] == ["selected", "tuned", "refined/generated"]
+    for one in states.values():
+        if one.name not in ("draft/parsed", "refined/parsed", "selected"):
+            assert one.counts.count_in == one.counts.count_out + sum(one.counts.rejected.values()), one.name
+    assert states["selected"].counts.rejected == {"one_pair": 1}
+    assert states["tuned"].counts.count_in == len(list(run.stored("selected").read(ContrastiveGroup))) == PICTURES - 1
+    summary = summarise(run)
+    assert (summary["rounds"], summary["scored"]) == (1, 5 * (PICTURES - 1) + 1)
+    rounds = [one.sample.round for one in run.stored("refined/scored").read(ScoredSample)]
+    assert set(rounds) == {1}
+    exported = {row["id"] for row in json.loads((world / "whole/export/llava.json").read_text())}
+    kept = {one.sample_id for one in read_records(world / "whole/selection.jsonl", Selected) if one.kept}
+    assert exported == kept <= {one.sample.sample_id for one in run.stored("refined/scored").read(ScoredSample)}
+    assert any("tuned" in line for line in format_status(run))
+    assert any("nats" in line for line in format_pairs(run, "picture_1"))
+
+
+def test_the_lonely_pair_is_rejected_with_a_reason(world):
+    [rejected] = Run.reader(world / "whole").stored("selected").read(Rejected)
+    assert (rejected.stage, rejected.reason) == ("selection", "one_pair")
+
+
+def test_the_tuning_is_told_step_by_step_and_held_out_groups_before_and_after(world):
+    stage = Run.reader(world / "whole").stored("tuned")
+    steps, held = list(stage.read(TuningStep)), list(stage.read(HeldOut))
+    assert [one.step for one in steps] == [1, 2, 3, 4], "4 groups to train on, 2 a step, 2 epochs"
+    assert [(one.when, one.groups) for one in held] == [("before", 1), ("after", 1)]
+    assert held[0].likelihood != held[1].likelihood
+    assert stage.info.recorded == {"groups_trained_on": 4, "groups_held_out": 1, "steps": 4}
+    assert not (stage.folder / "checkpoints").exists()
+
+
+def test_what_writes_and_scores_round_1_is_the_merged_model(world):
+    info = Run.reader(world / "whole").stored("refined/scored").info
+    merged = world / "whole/tuned/merged"
+    assert info.provenance.model == str(merged)
+    [one, *_] = Run.reader(world / "whole").stored("refined/scored").read(ScoredSample)
+    pair = Pair("x", one.sample.question, one.sample.answer)
+    images = {image.image_id: image for image in Run.reader(world / "whole").stored("images").read(ImageRef)}
+    image = world / "pictures" / images[one.sample.image_id].path
+    scores = {}
+    for name in (merged, world / "llava"):
+        model = load_model(ModelConfig(name=str(name), dtype="float32", device="cpu"), 0)
+        scores[name] = model.score([ScoreRequest(Image.open(image).convert("RGB"), (pair,))], "drop")[0][0]
+    assert one.scores.logprobs_with_image == pytest.approx(scores[merged].logprobs_with_image, abs=1e-5)
+    gap = [abs(a - b) for a, b in zip(*(scores[n].logprobs_with_image for n in scores), strict=True)]
+    assert max(gap) > 1e-3, "the tuning changed nothing: nothing was shown"
+
+
+def test_the_base_model_scores_round_1_by_default(world):
+    run = world / "base"
+    for part in ("images", "draft"):
+        shutil.copytree(world / "whole" / part, run / part)
+    shutil.copy(world / "whole/images.jsonl", run)
+    (run / ".lock").touch()
+    walk(make_config(run, world / "pictures", world / "llava", *SETTINGS, "scoring.scorer=base"), load_model)
+    assert Run.reader(run).stored("refined/scored").info.provenance.model == str(world / "llava")
+
+
+def test_another_form_would_choose_other_positives_so_it_is_refused(world):
+    config = make_config(
+        world / "whole", world / "pictures", world / "llava", *SETTINGS, "scoring.form=weighted_log_ratio"
+    )
+    with pytest.raises(StaleStageError, match=r"tuned .* scoring\.form: log_ratio -> weighted_log_ratio"):
+        walk(config, load_model)
+
+
+def test_without_two_pairs_of_a_picture_there_is_nothing_to_tune_on(world):
+    one_pair = [*SETTINGS, "generation.pairs_per_image=1"]
+    with pytest.raises(DataError, match="pairs_per_image or set rounds=0"):
+        walk(make_config(world / "single", world / "pictures", world / "llava", *one_pair), load_model)
+
+
+def command(run: Path) -> None:
+    os.setsid()
+    with (run.parent / f"{run.name}.log").open("a") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        sys.stdout = sys.stderr = log
+        os._exit(main(["run", "--run", str(run)]))
+
+
+def start(run: Path) -> multiprocessing.Process:
+    process = multiprocessing.get_context("fork").Process(target=command, args=(run,))
+    process.start()
+    return process
+
+
+@pytest.mark.parametrize(
+    "appears",
+    [
+        "tuned/begun.json",
+        "tuned/checkpoints/before.json",
+        "tuned/checkpoints/checkpoint-2/trainer_state.json",
+        "tuned/adapter",
+        "tuned/merged",
+        "tuned/stage.json",
+        "refined/scored/00001.jsonl",
+    ],
+)
+def test_killed_and_started_again_is_the_same_run(world, appears):
+    run = world / "killed"
+    shutil.rmtree(run, ignore_errors=True)
+    for part in ("images", "draft", "selected"):
+        shutil.copytree(world / "whole" / part, run / part)
+    for file in ("images.jsonl", "config.yaml"):
+        shutil.copy(world / "whole" / file, run)
+    text = (run / "config.yaml").read_text().replace(str(world / "whole"), str(run))
+    (run / "config.yaml").write_text(text)
+    (run / ".lock").touch()
+    process = start(run)
+    while process.is_alive() and not (run / appears).exists():
+        time.sleep(0.0005)
+    assert process.is_alive(), f"the command ended before it could be killed: {(world / 'killed.log').read_text()}"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.join()
+    process = start(run)
+    process.join(200)
+    assert process.exitcode == 0, (world / "killed.log").read_text()
+    # the tuned model is named by its path, the only thing that may differ
+    assert {name: data.replace(b"/killed/", b"/whole/") for name, data in read_all(run).items()} == read_all(
+        world / "whole"
+    )
