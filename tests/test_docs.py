@@ -27,7 +27,7 @@ _LINK = re.compile(r"\]\(<?([^)\s>]+)|\ssrc(?:set)?=\"([^\"]+)\"")
 _NAMED_LINK = re.compile(r"\[`([\w.]+)`\]\(([^)#\s]+\.py)\)")
 _NODE = re.compile(r"([\w./-]+\.py)::(\w+)")
 _REPOSITORY_PATH = re.compile(r"`((?:src|tests|docs|configs|studies|examples|benchmarks|\.ci)/[\w./-]*)`")
-_SETTING = re.compile(r"`(model|images|generation|scoring|filtering|export)\.(\w+)[`:]")
+_SETTING = re.compile(r"`(model|images|generation|scoring|selection|contrastive|filtering|export)\.(\w+)[`:]")
 _MAKE = re.compile(r"`make ([a-z]+)`|^(?:\$ )?make ([a-z]+)", re.MULTILINE)
 _COMMAND = re.compile(r"^(?:\$ )?(?:\w+=\S+ )*(?:\S*/)?c3l (.+)$")
 _REASON_ROW = re.compile(r"^\| `(\w+)` \| `(\w+)` \|", re.MULTILINE)
@@ -74,6 +74,7 @@ def test_the_table_of_reasons_is_whole() -> None:
         "generation": WRITING & reasons_in("method/generation.py"),
         "parsing": reasons_in("method/judging.py") | reasons_in("method/generation.py") - WRITING,
         "scoring": reasons_in("method/scoring.py"),
+        "selection": {"one_pair"},
         "filtering": {"outside_RULE"},
         "data": reasons_in("data/formats.py") | {"bad_path"},
     }

@@ -86,6 +86,8 @@ class SelectionConfig(Settings):
 class ContrastiveConfig(Settings):
     """How the LVLM is tuned towards the positives and away from the negatives."""
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     similarity: Literal["hidden", "likelihood"] = Field(
         "hidden", description="Cosine of pooled hidden states (CLAPS), or log-likelihood a token of the pair's text"
     )
@@ -105,6 +107,9 @@ class ContrastiveConfig(Settings):
     max_grad_norm: float = Field(1.0, gt=0)
     batch_size: int = Field(4, ge=1, description="Groups (images) a device and step")
     gradient_accumulation: int = Field(1, ge=1, description="Batches a step")
+    mixed_precision: Literal["no", "bf16", "fp16"] = Field(
+        "no", description="Autocast of float32 weights; a model in bfloat16 needs none, its adapters are float32"
+    )
     gradient_checkpointing: bool = Field(False, description="Less memory, about 1.45 times the time")
     lora_r: int = Field(16, ge=1, description="Rank; choice")
     lora_alpha: int = Field(32, ge=1, description="The update is alpha / r times B A; choice")
@@ -120,6 +125,8 @@ class ContrastiveConfig(Settings):
             raise ValueError("contrastive_weight and likelihood_weight are both 0: nothing would be trained")
         if self.negatives == "batch" and self.similarity == "likelihood":
             raise ValueError("negatives: batch compares hidden states; set similarity: hidden, or negatives: image")
+        if self.negatives == "batch" and self.batch_size == 1:
+            raise ValueError("negatives: batch needs other images in the batch; set batch_size: 2 or more")
         return self
 
 

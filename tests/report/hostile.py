@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
+from tests.report.fake_rounds import make_tuning
 from tests.report.fake_run import make_contents
 
-from c3l.records import Provenance, Rejected
+from c3l.records import Provenance, Rejected, ScoredSample
 from c3l.report.contents import ReportContents, StageCounts
 
 RUN = "window.__ran=1"
@@ -81,27 +82,13 @@ PAYLOADS = (
 
 
 def put_everywhere(text: str) -> ReportContents:
-    """A run of one picture and two pairs with ``text`` in every text field, ids included."""
+    """A run of one picture with two pairs a round and ``text`` in every text field, ids included."""
     contents = make_contents(1, instructions=1)
     (image,) = contents.images.values()
-    scored = [
-        replace(
-            pair,
-            sample=replace(
-                pair.sample,
-                sample_id=f"{text}{index}",
-                image_id=text,
-                instruction_id=f"{text}{index}",
-                question=text,
-                answer=text if index else f"{text} {text}",
-            ),
-            scores=replace(pair.scores, tokens=(text, *pair.scores.tokens[1:])),
-        )
-        for index, pair in enumerate(contents.scored[:2])
-    ]
+    draft, scored = ([_put_in_pair(text, pair, round) for pair in contents.scored[:2]] for round in (0, 1))
     selected = [
-        replace(decision, sample_id=f"{text}{index}", image_id=text, reason=text)
-        for index, decision in enumerate(contents.selected[:2])
+        replace(decision, sample_id=pair.sample.sample_id, image_id=text, reason=text)
+        for pair, decision in zip(scored, contents.selected, strict=False)
     ]
     return replace(
         contents,
@@ -111,6 +98,22 @@ def put_everywhere(text: str) -> ReportContents:
         stages=[StageCounts(text, text, text, 2, 1, {text: 1}, 1.0)],
         images={text: replace(image, image_id=text, path=text, sha256=text)},
         scored=scored,
+        earlier=draft,
+        tunings=[replace(make_tuning("tuned", 3), name=text)],
         selected=selected,
         rejected=[Rejected(text, text, text, text, text), Rejected(f"{text}x", "other", text, text, text)],
     )
+
+
+def _put_in_pair(text: str, pair: ScoredSample, round: int) -> ScoredSample:
+    index = pair.sample.index
+    sample = replace(
+        pair.sample,
+        sample_id=f"{text}{round}{index}",
+        image_id=text,
+        instruction_id=f"{text}{index}",
+        question=text,
+        answer=text if index else f"{text} {text}",
+        round=round,
+    )
+    return replace(pair, sample=sample, scores=replace(pair.scores, tokens=(text, *pair.scores.tokens[1:])))

@@ -1,13 +1,16 @@
 import errno
+import math
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.report.fake_rounds import make_rounds, make_tuning
 from tests.report.fake_run import MAKER, make_contents, without_scores
 
 from c3l.errors import DataError, StorageError
+from c3l.records import HeldOut
 from c3l.report.build import (
     build_form_rows,
     build_panels,
@@ -145,3 +148,66 @@ def test_a_file_name_that_is_not_text_does_not_stop_the_report(tmp_path: Path) -
 def test_the_report_needs_no_model_code() -> None:
     code = "import c3l.report.build, sys; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def read_body(page: str) -> str:
+    return page.split("</style>")[1].split("<script>")[0]
+
+
+def test_the_page_of_a_run_without_a_second_round_does_not_speak_of_rounds() -> None:
+    body = read_body(render_report(make_contents(5)))
+    for word in ("rounds", "tuning", "Draft", "draft", "Refined", "looped", 'class="round"', 'id="c-'):
+        assert word not in body, word
+    assert body.count('<ol class="pairs">') == 5
+
+
+def test_the_loop_has_its_sections_in_order_and_their_links() -> None:
+    body = read_body(render_report(make_rounds(5)))
+    places = [body.index(f'<section id="{name}">') for name in ("flow", "rounds", "tuning", "scores", "gallery")]
+    assert places == sorted(places)
+    assert all(body.count(f'<a href="#{name}">{name.capitalize()}</a>') == 1 for name in ("rounds", "tuning"))
+
+
+def test_sections_appear_only_with_their_records() -> None:
+    contents = make_rounds(4)
+    alone = read_body(render_report(replace(contents, tunings=[])))
+    assert "#tuning" not in alone and 'id="rounds"' in alone
+    alone = read_body(render_report(replace(contents, earlier=[])))
+    assert "#rounds" not in alone and 'id="tuning"' in alone
+
+
+def test_the_headline_counts_the_last_round_and_names_the_draft() -> None:
+    lead = " ".join(render_report(make_rounds(20)).split("<h1>")[1].split("</section>")[0].split())
+    assert "came 95 scored pairs" in lead
+    assert "<dd>19<small> of 22 with pairs" in lead
+    assert "<b>Refined (round 1)</b>, written by the tuned model; the draft had 95 scored pairs" in lead
+
+
+def test_a_last_round_without_pairs_still_shows_the_draft() -> None:
+    page = render_report(without_scores(make_rounds(4)))
+    assert "came no scored pair" in page
+    assert "No pair of this round was scored" in page
+    assert page.count('class="pair draft"') == 15
+
+
+def test_a_tuning_that_ruins_the_model_is_warned_of() -> None:
+    before = HeldOut("before", 30, 1.0, 0.5, 2.0, 2.0)
+    for rise, warned in ((0.4, False), (0.6, True)):
+        after = replace(before, when="after", likelihood=2 + rise, negatives_likelihood=2 + rise)
+        tunings = [replace(make_tuning("tuned", 4), held_out=[before, after])]
+        page = render_report(replace(make_rounds(3), tunings=tunings))
+        assert ("<b>Warning.</b>" in page) is warned
+
+
+def test_a_tuning_without_numbers_does_not_break_the_page() -> None:
+    tuning = make_tuning("tuned", 2)
+    steps = [replace(step, contrastive=math.nan, likelihood=math.inf, accuracy=math.nan) for step in tuning.steps]
+    page = read_body(render_report(replace(make_rounds(3), tunings=[replace(tuning, steps=steps, held_out=[])])))
+    assert page.count("No number of it can be drawn") == 2
+    assert "2 logged steps have a number that is not finite" in page
+    assert "No group was held out" in page
+
+
+def test_four_rounds_of_long_tunings_keep_the_page_small() -> None:
+    short, long = (len(render_report(make_rounds(4, rounds=4, steps=steps))) for steps in (300, 30_000))
+    assert long < short * 1.05

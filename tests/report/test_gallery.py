@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+from tests.report.fake_rounds import make_rounds
 from tests.report.fake_run import make_contents
 
 from c3l.records import ImageRef
@@ -26,14 +27,13 @@ def test_above_the_limit_best_median_and_worst_are_chosen() -> None:
     groups = group_by_image(contents.images, join_pairs(contents))
     means = {image_id: sum(p.scored.i2c for p in pairs) / len(pairs) for image_id, pairs in groups.items()}
     ordered = sorted(means, key=lambda image_id: -means[image_id])
-    assert set(choose_pictures(groups, 9)) == {*ordered[:3], *ordered[-3:], *ordered[14:17]}
+    assert set(choose_pictures(means, 9)) == {*ordered[:3], *ordered[-3:], *ordered[14:17]}
 
 
 def test_the_limit_holds_when_the_three_kinds_overlap() -> None:
-    contents = make_contents(5)
-    groups = group_by_image(contents.images, join_pairs(contents))
+    means = {str(number): number / 10 for number in range(5)}
     for limit in range(1, 6):
-        chosen = choose_pictures(groups, limit)
+        chosen = choose_pictures(means, limit)
         assert len(chosen) == len(set(chosen)) == limit
 
 
@@ -53,3 +53,49 @@ def test_a_picture_that_cannot_be_opened_leaves_a_line_of_text() -> None:
     card = build_gallery(contents, join_pairs(contents)).cards[0]
     assert card.picture is None
     assert "photos/harbour-0000.jpg" in card.problem
+
+
+def test_a_run_of_one_round_has_no_columns() -> None:
+    contents = make_contents(3)
+    view = build_gallery(contents, join_pairs(contents))
+    assert all(card.columns == () for card in view.cards)
+    assert view.total_draft == view.shown_draft == 0
+
+
+def test_the_draft_stands_beside_the_last_round_of_the_same_picture() -> None:
+    contents = make_rounds(6, rounds=2)
+    for card in build_gallery(contents, join_pairs(contents)).cards:
+        assert [column.label for column in card.columns] == ["Draft", "Refined (round 2)"]
+        assert card.columns[1].pairs == card.pairs
+        of_picture = {
+            f"p-{one.sample.sample_id}": one
+            for one in contents.earlier
+            if one.sample.image_id == card.image.image_id and one.sample.round == 0
+        }
+        assert {pair.anchor for pair in card.columns[0].pairs} == set(of_picture)
+
+
+def test_the_draft_is_ranked_by_its_own_scores_and_nothing_is_decided_about_it() -> None:
+    contents = make_rounds(4)
+    i2c = {f"p-{one.sample.sample_id}": one.i2c for one in contents.earlier}
+    drafts = [card.columns[0].pairs for card in build_gallery(contents, join_pairs(contents)).cards]
+    assert sum(map(len, drafts)) == 15
+    for pairs in drafts:
+        assert [pair.rank for pair in pairs] == list(range(1, len(pairs) + 1))
+        assert [i2c[pair.anchor] for pair in pairs] == sorted((i2c[pair.anchor] for pair in pairs), reverse=True)
+        assert {pair.decision for pair in pairs} <= {None}
+
+
+def test_a_picture_with_pairs_of_the_draft_only_has_a_card() -> None:
+    contents = make_rounds(4)
+    card = build_gallery(contents, join_pairs(contents)).cards[2]
+    assert [len(column.pairs) for column in card.columns] == [5, 0]
+    assert (card.pairs, card.highest, card.lowest) == ((), None, None)
+    assert card.columns[1].mean == ""
+
+
+def test_pairs_of_the_draft_count_towards_the_size(monkeypatch) -> None:
+    contents = make_rounds(20)
+    monkeypatch.setattr(gallery, "MAX_CHARACTERS", 100_000)
+    alone = build_gallery(replace(contents, earlier=[]), join_pairs(contents))
+    assert len(build_gallery(contents, join_pairs(contents)).cards) < len(alone.cards)

@@ -16,7 +16,9 @@ from c3l.data.atomic import write_atomic
 from c3l.records import Form, NoImageMode, Provenance, Rejected
 from c3l.report.charts import Dot, draw_histogram, draw_scatter, draw_share
 from c3l.report.contents import Pair, ReportContents, join_pairs
+from c3l.report.curves import ACCURACY, LOSSES, build_tuning
 from c3l.report.gallery import GalleryView, build_gallery
+from c3l.report.rounds import build_rounds
 from c3l.report.statistics import compute_spearman, find_bin_edges, find_median, find_quantiles
 from c3l.report.tokens import LEVEL_FACTORS, format_signed
 
@@ -96,6 +98,10 @@ def build_context(contents: ReportContents) -> dict[str, Any]:
     return {
         "contents": contents,
         "pairs": len(pairs),
+        "with_pairs": len({pair.scored.sample.image_id for pair in pairs}),
+        "rounds": build_rounds(contents, {card.image.image_id: card.anchor for card in gallery.cards}),
+        "tunings": [build_tuning(curves) for curves in contents.tunings],
+        "lines": (*LOSSES, *ACCURACY),
         "pictures_in": contents.stages[0].count_in if contents.stages else len(contents.images),
         "kept": len(kept),
         "median": _show(find_median(scores)),

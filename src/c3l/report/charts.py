@@ -52,14 +52,14 @@ def draw_histogram(
     frame = Frame(edges[0], edges[-1], 0, max(tallest, 1) * 1.08, height)
     bars = []
     for left, right, low, high in zip(edges, edges[1:], below, above, strict=False):
-        bars.append(_bar(frame, left, right, 0, low, "dropped"))
-        bars.append(_bar(frame, left, right, low, low + high, "kept"))
-    return _figure(
+        bars.append(draw_bar(frame, left, right, 0, low, "dropped"))
+        bars.append(draw_bar(frame, left, right, low, low + high, "kept"))
+    return draw_figure(
         frame,
         f"Histogram of S(I2C) of {len(kept) + len(dropped)} pairs, median {format_signed(median)} nats",
-        _grid(frame, "S(I2C), nats", "pairs", whole=True)
+        draw_grid(frame, "S(I2C), nats", "pairs", whole=True)
         + Markup("").join(bars)
-        + _upright(frame, median, "median", f"median {format_signed(median)}"),
+        + draw_upright(frame, median, "median", f"median {format_signed(median)}"),
     )
 
 
@@ -70,10 +70,10 @@ def draw_scatter(dots: Sequence[Dot], height: int = 280) -> Markup:
     frame = Frame(0, max(lengths) * 1.04, min(scores) - pad, max(scores) + pad, height)
     paths = [_draw_path(frame, [dot for dot in dots if dot.kept is kept], kept) for kept in (False, True)]
     links = [_draw_link(frame, dot) for dot in dots if dot.anchor]
-    return _figure(
+    return draw_figure(
         frame,
         f"S(I2C) against answer length of {len(dots)} pairs",
-        _grid(frame, "answer length, tokens", "S(I2C), nats", whole=False) + Markup("").join(paths + links),
+        draw_grid(frame, "answer length, tokens", "S(I2C), nats", whole=False) + Markup("").join(paths + links),
     )
 
 
@@ -96,18 +96,60 @@ def draw_share(part: int, whole: int) -> Markup:
     ).format(share)
 
 
-def _figure(frame: Frame, label: str, inner: Markup) -> Markup:
+def draw_figure(frame: Frame, label: str, inner: Markup) -> Markup:
+    """The drawing itself, named for those who do not see it."""
     return Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
         WIDTH, frame.height, label, inner
     )
 
 
-def _bar(frame: Frame, left: float, right: float, low: int, high: int, css: str) -> Markup:
+def draw_bar(frame: Frame, left: float, right: float, low: float, high: float, css: str) -> Markup:
+    """A bar from ``low`` to ``high`` over the bin from ``left`` to ``right``."""
     if high == low:
         return Markup("")
     x, y = frame.x(left), frame.y(high)
     width, height = max(frame.x(right) - x - 1, 1), frame.y(low) - y
     return Markup('<rect class="{}" x="{}" y="{}" width="{:.1f}" height="{:.1f}"/>').format(css, x, y, width, height)
+
+
+def draw_grid(frame: Frame, x_label: str, y_label: str, whole: bool, whole_x: bool = False) -> Markup:
+    """Axis lines, ticks and labels; ``whole`` leaves fractions off the vertical axis, ``whole_x`` off the other."""
+    floor = frame.height - BOTTOM
+    parts = []
+    for tick in find_ticks(frame.y_low, frame.y_high, 5):
+        if whole and tick != round(tick):
+            continue
+        y = frame.y(tick)
+        css = "zero" if tick == 0 else "grid"
+        parts.append(Markup('<path class="{}" d="M{} {}H{}"/>').format(css, LEFT, y, WIDTH - RIGHT))
+        parts.append(_label(LEFT - 7, y + 4.5, tick, "end"))
+    for tick in find_ticks(frame.x_low, frame.x_high, 6):
+        if whole_x and tick != round(tick):
+            continue
+        parts.append(_label(frame.x(tick), floor + 17, tick, "middle"))
+        if tick == 0 and frame.x_low < 0:
+            parts.append(Markup('<path class="zero" d="M{} {}V{}"/>').format(frame.x(0), TOP, floor))
+    # names last, so that no line crosses them
+    return Markup("").join(parts) + Markup(
+        '<text class="axis" x="{}" y="{}" text-anchor="end">{}</text><text class="axis" x="{}" y="{}">{}</text>'
+    ).format(WIDTH - RIGHT, frame.height - 4, x_label, LEFT + 6, TOP + 4, y_label)
+
+
+def draw_upright(frame: Frame, value: float, css: str, label: str) -> Markup:
+    """An upright line at a value, with its label on the side that has room."""
+    x = frame.x(value)
+    at_right = x > WIDTH * 0.7
+    return Markup('<path class="{}" d="M{} {}V{}"/><text class="{}" x="{}" y="{}" text-anchor="{}">{}</text>').format(
+        css,
+        x,
+        TOP,
+        frame.height - BOTTOM,
+        css,
+        x - 6 if at_right else x + 6,
+        TOP + 4,
+        "end" if at_right else "start",
+        label,
+    )
 
 
 def _draw_path(frame: Frame, dots: Sequence[Dot], kept: bool) -> Markup:
@@ -129,45 +171,6 @@ def _draw_link(frame: Frame, dot: Dot) -> Markup:
     )
 
 
-def _grid(frame: Frame, x_label: str, y_label: str, whole: bool) -> Markup:
-    """Axis lines, ticks and labels; ``whole`` leaves fractions off the vertical axis."""
-    floor = frame.height - BOTTOM
-    parts = [
-        Markup('<text class="axis" x="{}" y="{}" text-anchor="end">{}</text>').format(
-            WIDTH - RIGHT, frame.height - 4, x_label
-        ),
-        Markup('<text class="axis" x="{}" y="{}">{}</text>').format(LEFT + 6, TOP + 4, y_label),
-    ]
-    for tick in find_ticks(frame.y_low, frame.y_high, 5):
-        if whole and tick != round(tick):
-            continue
-        y = frame.y(tick)
-        css = "zero" if tick == 0 else "grid"
-        parts.append(Markup('<path class="{}" d="M{} {}H{}"/>').format(css, LEFT, y, WIDTH - RIGHT))
-        parts.append(_label(LEFT - 7, y + 4.5, tick, "end"))
-    for tick in find_ticks(frame.x_low, frame.x_high, 6):
-        parts.append(_label(frame.x(tick), floor + 17, tick, "middle"))
-        if tick == 0 and frame.x_low < 0:
-            parts.append(Markup('<path class="zero" d="M{} {}V{}"/>').format(frame.x(0), TOP, floor))
-    return Markup("").join(parts)
-
-
 def _label(x: float, y: float, value: float, anchor: str) -> Markup:
     text = f"{round(value, 6):g}".replace("-", "\N{MINUS SIGN}")
     return Markup('<text class="tick" x="{}" y="{}" text-anchor="{}">{}</text>').format(x, y, anchor, text)
-
-
-def _upright(frame: Frame, value: float, css: str, label: str) -> Markup:
-    x = frame.x(value)
-    at_right = x > WIDTH * 0.7
-    return Markup('<path class="{}" d="M{} {}V{}"/><text class="{}" x="{}" y="{}" text-anchor="{}">{}</text>').format(
-        css,
-        x,
-        TOP,
-        frame.height - BOTTOM,
-        css,
-        x - 6 if at_right else x + 6,
-        TOP + 4,
-        "end" if at_right else "start",
-        label,
-    )

@@ -66,7 +66,7 @@ class ReportContents:
         settings: The resolved config as YAML text.
         provenance: Which model made the records, by stage.
         stages: Counts, in the order of the method.
-        images: The pictures that ``scored`` speaks of, by ``image_id``, in the order of the gallery.
+        images: The pictures that ``scored`` or ``earlier`` speaks of, by ``image_id``, in the order of the gallery.
         scored: Every scored pair of the last round.
         selected: One decision a scored pair, in any order.
         rejected: What was rejected in any stage.
@@ -106,24 +106,28 @@ class Pair:
 
 
 def join_pairs(contents: ReportContents) -> tuple[Pair, ...]:
-    """Each scored pair with its decision, joined by id, in the order of ``contents.scored``.
+    """Each scored pair of the last round with its decision, joined by id, in the order of ``contents.scored``.
 
     Raises:
-        DataError: If a pair has no decision, or its picture is not among ``contents.images``.
+        DataError: If a pair has no decision, or the picture of any round's pair is not among ``contents.images``.
     """
+    for scored in (*contents.scored, *contents.earlier):
+        _check_picture(contents, scored)
     decisions = {decision.sample_id: decision for decision in contents.selected}
     pairs = []
     for scored in contents.scored:
-        sample = scored.sample
-        if sample.sample_id not in decisions:
+        sample_id = scored.sample.sample_id
+        if sample_id not in decisions:
             raise DataError(
-                f"got the scored pair {sample.sample_id} without a decision, expected one for each: "
-                "run the selection again"
+                f"got the scored pair {sample_id} without a decision, expected one for each: run the selection again"
             )
-        if sample.image_id not in contents.images:
-            raise DataError(
-                f"got a pair about picture {sample.image_id}, which is not in the run's list of images: "
-                "report with the image list that the pairs were made from"
-            )
-        pairs.append(Pair(scored, decisions[sample.sample_id]))
+        pairs.append(Pair(scored, decisions[sample_id]))
     return tuple(pairs)
+
+
+def _check_picture(contents: ReportContents, scored: ScoredSample) -> None:
+    if scored.sample.image_id not in contents.images:
+        raise DataError(
+            f"got a pair about picture {scored.sample.image_id}, which is not in the run's list of images: "
+            "report with the image list that the pairs were made from"
+        )

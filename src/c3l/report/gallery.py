@@ -1,15 +1,17 @@
 """The gallery: which pictures it shows, and each as a card with its pairs."""
 
 import base64
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from c3l.errors import DataError
-from c3l.records import ImageRef, Selected
+from c3l.records import ImageRef, ScoredSample, Selected
 from c3l.report.charts import draw_meter
 from c3l.report.contents import Pair, ReportContents
+from c3l.report.rounds import label_round, mean_by_picture, split_rounds
 from c3l.report.statistics import find_quantiles
 from c3l.report.tokens import Piece, cut_pieces, format_signed
 
@@ -19,7 +21,7 @@ MAX_CHARACTERS = 11_000_000
 
 @dataclass(frozen=True, slots=True)
 class PairView:
-    """One pair as the template prints it."""
+    """One pair as the template prints it; a pair of the draft has a rank and no decision."""
 
     anchor: str
     question: str
@@ -29,51 +31,98 @@ class PairView:
     tokens: int
     score: str
     meter: Markup
-    decision: Selected
+    rank: int
+    decision: Selected | None
     round: int
 
 
 @dataclass(frozen=True, slots=True)
+class ColumnView:
+    """What one round wrote about a picture, by rank; ``mean`` S(I2C) is empty where it has no pair."""
+
+    label: str
+    pairs: tuple[PairView, ...]
+    mean: str
+
+
+@dataclass(frozen=True, slots=True)
 class CardView:
-    """One picture with its pairs by rank; ``picture`` is a data URI, or None with a ``problem``."""
+    """One picture with its pairs by rank; ``picture`` is a data URI, or None with a ``problem``.
+
+    Attributes:
+        pairs: Those of the last round; may be empty where the draft has some.
+        columns: The draft and the last round side by side; empty where there was one round only.
+        highest: Largest S(I2C) among ``pairs``; None where there is none.
+        lowest: Smallest.
+    """
 
     image: ImageRef
+    anchor: str
     picture: str | None
     problem: str
     pairs: tuple[PairView, ...]
+    columns: tuple[ColumnView, ...]
     kept: int
-    highest: float
-    lowest: float
+    highest: float | None
+    lowest: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class GalleryView:
-    """The cards in order of picture, out of ``total`` pictures that have pairs."""
+    """The cards in order of picture, out of ``total`` pictures that have pairs of the last round or the draft."""
 
     cards: tuple[CardView, ...]
     total: int
     total_pairs: int
+    total_draft: int
 
     @property
     def shown_pairs(self) -> int:
-        """How many pairs the cards hold."""
+        """How many pairs of the last round the cards hold."""
         return sum(len(card.pairs) for card in self.cards)
+
+    @property
+    def shown_draft(self) -> int:
+        """How many pairs of the draft the cards hold."""
+        return sum(len(card.columns[0].pairs) for card in self.cards if card.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Drafts:
+    """The draft's pairs of each picture by rank, and what the page calls the last round."""
+
+    by_image: Mapping[str, Sequence[ScoredSample]]
+    last: str
 
 
 def build_gallery(contents: ReportContents, pairs: Sequence[Pair]) -> GalleryView:
     """Cards of the pictures chosen by ``choose_pictures``, until the limit or the size is reached."""
-    by_image = group_by_image(contents.images, pairs)
-    scale = _find_scale(pairs)
+    by_image, drafts = group_by_image(contents.images, pairs), find_drafts(contents)
+    before = [] if drafts is None else [scored for group in drafts.by_image.values() for scored in group]
+    means = mean_by_picture(before) | mean_by_picture([pair.scored for pair in pairs])
+    scale = _find_scale([*before, *(pair.scored for pair in pairs)])
     cards: dict[str, CardView] = {}
     size = 0
-    for image_id in choose_pictures(by_image, contents.gallery_limit):
-        card = _build_card(contents, contents.images[image_id], by_image[image_id], scale)
+    ordered = {image_id: means[image_id] for image_id in contents.images if image_id in means}
+    for image_id in choose_pictures(ordered, contents.gallery_limit):
+        card = _build_card(contents, contents.images[image_id], by_image.get(image_id, []), drafts, scale)
         size += _estimate_size(card)
         if size > MAX_CHARACTERS and cards:
             break
         cards[image_id] = card
-    ordered = tuple(cards[image_id] for image_id in by_image if image_id in cards)
-    return GalleryView(ordered, len(by_image), len(pairs))
+    shown = tuple(cards[image_id] for image_id in ordered if image_id in cards)
+    return GalleryView(shown, len(ordered), len(pairs), len(before))
+
+
+def find_drafts(contents: ReportContents) -> Drafts | None:
+    """The pairs of round 0 where a later round has followed."""
+    rounds = split_rounds(contents)
+    if not rounds:
+        return None
+    groups = defaultdict(list)
+    for scored in sorted(rounds[0], key=lambda scored: (-scored.i2c, scored.sample.sample_id)):
+        groups[scored.sample.image_id].append(scored)
+    return Drafts(groups, label_round(max(rounds)))
 
 
 def group_by_image(images: Mapping[str, ImageRef], pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
@@ -84,11 +133,11 @@ def group_by_image(images: Mapping[str, ImageRef], pairs: Sequence[Pair]) -> dic
     return {image_id: sorted(group, key=lambda pair: pair.decision.rank) for image_id, group in groups.items() if group}
 
 
-def choose_pictures(by_image: Mapping[str, Sequence[Pair]], limit: int) -> list[str]:
+def choose_pictures(means: Mapping[str, float], limit: int) -> list[str]:
     """Ids to show: all, or, above the limit, the best, the median and the worst by mean S(I2C), in turn."""
-    if len(by_image) <= limit:
-        return list(by_image)
-    ordered = sorted(by_image, key=lambda image_id: (-_mean_score(by_image[image_id]), image_id))
+    if len(means) <= limit:
+        return list(means)
+    ordered = sorted(means, key=lambda image_id: (-means[image_id], image_id))
     middle = (len(ordered) - 1) / 2
     central = [ordered[place] for place in sorted(range(len(ordered)), key=lambda place: abs(place - middle))]
     queues = (ordered, ordered[::-1], central)
@@ -96,27 +145,43 @@ def choose_pictures(by_image: Mapping[str, Sequence[Pair]], limit: int) -> list[
     return list(chosen)[:limit]
 
 
-def _mean_score(pairs: Sequence[Pair]) -> float:
-    return sum(pair.scored.i2c for pair in pairs) / len(pairs)
-
-
-def _find_scale(pairs: Sequence[Pair]) -> float:
+def _find_scale(scored: Sequence[ScoredSample]) -> float:
     """Full length of a meter: nearly the largest |S(I2C)|, so that one odd pair does not flatten the rest."""
-    return find_quantiles([abs(pair.scored.i2c) for pair in pairs], (0.98,))[0] if pairs else 0.0
+    return find_quantiles([abs(one.i2c) for one in scored], (0.98,))[0] if scored else 0.0
 
 
-def _build_card(contents: ReportContents, image: ImageRef, pairs: Sequence[Pair], scale: float) -> CardView:
+def _build_card(
+    contents: ReportContents, image: ImageRef, pairs: Sequence[Pair], drafts: Drafts | None, scale: float
+) -> CardView:
     picture, problem = _embed(contents, image)
     scores = [pair.scored.i2c for pair in pairs]
+    views = tuple(_build_pair(pair.scored, pair.decision.rank, pair.decision, scale) for pair in pairs)
     return CardView(
         image=image,
+        anchor=f"c-{image.image_id}",
         picture=picture,
         problem=problem,
-        pairs=tuple(_build_pair(pair, scale) for pair in pairs),
+        pairs=views,
+        columns=() if drafts is None else _build_columns(drafts, image, views, scores, scale),
         kept=sum(pair.decision.kept for pair in pairs),
-        highest=max(scores),
-        lowest=min(scores),
+        highest=max(scores, default=None),
+        lowest=min(scores, default=None),
     )
+
+
+def _build_columns(
+    drafts: Drafts, image: ImageRef, last: tuple[PairView, ...], scores: Sequence[float], scale: float
+) -> tuple[ColumnView, ...]:
+    scored = drafts.by_image.get(image.image_id, [])
+    draft = tuple(_build_pair(one, rank, None, scale) for rank, one in enumerate(scored, start=1))
+    return (
+        ColumnView(label_round(0), draft, _show_mean([one.i2c for one in scored])),
+        ColumnView(drafts.last, last, _show_mean(scores)),
+    )
+
+
+def _show_mean(scores: Sequence[float]) -> str:
+    return format_signed(sum(scores) / len(scores)) if scores else ""
 
 
 def _embed(contents: ReportContents, image: ImageRef) -> tuple[str | None, str]:
@@ -127,8 +192,8 @@ def _embed(contents: ReportContents, image: ImageRef) -> tuple[str | None, str]:
     return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii"), ""
 
 
-def _build_pair(pair: Pair, scale: float) -> PairView:
-    sample, scores = pair.scored.sample, pair.scored.scores
+def _build_pair(scored: ScoredSample, rank: int, decision: Selected | None, scale: float) -> PairView:
+    sample, scores = scored.sample, scored.scores
     return PairView(
         anchor=f"p-{sample.sample_id}",
         question=sample.question,
@@ -136,13 +201,15 @@ def _build_pair(pair: Pair, scale: float) -> PairView:
         pieces=cut_pieces(sample.answer, scores),
         instruction=sample.instruction_id,
         tokens=len(scores.token_ids),
-        score=format_signed(pair.scored.i2c),
-        meter=draw_meter(pair.scored.i2c, scale),
-        decision=pair.decision,
+        score=format_signed(scored.i2c),
+        meter=draw_meter(scored.i2c, scale),
+        rank=rank,
+        decision=decision,
         round=sample.round,
     )
 
 
 def _estimate_size(card: CardView) -> int:
-    pairs = sum(900 + len(pair.question) + 60 * len(pair.pieces) + len(pair.answer) for pair in card.pairs)
+    draft = card.columns[0].pairs if card.columns else ()
+    pairs = sum(900 + len(pair.question) + 60 * len(pair.pieces) + len(pair.answer) for pair in (*card.pairs, *draft))
     return 600 + len(card.picture or "") + pairs

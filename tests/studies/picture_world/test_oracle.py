@@ -72,6 +72,7 @@ def test_answers_about_another_scene_are_mostly_graded_false() -> None:
     for seed in range(200):
         scene, other = random_scene(seed), Scene("other", (Placed(("whale",), "", (0.4, 0.4, 0.6, 0.6)),))
         grades += [
-            ORACLE.grade(other, qa.question, qa.long).grade for qa in asker.ask(scene, 5, dict.fromkeys(("what", "yes", "where"), 1.0))
+            ORACLE.grade(other, qa.question, qa.long).grade
+            for qa in asker.ask(scene, 5, dict.fromkeys(("what", "yes", "where"), 1.0))
         ]
     assert grades.count("false") > 0.95 * len(grades)

@@ -1,0 +1,223 @@
+"""The rounds side by side: how the scores moved from the draft to what the tuned LVLM wrote."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from c3l.records import ScoredSample, name_round
+from c3l.report.charts import Frame, draw_bar, draw_figure, draw_grid, draw_upright
+from c3l.report.contents import ReportContents
+from c3l.report.statistics import count_bins, find_bin_edges, find_median
+from c3l.report.tokens import format_signed
+
+NONE = "\N{EN DASH}"
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRow:
+    """One round: its scores in a few numbers and as a histogram; dashes and no drawing where it has no pair."""
+
+    label: str
+    pairs: int
+    pictures: int
+    median: str
+    mean: str
+    below: str
+    length: str
+    chart: Markup
+
+
+@dataclass(frozen=True, slots=True)
+class PairedView:
+    """The pictures with pairs in both the first and the last round, by their mean S(I2C)."""
+
+    pictures: int
+    rose: int
+    fell: int
+    change: str
+    chart: Markup
+
+
+@dataclass(frozen=True, slots=True)
+class RoundsView:
+    """All rounds in order, what changed from the first to the last, and what to know about the measuring."""
+
+    rows: tuple[RoundRow, ...]
+    paired: PairedView | None
+    caution: str
+
+
+def split_rounds(contents: ReportContents) -> dict[int, list[ScoredSample]]:
+    """The scored pairs of every round from 0 to the last; empty where there was one round only."""
+    if not contents.earlier:
+        return {}
+    groups = defaultdict(list)
+    for scored in contents.earlier:
+        groups[scored.sample.round].append(scored)
+    last = max(max(groups) + 1, len(contents.tunings), *(scored.sample.round for scored in contents.scored))
+    groups[last] = list(contents.scored)
+    return {round: groups[round] for round in range(last + 1)}
+
+
+def label_round(round: int) -> str:
+    """What the page calls a round."""
+    return f"Refined (round {round})" if round else "Draft"
+
+
+def build_rounds(contents: ReportContents, shown: Mapping[str, str]) -> RoundsView | None:
+    """The section on the rounds, None where there was one; ``shown`` has the anchors of the gallery's pictures."""
+    rounds = split_rounds(contents)
+    if not rounds:
+        return None
+    last = max(rounds)
+    return RoundsView(
+        rows=_build_rows(rounds),
+        paired=_build_paired(contents, rounds[0], rounds[last], label_round(last), shown),
+        caution=_judge_scorers(contents, last),
+    )
+
+
+def mean_by_picture(scored: Sequence[ScoredSample]) -> dict[str, float]:
+    """Each picture's mean S(I2C), nats."""
+    groups = defaultdict(list)
+    for one in scored:
+        groups[one.sample.image_id].append(one.i2c)
+    return {image_id: sum(scores) / len(scores) for image_id, scores in groups.items()}
+
+
+def _build_rows(rounds: Mapping[int, Sequence[ScoredSample]]) -> tuple[RoundRow, ...]:
+    edges = find_bin_edges([one.i2c for scored in rounds.values() for one in scored])
+    tallest = max(max(_share_bins(scored, edges)) for scored in rounds.values())
+    return tuple(
+        _build_row(label_round(round), scored, edges, tallest, css="late" if round == max(rounds) else "early")
+        for round, scored in rounds.items()
+    )
+
+
+def _build_row(
+    label: str, scored: Sequence[ScoredSample], edges: Sequence[float], tallest: float, css: str
+) -> RoundRow:
+    scores = [one.i2c for one in scored]
+    median, length = find_median(scores), find_median([len(one.scores.token_ids) for one in scored])
+    return RoundRow(
+        label=label,
+        pairs=len(scored),
+        pictures=len({one.sample.image_id for one in scored}),
+        median=NONE if median is None else format_signed(median),
+        mean=format_signed(sum(scores) / len(scores)) if scores else NONE,
+        below=f"{100 * sum(score < 0 for score in scores) / len(scores):.0f}%" if scores else NONE,
+        length=NONE if length is None else f"{length:g}",
+        chart=Markup("") if median is None else _draw_round(label, scored, edges, tallest, median, css),
+    )
+
+
+def _share_bins(scored: Sequence[ScoredSample], edges: Sequence[float]) -> list[float]:
+    """Percent of the round's pairs in each bin, so that rounds of different size compare."""
+    return [100 * count / max(len(scored), 1) for count in count_bins([one.i2c for one in scored], edges)]
+
+
+def _draw_round(
+    label: str, scored: Sequence[ScoredSample], edges: Sequence[float], tallest: float, median: float, css: str
+) -> Markup:
+    frame = Frame(edges[0], edges[-1], 0, tallest * 1.08, 160)
+    bars = [
+        draw_bar(frame, left, right, 0, share, css)
+        for left, right, share in zip(edges, edges[1:], _share_bins(scored, edges), strict=False)
+    ]
+    return draw_figure(
+        frame,
+        f"{label}: histogram of S(I2C) of {len(scored)} pairs, median {format_signed(median)} nats",
+        draw_grid(frame, "S(I2C), nats", "% of pairs", whole=False)
+        + Markup("").join(bars)
+        + draw_upright(frame, median, "median", f"median {format_signed(median)}"),
+    )
+
+
+def _build_paired(
+    contents: ReportContents,
+    first: Sequence[ScoredSample],
+    last: Sequence[ScoredSample],
+    label: str,
+    shown: Mapping[str, str],
+) -> PairedView | None:
+    before, after = mean_by_picture(first), mean_by_picture(last)
+    both = [image_id for image_id in contents.images if image_id in before and image_id in after]
+    changes = [after[image_id] - before[image_id] for image_id in both]
+    median = find_median(changes)
+    if median is None:
+        return None
+    points = [
+        Point(before[image_id], after[image_id], contents.images[image_id].path, shown.get(image_id))
+        for image_id in both
+    ]
+    return PairedView(
+        pictures=len(both),
+        rose=sum(change > 0 for change in changes),
+        fell=sum(change < 0 for change in changes),
+        change=format_signed(median),
+        chart=draw_change(points, label),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A picture: mean S(I2C) in the first and the last round, its file, and its place in the gallery if it has one."""
+
+    before: float
+    after: float
+    path: str
+    anchor: str | None
+
+
+def draw_change(points: Sequence[Point], label: str, height: int = 340) -> Markup:
+    """Each picture's mean S(I2C) in the last round against the draft; above the diagonal it rose."""
+    values = [value for point in points for value in (point.before, point.after)]
+    pad = (max(values) - min(values)) * 0.06 or 1.0
+    low, high = min(values) - pad, max(values) + pad
+    frame = Frame(low, high, low, high, height)
+    diagonal = Markup('<path class="median" d="M{} {}L{} {}"/>').format(
+        frame.x(low), frame.y(low), frame.x(high), frame.y(high)
+    )
+    far = [_draw_far(frame, [point for point in points if not point.anchor], rose) for rose in (False, True)]
+    links = [_draw_link(frame, point) for point in points if point.anchor]
+    return draw_figure(
+        frame,
+        f"Mean S(I2C) of {len(points)} pictures in {label} against the draft",
+        draw_grid(frame, "draft, mean S(I2C), nats", f"{label}, mean S(I2C), nats", whole=False)
+        + diagonal
+        + Markup("").join(far + links),
+    )
+
+
+def _draw_far(frame: Frame, points: Sequence[Point], rose: bool) -> Markup:
+    chosen = [point for point in points if (point.after >= point.before) is rose]
+    places = sorted({(round(frame.x(point.before)), round(frame.y(point.after))) for point in chosen})
+    if not places:
+        return Markup("")
+    css = "rose" if rose else "fell"
+    return Markup('<path class="far {}" d="{}"/>').format(css, "".join(f"M{x} {y}h0" for x, y in places))
+
+
+def _draw_link(frame: Frame, point: Point) -> Markup:
+    return Markup('<a href="#{}"><circle class="{}" cx="{}" cy="{}" r="4.5"><title>{}</title></circle></a>').format(
+        quote(point.anchor or "", safe=""),
+        "rose" if point.after >= point.before else "fell",
+        frame.x(point.before),
+        frame.y(point.after),
+        f"{point.path}: {format_signed(point.before)} \N{RIGHTWARDS ARROW} {format_signed(point.after)} nats",
+    )
+
+
+def _judge_scorers(contents: ReportContents, last: int) -> str:
+    """Whether one model measured all rounds, as far as the provenance tells."""
+    makers = [contents.provenance.get(f"{name_round(round)}/scored") for round in range(last + 1)]
+    weights = {maker.weights for maker in makers if maker}
+    if len(weights) > 1:
+        return (
+            "The rounds were not all scored by one model, so a shift can come from what measures "
+            "as well as from the pairs."
+        )
+    return "One model scored all rounds, so a shift comes from the pairs." if all(makers) else ""

@@ -1,0 +1,187 @@
+"""The study's results as tables in Markdown, as JSON and as one plot."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from c3l.config import FilterRule
+from c3l.method.i2c import FORMS, compute_i2c
+from c3l.records import AnswerScores
+from studies.picture_world.grading import (
+    GradedPair,
+    GradedRun,
+    Share,
+    bootstrap,
+    difference,
+    distinct_nouns,
+    distinct_questions,
+    keep,
+    kind_weights,
+    standardised_share,
+    true_share,
+)
+from studies.picture_world.measure import auroc, spearman
+
+CONTROLS: tuple[FilterRule, ...] = ("top_fraction", "random", "longest", "lowest", "band")
+FILTERED = ("draft", "c3l", "likelihood")
+MEASURES: dict[str, Callable[[AnswerScores], float]] = {
+    **{form: (lambda scores, form=form: compute_i2c(scores, form)) for form in FORMS},
+    "answer likelihood (with image)": lambda scores: float(np.mean(scores.logprobs_with_image)),
+    "answer length": lambda scores: float(len(scores.token_ids)),
+}
+
+
+def write_results(runs: Sequence[GradedRun], phrases: Mapping[str, str], out: Path) -> str:
+    """Write ``results.json``, ``tables.md`` and ``true_share.svg``; returns the tables."""
+    arms: dict[str, list[GradedRun]] = {}
+    for run in runs:
+        arms.setdefault(run.arm, []).append(run)
+    results: dict[str, Any] = {"truth": _truth(arms, phrases), "data": _data(arms, phrases)}
+    results["forms"] = {
+        arm: _forms(of_arm) for arm, of_arm in arms.items() if arm == "draft" or arm.startswith("no_image_")
+    }
+    (out / "results.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
+    text = "\n\n".join([_data_table(results["data"]), _forms_table(results["forms"]), _kinds_table(arms)]) + "\n"
+    (out / "tables.md").write_text(text, encoding="utf-8")
+    _plot(results["truth"], out / "true_share.svg")
+    return text
+
+
+def _variants(arms: Mapping[str, Sequence[GradedRun]], phrases: Mapping[str, str]) -> dict[str, list[GradedRun]]:
+    """What the truth is told of: every arm as written, and some filtered to half, by S(I2C) and the controls."""
+    out: dict[str, list[GradedRun]] = {}
+    for arm, runs in arms.items():
+        if arm.startswith("no_image_"):
+            continue
+        out[phrases[arm]] = list(runs)
+        for rule in CONTROLS if arm in FILTERED else ():
+            name = "highest S(I2C)" if rule == "top_fraction" else rule
+            out[f"{phrases[arm]}, half kept: {name}"] = [keep(run, rule) for run in runs]
+    return out
+
+
+def _truth(arms: Mapping[str, Sequence[GradedRun]], phrases: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    return {name: asdict(bootstrap(runs, true_share)) for name, runs in _variants(arms, phrases).items()}
+
+
+def _data(arms: Mapping[str, Sequence[GradedRun]], phrases: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    weights = kind_weights(arms.get("draft", []))
+    out = {}
+    for name, runs in _variants(arms, phrases).items():
+        pairs = [pair for run in runs for pair in run.pairs]
+        gradable = sum(pair.graded.grade != "ungradable" for pair in pairs)
+        out[name] = {
+            "pairs": len(pairs),
+            "pairs_a_text": len(pairs) / max(1, sum(run.texts for run in runs)),
+            "gradable": gradable / max(1, len(pairs)),
+            "true": asdict(bootstrap(runs, true_share)),
+            "over_draft": asdict(difference(runs, arms["draft"])) if "draft" in arms else None,
+            "same_kinds": asdict(bootstrap(runs, standardised_share(weights))),
+            "distinct_questions": float(np.mean([distinct_questions(run.pairs) for run in runs])),
+            "distinct_nouns": float(np.mean([distinct_nouns(run.pairs) for run in runs])),
+            "by_seed": [true_share(run.pairs) for run in runs],
+        }
+    return out
+
+
+def _forms(runs: Sequence[GradedRun]) -> dict[str, dict[str, Any]]:
+    """For every measure: AUROC of true over false, of all kinds and within each, and what follows length."""
+    kinds = sorted(kind_weights(runs))
+    pairs = [pair for run in runs for pair in run.pairs]
+    lengths = [len(pair.scored.scores.token_ids) for pair in pairs]
+    out = {}
+    for name, measure in MEASURES.items():
+
+        def statistic(chosen: Sequence[GradedPair], measure: Callable[[AnswerScores], float] = measure) -> float:
+            sides = [[measure(p.scored.scores) for p in chosen if p.graded.grade == g] for g in ("true", "false")]
+            return auroc(*sides)
+
+        within = {
+            kind: statistic([p for p in pairs if p.graded.kind == kind]) for kind in kinds if _enough(pairs, kind)
+        }
+        out[name] = {
+            "all": asdict(bootstrap(runs, statistic)),
+            "within": within,
+            "spearman_length": spearman([measure(p.scored.scores) for p in pairs], lengths),
+        }
+    return out
+
+
+def _enough(pairs: Sequence[GradedPair], kind: str, least: int = 10) -> bool:
+    grades = [pair.graded.grade for pair in pairs if pair.graded.kind == kind]
+    return min(grades.count("true"), grades.count("false")) >= least
+
+
+def _data_table(data: Mapping[str, Mapping[str, Any]]) -> str:
+    head = (
+        "| data | pairs | a text | gradable | true of gradable | over the draft | same kinds as the draft "
+        "| distinct questions | things asked about, of 100 pairs | by seed |"
+    )
+    rows = [head, "|---|--:|--:|--:|--:|--:|--:|--:|--:|---|"]
+    for name, row in data.items():
+        seeds = ", ".join(f"{value:.3f}" for value in row["by_seed"])
+        over = _signed(row["over_draft"]) if row["over_draft"] else ""
+        rows.append(
+            f"| {name} | {row['pairs']} | {row['pairs_a_text']:.2f} | {row['gradable']:.0%} | {_share(row['true'])} "
+            f"| {over} | {_share(row['same_kinds'])} | {row['distinct_questions']:.2f} | {row['distinct_nouns']:.1f} "
+            f"| {seeds} |"
+        )
+    return "\n".join(rows)
+
+
+def _forms_table(forms: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    kinds = sorted({kind for table in forms.values() for row in table.values() for kind in row["within"]})
+    rows = [f"| without the image | measure | all pairs | {' | '.join(kinds)} | Spearman with length |"]
+    rows.append("|---|---|--:|" + "--:|" * (len(kinds) + 1))
+    for arm, table in forms.items():
+        mode = "drop" if arm == "draft" else arm.removeprefix("no_image_")
+        for name, row in table.items():
+            if mode != "drop" and name.startswith("answer l"):
+                continue  # it does not depend on what is shown instead of the image
+            within = [f"{row['within'][kind]:.3f}" if kind in row["within"] else "" for kind in kinds]
+            rows.append(
+                f"| {mode} | {name} | {_share(row['all'])} | {' | '.join(within)} | {row['spearman_length']:+.2f} |"
+            )
+    return "\n".join(rows)
+
+
+def _kinds_table(arms: Mapping[str, Sequence[GradedRun]]) -> str:
+    shown = [arm for arm in arms if not arm.startswith("no_image_")]
+    kinds = sorted({kind for arm in shown for kind in kind_weights(arms[arm])})
+    rows = [f"| kind of question | {' | '.join(shown)} |", "|---|" + "--:|" * len(shown)]
+    for kind in kinds:
+        cells = []
+        for arm in shown:
+            pairs = [p for run in arms[arm] for p in run.pairs if p.graded.kind == kind]
+            gradable = [p for p in pairs if p.graded.grade != "ungradable"]
+            cells.append(f"{true_share(pairs):.2f} of {len(gradable)}" if gradable else "")
+        rows.append(f"| {kind} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _share(row: Mapping[str, float]) -> str:
+    share = Share(**row)  # type: ignore[arg-type]
+    return f"{share.value:.3f} ({share.low:.2f}-{share.high:.2f})"
+
+
+def _signed(row: Mapping[str, float]) -> str:
+    return f"{row['value']:+.3f} ({row['low']:+.2f} to {row['high']:+.2f})"
+
+
+def _plot(truth: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    names = list(truth)[::-1]
+    values = np.array([truth[name]["value"] for name in names])
+    errors = np.abs(np.array([[truth[name][end] for name in names] for end in ("low", "high")]) - values)
+    figure = Figure(figsize=(8, 0.32 * len(names) + 1), layout="constrained")
+    axes = figure.subplots()
+    axes.errorbar(values, range(len(names)), xerr=errors, fmt="o", color="#1b6ca8", capsize=3)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("true of gradable pairs, 95% interval over pictures")
+    axes.grid(axis="x", alpha=0.3)
+    figure.savefig(path, metadata={"Date": None})

@@ -1,0 +1,40 @@
+"""What the browser tests ask of an opened page, as JavaScript expressions."""
+
+VISIBLE_PAIRS = "[...document.querySelectorAll('.pair')].filter(pair => pair.checkVisibility())"
+WIDE_ELEMENTS = """
+[...document.querySelectorAll('body *')].filter(e => !e.closest('svg, pre, .scroll, legend')
+  && e.checkVisibility()
+  && (e.getBoundingClientRect().right > innerWidth + 1 || e.getBoundingClientRect().left < -1))
+  .map(e => e.tagName + '.' + e.className)
+"""
+FOREIGN_ELEMENTS = """
+[...document.querySelectorAll('*')].filter(e =>
+  ['IFRAME', 'OBJECT', 'EMBED', 'BASE', 'VIDEO', 'AUDIO', 'MATH', 'TEMPLATE', 'TEXTAREA', 'BUTTON']
+  .includes(e.tagName)
+  || [...e.attributes].some(a => a.name.startsWith('on') || a.name === 'style'
+    || (['href', 'src', 'action', 'xlink:href'].includes(a.name)
+    && !/^(#|data:image.jpeg;base64,|data:,$)/.test(a.value)))
+).map(e => e.outerHTML.slice(0, 80)).concat(document.scripts.length === 1 ? [] : ['scripts'],
+  document.forms.length === 1 ? [] : ['forms'],
+  document.querySelectorAll('style').length === 1 ? [] : ['styles'])
+"""
+LOW_CONTRAST = """
+(() => {
+  const parse = text => (text.match(/[\\d.]+/g) || []).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+    .map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+  const ground = e => { for (; e; e = e.parentElement) {
+    const c = parse(getComputedStyle(e).backgroundColor);
+    if (c.length === 3 || c[3] === 1) return c; } return [255, 255, 255]; };
+  const bad = new Set();
+  for (const e of document.querySelectorAll('body *')) {
+    const own = [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim());
+    if (!own || e.closest('svg, script, .arrow, option') || !e.checkVisibility()) continue;
+    const [a, b] = [light(parse(getComputedStyle(e).color)), light(ground(e))].sort((x, y) => y - x);
+    const ratio = (a + .05) / (b + .05);
+    if (ratio < 4.5) bad.add(`${e.tagName}.${e.className} ${ratio.toFixed(2)}`);
+  }
+  return [...bad];
+})()
+"""

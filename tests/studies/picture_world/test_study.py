@@ -1,0 +1,118 @@
+"""The study on a tiny LLaVA: arms are runs that share their first stages, and the tables add up."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from studies.picture_world.grading import (
+    GradedPair,
+    GradedRun,
+    bootstrap,
+    difference,
+    grade_run,
+    keep,
+    standardised_share,
+    true_share,
+)
+from studies.picture_world.oracle import Graded, Oracle
+from studies.picture_world.study import ARMS, make_config, paint_scenes, run_arm
+from studies.picture_world.study_tables import write_results
+from tests.studies.picture_world.worlds import NAMES, random_scene
+from tests.tiny_models import load_tiny, make_picture
+
+from c3l.data.store import Run
+from c3l.models.hf import HfModel
+from c3l.models.interface import Completion, GenerateRequest, Sampling
+from c3l.records import AnswerScores, Sample, ScoredSample
+
+PICTURES = 4
+KINDS = {arm.name: arm for arm in ARMS}
+
+
+def write(model: HfModel, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
+    """Five questions that the oracle can grade, "yes" or "no" by the seed."""
+    texts = [
+        "\n".join(
+            f"Question {n}: Is there a {NAMES[(request.seed + 3 * n) % len(NAMES)]} in the picture?\n"
+            f"Answer {n}: {'Yes' if request.seed >> n & 1 else 'No'}."
+            for n in range(1, 6)
+        )
+        for request in requests
+    ]
+    return [Completion(request.request_id, text, "stop") for request, text in zip(requests, texts, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "scenes").mkdir()
+    scenes = [random_scene(n) for n in range(PICTURES)]
+    for n, scene in enumerate(scenes):
+        make_picture(n).save(folder / "scenes" / f"{scene.scene_id}.png")
+    (folder / "scenes/truth.jsonl").write_text("".join(scene.to_json() + "\n" for scene in scenes))
+    load_tiny("llava", folder / "llava")
+    return folder
+
+
+def pair(picture: str, grade: str, kind: str = "yesno", i2c: float = 0.0, sample_id: str = "") -> GradedPair:
+    sample = Sample(sample_id or f"{picture}{grade}{kind}{i2c}", picture, "conversation", "q?", "a", 0, 0)
+    scored = ScoredSample(sample, AnswerScores((1,), ("a",), (i2c,), (0.0,), (0.0,)), i2c, "log_ratio", "drop")
+    return GradedPair(scored, picture, Graded(grade, kind), ("dog",))  # type: ignore[arg-type]
+
+
+def test_arms_share_the_draft_and_the_tables_name_them_all(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("C3L_CACHE", str(out / "cache"))
+    monkeypatch.setattr(HfModel, "generate", write)
+    scenes = paint_scenes(Path("no-world-is-needed"), out / "scenes", PICTURES)
+    graded = []
+    for name in ("draft", "c3l", "likelihood", "scorer_tuned", "no_image_blank"):
+        config = make_config(KINDS[name], out, 0, PICTURES, str(out / "llava"), ["model.dtype=float32"])
+        graded.append(grade_run(Run.reader(run_arm(KINDS[name], config)), config, name, Oracle(NAMES), scenes))
+    runs = out / "runs/0"
+    assert (runs / "c3l/draft/scored/00000.jsonl").read_bytes() == (
+        runs / "draft/draft/scored/00000.jsonl"
+    ).read_bytes()
+    assert (runs / "scorer_tuned/refined/scored/00000.jsonl").read_bytes() != (
+        runs / "c3l/refined/scored/00000.jsonl"
+    ).read_bytes()
+    assert all(len(run.pairs) == 5 * PICTURES for run in graded)
+    assert {p.graded.grade for run in graded for p in run.pairs} >= {"true", "false"}
+    text = write_results(graded, {arm.name: arm.phrase for arm in ARMS}, out)
+    assert all(phrase in text for phrase in ("| C3L |", "| draft, half kept: longest |", "| blank | log_ratio |"))
+    results = json.loads((out / "results.json").read_text())
+    assert results["data"]["draft, half kept: random"]["pairs"] == 5 * PICTURES / 2
+    assert results["data"]["draft"]["over_draft"]["value"] == 0
+    assert (out / "true_share.svg").read_text().count("<svg") == 1
+
+
+def test_shares_by_hand() -> None:
+    pairs = [pair("a", "true"), pair("a", "false"), pair("b", "true"), pair("b", "ungradable")]
+    assert true_share(pairs) == pytest.approx(2 / 3)
+    share = bootstrap([GradedRun("x", 0, tuple(pairs), 2)], true_share)
+    assert (share.value, share.count) == (pytest.approx(2 / 3), 4)
+    assert share.low == 0.5, "a picture is drawn with all its pairs: twice `a` is the worst"
+    assert share.high == 1
+
+
+def test_even_mixtures_take_away_what_easy_kinds_give() -> None:
+    easy = [pair("a", "true", "yesno", i) for i in range(5)]
+    hard = [pair("a", "false", "where", i) for i in range(5)]
+    even = standardised_share({"yesno": 0.5, "where": 0.5})
+    assert true_share([*easy, *easy, *hard]) == pytest.approx(2 / 3)
+    assert even([*easy, *easy, *hard]) == even([*easy, *hard]) == 0.5
+
+
+def test_a_difference_is_of_the_same_pictures() -> None:
+    worse = GradedRun("x", 0, (pair("a", "false"), pair("b", "true")), 2)
+    better = GradedRun("y", 0, (pair("a", "true"), pair("b", "true")), 2)
+    found = difference([better], [worse])
+    assert (found.value, found.low, found.high, found.count) == (0.5, 0, 1, 2)
+
+
+def test_a_filter_keeps_the_better_half() -> None:
+    run = GradedRun(
+        "x", 0, tuple(pair("a", "true" if i > 1 else "false", i2c=i, sample_id=str(i)) for i in range(4)), 1
+    )
+    assert true_share(keep(run, "top_fraction").pairs) == 1
+    assert true_share(keep(run, "lowest").pairs) == 0
