@@ -7,6 +7,7 @@ import pytest
 from c3l.config import RunConfig, dump_config, load_config
 from c3l.errors import ConfigError
 from c3l.method.prompts import choose_templates
+from c3l.records import MAX_ROUNDS
 
 CONFIGS = sorted(Path(__file__).parents[1].glob("configs/*.yaml"))
 
@@ -88,3 +89,38 @@ def test_bounds_of_a_threshold_are_finite_and_in_order(bounds, tmp_path):
     with pytest.raises(ConfigError, match="filtering"):
         load_text(f"filtering: {{rule: threshold, {bounds}}}", tmp_path)
     load_text("filtering: {rule: threshold, min_score: 1, max_score: 1}", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("contrastive: {contrastive_weight: 0, likelihood_weight: 0}", "nothing would be trained"),
+        ("contrastive: {negatives: batch, similarity: likelihood}", "set similarity: hidden, or negatives: image"),
+        ("contrastive: {negatives: batch, batch_size: 1}", "set batch_size: 2 or more"),
+        ("contrastive: {temperature: 0}", "contrastive.temperature"),
+        ("contrastive: {temperature: .inf}", "contrastive.temperature"),
+        ("contrastive: {contrastive_weight: .nan}", "contrastive.contrastive_weight"),
+        ("contrastive: {learning_rate: .inf}", "contrastive.learning_rate"),
+        ("contrastive: {held_out: 1}", "contrastive.held_out"),
+        ("contrastive: {lora_dropout: 1}", "contrastive.lora_dropout"),
+        ("contrastive: {max_steps: 0}", "contrastive.max_steps"),
+        ("selection: {positive: best}", "selection.positive"),
+        ("rounds: -1", "rounds"),
+        (f"rounds: {MAX_ROUNDS + 1}", "rounds"),
+    ],
+)
+def test_settings_that_cannot_be_tuned_with_are_one_line(settings, said, tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        load_text(settings, tmp_path)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("rounds", [0, MAX_ROUNDS])
+def test_rounds_have_bounds_and_those_are_allowed(rounds, tmp_path):
+    assert load_text(f"rounds: {rounds}", tmp_path).rounds == rounds
+
+
+def test_either_weight_alone_is_a_loss(tmp_path):
+    for weight in ("contrastive_weight", "likelihood_weight"):
+        assert getattr(load_text(f"contrastive: {{{weight}: 0}}", tmp_path).contrastive, weight) == 0

@@ -27,7 +27,7 @@ ALLOWED = {  # room -> what it may import of c3l, besides itself
     "plan": {*BASE, "data", "method"},
     "context": {*BASE, "data", "models.load", "executors", "plan", "progress"},
     "stages": {*BASE, "data", "method", "models.interface", "executors", "context", "plan"},
-    "tuning": {*BASE, "data", "method", "models.load", "training", "context", "stages"},
+    "tuning": {*BASE, "data", "method", "models.interface", "models.load", "training", "context", "stages"},
     "counts": {*BASE, "data", "method", "report", "stages"},
     "estimates": {*BASE, "data", "method", "progress"},
     "display": {*BASE, "data", "counts", "stages", "progress"},

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from c3l.cli import main
 from c3l.config import ModelConfig
@@ -140,6 +142,19 @@ def test_without_two_pairs_of_a_picture_there_is_nothing_to_tune_on(world):
         walk(make_config(world / "single", world / "pictures", world / "llava", *one_pair), load_model)
 
 
+def begin(world: Path, name: str) -> Path:
+    """A run as the whole one was before it tuned."""
+    run = world / name
+    shutil.rmtree(run, ignore_errors=True)
+    for part in ("images", "draft", "selected"):
+        shutil.copytree(world / "whole" / part, run / part)
+    shutil.copy(world / "whole/images.jsonl", run)
+    text = (world / "whole/config.yaml").read_text().replace(str(world / "whole"), str(run))
+    (run / "config.yaml").write_text(text)
+    (run / ".lock").touch()
+    return run
+
+
 def command(run: Path) -> None:
     os.setsid()
     with (run.parent / f"{run.name}.log").open("a") as log:
@@ -168,15 +183,7 @@ def start(run: Path) -> multiprocessing.Process:
     ],
 )
 def test_killed_and_started_again_is_the_same_run(world, appears):
-    run = world / "killed"
-    shutil.rmtree(run, ignore_errors=True)
-    for part in ("images", "draft", "selected"):
-        shutil.copytree(world / "whole" / part, run / part)
-    for file in ("images.jsonl", "config.yaml"):
-        shutil.copy(world / "whole" / file, run)
-    text = (run / "config.yaml").read_text().replace(str(world / "whole"), str(run))
-    (run / "config.yaml").write_text(text)
-    (run / ".lock").touch()
+    run = begin(world, "killed")
     process = start(run)
     while process.is_alive() and not (run / appears).exists():
         time.sleep(0.0005)
@@ -190,3 +197,17 @@ def test_killed_and_started_again_is_the_same_run(world, appears):
     assert {name: data.replace(b"/killed/", b"/whole/") for name, data in read_all(run).items()} == read_all(
         world / "whole"
     )
+
+
+@pytest.mark.slow
+def test_two_processes_tune_as_one_with_twice_the_batch(world):
+    alone, together = begin(world, "alone"), begin(world, "together")
+    assert main(["tune", str(alone), "--set", "contrastive.batch_size=4"]) == 0
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "c3l"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*launch, "tune", str(together)], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    one, two = (load_file(run / "tuned/adapter/adapter_model.safetensors") for run in (alone, together))
+    assert max(float(one[name].abs().max()) for name in one if "lora_B" in name) > 1e-3, "nothing was tuned"
+    for name, weight in one.items():
+        assert torch.allclose(weight, two[name], atol=1e-4), name

@@ -218,6 +218,10 @@ def _tune(
     _check_round(settings, round)
     if settings.rounds == 0:
         raise ConfigError("got rounds=0, which tunes nothing; set rounds=1")
+    if int(os.environ.get("RANK", "0")) > 0:  # started by `accelerate launch` beside the process that has the run
+        from c3l.tuning import join_tuning
+
+        return join_tuning(settings, round)
     _walk(settings, partial(run_tune, round=round))
 
 

@@ -106,7 +106,8 @@ def summarise(run: Run) -> dict[str, Any]:
     """The run in one flat dictionary, for the last line that programs read."""
     states = {one.name: one for one in read_states(run)}
     out = {name: one.counts.count_out for name, one in states.items()}
-    last = name_round(read_rounds(run))
+    begun = [name for name in map(name_round, range(MAX_ROUNDS + 1)) if run.stored(f"{name}/generated")]
+    last = begun[-1] if begun else name_round(0)
     rate, where = find_error_rate(list(states.values()))
     return {
         "run": str(run.path),

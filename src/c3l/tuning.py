@@ -1,7 +1,7 @@
 """The stage that tunes the LVLM, and which model writes in which round."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,19 +15,19 @@ from c3l.records import ContrastiveGroup, HeldOut, ImageRef, Sample, TuningStep,
 from c3l.stages import begin, image_opener
 
 if TYPE_CHECKING:
+    from c3l.models.interface import TrainableModel
     from c3l.training.contrastive import Tuning
     from c3l.training.groups import TextGroup
 
 ADAPTER, MERGED, CHECKPOINTS = "adapter", "merged", "checkpoints"
 
 
-def writer_of(context: Context, round: int) -> ModelConfig:
+def writer_of(run: Run, config: RunConfig, round: int) -> ModelConfig:
     """The model that writes in a round: that of the config, or the tuned one as an ordinary model folder."""
-    config = context.config.model
     if round == 0:
-        return config
-    folder = context.run.path / name_step("tuned", round) / MERGED
-    return config.model_copy(update={"name": str(folder), "revision": None})
+        return config.model
+    folder = run.path / name_step("tuned", round) / MERGED
+    return config.model.model_copy(update={"name": str(folder), "revision": None})
 
 
 def tune_stage(context: Context, groups: Stage, *, round: int) -> Stage:
@@ -55,6 +55,22 @@ def _make(context: Context, stage: Stage, groups: Stage, round: int) -> None:
     )
 
 
+def join_tuning(config: RunConfig, round: int) -> None:
+    """Take part in a tuning as one of several processes; the first of them has the run and writes.
+
+    Raises:
+        DataError: If there are no groups to tune on.
+    """
+    run = Run.reader(config.run)
+    groups, tuned = run.stored(name_step("selected", round)), run.stored(name_step("tuned", round))
+    if tuned is not None and tuned.is_done():
+        return
+    if groups is None or not groups.is_done():
+        raise DataError(f"there are no groups in {config.run}; make them first with `c3l select {config.run}`")
+    texts = read_groups(run, config, groups, round)
+    _run_tuning(run, config, texts, round, lambda step: None)
+
+
 def read_groups(run: Run, config: RunConfig, groups: Stage, round: int) -> "list[TextGroup]":
     """The groups that a round is tuned on, as texts.
 
@@ -79,15 +95,13 @@ def read_groups(run: Run, config: RunConfig, groups: Stage, round: int) -> "list
 
 
 def _tune(context: Context, folder: Path, texts: "list[TextGroup]", round: int) -> "tuple[Tuning, Any]":
-    from c3l.models.load import load_trainable
-    from c3l.training.contrastive import count_steps, find_checkpoint, tune
+    from c3l.training.contrastive import count_processes, count_steps, find_checkpoint
 
     config = context.config
-    lvlm = load_trainable(writer_of(context, round - 1), config.contrastive, config.seed)
-    checkpoints = folder / CHECKPOINTS
-    steps, done = count_steps(len(texts), config.contrastive), find_checkpoint(checkpoints)
+    steps = count_steps(len(texts), config.contrastive, count_processes())
+    done = find_checkpoint(folder / CHECKPOINTS)
     with context.progress.track(name_step("tuned", round), "steps", steps, done.step if done else 0) as advance:
-        tuning = tune(lvlm, texts, image_opener(config), config.contrastive, config.seed, checkpoints, advance)
+        tuning, lvlm = _run_tuning(context.run, config, texts, round, advance)
     if not (folder / ADAPTER).exists():
         with atomic_folder(folder / ADAPTER) as temporary:
             lvlm.save_adapter(temporary)
@@ -95,6 +109,17 @@ def _tune(context: Context, folder: Path, texts: "list[TextGroup]", round: int) 
         with atomic_folder(folder / MERGED) as temporary:
             lvlm.save_merged(temporary)
     return tuning, lvlm.provenance
+
+
+def _run_tuning(
+    run: Run, config: RunConfig, texts: "list[TextGroup]", round: int, advance: Callable[[int], None]
+) -> "tuple[Tuning, TrainableModel]":
+    from c3l.models.load import load_trainable
+    from c3l.training.contrastive import tune
+
+    lvlm = load_trainable(writer_of(run, config, round - 1), config.contrastive, config.seed)
+    checkpoints = run.path / name_step("tuned", round) / CHECKPOINTS
+    return tune(lvlm, texts, image_opener(config), config.contrastive, config.seed, checkpoints, advance), lvlm
 
 
 def _to_records(tuning: "Tuning") -> Iterator[TuningStep | HeldOut]:

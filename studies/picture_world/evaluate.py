@@ -106,7 +106,7 @@ def naming(bench: Bench, mode: NoImageMode = "drop") -> dict[str, Any]:
     rng, rows = random.Random(0), []
     for image_id, picture in bench.pictures.items():
         own = picture.scene.placed[0].names
-        others = [p.scene.placed[0].names for p in bench.pictures.values() if not _share(p.scene, picture.scene)]
+        others = [p.scene.placed[0].names for p in bench.pictures.values() if not share_a_name(p.scene, picture.scene)]
         rows += [
             (image_id, QUESTION, sentence(with_article(own[0]))),
             (image_id, QUESTION, sentence(with_article(rng.choice(others)[0]))),
@@ -116,7 +116,7 @@ def naming(bench: Bench, mode: NoImageMode = "drop") -> dict[str, Any]:
     return {"pictures": len(true), "mode": mode, "question": QUESTION, **_rankings(true, false)}
 
 
-def _share(a: Scene, b: Scene) -> bool:
+def share_a_name(a: Scene, b: Scene) -> bool:
     """Whether any name of one picture could be said of the other."""
     words = [{w for p in s.placed for n in p.names for w in n.lower().split()} for s in (a, b)]
     return bool(words[0] & words[1] - {"of", "and", "a", "the"})

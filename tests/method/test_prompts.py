@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from c3l.config import GenerationConfig
 from c3l.errors import ConfigError
-from c3l.method.prompts import choose_templates, load_templates
+from c3l.method.parsing import PARSERS, find_pairs
+from c3l.method.prompts import InstructionTemplate, choose_templates, load_templates
 
 GOOD = "- id: mine\n  version: 1\n  parser: lines\n  text: 'Write {k} lines, with {{braces}}.'\n"
 
@@ -77,3 +80,30 @@ def test_templates_are_chosen_in_the_configs_order_each_once() -> None:
 def test_an_unknown_template_is_named_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match="unknown template 'conversatoin', did you mean 'conversation'"):
         choose_templates(GenerationConfig(instructions=("conversatoin",)))
+
+
+WORD = st.text("abcdefghijklmnopqrstuvwxyzäéßøłñçжы木目", min_size=1, max_size=9)
+# of prose: words, quoted ones, numbers, and punctuation that is no label and no separator of cells
+PIECE = st.one_of(WORD, WORD.map('"{}"'.format), WORD.map("{},".format), WORD.map("'{}'".format), st.just("12"))
+PROSE = st.lists(PIECE, min_size=1, max_size=8).map(" ".join)
+QUESTIONS = PROSE.map("What {}?".format)
+ANSWERS = PROSE.map("The {}.".format)
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+@given(pairs=st.lists(st.tuples(QUESTIONS, ANSWERS), min_size=1, max_size=5))
+def test_a_parser_reads_back_the_reply_that_is_written_for_it(parser: str, pairs: list[tuple[str, str]]) -> None:
+    reply = InstructionTemplate("mine", 1, parser, "Write {k}.").write_reply(pairs)
+    assert [(pair.question, pair.answer) for pair in find_pairs(reply, parser)] == pairs
+
+
+@pytest.mark.parametrize("template", load_templates().values(), ids=lambda template: template.id)
+def test_a_reply_has_the_form_that_its_instruction_shows(template: InstructionTemplate) -> None:
+    assert template.write_reply([("...", "...")]).strip("[]") in template.render(1)
+
+
+def test_a_written_reply_keeps_what_json_would_escape() -> None:
+    reply = InstructionTemplate("mine", 1, "json", "Write {k}.").write_reply([('Was sagt "Öl"?', "Nichts, 🌳.")])
+    assert "Ö" in reply
+    assert "🌳" in reply
+    assert [(pair.question, pair.answer) for pair in find_pairs(reply, "json")] == [('Was sagt "Öl"?', "Nichts, 🌳.")]

@@ -2,8 +2,11 @@
 
 import random
 
+import pytest
+
+from c3l.config import SelectionConfig
 from c3l.method.selection import Standing, rank_pairs, select
-from c3l.records import AnswerScores, ContrastiveGroup, Sample, ScoredSample
+from c3l.records import AnswerScores, ContrastiveGroup, Rejected, Sample, ScoredSample
 
 EMPTY = AnswerScores((), (), (), ())
 
@@ -24,10 +27,63 @@ SCORED = [
 
 
 def test_positive_is_the_highest_and_negatives_fall_with_ties_by_id() -> None:
-    assert select(SCORED) == [
+    assert [one for one in select(SCORED) if isinstance(one, ContrastiveGroup)] == [
         ContrastiveGroup("b", "s3", ("s1", "s2")),
         ContrastiveGroup("c", "s5", ("s6",)),
     ]
+    assert select(SCORED) == select(SCORED, SelectionConfig(positive="highest"), seed=7)
+
+
+def test_an_image_with_one_pair_is_rejected_in_its_place_and_so_counts_add_up() -> None:
+    lonely, *groups = select(SCORED)
+    assert isinstance(lonely, Rejected)
+    assert (lonely.id, lonely.image_id, lonely.stage, lonely.reason) == ("s4", "a", "selection", "one_pair")
+    assert "\n" not in lonely.detail
+    used = {i for group in groups if isinstance(group, ContrastiveGroup) for i in (group.positive, *group.negatives)}
+    assert used | {lonely.id} == {one.sample.sample_id for one in SCORED}
+
+
+def test_the_lowest_as_a_control_is_the_other_end_with_ties_by_id() -> None:
+    assert select(SCORED, SelectionConfig(positive="lowest"))[1:] == [
+        ContrastiveGroup("b", "s2", ("s3", "s1")),
+        ContrastiveGroup("c", "s6", ("s5",)),
+    ]
+
+
+MANY = [scored(f"{image}-{n}", f"{image:03}", (image * 7 + n * 3) % 5) for image in range(300) for n in range(3)]
+
+
+def draw(seed: int, pairs: list[ScoredSample] = MANY) -> list[ContrastiveGroup]:
+    found = select(pairs, SelectionConfig(positive="random"), seed)
+    return [group for group in found if isinstance(group, ContrastiveGroup)]
+
+
+def test_the_random_control_draws_by_seed_and_ids_and_not_by_score_or_order() -> None:
+    shuffled = random.Random(0).sample(MANY, len(MANY))
+    upside_down = [scored(one.sample.sample_id, one.sample.image_id, -one.i2c) for one in MANY]
+    drawn = [group.positive for group in draw(1)]
+    assert draw(1, shuffled) == draw(1)
+    assert [group.positive for group in draw(1, upside_down)] == drawn
+    assert [group.positive for group in draw(2)] != drawn
+    some = [one for one in MANY if one.sample.image_id < "010"]
+    assert [group.positive for group in draw(1, some)] == drawn[:10]
+
+
+def test_the_random_control_draws_every_rank_about_as_often() -> None:
+    ranks = rank_pairs(MANY)
+    counts = [sum(ranks[group.positive].rank == rank for group in draw(1)) for rank in (1, 2, 3)]
+    assert sum(counts) == 300
+    assert min(counts) > 75  # 100 each, standard deviation 8
+
+
+@pytest.mark.parametrize("positive", ["highest", "random", "lowest"])
+def test_negatives_are_all_the_others_in_order_of_falling_score(positive: str) -> None:
+    ranks = rank_pairs(MANY)
+    for group in select(MANY, SelectionConfig.model_validate({"positive": positive}), seed=3):
+        assert isinstance(group, ContrastiveGroup)
+        standing = [ranks[sample_id].rank for sample_id in group.negatives]
+        assert standing == sorted(standing)
+        assert sorted([ranks[group.positive].rank, *standing]) == [1, 2, 3]
 
 
 def test_every_pair_has_a_standing_and_a_lonely_one_says_so() -> None:

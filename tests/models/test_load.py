@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from c3l.config import ModelConfig
+from c3l.config import ContrastiveConfig, ModelConfig
 from c3l.errors import BackendError
 from c3l.models import hashing
 from c3l.models.hf import HfModel
-from c3l.models.interface import Pair, ScoreRequest
-from c3l.models.load import load_model, weights_hash
+from c3l.models.interface import ForcedRow, Pair, ScoreRequest
+from c3l.models.load import load_model, load_trainable, weights_hash
 from tiny_models import load_tiny, make_picture
 
 
@@ -170,3 +170,59 @@ def test_an_adapter_on_the_hub_is_not_a_model_before_it_is_downloaded(tmp_path, 
     )
     with pytest.raises(BackendError, match="merge it"):
         weights_hash(ModelConfig(name="who/what"))
+
+
+TUNING = ContrastiveConfig(lora_r=4)
+
+
+def adapters(model):
+    return {name: value.detach().clone() for name, value in model.named_parameters() if value.requires_grad}
+
+
+def test_a_model_to_be_tuned_says_what_it_is_and_begins_as_the_loaded_one(folder):
+    model = load_trainable(config_of(folder), TUNING, seed=3)
+    assert model.provenance == load_model(config_of(folder), seed=3).provenance
+    row = ForcedRow(make_picture(1), "What?", "A dog.")
+    found = model.read(model.collate([row])).log_likelihood.item()
+    request = ScoreRequest(row.image, (Pair("p", row.prompt, row.completion),))
+    scores = load_model(config_of(folder), 0).score([request], "drop")
+    logprobs = scores[0][0].logprobs_with_image
+    assert found == pytest.approx(sum(logprobs) / len(logprobs), abs=1e-4)
+
+
+def test_fresh_adapters_are_of_the_seed_alone(folder):
+    state = torch.random.get_rng_state()
+    one = adapters(load_trainable(config_of(folder), TUNING, seed=3))
+    assert torch.random.get_rng_state().equal(state)
+    torch.manual_seed(5)
+    two, other = (adapters(load_trainable(config_of(folder), TUNING, seed=seed)) for seed in (3, 4))
+    assert all(one[name].equal(two[name]) for name in one)
+    assert not all(one[name].equal(other[name]) for name in one)
+
+
+def test_what_cannot_be_loaded_to_be_tuned_is_one_line(folder, tmp_path):
+    with pytest.raises(BackendError, match=r"got model\.device=gpu, expected auto, cpu"):
+        load_trainable(ModelConfig(name=str(folder), device="gpu"), TUNING, 0)
+    with pytest.raises(BackendError, match="expected `builtin`, an existing folder, or a hub id"):
+        load_trainable(config_of(tmp_path / "missing"), TUNING, 0)
+    (folder / "chat_template.jinja").unlink()
+    with pytest.raises(BackendError, match="without tokenizer or chat template"):
+        load_trainable(config_of(folder), TUNING, 0)
+
+
+def test_a_merged_folder_is_loaded_as_any_other_and_an_adapter_folder_refused(folder, tmp_path):
+    model = load_trainable(config_of(folder), TUNING, seed=3)
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if "lora_B" in name:
+                value.normal_(std=0.2)
+    row = ForcedRow(make_picture(1), "What?", "A dog.")
+    expected = model.read(model.collate([row])).log_likelihood.item()
+    model.save_adapter(tmp_path / "adapter")
+    model.save_merged(tmp_path / "merged")
+    loaded = load_model(config_of(tmp_path / "merged"), 0)
+    scores = loaded.score([ScoreRequest(row.image, (Pair("p", row.prompt, row.completion),))], "drop")[0][0]
+    assert sum(scores.logprobs_with_image) / len(scores.token_ids) == pytest.approx(expected, abs=1e-4)
+    assert weights_hash(config_of(tmp_path / "merged")) != weights_hash(config_of(folder))
+    with pytest.raises(BackendError, match="merge it into its base"):
+        load_trainable(config_of(tmp_path / "adapter"), TUNING, 0)

@@ -4,6 +4,7 @@
 torch nor transformers.
 """
 
+import os
 import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -181,7 +182,9 @@ def _choose_device(config: ModelConfig) -> str:
     import torch
 
     if config.device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        # of several processes each has a card of its own
+        mine = f":{os.environ['LOCAL_RANK']}" if "LOCAL_RANK" in os.environ else ""
+        return f"cuda{mine}" if torch.cuda.is_available() else "cpu"
     try:
         torch.empty(0, device=config.device)
     except (RuntimeError, AssertionError) as error:  # no such word; no such card, or a torch built without cards

@@ -6,6 +6,7 @@ FSDP by its configuration) and trackers are its own; the loss and what is logged
 
 import json
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from PIL.Image import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments, set_seed
 
 from c3l.config import ContrastiveConfig
@@ -143,7 +145,7 @@ def tune(
     on_cpu = next(lvlm.parameters()).device.type == "cpu"
     trainer = ContrastiveTrainer(
         model=model,
-        args=make_arguments(config, seed, folder, count_steps(len(groups), config), on_cpu=on_cpu),
+        args=make_arguments(config, seed, folder, count_steps(len(groups), config, count_processes()), on_cpu=on_cpu),
         train_dataset=GroupDataset(train),
         eval_dataset=GroupDataset(held) if held else None,
         data_collator=collate,
@@ -158,11 +160,16 @@ def tune(
     return Tuning(len(train), len(held), trainer.state.global_step, tuple(measured), log)
 
 
-def count_steps(groups: int, config: ContrastiveConfig) -> int:
-    """How many optimiser steps so many groups make, on one device."""
+def count_processes() -> int:
+    """How many processes tune together, as ``accelerate launch`` and ``torchrun`` say it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def count_steps(groups: int, config: ContrastiveConfig, processes: int = 1) -> int:
+    """How many optimiser steps so many groups make."""
     if config.max_steps is not None:
         return config.max_steps
-    batches = math.ceil((groups - count_held_out(groups, config.held_out)) / config.batch_size)
+    batches = math.ceil((groups - count_held_out(groups, config.held_out)) / (config.batch_size * processes))
     return math.ceil(config.epochs * math.ceil(batches / config.gradient_accumulation))
 
 
@@ -191,6 +198,9 @@ def make_arguments(
         remove_unused_columns=False,
         disable_tqdm=True,
         seed=seed % _SEEDS,
+        bf16=config.mixed_precision == "bf16",
+        fp16=config.mixed_precision == "fp16",
+        ddp_find_unused_parameters=False,
         dataloader_pin_memory=torch.cuda.is_available(),
     )
     # several cards in one process would be DataParallel, which deals out rows without their groups
@@ -209,8 +219,10 @@ def find_checkpoint(folder: Path) -> Checkpoint | None:
     return None
 
 
-class ContrastiveTrainer(Trainer):
+class ContrastiveTrainer(Trainer):  # type: ignore[misc]
     """``Trainer`` that logs the parts of the loss, and keeps only what is trained in its checkpoints."""
+
+    optimizer: torch.optim.Optimizer | None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -235,10 +247,10 @@ class ContrastiveTrainer(Trainer):
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any) -> Any:
         """The mean over the groups of this batch; ``Trainer`` divides it by the number of accumulated batches."""
         parts = model(**inputs)
-        if not bool(parts["loss"].isfinite()):
+        if not math.isfinite(loss := parts["loss"].item()):
             raise DataError(
-                f"the tuning broke down after step {self.state.global_step}: its loss is {float(parts['loss'])}, expected "
-                "a finite number; lower contrastive.learning_rate, or set model.dtype=float32"
+                f"the tuning broke down after step {self.state.global_step}: got the loss {loss}, expected a finite "
+                "one; lower contrastive.learning_rate, or set model.dtype=float32"
             )
         if model.training:
             for name in PARTS:
@@ -268,11 +280,12 @@ class ContrastiveTrainer(Trainer):
 
     @torch.no_grad()
     def measure(self, when: Literal["before", "after"]) -> HeldOut:
-        """Means of the parts of the loss over the held-out groups."""
+        """Means of the parts of the loss over the held-out groups; of several processes each measures all of them."""
         self.model.eval()
         sums: dict[str, float] = {}
         count = 0
-        for batch in self.get_eval_dataloader():
+        size = self.args.per_device_eval_batch_size
+        for batch in DataLoader(self.eval_dataset, batch_size=size, collate_fn=self.data_collator):
             groups = len(batch["valid"])
             parts = self.model(**self._prepare_inputs(batch))
             for name, value in parts.items():
@@ -315,6 +328,8 @@ def _measure_once(trainer: ContrastiveTrainer, file: Path) -> HeldOut:
     if file.exists():
         return from_json(HeldOut, file.read_bytes())
     measured = trainer.measure("before")
+    if not trainer.args.should_save:
+        return measured
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".partial")
     partial.write_text(to_json(measured), encoding="utf-8")

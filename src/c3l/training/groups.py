@@ -86,7 +86,8 @@ class GroupCollator:
             ``rows``: a batch of ``TrainableModel.collate``; ``candidates``: (G, C) int64, row numbers, the positive
             first; ``valid``: (G, C) bool, False where a group has fewer candidates.
         """
-        rows, places = [], []
+        rows: list[ForcedRow] = []
+        places: list[range] = []
         for group in groups:
             image = self._open_image(group.image)
             places.append(range(len(rows), len(rows) + len(group.completions)))

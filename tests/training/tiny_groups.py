@@ -1,0 +1,77 @@
+"""Groups of texts about small pictures, and tuning tiny llava on them; run as a program, for tests that kill it."""
+
+import sys
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from c3l.config import ContrastiveConfig
+from c3l.models.trainable import TrainableHfModel
+from c3l.records import ImageRef, Provenance
+from c3l.training.contrastive import Tuning, tune
+from c3l.training.groups import TextGroup
+from tiny_models import Tiny, load_tiny, make_picture
+
+PROVENANCE = Provenance("tiny", "", "hf", "float32", "cpu", 0, {})
+SHORT = {"lora_r": 4, "lora_alpha": 8, "batch_size": 2, "save_steps": 2, "held_out": 0.0}
+
+
+def make_group(number: int, negatives: int = 2) -> TextGroup:
+    """One picture with a positive that names it, and so many negatives that do not."""
+    image = ImageRef(str(number), f"{number}.png", "", 40, 30)
+    others = [f"{word} no." for word in ("oh", "it is", "so", "well")[:negatives]]
+    return TextGroup(image, "What?", (f"Yes {number}.", *others))
+
+
+def make_groups(count: int) -> list[TextGroup]:
+    """Groups with 1, 2, 3, 1, 2, ... negatives."""
+    return [make_group(number, 1 + number % 3) for number in range(count)]
+
+
+def open_picture(image: ImageRef) -> Image.Image:
+    """The picture of a group, always the same."""
+    return make_picture(int(image.image_id))
+
+
+def make_lvlm(tiny: Tiny, config: ContrastiveConfig, dtype: torch.dtype = torch.float32) -> TrainableHfModel:
+    """A copy of the tiny model with fresh adapters, the same each time."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return TrainableHfModel(deepcopy(tiny.model).to(dtype), tiny.processor, PROVENANCE, config)
+
+
+def tune_tiny(
+    tiny: Tiny,
+    folder: Path,
+    count: int = 6,
+    advance: Callable[[int], None] = lambda steps: None,
+    dtype: torch.dtype = torch.float32,
+    open_image: Callable[[ImageRef], Image.Image] = open_picture,
+    groups: Sequence[TextGroup] | None = None,
+    **settings: Any,
+) -> tuple[Tuning, dict[str, torch.Tensor]]:
+    """What the tuning of tiny llava did, and the adapters that it left."""
+    config = ContrastiveConfig(**SHORT | settings)
+    lvlm = make_lvlm(tiny, config, dtype)
+    tuning = tune(lvlm, groups or make_groups(count), open_image, config, 0, folder, advance)
+    return tuning, {name: p.detach().clone() for name, p in lvlm.named_parameters() if p.requires_grad}
+
+
+if __name__ == "__main__":
+    model, checkpoints, line = sys.argv[1:]
+    torch.set_num_threads(1)
+    done = 0
+
+    def stall(steps: int) -> None:
+        """Say how far it is; the one who reads it kills this process."""
+        global done
+        done += steps
+        print(done, flush=True)
+        if done == int(line):
+            sys.stdin.read()
+
+    tune_tiny(load_tiny("llava", Path(model)), Path(checkpoints), advance=stall, epochs=2, lora_dropout=0.1)
