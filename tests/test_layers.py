@@ -21,7 +21,7 @@ ALLOWED = {  # room -> what it may import of c3l, besides itself
     "method": {*BASE, "models.interface"},
     "data": BASE,
     "report": {*BASE, "data"},
-    "training": {*BASE, "method", "models.interface"},
+    "training": {*BASE, "data.atomic", "method", "models.interface"},
     "progress": set(),
     "executors": {*BASE, "models.interface", "models.load"},
     "plan": {*BASE, "data", "method"},

@@ -5,6 +5,7 @@ the tuning and the merged model are the tiny model's own.
 """
 
 import json
+import math
 import multiprocessing
 import os
 import shutil
@@ -23,7 +24,7 @@ from safetensors.torch import load_file
 from c3l.cli import main
 from c3l.config import ModelConfig
 from c3l.counts import read_states, summarise
-from c3l.data.store import Run, read_records
+from c3l.data.store import Run, read_records, write_records
 from c3l.display import format_pairs, format_status
 from c3l.errors import DataError, StaleStageError
 from c3l.models.hf import HfModel
@@ -97,7 +98,7 @@ def test_the_tuning_is_told_step_by_step_and_held_out_groups_before_and_after(wo
     assert [one.step for one in steps] == [1, 2, 3, 4], "4 groups to train on, 2 a step, 2 epochs"
     assert [(one.when, one.groups) for one in held] == [("before", 1), ("after", 1)]
     assert held[0].likelihood != held[1].likelihood
-    assert stage.info.recorded == {"groups_trained_on": 4, "groups_held_out": 1, "steps": 4}
+    assert stage.info.recorded == {"groups_trained_on": 4, "groups_held_out": 1, "steps": 4, "processes": 1}
     assert not (stage.folder / "checkpoints").exists()
 
 
@@ -142,6 +143,55 @@ def test_without_two_pairs_of_a_picture_there_is_nothing_to_tune_on(world):
         walk(make_config(world / "single", world / "pictures", world / "llava", *one_pair), load_model)
 
 
+def copy_whole(world: Path, name: str) -> Path:
+    run = Path(shutil.copytree(world / "whole", world / name))
+    (run / "config.yaml").write_text((run / "config.yaml").read_text().replace(str(world / "whole"), str(run)))
+    return run
+
+
+def test_a_merged_model_that_was_removed_is_made_again_where_it_is_needed(world):
+    run = copy_whole(world, "unmerged")
+    shutil.rmtree(run / "tuned/merged")
+    assert main(["run", "--run", str(run)]) == 0
+    assert not (run / "tuned/merged").exists(), "nothing needed it"
+    shutil.rmtree(run / "refined/scored")
+    assert main(["score", str(run), "--round", "1"]) == 0
+    for shard in (world / "whole/refined/scored").glob("0*.jsonl"):
+        assert (run / "refined/scored" / shard.name).read_bytes() == shard.read_bytes()
+
+
+def test_fewer_rounds_on_the_same_run_leave_the_tuned_ones_aside_and_more_build_on_them(world, capsys):
+    run = copy_whole(world, "rounds")
+    assert main(["run", "--run", str(run), "--set", "rounds=0"]) == 0
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (summary["rounds"], summary["scored"]) == (0, 26)
+    kept = {one.sample_id for one in read_records(run / "selection.jsonl", Selected)}
+    assert kept == {one.sample.sample_id for one in Run.reader(run).stored("draft/scored").read(ScoredSample)}
+    assert main(["status", str(run)]) == 0
+    assert "tuned" not in capsys.readouterr().out
+    assert main(["generate", str(run), "--round", "1"]) == 2
+    assert "set rounds=1" in capsys.readouterr().err
+    assert main(["run", "--run", str(run), "--set", "rounds=2"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["rounds"] == 2
+    assert (run / "tuned/00000.jsonl").read_bytes() == (world / "whole/tuned/00000.jsonl").read_bytes()
+    assert Run.reader(run).stored("tuned-2").info.provenance.model == str(run / "tuned/merged")
+
+
+def test_reading_texts_again_does_not_throw_a_tuning_away(world, capsys):
+    assert main(["generate", str(world / "whole"), "--reparse"]) == 1
+    assert f"c3l clean {world / 'whole'} tuned" in capsys.readouterr().err
+    assert (world / "whole/tuned/stage.json").exists()
+
+
+def test_numbers_of_a_tuning_that_broke_down_come_back(tmp_path):
+    step = TuningStep(1, math.inf, math.nan, 1.0, 0.0, 1e-4, math.nan)
+    write_records(tmp_path / "x.jsonl", [step, HeldOut("after", 1, math.nan, 0.0, math.inf, 2.0)])
+    [back] = read_records(tmp_path / "x.jsonl", TuningStep)
+    assert back.loss == math.inf and math.isnan(back.contrastive) and math.isnan(back.grad_norm)
+    [held] = read_records(tmp_path / "x.jsonl", HeldOut)
+    assert math.isnan(held.contrastive) and held.likelihood == math.inf
+
+
 def begin(world: Path, name: str) -> Path:
     """A run as the whole one was before it tuned."""
     run = world / name
@@ -178,6 +228,7 @@ def start(run: Path) -> multiprocessing.Process:
         "tuned/checkpoints/checkpoint-2/trainer_state.json",
         "tuned/adapter",
         "tuned/merged",
+        "tuned/00000.jsonl",
         "tuned/stage.json",
         "refined/scored/00001.jsonl",
     ],

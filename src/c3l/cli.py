@@ -168,7 +168,7 @@ def _score(
         settings = _settle(run, arguments)
         _check_round(settings, round)
         return _walk(settings, partial(run_score, round=round))
-    if run is not None or data is None or out is None:
+    if run is not None or data is None or out is None or round:
         raise ConfigError("c3l score takes either a run folder, or --data FILE with --image-root DIR and --out OUT")
     if image_root is None:
         raise ConfigError("c3l score --data needs --image-root, the folder that the file's picture paths begin in")
@@ -180,9 +180,10 @@ def _score(
     raise typer.Exit(TOO_MANY_REJECTED if summary["above_max_error_rate"] else OK)
 
 
-def _check_round(settings: "RunConfig", round: int) -> None:
-    if round > max(settings.rounds, 1):
-        raise ConfigError(f"got --round {round}, expected at most {settings.rounds}: set rounds={round} for more")
+def _check_round(settings: "RunConfig", round: int, most: int | None = None) -> None:
+    most = settings.rounds if most is None else most
+    if round > most:
+        raise ConfigError(f"got --round {round}, expected at most {most}: set rounds={round} for more")
 
 
 @app.command("select")
@@ -198,7 +199,7 @@ def _select(
     from c3l.pipeline import run_select
 
     settings = _settle(run, _arguments(config, image_root, None, None, None, seed, overrides))
-    _check_round(settings, round)
+    _check_round(settings, round, max(settings.rounds, 1))
     _walk(settings, partial(run_select, round=round), needs_model=False)
 
 
@@ -216,8 +217,6 @@ def _tune(
 
     settings = _settle(run, _arguments(config, image_root, None, None, None, seed, overrides))
     _check_round(settings, round)
-    if settings.rounds == 0:
-        raise ConfigError("got rounds=0, which tunes nothing; set rounds=1")
     if int(os.environ.get("RANK", "0")) > 0:  # started by `accelerate launch` beside the process that has the run
         from c3l.tuning import join_tuning
 

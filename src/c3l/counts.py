@@ -8,10 +8,9 @@ from typing import Any, Literal
 
 from c3l.config import RunConfig, dump_config, load_config
 from c3l.data.images import open_image
-from c3l.data.store import STAGES, Run, Stage, read_records, stages_of_round
+from c3l.data.store import Run, Stage, read_records, stages_of_round
 from c3l.method.i2c import compute_i2c
 from c3l.records import (
-    MAX_ROUNDS,
     HeldOut,
     ImageRef,
     Provenance,
@@ -19,6 +18,7 @@ from c3l.records import (
     Selected,
     TuningStep,
     name_round,
+    name_step,
 )
 from c3l.report.contents import ReportContents, StageCounts, TuningCurves
 from c3l.stages import read_scored
@@ -54,11 +54,13 @@ class StageState:
 
 def read_states(run: Run) -> list[StageState]:
     """The stages in order of the method, those of a run that goes on just now included."""
-    rounds = max(read_rounds(run), 1)
-    later = {name for round in range(rounds + 1, MAX_ROUNDS + 1) for name in stages_of_round(round)}
-    unbuilt = {"finetuned", "evaluation"} | (set(stages_of_round(1)[1:]) if read_rounds(run) == 0 else set())
-    names = [name for name in STAGES if name not in unbuilt and (name not in later or run.stored(name))]
-    return [_state(run.stored(name), name) for name in names]
+    return [_state(run.stored(name), name) for name in _stage_names(read_rounds(run))]
+
+
+def _stage_names(rounds: int) -> list[str]:
+    """The stages that a run of so many rounds has; the draft's positives and negatives are chosen in any case."""
+    written = [name for round in range(rounds + 1) for name in stages_of_round(round)]
+    return ["images", *written, *([] if rounds else [name_step("selected", 1)]), "filtered", "export", "report"]
 
 
 def read_rounds(run: Run) -> int:
@@ -106,7 +108,7 @@ def summarise(run: Run) -> dict[str, Any]:
     """The run in one flat dictionary, for the last line that programs read."""
     states = {one.name: one for one in read_states(run)}
     out = {name: one.counts.count_out for name, one in states.items()}
-    begun = [name for name in map(name_round, range(MAX_ROUNDS + 1)) if run.stored(f"{name}/generated")]
+    begun = [name for name in map(name_round, range(read_rounds(run) + 1)) if run.stored(f"{name}/generated")]
     last = begun[-1] if begun else name_round(0)
     rate, where = find_error_rate(list(states.values()))
     return {
@@ -127,9 +129,8 @@ def summarise(run: Run) -> dict[str, Any]:
 
 def gather_report(run: Run, config: RunConfig) -> ReportContents:
     """What the report shows of a run whose stages up to the export are done."""
-    names = [name for round in range(config.rounds + 1) for name in stages_of_round(round)]
-    ordered = ["images", *names, "filtered", "export"]
-    stages = {name: stage for name in ordered if (stage := run.stored(name)) is not None}
+    names = [name for name in _stage_names(config.rounds) if name != "report"]
+    stages = {name: stage for name in names if (stage := run.stored(name)) is not None}
     rounds = [
         list(read_scored(stages[f"{name_round(round)}/scored"], config.scoring.form))
         for round in range(config.rounds + 1)

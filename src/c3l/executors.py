@@ -1,5 +1,6 @@
 """Where shards run: an executor takes work items that can be sent anywhere, never a live model."""
 
+import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ class ShardTask:
         source: The stage whose shard of the same number it is made from.
         shard: Number of the shard.
         round: 0 for the draft, 1 for what the tuned LVLM writes.
-        config: The run's settings.
+        config: The run's settings, with the model that this shard needs.
     """
 
     run: Path
@@ -92,6 +93,7 @@ class LocalExecutor:
     def forget_model(self) -> None:
         """Let go of the loaded model."""
         self._model = None
+        gc.collect()  # Trainer and peft leave circles behind, which would keep the weights on a card
 
     def run(self, work: Work, tasks: Sequence[ShardTask], advance: Callable[[int], None]) -> Iterator[ShardResult]:
         """The shards in the order of the tasks; an error says in which shard it happened."""

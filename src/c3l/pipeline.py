@@ -41,7 +41,7 @@ from c3l.stages import (
     score_pairs,
     write_drafts,
 )
-from c3l.tuning import tune_stage, writer_of
+from c3l.tuning import ensure_writer, tune_stage, writer_of
 
 SELECTION = "selection.jsonl"
 
@@ -82,6 +82,12 @@ def run_generate(context: Context, round: int = 0) -> None:
 def run_reparse(context: Context, round: int = 0) -> None:
     """Read the texts of a round again, as the parsers are now; what was made of the pairs is removed."""
     written = need(context, f"{name_round(round)}/generated")
+    tuned = name_step("tuned", round + 1)
+    if context.run.stored(tuned) is not None:
+        raise DataError(
+            f"{context.run.path} was tuned on these pairs ({tuned}); remove that and what follows first, "
+            f"with `c3l clean {context.run.path} {tuned}`"
+        )
     context.run.clean(f"{name_round(round)}/parsed")
     parse_stage(context, written, round=round)
 
@@ -169,6 +175,7 @@ def generate_stage(context: Context, images: Stage, *, round: int) -> Stage:
         write_drafts,
         round=round,
         model=writer_of(context.run, context.config, round),
+        prepare=lambda: ensure_writer(context.run, context.config, round),
         unit="texts",
         inputs=images.info.out.get("imageref", 0) * len(choose_templates(config)),
         recorded={"generation.batch_size": config.batch_size},
@@ -195,14 +202,15 @@ def parse_stage(context: Context, written: Stage, *, round: int) -> Stage:
 
 def score_stage(context: Context, parsed: Stage, *, round: int) -> Stage:
     """Each pair's per-token numbers with and without the picture, and S(I2C) in the form of now."""
-    by_writer = context.config.scoring.scorer == "tuned"
+    scorer = round if context.config.scoring.scorer == "tuned" else 0
     return run_sharded(
         context,
         f"{name_round(round)}/scored",
         parsed,
         score_pairs,
         round=round,
-        model=writer_of(context.run, context.config, round) if by_writer else context.config.model,
+        model=writer_of(context.run, context.config, scorer),
+        prepare=lambda: ensure_writer(context.run, context.config, scorer),
         unit="pairs",
         inputs=parsed.info.out.get("sample", 0),
         recorded={"scoring.batch_size": context.config.scoring.batch_size},

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 Form = Literal["log_ratio", "vocabulary_kl", "answer_kl", "weighted_log_ratio"]
 NoImageMode = Literal["drop", "blank", "noise", "mask", "others"]
@@ -17,6 +17,7 @@ MAX_ROUNDS = 4
 """How often an LVLM may be tuned and write again."""
 
 T = TypeVar("T")
+_WITH_NAN = ConfigDict(ser_json_inf_nan="constants")  # what a model going to ruin gives has to come back
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +165,8 @@ class TuningStep:
         grad_norm: Length of the gradient before it was clipped.
     """
 
+    __pydantic_config__ = _WITH_NAN
+
     step: int
     loss: float
     contrastive: float
@@ -186,6 +189,8 @@ class HeldOut:
             above what they were before means that the model is going to ruin.
         negatives_likelihood: The same of the negatives.
     """
+
+    __pydantic_config__ = _WITH_NAN
 
     when: Literal["before", "after"]
     groups: int

@@ -86,17 +86,23 @@ def run_sharded(
     *,
     round: int,
     model: ModelConfig,
+    prepare: Callable[[], None],
     unit: str,
     inputs: int,
     recorded: Mapping[str, Any],
 ) -> Stage:
-    """Make the missing shards of a stage of that model's, cut as its source is, and finish it."""
+    """Make the missing shards of a stage of that model's, cut as its source is, and finish it.
+
+    ``prepare`` is called before the first shard, only where one is missing: it sees to it that the model is there.
+    """
     stage = begin(context, name, source.info.shards, source.info.shard_size)
     if stage.is_done():
         return stage
     missing = stage.missing()
     config = context.config.model_copy(update={"model": model})
     tasks = [ShardTask(context.run.path, name, source.info.stage, shard, round, config) for shard in missing]
+    if missing:
+        prepare()
     start, loading = time.monotonic(), context.executor.loading_seconds
     done = inputs * (stage.info.shards - len(missing)) // max(stage.info.shards, 1)
     with context.progress.track(name, unit, inputs, done) as advance:

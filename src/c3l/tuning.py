@@ -1,5 +1,6 @@
 """The stage that tunes the LVLM, and which model writes in which round."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,18 +42,38 @@ def tune_stage(context: Context, groups: Stage, *, round: int) -> Stage:
 
 
 def _make(context: Context, stage: Stage, groups: Stage, round: int) -> None:
+    from c3l.training.contrastive import count_processes
+
     texts = read_groups(context.run, context.config, groups, round)
     context.executor.forget_model()
     stage.mark_begun()
     start = time.monotonic()
     tuning, provenance = _tune(context, stage.folder, texts, round)
-    stage.write_shard(0, _to_records(tuning))
+    if stage.missing():  # a kill may have come just after it was written
+        stage.write_shard(0, _to_records(tuning))
     stage.finish(
         provenance,
         time.monotonic() - start,
         inputs=len(texts),
-        recorded={"groups_trained_on": tuning.trained, "groups_held_out": tuning.held_out, "steps": tuning.steps},
+        recorded={
+            "groups_trained_on": tuning.trained,
+            "groups_held_out": tuning.held_out,
+            "steps": tuning.steps,
+            "processes": count_processes(),
+        },
     )
+
+
+def ensure_writer(run: Run, config: RunConfig, round: int) -> None:
+    """Merge the adapter of a round again where its merged folder, which takes much room, was removed."""
+    folder = run.path / name_step("tuned", round)
+    if round == 0 or (folder / MERGED).exists() or not (folder / ADAPTER).exists():
+        return
+    from c3l.models.load import merge_adapter
+
+    ensure_writer(run, config, round - 1)
+    with atomic_folder(folder / MERGED) as temporary:
+        merge_adapter(writer_of(run, config, round - 1), folder / ADAPTER, temporary)
 
 
 def join_tuning(config: RunConfig, round: int) -> None:
@@ -67,6 +88,10 @@ def join_tuning(config: RunConfig, round: int) -> None:
         return
     if groups is None or not groups.is_done():
         raise DataError(f"there are no groups in {config.run}; make them first with `c3l select {config.run}`")
+    draft = run.stored("draft/generated")
+    assert draft is not None, "groups were selected from what was written"
+    dtype = draft.info.settings["model.dtype"]  # as the process that has the run resolves it
+    config = config.model_copy(update={"model": config.model.model_copy(update={"dtype": dtype})})
     texts = read_groups(run, config, groups, round)
     _run_tuning(run, config, texts, round, lambda step: None)
 
@@ -117,6 +142,8 @@ def _run_tuning(
     from c3l.models.load import load_trainable
     from c3l.training.contrastive import tune
 
+    if not os.environ.get("RANK", "0").strip("0"):  # of several processes the first
+        ensure_writer(run, config, round - 1)
     lvlm = load_trainable(writer_of(run, config, round - 1), config.contrastive, config.seed)
     checkpoints = run.path / name_step("tuned", round) / CHECKPOINTS
     return tune(lvlm, texts, image_opener(config), config.contrastive, config.seed, checkpoints, advance), lvlm

@@ -1,5 +1,6 @@
 """What the oracle says of every pair of a run, and the statistics made of it."""
 
+import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -86,38 +87,44 @@ def bootstrap(runs: Sequence[GradedRun], statistic: Callable[[Sequence[GradedPai
 
 def true_share(pairs: Sequence[GradedPair]) -> float:
     """Share of true pairs among those that the truth decides; NaN if there is none."""
-    grades = [pair.graded.grade for pair in pairs if pair.graded.grade != "ungradable"]
+    grades = [pair.graded.grade for pair in _gradable(pairs)]
     return grades.count("true") / len(grades) if grades else float("nan")
 
 
-def standardised_share(weights: Mapping[str, float]) -> Callable[[Sequence[GradedPair]], float]:
-    """The true share if kinds of question were as frequent as in ``weights``: what is left when the mixture is even.
+def same_kinds(runs: Sequence[GradedRun], others: Sequence[GradedRun]) -> Callable[[Sequence[GradedPair]], float]:
+    """A true share in which every kind of question weighs as among the others, of the kinds that both sides have.
 
-    Kinds of which the pairs have fewer than five gradable ones are left out on both sides.
+    What is left of a difference when the mixture of kinds is the same. A kind counts where each side has ten gradable
+    pairs of it.
     """
+    counts = [Counter(p.graded.kind for run in side for p in _gradable(run.pairs)) for side in (runs, others)]
+    weights = {kind: count for kind, count in counts[1].items() if min(count, counts[0][kind]) >= 10}
 
     def statistic(pairs: Sequence[GradedPair]) -> float:
         by_kind: dict[str, list[GradedPair]] = defaultdict(list)
-        for pair in pairs:
-            if pair.graded.grade != "ungradable":
-                by_kind[pair.graded.kind].append(pair)
-        usable = {kind: group for kind, group in by_kind.items() if len(group) >= 5 and weights.get(kind)}
-        if not usable:
+        for pair in _gradable(pairs):
+            by_kind[pair.graded.kind].append(pair)
+        present = {kind: weight for kind, weight in weights.items() if by_kind[kind]}
+        if not present:
             return float("nan")
-        total = sum(weights[kind] for kind in usable)
-        return sum(weights[kind] * true_share(group) for kind, group in usable.items()) / total
+        return sum(w * true_share(by_kind[kind]) for kind, w in present.items()) / sum(present.values())
 
     return statistic
 
 
-def kind_weights(runs: Sequence[GradedRun]) -> dict[str, float]:
-    """How frequent each kind of question is among the gradable pairs."""
-    counts = Counter(p.graded.kind for run in runs for p in run.pairs if p.graded.grade != "ungradable")
-    return {kind: count / counts.total() for kind, count in counts.items()}
+def _gradable(pairs: Sequence[GradedPair]) -> list[GradedPair]:
+    return [pair for pair in pairs if pair.graded.grade != "ungradable"]
 
 
-def difference(runs: Sequence[GradedRun], others: Sequence[GradedRun]) -> Share:
-    """True share of the runs minus that of the others, with an interval over pictures that both are drawn with."""
+def difference(
+    runs: Sequence[GradedRun],
+    others: Sequence[GradedRun],
+    statistic: Callable[[Sequence[GradedPair]], float] = true_share,
+) -> Share:
+    """A statistic of the runs minus that of the others, with an interval over pictures that both are drawn with.
+
+    The interval is about the pictures; how much a tuning varies from seed to seed is not in it.
+    """
     sides: tuple[dict[str, list[GradedPair]], dict[str, list[GradedPair]]] = (defaultdict(list), defaultdict(list))
     for side, of_side in zip(sides, (runs, others), strict=True):
         for run in of_side:
@@ -127,18 +134,26 @@ def difference(runs: Sequence[GradedRun], others: Sequence[GradedRun]) -> Share:
 
     def of_rows(rows: np.ndarray) -> float:
         drawn = ([pair for row in rows for pair in side.get(pictures[row], [])] for side in sides)
-        first, second = (true_share(pairs) for pairs in drawn)
+        first, second = (statistic(pairs) for pairs in drawn)
         return first - second
 
     low, high = interval(of_rows, len(pictures), draws=400)
     return Share(of_rows(np.arange(len(pictures))), low, high, len(pictures))
 
 
-def distinct_questions(pairs: Sequence[GradedPair]) -> float:
-    """Different questions among all, of equal numbers of pairs only to be compared."""
-    return len({pair.scored.sample.question.lower() for pair in pairs}) / len(pairs) if pairs else float("nan")
+def diversity(runs: Sequence[GradedRun], size: int = 100, draws: int = 20) -> tuple[float, float]:
+    """Different questions, and different things asked about, among ``size`` pairs drawn from a run; mean of draws."""
+    rng = random.Random(0)
+    found = []
+    for run in runs:
+        for _ in range(draws):
+            drawn = rng.sample(run.pairs, min(size, len(run.pairs)))
+            questions = {pair.scored.sample.question.lower() for pair in drawn}
+            found.append((len(questions), len({noun for pair in drawn for noun in pair.nouns})))
+    means = np.mean(found, axis=0) if found else (float("nan"), float("nan"))
+    return float(means[0]), float(means[1])
 
 
-def distinct_nouns(pairs: Sequence[GradedPair]) -> float:
-    """Different things asked about, a hundred pairs."""
-    return 100 * len({noun for pair in pairs for noun in pair.nouns}) / len(pairs) if pairs else float("nan")
+def kind_counts(runs: Sequence[GradedRun]) -> dict[str, int]:
+    """How many gradable pairs there are of each kind of question."""
+    return dict(Counter(pair.graded.kind for run in runs for pair in _gradable(run.pairs)))

@@ -58,6 +58,7 @@ def main() -> None:
         ("photographs", held_out_photographs(arguments.world)),
     ):
         names = sorted({name.lower() for p in pictures for placed in p.scene.placed for name in placed.names})
+        torch.manual_seed(0)  # of the directions that stand for nothing
         words = Words(names, model.get_input_embeddings().weight.detach(), processor.tokenizer)
         scores = name_pictures(pictures, connector, words, model.model.vision_tower, processor)
         print(kind, json.dumps(naming(pictures, scores, words.index)))

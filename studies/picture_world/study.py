@@ -88,7 +88,7 @@ def paint_scenes(world: Path, folder: Path, count: int) -> dict[str, Scene]:
         paint = painter(world, "test")
         scenes = []
         for number in range(count):
-            picture, scene = paint.paint(f"scene-{number:03d}", f"study:{number}")
+            picture, scene = paint.paint(f"scene-{number:05d}", f"study:{number}")
             picture.save(folder / f"{scene.scene_id}.png")
             scenes.append(scene)
         truth.write_text("".join(scene.to_json() + "\n" for scene in scenes), encoding="utf-8")
@@ -142,6 +142,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.pictures, arguments.seeds, arguments.arms = 40, arguments.seeds[:1], list(QUICK)
+    starts = {arm.start for arm in ARMS if arm.name in arguments.arms}
+    arguments.arms = [arm.name for arm in ARMS if arm.name in {*arguments.arms, *starts, "draft"}]
     scenes = paint_scenes(arguments.world, arguments.out / "scenes", arguments.pictures)
     oracle = build_oracle(arguments.world)
     graded = []
@@ -153,7 +155,7 @@ def main() -> None:
             print(f"seed {seed}, {arm.phrase}", file=sys.stderr, flush=True)
             graded.append(grade_run(Run.reader(run_arm(arm, config)), config, arm.name, oracle, scenes))
         for merged in (arguments.out / "runs" / str(seed)).glob("*/tuned*/merged"):
-            shutil.rmtree(merged)  # half a gigabyte each; what was written with it is there
+            shutil.rmtree(merged)  # half a gigabyte each; c3l makes it again where it is needed
     phrases = {arm.name: arm.phrase for arm in ARMS}
     print(write_results(graded, phrases, arguments.out))
     note = {"pictures": arguments.pictures, "seeds": arguments.seeds, "arms": arguments.arms, "set": arguments.set}

@@ -17,11 +17,10 @@ from studies.picture_world.grading import (
     Share,
     bootstrap,
     difference,
-    distinct_nouns,
-    distinct_questions,
+    diversity,
     keep,
-    kind_weights,
-    standardised_share,
+    kind_counts,
+    same_kinds,
     true_share,
 )
 from studies.picture_world.measure import auroc, spearman
@@ -40,14 +39,25 @@ def write_results(runs: Sequence[GradedRun], phrases: Mapping[str, str], out: Pa
     arms: dict[str, list[GradedRun]] = {}
     for run in runs:
         arms.setdefault(run.arm, []).append(run)
-    results: dict[str, Any] = {"truth": _truth(arms, phrases), "data": _data(arms, phrases)}
+    variants = _variants(arms, phrases)
+    results: dict[str, Any] = {"data": _data(variants, arms.get("draft")), "pairs": _compare(variants, phrases)}
     results["forms"] = {
         arm: _forms(of_arm) for arm, of_arm in arms.items() if arm == "draft" or arm.startswith("no_image_")
     }
     (out / "results.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
-    text = "\n\n".join([_data_table(results["data"]), _forms_table(results["forms"]), _kinds_table(arms)]) + "\n"
+    text = (
+        "\n\n".join(
+            [
+                _data_table(results["data"]),
+                _pairs_table(results["pairs"]),
+                _forms_table(results["forms"]),
+                _kinds_table(arms),
+            ]
+        )
+        + "\n"
+    )
     (out / "tables.md").write_text(text, encoding="utf-8")
-    _plot(results["truth"], out / "true_share.svg")
+    _plot({name: row["true"] for name, row in results["data"].items()}, out / "true_share.svg")
     return text
 
 
@@ -64,40 +74,60 @@ def _variants(arms: Mapping[str, Sequence[GradedRun]], phrases: Mapping[str, str
     return out
 
 
-def _truth(arms: Mapping[str, Sequence[GradedRun]], phrases: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    return {name: asdict(bootstrap(runs, true_share)) for name, runs in _variants(arms, phrases).items()}
-
-
-def _data(arms: Mapping[str, Sequence[GradedRun]], phrases: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    weights = kind_weights(arms.get("draft", []))
+def _data(variants: Mapping[str, list[GradedRun]], draft: list[GradedRun] | None) -> dict[str, dict[str, Any]]:
     out = {}
-    for name, runs in _variants(arms, phrases).items():
+    for name, runs in variants.items():
         pairs = [pair for run in runs for pair in run.pairs]
         gradable = sum(pair.graded.grade != "ungradable" for pair in pairs)
+        questions, nouns = diversity(runs)
         out[name] = {
             "pairs": len(pairs),
             "pairs_a_text": len(pairs) / max(1, sum(run.texts for run in runs)),
             "gradable": gradable / max(1, len(pairs)),
             "true": asdict(bootstrap(runs, true_share)),
-            "over_draft": asdict(difference(runs, arms["draft"])) if "draft" in arms else None,
-            "same_kinds": asdict(bootstrap(runs, standardised_share(weights))),
-            "distinct_questions": float(np.mean([distinct_questions(run.pairs) for run in runs])),
-            "distinct_nouns": float(np.mean([distinct_nouns(run.pairs) for run in runs])),
+            "over_draft": asdict(difference(runs, draft)) if draft else None,
+            "over_draft_same_kinds": asdict(difference(runs, draft, same_kinds(runs, draft))) if draft else None,
+            "questions_of_100": questions,
+            "nouns_of_100": nouns,
             "by_seed": [true_share(run.pairs) for run in runs],
         }
     return out
 
 
+def _compare(variants: Mapping[str, list[GradedRun]], phrases: Mapping[str, str]) -> list[dict[str, Any]]:
+    """C3L against each of its controls, and each half kept by S(I2C) against the other halves of the same data."""
+    c3l = phrases["c3l"]
+    controls = [phrases[arm] for arm in ("likelihood", "random_positive", "likelihood_random")]
+    wanted = [(c3l, control) for control in controls]
+    for arm in FILTERED:
+        best = f"{phrases[arm]}, half kept: highest S(I2C)"
+        wanted += [(best, f"{phrases[arm]}, half kept: {rule}") for rule in CONTROLS if rule != "top_fraction"]
+    wanted.append((f"{c3l}, half kept: highest S(I2C)", f"{phrases['likelihood']}, half kept: highest S(I2C)"))
+    return [
+        {
+            "data": one,
+            "against": other,
+            "true": asdict(difference(variants[one], variants[other])),
+            "same_kinds": asdict(
+                difference(variants[one], variants[other], same_kinds(variants[one], variants[other]))
+            ),
+        }
+        for one, other in wanted
+        if one in variants and other in variants
+    ]
+
+
 def _forms(runs: Sequence[GradedRun]) -> dict[str, dict[str, Any]]:
     """For every measure: AUROC of true over false, of all kinds and within each, and what follows length."""
-    kinds = sorted(kind_weights(runs))
+    kinds = sorted(kind_counts(runs))
     pairs = [pair for run in runs for pair in run.pairs]
     lengths = [len(pair.scored.scores.token_ids) for pair in pairs]
     out = {}
     for name, measure in MEASURES.items():
+        values = {id(pair): measure(pair.scored.scores) for pair in pairs}
 
-        def statistic(chosen: Sequence[GradedPair], measure: Callable[[AnswerScores], float] = measure) -> float:
-            sides = [[measure(p.scored.scores) for p in chosen if p.graded.grade == g] for g in ("true", "false")]
+        def statistic(chosen: Sequence[GradedPair], values: Mapping[int, float] = values) -> float:
+            sides = [[values[id(p)] for p in chosen if p.graded.grade == g] for g in ("true", "false")]
             return auroc(*sides)
 
         within = {
@@ -106,7 +136,7 @@ def _forms(runs: Sequence[GradedRun]) -> dict[str, dict[str, Any]]:
         out[name] = {
             "all": asdict(bootstrap(runs, statistic)),
             "within": within,
-            "spearman_length": spearman([measure(p.scored.scores) for p in pairs], lengths),
+            "spearman_length": spearman([values[id(p)] for p in pairs], lengths),
         }
     return out
 
@@ -118,19 +148,25 @@ def _enough(pairs: Sequence[GradedPair], kind: str, least: int = 10) -> bool:
 
 def _data_table(data: Mapping[str, Mapping[str, Any]]) -> str:
     head = (
-        "| data | pairs | a text | gradable | true of gradable | over the draft | same kinds as the draft "
-        "| distinct questions | things asked about, of 100 pairs | by seed |"
+        "| data | pairs | a text | gradable | true of gradable | over the draft | the same, kinds evened "
+        "| questions, of 100 pairs | things asked about, of 100 pairs | by seed |"
     )
     rows = [head, "|---|--:|--:|--:|--:|--:|--:|--:|--:|---|"]
     for name, row in data.items():
         seeds = ", ".join(f"{value:.3f}" for value in row["by_seed"])
-        over = _signed(row["over_draft"]) if row["over_draft"] else ""
+        over, even = (_signed(row[key]) if row[key] else "" for key in ("over_draft", "over_draft_same_kinds"))
         rows.append(
             f"| {name} | {row['pairs']} | {row['pairs_a_text']:.2f} | {row['gradable']:.0%} | {_share(row['true'])} "
-            f"| {over} | {_share(row['same_kinds'])} | {row['distinct_questions']:.2f} | {row['distinct_nouns']:.1f} "
-            f"| {seeds} |"
+            f"| {over} | {even} | {row['questions_of_100']:.1f} | {row['nouns_of_100']:.1f} | {seeds} |"
         )
     return "\n".join(rows)
+
+
+def _pairs_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    lines = ["| data | against | true of gradable, difference | the same, kinds evened |", "|---|---|--:|--:|"]
+    for row in rows:
+        lines.append(f"| {row['data']} | {row['against']} | {_signed(row['true'])} | {_signed(row['same_kinds'])} |")
+    return "\n".join(lines)
 
 
 def _forms_table(forms: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
@@ -151,7 +187,7 @@ def _forms_table(forms: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
 
 def _kinds_table(arms: Mapping[str, Sequence[GradedRun]]) -> str:
     shown = [arm for arm in arms if not arm.startswith("no_image_")]
-    kinds = sorted({kind for arm in shown for kind in kind_weights(arms[arm])})
+    kinds = sorted({kind for arm in shown for kind in kind_counts(arms[arm])})
     rows = [f"| kind of question | {' | '.join(shown)} |", "|---|" + "--:|" * len(shown)]
     for kind in kinds:
         cells = []

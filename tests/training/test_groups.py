@@ -26,7 +26,7 @@ def sample(sample_id, instruction="numbered", image="i"):
     ("parser", "expected"),
     [
         ("numbered", "Question 1: What is b?\nAnswer 1: A b."),
-        ("json", '[{"question": "What is b?", "answer": "A b."}]'),
+        ("json", '[{"question": "What is b?", "answer": "A b."}'),
         ("lines", "What is b? | A b."),
     ],
 )

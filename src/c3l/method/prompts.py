@@ -39,10 +39,16 @@ class InstructionTemplate:
         """The prompt that asks for ``k`` pairs."""
         return self.text.format(k=k)
 
-    def write_reply(self, pairs: Sequence[tuple[str, str]]) -> str:
-        """The reply that the prompt asks for, holding these (question, answer) pairs; its parser reads them back."""
+    def write_reply(self, pairs: Sequence[tuple[str, str]], *, more: bool = False) -> str:
+        """A reply with these (question, answer) pairs, in the form that the template's parser reads first.
+
+        Args:
+            pairs: Questions and answers of one line.
+            more: Leave the reply open, so that further pairs can follow.
+        """
         if self.parser == "json":
-            return json.dumps([{"question": q, "answer": a} for q, a in pairs], ensure_ascii=False)
+            text = json.dumps([{"question": q, "answer": a} for q, a in pairs], ensure_ascii=False)
+            return text.removesuffix("]") if more else text
         if self.parser == "lines":
             return "\n".join(f"{q} | {a}" for q, a in pairs)
         return "\n".join(f"Question {n}: {q}\nAnswer {n}: {a}" for n, (q, a) in enumerate(pairs, start=1))

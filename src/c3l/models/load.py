@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _ADAPTER = "adapter_config.json"
-_PACKAGES = ("c3l", "torch", "transformers", "tokenizers", "pillow")
+_PACKAGES = ("c3l", "torch", "transformers", "tokenizers", "pillow", "peft", "accelerate")
 
 
 def weights_hash(config: ModelConfig) -> str:
@@ -86,7 +86,7 @@ def load_trainable(config: ModelConfig, contrastive: ContrastiveConfig, seed: in
         seed: Of the adapters' random half.
 
     Raises:
-        BackendError: As ``load_model``, or if no language model is found inside it.
+        BackendError: If it cannot be loaded, or no language model is found inside it.
     """
     import torch
 
@@ -99,6 +99,19 @@ def load_trainable(config: ModelConfig, contrastive: ContrastiveConfig, seed: in
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return TrainableHfModel(model.to(device), processor, provenance, contrastive)
+
+
+def merge_adapter(config: ModelConfig, adapter: Path, folder: Path) -> None:
+    """Write the model that the config names, with an adapter folder of peft's merged in, as a model folder.
+
+    Raises:
+        BackendError: If the model cannot be loaded.
+    """
+    from peft import PeftModel
+
+    model, processor = _read(config, weights_hash(config), _choose_dtype(config))
+    PeftModel.from_pretrained(model, str(adapter)).merge_and_unload().save_pretrained(str(folder))
+    processor.save_pretrained(str(folder))
 
 
 def _find_folder(config: ModelConfig) -> Path | None:

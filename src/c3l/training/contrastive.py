@@ -1,7 +1,7 @@
 """The contrastive learning module: tunes an LVLM towards each image's positive pair and away from its negatives.
 
-A ``transformers.Trainer`` does the work, so mixed precision, accumulation, several devices (``accelerate launch``,
-FSDP by its configuration) and trackers are its own; the loss and what is logged of it are ours.
+A ``transformers.Trainer`` does the work, so mixed precision, accumulation, several processes (``torchrun``,
+``accelerate launch``) and trackers are its own; the loss and what is logged of it are ours.
 """
 
 import json
@@ -20,7 +20,8 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments, set_seed
 
 from c3l.config import ContrastiveConfig
-from c3l.errors import DataError
+from c3l.data.atomic import write_atomic
+from c3l.errors import BackendError, DataError
 from c3l.method.losses import (
     add_batch_negatives,
     contrastive_accuracy,
@@ -68,7 +69,7 @@ class ContrastiveModel(nn.Module):
             "contrastive": contrastive.detach(),
             "likelihood": likelihood.detach(),
             "accuracy": contrastive_accuracy(similarities.detach(), allowed),
-            "negatives_likelihood": nll[:, 1:][valid[:, 1:]].detach().mean(),
+            "negatives_likelihood": _mean_of_groups(nll[:, 1:].detach(), valid[:, 1:]),
         }
 
     def compare(self, readings: Readings, candidates: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,6 +85,11 @@ class ContrastiveModel(nn.Module):
         if self.recipe.negatives == "batch":
             return add_batch_negatives(similarities, valid, anchors, each[candidates])
         return similarities, valid
+
+
+def _mean_of_groups(values: Tensor, valid: Tensor) -> Tensor:
+    """The mean over groups of each group's mean over its valid entries; every group has one."""
+    return ((values * valid).sum(dim=1) / valid.sum(dim=1)).mean()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,16 +148,19 @@ def tune(
     set_seed(seed % _SEEDS)
     model = ContrastiveModel(lvlm, config)
     collate = GroupCollator(lvlm, open_image)
-    on_cpu = next(lvlm.parameters()).device.type == "cpu"
+    device = next(lvlm.parameters()).device
+    _check_device(device)
+    steps = count_steps(len(groups), config, count_processes())
     trainer = ContrastiveTrainer(
         model=model,
-        args=make_arguments(config, seed, folder, count_steps(len(groups), config, count_processes()), on_cpu=on_cpu),
+        args=make_arguments(config, seed, folder, steps, on_cpu=device.type == "cpu"),
         train_dataset=GroupDataset(train),
         eval_dataset=GroupDataset(held) if held else None,
         data_collator=collate,
         callbacks=[_Advance(advance)],
     )
     trainer.remove_callback(PrinterCallback)
+    _check_processes(folder, writes=trainer.args.should_save)
     measured = [_measure_once(trainer, folder / "before.json")] if held else []
     set_seed(seed % _SEEDS)  # measuring drew numbers, which a resumed run does not
     trainer.finish_from(find_checkpoint(folder))
@@ -177,6 +186,7 @@ def make_arguments(
     config: ContrastiveConfig, seed: int, folder: Path, steps: int, *, on_cpu: bool
 ) -> TrainingArguments:
     """The recipe in the words of ``Trainer``; so few steps that the warm-up is less than one have none."""
+    os.environ["ACCELERATE_MIXED_PRECISION"] = config.mixed_precision  # a launcher's own would win over the settings
     arguments = TrainingArguments(
         output_dir=str(folder),
         use_cpu=on_cpu,  # else a card that is not to be used is taken
@@ -261,7 +271,8 @@ class ContrastiveTrainer(Trainer):  # type: ignore[misc]
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """As ``Trainer``, with the means of the parts since the last time."""
         if "loss" in logs and self._batches:
-            logs |= {name: total / self._batches for name, total in self._sums.items()}
+            mine = torch.tensor([self._sums[name] / self._batches for name in PARTS], device=self.args.device)
+            logs |= dict(zip(PARTS, self.accelerator.reduce(mine, "mean").tolist(), strict=True))
             self._sums, self._batches = {}, 0
         super().log(logs, *args, **kwargs)
 
@@ -272,8 +283,8 @@ class ContrastiveTrainer(Trainer):  # type: ignore[misc]
             named = [(name, p) for name, p in whole.named_parameters() if p.requires_grad]
             config: ContrastiveConfig = self.accelerator.unwrap_model(self.model).recipe
             groups = [
-                {"params": [p for name, p in named if "projection." not in name], "lr": config.learning_rate},
-                {"params": [p for name, p in named if "projection." in name], "lr": config.projection_learning_rate},
+                {"params": [p for name, p in named if not _is_projection(name)], "lr": config.learning_rate},
+                {"params": [p for name, p in named if _is_projection(name)], "lr": config.projection_learning_rate},
             ]
             self.optimizer = torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=0.0)
         return self.optimizer
@@ -287,7 +298,8 @@ class ContrastiveTrainer(Trainer):  # type: ignore[misc]
         size = self.args.per_device_eval_batch_size
         for batch in DataLoader(self.eval_dataset, batch_size=size, collate_fn=self.data_collator):
             groups = len(batch["valid"])
-            parts = self.model(**self._prepare_inputs(batch))
+            with self.accelerator.autocast():
+                parts = self.model(**self._prepare_inputs(batch))
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0.0) + float(value) * groups
             count += groups
@@ -330,11 +342,37 @@ def _measure_once(trainer: ContrastiveTrainer, file: Path) -> HeldOut:
     measured = trainer.measure("before")
     if not trainer.args.should_save:
         return measured
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    partial.write_text(to_json(measured), encoding="utf-8")
-    partial.replace(file)
+    write_atomic(file, to_json(measured))
     return measured
+
+
+def _is_projection(name: str) -> bool:
+    return name.removeprefix("module.").startswith("projection.")
+
+
+def _check_processes(folder: Path, writes: bool) -> None:
+    """A step is a batch of every process, so another number of them is another tuning.
+
+    Raises:
+        DataError: If the checkpoints are of a tuning by more or fewer processes.
+    """
+    file, now = folder / "processes.json", count_processes()
+    begun = json.loads(file.read_text(encoding="utf-8")) if file.exists() else now
+    if begun != now:
+        raise DataError(
+            f"the tuning in {folder} was begun by {begun} processes, now there are {now}: start as many again, "
+            "or remove the stage with `c3l clean`"
+        )
+    if writes:
+        write_atomic(file, json.dumps(now))
+
+
+def _check_device(device: torch.device) -> None:
+    if device.type == "cuda" and device.index not in (None, 0) and count_processes() == 1:
+        raise BackendError(
+            f"got model.device={device}, but Trainer takes the first card: set CUDA_VISIBLE_DEVICES={device.index} "
+            "and model.device=cuda"
+        )
 
 
 def _to_step(entry: Mapping[str, float]) -> TuningStep:

@@ -32,14 +32,14 @@ def write_groups(
     """The texts of the groups, in their order.
 
     The prompt is the one that the positive was written for, whole: "write K pairs". The completion is one pair in
-    the form that the prompt asks for, and no end of turn: the LVLM is taught which pair to begin with, not to stop
+    the form that its parser reads first, with no end: the LVLM is taught which pair to begin with, not to stop
     after it.
     """
     out = []
     for group in groups:
         template = templates[samples[group.positive].instruction_id]
         pairs = [samples[sample_id] for sample_id in (group.positive, *group.negatives)]
-        texts = tuple(template.write_reply([(pair.question, pair.answer)]) for pair in pairs)
+        texts = tuple(template.write_reply([(pair.question, pair.answer)], more=True) for pair in pairs)
         out.append(TextGroup(images[group.image_id], template.render(pairs_per_image), texts))
     return out
 

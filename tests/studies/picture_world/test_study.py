@@ -12,7 +12,7 @@ from studies.picture_world.grading import (
     difference,
     grade_run,
     keep,
-    standardised_share,
+    same_kinds,
     true_share,
 )
 from studies.picture_world.oracle import Graded, Oracle
@@ -82,7 +82,7 @@ def test_arms_share_the_draft_and_the_tables_name_them_all(out: Path, monkeypatc
     assert all(phrase in text for phrase in ("| C3L |", "| draft, half kept: longest |", "| blank | log_ratio |"))
     results = json.loads((out / "results.json").read_text())
     assert results["data"]["draft, half kept: random"]["pairs"] == 5 * PICTURES / 2
-    assert results["data"]["draft"]["over_draft"]["value"] == 0
+    assert {row["against"] for row in results["pairs"] if row["data"] == "C3L"} == {"likelihood on positives only"}
     assert (out / "true_share.svg").read_text().count("<svg") == 1
 
 
@@ -96,11 +96,16 @@ def test_shares_by_hand() -> None:
 
 
 def test_even_mixtures_take_away_what_easy_kinds_give() -> None:
-    easy = [pair("a", "true", "yesno", i) for i in range(5)]
-    hard = [pair("a", "false", "where", i) for i in range(5)]
-    even = standardised_share({"yesno": 0.5, "where": 0.5})
-    assert true_share([*easy, *easy, *hard]) == pytest.approx(2 / 3)
-    assert even([*easy, *easy, *hard]) == even([*easy, *hard]) == 0.5
+    easy = [pair(f"p{i}", "true", "yesno", i) for i in range(10)]
+    hard = [pair(f"p{i}", "false", "where", i) for i in range(10)]
+    rare = [pair("p0", "false", "count")]
+    one = [GradedRun("x", 0, (*easy, *easy, *hard), 1)]
+    other = [GradedRun("y", 0, (*easy, *hard, *rare), 1)]
+    even = same_kinds(one, other)
+    assert true_share(one[0].pairs) == pytest.approx(2 / 3)
+    assert even(one[0].pairs) == even(other[0].pairs) == 0.5, "and the kind that one side lacks is left out of both"
+    assert difference(one, other).value == pytest.approx(2 / 3 - 10 / 21)
+    assert difference(one, other, even).value == 0
 
 
 def test_a_difference_is_of_the_same_pictures() -> None:
