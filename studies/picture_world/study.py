@@ -76,7 +76,7 @@ ARMS = (
         for mode in ("others", "blank", "noise", "mask")
     ),
 )
-QUICK = ("draft", "c3l", "likelihood", "random_positive")
+QUICK = ("draft", "c3l", "likelihood")
 
 
 def paint_scenes(world: Path, folder: Path, count: int) -> dict[str, Scene]:
@@ -138,10 +138,10 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=[arm.name for arm in ARMS], default=[arm.name for arm in ARMS])
     parser.add_argument("--model", default="builtin")
     parser.add_argument("--set", action="append", default=[], help="section.key=value for all arms")
-    parser.add_argument("--quick", action="store_true", help="40 pictures, one seed, four arms")
+    parser.add_argument("--quick", action="store_true", help="24 pictures, one seed, three arms")
     arguments = parser.parse_args()
     if arguments.quick:
-        arguments.pictures, arguments.seeds, arguments.arms = 40, arguments.seeds[:1], list(QUICK)
+        arguments.pictures, arguments.seeds, arguments.arms = 24, arguments.seeds[:1], list(QUICK)
     starts = {arm.start for arm in ARMS if arm.name in arguments.arms}
     arguments.arms = [arm.name for arm in ARMS if arm.name in {*arguments.arms, *starts, "draft"}]
     scenes = paint_scenes(arguments.world, arguments.out / "scenes", arguments.pictures)
