@@ -1,6 +1,7 @@
 """The study's results as tables in Markdown, as JSON and as one plot."""
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +15,6 @@ from c3l.records import AnswerScores
 from studies.picture_world.grading import (
     GradedPair,
     GradedRun,
-    Share,
     bootstrap,
     difference,
     diversity,
@@ -200,12 +200,12 @@ def _kinds_table(arms: Mapping[str, Sequence[GradedRun]]) -> str:
 
 
 def _share(row: Mapping[str, float]) -> str:
-    share = Share(**row)  # type: ignore[arg-type]
-    return f"{share.value:.3f} ({share.low:.2f}-{share.high:.2f})"
+    return "" if math.isnan(row["value"]) else f"{row['value']:.3f} ({row['low']:.2f}-{row['high']:.2f})"
 
 
 def _signed(row: Mapping[str, float]) -> str:
-    return f"{row['value']:+.3f} ({row['low']:+.2f} to {row['high']:+.2f})"
+    """A difference with its interval; nothing where no kind of question is frequent enough on both sides."""
+    return "" if math.isnan(row["value"]) else f"{row['value']:+.3f} ({row['low']:+.2f} to {row['high']:+.2f})"
 
 
 def _plot(truth: Mapping[str, Mapping[str, Any]], path: Path) -> None:
