@@ -186,42 +186,42 @@ def _check_round(settings: "RunConfig", round: int, most: int | None = None) -> 
         raise ConfigError(f"got --round {round}, expected at most {most}: set rounds={round} for more")
 
 
-@app.command("select")
-def _select(
-    run: RunFolder,
-    config: Config = None,
-    image_root: ImageRoot = None,
-    seed: Seed = None,
-    overrides: Set = None,
-    round: Leading = 1,
-) -> None:
-    """Of every picture, the pair with the highest S(I2C) and its negatives."""
+def _add_leading(verb: str, summary: str, go: "Callable[[RunConfig, int], None]") -> None:
+    """A command for a stage that leads to a round."""
+
+    def command(
+        run: RunFolder,
+        config: Config = None,
+        image_root: ImageRoot = None,
+        seed: Seed = None,
+        overrides: Set = None,
+        round: Leading = 1,
+    ) -> None:
+        go(_settle(run, _arguments(config, image_root, None, None, None, seed, overrides)), round)
+
+    app.command(verb, help=summary)(command)
+
+
+def _select(settings: "RunConfig", round: int) -> None:
     from c3l.pipeline import run_select
 
-    settings = _settle(run, _arguments(config, image_root, None, None, None, seed, overrides))
     _check_round(settings, round, max(settings.rounds, 1))
     _walk(settings, partial(run_select, round=round), needs_model=False)
 
 
-@app.command("tune")
-def _tune(
-    run: RunFolder,
-    config: Config = None,
-    image_root: ImageRoot = None,
-    seed: Seed = None,
-    overrides: Set = None,
-    round: Leading = 1,
-) -> None:
-    """Tune the LVLM towards the positives and away from the negatives."""
+def _tune(settings: "RunConfig", round: int) -> None:
     from c3l.pipeline import run_tune
 
-    settings = _settle(run, _arguments(config, image_root, None, None, None, seed, overrides))
     _check_round(settings, round)
-    if int(os.environ.get("RANK", "0")) > 0:  # started by `accelerate launch` beside the process that has the run
+    if int(os.environ.get("RANK", "0")) > 0:  # started by `torchrun` beside the process that has the run
         from c3l.tuning import join_tuning
 
         return join_tuning(settings, round)
     _walk(settings, partial(run_tune, round=round))
+
+
+_add_leading("select", "Of every picture, the pair with the highest S(I2C) and its negatives.", _select)
+_add_leading("tune", "Tune the LVLM towards the positives and away from the negatives.", _tune)
 
 
 def _add_stage(verb: str, summary: str) -> None:

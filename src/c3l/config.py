@@ -110,7 +110,7 @@ class ContrastiveConfig(Settings):
     mixed_precision: Literal["no", "bf16", "fp16"] = Field(
         "no", description="Autocast of float32 weights; a model in bfloat16 needs none, its adapters are float32"
     )
-    gradient_checkpointing: bool = Field(False, description="Less memory, about 1.45 times the time")
+    gradient_checkpointing: bool = Field(False, description="Less memory, more time")
     lora_r: int = Field(16, ge=1, description="Rank; choice")
     lora_alpha: int = Field(32, ge=1, description="The update is alpha / r times B A; choice")
     lora_dropout: float = Field(0.0, ge=0, lt=1)

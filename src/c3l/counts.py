@@ -108,14 +108,15 @@ def summarise(run: Run) -> dict[str, Any]:
     """The run in one flat dictionary, for the last line that programs read."""
     states = {one.name: one for one in read_states(run)}
     out = {name: one.counts.count_out for name, one in states.items()}
-    begun = [name for name in map(name_round, range(read_rounds(run) + 1)) if run.stored(f"{name}/generated")]
+    rounds = read_rounds(run)
+    begun = [name for name in map(name_round, range(rounds + 1)) if run.stored(f"{name}/generated")]
     last = begun[-1] if begun else name_round(0)
     rate, where = find_error_rate(list(states.values()))
     return {
         "run": str(run.path),
         "done": [name for name, one in states.items() if one.state == "done"],
         "images": out["images"],
-        "rounds": read_rounds(run),
+        "rounds": rounds,
         "texts": out[f"{last}/generated"],
         "pairs": out[f"{last}/parsed"],
         "scored": out[f"{last}/scored"],

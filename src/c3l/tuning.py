@@ -142,7 +142,7 @@ def _run_tuning(
     from c3l.models.load import load_trainable
     from c3l.training.contrastive import tune
 
-    if not os.environ.get("RANK", "0").strip("0"):  # of several processes the first
+    if int(os.environ.get("RANK", "0")) == 0:  # of several processes the first
         ensure_writer(run, config, round - 1)
     lvlm = load_trainable(writer_of(run, config, round - 1), config.contrastive, config.seed)
     checkpoints = run.path / name_step("tuned", round) / CHECKPOINTS

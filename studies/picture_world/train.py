@@ -28,6 +28,7 @@ from c3l.models.builtin.assemble import build_parts
 from c3l.models.builtin.parts import locate_parts
 from c3l.models.builtin.tower import load_class_head
 from c3l.models.builtin.trained import Trained, read_trained, save_trained
+from c3l.models.load import fast_dtype
 from studies.picture_world import things
 from studies.picture_world.lessons import Lesson, Lessons
 from studies.picture_world.lexicon import WordNet
@@ -42,14 +43,14 @@ BUCKET = 16  # steps whose rows are sorted by length together
 class Recipe:
     """How long and how fast; every value is ours, chosen by trying."""
 
-    steps: int = 560
-    rows: int = 8
+    steps: int = 640
+    rows: int = 5
     rank: int = 32
     alpha: int = 64
     rate: float = 6e-4
     connector_rate: float = 1.5e-3
     warmup: int = 40
-    prototype_share: float = 0.25
+    prototype_share: float = 0.35
     seed: int = 0
     longest: int = 520
 
@@ -170,7 +171,7 @@ class Training:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         out.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(recipe.seed)
-        self.dtype = _fast_dtype()
+        self.dtype = fast_dtype(self.device)
         base, processor = build_parts(self.dtype)
         self.model = _with_lora(base, recipe).to(self.device)
         self.rows = Rows(processor, recipe.longest)
@@ -284,13 +285,6 @@ class Training:
             self._copy_masters()
             self.optimizer.load_state_dict(saved["optimizer"])
             self.step = saved["step"]
-
-
-def _fast_dtype() -> torch.dtype:
-    """bfloat16 where the machine computes it fast; elsewhere it is several times slower than float32."""
-    capabilities = torch.cpu.get_capabilities()
-    fast = torch.cuda.is_available() or capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
-    return torch.bfloat16 if fast else torch.float32
 
 
 def _with_lora(base: Any, recipe: Recipe) -> Any:
