@@ -151,6 +151,8 @@ def test_vision_encoder_calls_are_images(mode, expected, family, monkeypatch):
     calls = count_encoder_calls(family, monkeypatch)
     model = HfModel(family.model, family.processor, PROVENANCE)
     assert model.shares_images
+    model.score(REQUESTS[:1], "drop")  # at its first rows it tries itself out
+    calls.clear()
     images = [request.image for request in REQUESTS]
     requests = [replace(it, others=tuple(o for o in images if o is not it.image)) for it in REQUESTS]
     model.score(requests, mode)
@@ -236,6 +238,17 @@ def test_generation_is_the_same_for_any_batch_size_and_order(temperature, model)
     assert model.generate(GENERATE[::-1], sampling)[::-1] == together
     if temperature:  # greedily, one of the tiny models always writes the same
         assert len({it.text for it in together}) == len(together)
+
+
+def test_prompts_about_one_picture_encode_it_once(llava, monkeypatch):
+    encoded = []
+    encode = llava._vision.encode
+    monkeypatch.setattr(llava._vision, "encode", lambda vision: encoded.append(1) or encode(vision))
+    picture, sampling = make_picture(1), Sampling(0.0, 1.0, 8)
+    asked = [GenerateRequest(f"g{n}", picture, "Say it" + "!" * n, seed=n) for n in range(3)]
+    together = llava.generate(asked, sampling)
+    assert len(encoded) == 1
+    assert together == [llava.generate([request], sampling)[0] for request in asked]
 
 
 def test_generation_sees_the_picture_and_the_seed(llava):

@@ -234,6 +234,38 @@ def test_gradient_checkpointing_gives_the_same_loss_and_gradient_and_is_on(tiny,
     assert all(torch.allclose(got[key], wanted[key], atol=1e-6) for key in wanted)
 
 
+@pytest.mark.parametrize("name", ["llava", "llava_next", "fast_vlm", "idefics3"])
+def test_trees_give_the_readings_and_gradients_of_whole_rows(tiny, name):
+    model = make(tiny(name), dtype=torch.float64)
+    assert model._packs
+    found = []
+    for packs in (True, False):
+        model._packs = packs
+        batch = model.collate(ROWS)
+        assert ("places" in batch) is packs
+        readings = model.read(batch)
+        pooled = [readings.states[mask].square().sum() for mask in (readings.in_prompt, readings.in_completion)]
+        model.zero_grad()
+        (pooled[0] + 3 * pooled[1] + readings.log_likelihood.sum()).backward()
+        gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+        assert gradients
+        found.append((readings.log_likelihood, *pooled, gradients))
+    for ours, plain in zip(found[0][:3], found[1][:3], strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-10, atol=1e-10)
+    largest = max(float(gradient.abs().max()) for gradient in found[1][3].values())
+    for key, gradient in found[1][3].items():  # norms compute in float32 whatever the dtype
+        torch.testing.assert_close(found[0][3][key], gradient, rtol=0, atol=1e-5 * largest)
+
+
+def test_a_tree_feeds_what_rows_begin_with_once(tiny):
+    model = make(tiny("llava"))
+    rows = [ForcedRow(PICTURES[0], "Write five pairs about it.", text) for text in ("a dog", "a cat", "two birds", "x")]
+    fed = int((model.collate(rows)["text"]["input_ids"] != model._encoder.pad_id).sum())
+    model._packs = False
+    whole = int(model.collate(rows)["text"]["attention_mask"].sum())
+    assert fed < 0.5 * whole
+
+
 @pytest.mark.parametrize("name", ["llava", "qwen2_vl", "idefics3"])
 def test_an_image_that_several_rows_share_is_processed_and_encoded_once(tiny, name, monkeypatch):
     model = make(tiny(name))
@@ -241,7 +273,8 @@ def test_an_image_that_several_rows_share_is_processed_and_encoded_once(tiny, na
     encode = model._vision.encode
     monkeypatch.setattr(model._vision, "encode", lambda tensors: encoded.append(1) or encode(tensors))
     batch = model.collate(ROWS)
-    assert batch["image_of_row"].tolist() == [0, 1, 0]
+    # in trees each image is shown once; which of them stands first follows from their lengths
+    assert sorted(batch["shown"].tolist()) == ([0, 1] if "places" in batch else [0, 0, 1])
     if model._vision.can_share:
         model.read(batch)
         assert len(encoded) == len(batch["vision"]) == 2

@@ -85,8 +85,8 @@ def test_a_batch_says_where_each_candidate_of_each_group_stands(tiny):
     assert batch["candidates"].tolist() == [[0, 1, 2, 0], [3, 4, 3, 3], [5, 6, 7, 8]]
     assert batch["valid"].tolist() == [[True, True, True, False], [True, True, False, False], [True] * 4]
     assert batch["candidates"].dtype == torch.int64
-    assert batch["rows"]["image_of_row"].tolist() == [0, 0, 0, 1, 1, 2, 2, 2, 2]
-    ids = batch["rows"]["text"]["input_ids"]
+    assert sorted(batch["rows"]["shown"].tolist()) == [0, 1, 2]
+    ids = batch["rows"]["text"]["input_ids"].flatten()[batch["rows"]["places"]]
     shown = lvlm._encoder.decode_completion(ids[5][batch["rows"]["in_completion"][5]].tolist())
     assert shown == groups[2].completions[0]
 

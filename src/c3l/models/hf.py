@@ -1,6 +1,5 @@
 """The ``hf`` backend: any ``AutoModelForImageTextToText`` with its ``AutoProcessor``."""
 
-import inspect
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,8 @@ from transformers import GenerationConfig, LogitsProcessorList
 
 from c3l.errors import BackendError, OutOfMemoryError
 from c3l.models import logits
-from c3l.models.encoding import ChatEncoder, EncodedPrompt, ScoredRow
+from c3l.models.encoding import TEXT_KEYS, ChatEncoder
+from c3l.models.forcing import TeacherForcing, image_token_id
 from c3l.models.interface import Completion, GenerateRequest, Sampling, ScoreRequest
 from c3l.models.rows import GREY, Row, rows_with, rows_without
 from c3l.models.sampling import FiniteGuard, SeededSampler
@@ -41,6 +41,7 @@ class HfModel:
         self._provenance = provenance
         self._encoder = ChatEncoder(processor)
         self._vision = VisionEncoder(model)
+        self._forcing = TeacherForcing(model, self._encoder, self._vision)
         self._stop_ids = _stop_ids(model, self._encoder.tokenizer)
         if not self._vision.can_share:
             logger.warning("%s takes no ready image features: each pair encodes its image", type(model).__name__)
@@ -58,7 +59,7 @@ class HfModel:
     def no_image_modes(self) -> frozenset[NoImageMode]:
         """Every mode; ``mask`` only where positions do not follow from the attention mask, as in M-RoPE."""
         modes: set[NoImageMode] = {"drop", "blank", "noise", "others"}
-        if _image_token_id(self._model) is not None and not hasattr(self._model.base_model, "get_rope_index"):
+        if image_token_id(self._model) is not None and not hasattr(self._model.base_model, "get_rope_index"):
             modes.add("mask")
         return frozenset(modes)
 
@@ -75,7 +76,7 @@ class HfModel:
         rows = [Row(image, "Is it?", (one, two)), Row(image, "Is it?", (two, one))]
         self._encoder.forget_pictures()
         with torch.inference_mode(), _memory_errors():
-            predicted = logits.log_probs(self._completion_logits(rows, {}))[::2]
+            predicted = logits.log_probs(self._forcing.predict_apart(rows, {}))[::2]
         if not torch.allclose(predicted[0], predicted[1], rtol=0.01, atol=0.05):
             raise BackendError(
                 f"{type(self._model).__name__} lets a prompt look ahead at its answer, but teacher forcing "
@@ -104,19 +105,34 @@ class HfModel:
         return [completions[place] for place in range(len(requests))]
 
     def _generate_batch(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
-        images = [request.image for request in requests if request.image is not None]
-        inputs = self._encoder.encode_for_generation([request.prompt for request in requests], images or None)
+        inputs = self._prompt_inputs(requests)
         sampler = [SeededSampler(sampling, [it.seed for it in requests])] if sampling.temperature > 0 else []
         guard = FiniteGuard(min(self._stop_ids, default=self._encoder.pad_id))
         with self._own_settings(sampling):
             output = self._model.generate(
-                **{key: move(value, self._model) for key, value in inputs.items()},
+                **{
+                    key: move(value, self._model) if isinstance(value, Tensor) else value
+                    for key, value in inputs.items()
+                },
                 logits_processor=LogitsProcessorList([guard, *sampler]),
             )
         width = inputs["input_ids"].shape[1]
         written = output[:, width:].tolist()
         broken = [guard.ended[row] - width if row in guard.ended else None for row in range(len(requests))]
         return [self._complete(*one) for one in zip(requests, written, broken, strict=True)]
+
+    def _prompt_inputs(self, requests: Sequence[GenerateRequest]) -> dict[str, Any]:
+        """Left-padded prompts with their pictures; requests that share a picture object share its features."""
+        images = [request.image for request in requests if request.image is not None]
+        inputs = self._encoder.encode_for_generation([request.prompt for request in requests], images or None)
+        if not images or not self._vision.can_share:
+            return inputs
+        features: dict[int, PictureFeatures] = {}
+        for request, image in zip(requests, images, strict=True):
+            if id(image) not in features:
+                features[id(image)] = self._vision.encode(self._encoder.encode_prompt(request.prompt, image).vision)
+        text = {key: value for key, value in inputs.items() if key in TEXT_KEYS}
+        return text | self._vision.join([features[id(image)] for image in images])
 
     def _complete(self, request: GenerateRequest, ids: Sequence[int], broken: int | None) -> Completion:
         """The text up to its stop token, or to where the logits broke; after the stop token nothing matters."""
@@ -178,68 +194,12 @@ class HfModel:
         rows = rows_with(requests, completions)
         if not rows:
             return iter(())
-        features: dict[int, PictureFeatures] = {}
         ids = torch.tensor([token for row in rows for token in row.completion], device=self._model.device)
-        log_p = logits.log_probs(self._completion_logits(rows, features))
-        log_q = logits.log_mixture(
-            logits.log_probs(self._completion_logits(blind, features))
-            for blind in rows_without(requests, completions, no_image)
-        )
+        predicted = map(logits.log_probs, self._forcing.predict([rows, *rows_without(requests, completions, no_image)]))
+        log_p = next(predicted)
+        log_q = logits.log_mixture(predicted)
         columns = logits.pick(log_p, ids), logits.pick(log_q, ids), logits.vocabulary_kl(log_p, log_q)
         return zip(*(column.tolist() for column in columns), strict=True)
-
-    def _completion_logits(self, rows: Sequence[Row], features: dict[int, PictureFeatures]) -> Tensor:
-        """Logits (A, V) that predict the completion tokens of these rows, row after row.
-
-        Args:
-            rows: All of them with a picture, or none; all of them hiding it, or none.
-            features: Pictures encoded so far, by identity; new ones are added.
-        """
-        prompts = [self._encoder.encode_prompt(row.prompt, row.image) for row in rows]
-        batch = self._encoder.collate(
-            [ScoredRow(prompt, row.completion) for prompt, row in zip(prompts, rows, strict=True)]
-        )
-        inputs: dict[str, Any] = {key: value.to(self._model.device) for key, value in batch.text.items()}
-        if rows[0].hide_image:
-            inputs["attention_mask"] = self._hide_image(inputs)
-        inputs |= self._show_pictures(rows, prompts, features)
-        keep = batch.completion_mask.to(self._model.device)
-        if "logits_to_keep" not in inspect.signature(self._model.forward).parameters:
-            everywhere: Tensor = self._model(**inputs, use_cache=False).logits
-            return everywhere[keep]
-        # the mask stays boolean: as integers it would be read as positions
-        kept: Tensor = self._model(**inputs, use_cache=False, logits_to_keep=keep).logits
-        return kept
-
-    def _show_pictures(
-        self, rows: Sequence[Row], prompts: Sequence[EncodedPrompt], features: dict[int, PictureFeatures]
-    ) -> dict[str, Any]:
-        images = [row.image for row in rows if row.image is not None]
-        if not images:
-            return {}
-        if not self._vision.can_share:
-            tensors = self._encoder.process_pictures([row.prompt for row in rows], images)
-            return {key: move(value, self._model) for key, value in tensors.items()}
-        for image, prompt in zip(images, prompts, strict=True):
-            if id(image) not in features:
-                features[id(image)] = self._vision.encode(prompt.vision)
-        return self._vision.join([features[id(image)] for image in images])
-
-    def _hide_image(self, inputs: dict[str, Tensor]) -> Tensor:
-        token = _image_token_id(self._model)
-        assert token is not None, "without an image token the mode is not offered"
-        is_image = inputs["input_ids"].eq(token)
-        if bool(is_image[:, 0].any()):  # a query that may look at nothing is not a number
-            raise BackendError(
-                "no_image=mask needs a token before the image, and this chat template begins with the image: "
-                "set scoring.no_image=drop"
-            )
-        return inputs["attention_mask"].masked_fill(is_image, 0)
-
-
-def _image_token_id(model: Any) -> int | None:
-    token: int | None = getattr(model.config, "image_token_id", getattr(model.config, "image_token_index", None))
-    return token
 
 
 def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:

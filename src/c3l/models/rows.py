@@ -15,11 +15,20 @@ GREY = (128, 128, 128)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One completion after one prompt, shown one picture, no picture, or one that it may not look at."""
+    """One completion after one prompt, shown one picture, no picture, or one that it may not look at.
+
+    Attributes:
+        image: What is shown.
+        prompt: The user's turn.
+        completion: Token ids.
+        request: Number of the request that it belongs to.
+        hide_image: Whether the picture's tokens are there but must not be looked at.
+    """
 
     image: Image.Image | None
     prompt: str
     completion: tuple[int, ...]
+    request: int = 0
     hide_image: bool = False
 
 
@@ -54,8 +63,8 @@ def _rows(
     images: Sequence[Image.Image | None],
 ) -> list[Row]:
     return [
-        Row(image, pair.prompt, completion)
-        for request, of_request, image in zip(requests, completions, images, strict=True)
+        Row(image, pair.prompt, completion, number)
+        for number, (request, of_request, image) in enumerate(zip(requests, completions, images, strict=True))
         for pair, completion in zip(request.pairs, of_request, strict=True)
         if completion
     ]

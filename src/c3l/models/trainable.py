@@ -1,6 +1,7 @@
 """Tuning any image-text-to-text model of transformers: LoRA on its language model, one forward for all readings."""
 
 import inspect
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,13 +10,16 @@ from typing import Any, Self
 import torch
 from peft import LoraConfig, get_peft_model
 from PIL.Image import Image
-from torch import nn
+from torch import Tensor, nn
 
 from c3l.config import ContrastiveConfig
 from c3l.errors import BackendError, DataError
 from c3l.models.encoding import ChatEncoder, ScoredRow
+from c3l.models.forcing import TeacherForcing, image_token_id
 from c3l.models.interface import ForcedRow, Readings
 from c3l.models.logits import log_probs, pick
+from c3l.models.packing import Path as TokenPath
+from c3l.models.packing import attention_mask, pack
 from c3l.models.vision import VisionEncoder, move
 from c3l.records import Provenance
 
@@ -41,6 +45,7 @@ class TrainableHfModel(nn.Module):
         self._processor = processor
         self._encoder = ChatEncoder(processor)
         self._vision = VisionEncoder(model)
+        self._packs = TeacherForcing(model, self._encoder, self._vision).packs()
         self._takes_positions = "logits_to_keep" in inspect.signature(model.forward).parameters
         lora = LoraConfig(
             r=config.lora_r,
@@ -77,12 +82,15 @@ class TrainableHfModel(nn.Module):
         return self
 
     def collate(self, rows: Sequence[ForcedRow]) -> dict[str, Any]:
-        """Rows as tensors on the CPU.
+        """Rows as tensors on the CPU; those about one image are packed into one tree where the family allows it.
 
         Returns:
-            ``text``: (R, T) ids, mask and token types; ``in_completion``: (R, T) bool; ``targets``: the ids of
-            all completions in a row; ``vision``: the processor's tensors, one dictionary a distinct image, or
-            one for all rows where the family takes no ready features; ``image_of_row``: (R,) int64.
+            ``text``: what the language model is fed, (B, T) each: R rows, or a tree an image; ``real`` and
+            ``in_completion``: (R, T) bool; ``targets``: (A,) the ids of all completions in a row; ``vision``: the
+            processor's tensors, one dictionary a distinct image, or one for all rows where the family takes no
+            ready features; ``shown``: numbers of the images in the order in which the text shows them; of trees
+            ``mask``, (B, 1, T, T) bool, and where their tokens stand in the rows: ``places``, (R, T) int64, and
+            ``predicts``, (A,) int64, both counted through the trees.
 
         Raises:
             DataError: If a completion has no token.
@@ -93,12 +101,9 @@ class TrainableHfModel(nn.Module):
         if empty := [row.completion for row, ids in zip(rows, completions, strict=True) if not ids]:
             raise DataError(f"got {len(empty)} completions without a token, expected at least one in each")
         encoded = [ScoredRow(prompt, ids) for prompt, ids in zip(prompts, completions, strict=True)]
-        batch = self._encoder.collate(encoded, whole=True)
-        # the tokens of a completion stand one place after those that predict them
-        in_completion = batch.completion_mask.roll(1, dims=1)
-        images: dict[int, int] = {}
-        for row in rows:
-            images.setdefault(id(row.image), len(images))
+        images = {key: number for number, key in enumerate(dict.fromkeys(id(row.image) for row in rows))}
+        numbers = [images[id(row.image)] for row in rows]
+        batch = self._collate_trees(encoded, numbers) if self._packs else self._collate_rows(encoded, numbers)
         if self._vision.can_share:
             first = {id(row.image): prompt for row, prompt in reversed(list(zip(rows, prompts, strict=True)))}
             vision = [dict(first[key].vision) for key in images]
@@ -106,42 +111,89 @@ class TrainableHfModel(nn.Module):
             pictures: list[Image] = [row.image for row in rows]
             vision = [self._encoder.process_pictures([row.prompt for row in rows], pictures)]
         self._encoder.forget_pictures()
+        targets = torch.tensor([token for ids in completions for token in ids], dtype=torch.int64)
+        return {**batch, "targets": targets, "vision": vision}
+
+    def _collate_rows(self, rows: Sequence[ScoredRow], images: Sequence[int]) -> dict[str, Any]:
+        batch = self._encoder.collate(rows, whole=True)
         return {
             "text": batch.text,
-            "in_completion": in_completion,
-            "targets": torch.tensor([token for ids in completions for token in ids], dtype=torch.int64),
-            "vision": vision,
-            "image_of_row": torch.tensor([images[id(row.image)] for row in rows], dtype=torch.int64),
+            "real": batch.text["attention_mask"].bool(),
+            # the tokens of a completion stand one place after those that predict them
+            "in_completion": batch.completion_mask.roll(1, dims=1),
+            "shown": torch.tensor(images, dtype=torch.int64),
+        }
+
+    def _collate_trees(self, rows: Sequence[ScoredRow], images: Sequence[int]) -> dict[str, Any]:
+        whole = self._collate_rows(rows, images)
+        paths = [TokenPath(row.prompt.ids + row.completion, image) for row, image in zip(rows, images, strict=True)]
+        token = image_token_id(self._base)
+        [(packed, numbers)] = pack(paths, images, token, self._encoder.pad_id, spread=math.inf)
+        width = packed.ids.shape[1]
+        places = torch.zeros(whole["real"].shape, dtype=torch.int64)
+        for number, (tree, path) in zip(numbers, packed.rows, strict=True):
+            places[number, : len(path)] = torch.tensor(path) + tree * width
+        return {
+            "text": {"input_ids": packed.ids, "position_ids": packed.positions},
+            "mask": packed.mask,
+            "real": whole["real"],
+            "in_completion": whole["in_completion"],
+            "shown": torch.tensor(packed.pictures, dtype=torch.int64),
+            "places": places,
+            "predicts": places[whole["in_completion"].roll(-1, dims=1)],
         }
 
     def read(self, batch: Mapping[str, Any]) -> Readings:
         """One forward over a batch of ``collate``."""
         device = self._base.device
-        text = {key: value.to(device) for key, value in batch["text"].items()}
         in_completion = batch["in_completion"].to(device)
-        predicts = in_completion.roll(-1, dims=1)
-        keep = {"logits_to_keep": predicts} if self._takes_positions else {}
-        output = self.lvlm(**text, **self._show(batch), **keep, use_cache=False, output_hidden_states=True)
-        logits = output.logits if keep else output.logits[predicts]
-        logits = logits.reshape(-1, logits.shape[-1])
+        states, logits = self._feed_trees(batch) if "places" in batch else self._feed_rows(batch, in_completion)
         each = pick(log_probs(logits), batch["targets"].to(device))
         lengths = in_completion.sum(dim=1)
         row_of_token = torch.arange(len(lengths), device=device).repeat_interleave(lengths)
         total = torch.zeros(len(lengths), dtype=each.dtype, device=device).index_add(0, row_of_token, each)
         return Readings(
-            states=output.hidden_states[-1],
-            in_prompt=text["attention_mask"].bool() & ~in_completion,
+            states=states,
+            in_prompt=batch["real"].to(device) & ~in_completion,
             in_completion=in_completion,
             log_likelihood=total / lengths,
         )
 
+    def _feed_rows(self, batch: Mapping[str, Any], in_completion: Tensor) -> tuple[Tensor, Tensor]:
+        """Last hidden states (R, T, D), and the logits (A, V) that predict the completions."""
+        text = {key: value.to(self._base.device) for key, value in batch["text"].items()}
+        predicts = in_completion.roll(-1, dims=1)
+        keep = {"logits_to_keep": predicts} if self._takes_positions else {}
+        output = self.lvlm(**text, **self._show(batch), **keep, use_cache=False, output_hidden_states=True)
+        logits = output.logits if keep else output.logits[predicts]
+        return output.hidden_states[-1], logits.reshape(-1, logits.shape[-1])
+
+    def _feed_trees(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """As ``_feed_rows``, with the rows taken out of their trees; a token of several rows is computed once."""
+        device = self._base.device
+        text = {key: value.to(device) for key, value in batch["text"].items()}
+        predicts, places = batch["predicts"].to(device), batch["places"].to(device)
+        keep = torch.zeros(text["input_ids"].numel(), dtype=torch.bool, device=device)
+        keep[predicts] = True
+        output = self.lvlm(
+            **text,
+            **self._show(batch),
+            attention_mask=attention_mask(batch["mask"], self._base),
+            logits_to_keep=keep.view(text["input_ids"].shape),
+            use_cache=False,
+            output_hidden_states=True,
+        )
+        kept = output.logits.reshape(-1, output.logits.shape[-1])
+        rank = keep.cumsum(0) - 1
+        return output.hidden_states[-1].flatten(0, 1)[places], kept[rank[predicts]]
+
     def _show(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Keyword arguments of ``forward`` that show each row its image."""
+        """Keyword arguments of ``forward`` that show the text its images."""
         if not self._vision.can_share:
             return {key: move(value, self._base) for key, value in batch["vision"][0].items()}
         with torch.no_grad():
             features = [self._vision.encode(tensors) for tensors in batch["vision"]]
-        return self._vision.join([features[place] for place in batch["image_of_row"].tolist()])
+        return self._vision.join([features[place] for place in batch["shown"].tolist()])
 
     def save_adapter(self, folder: Path) -> None:
         """Write the adapter as peft reads it."""

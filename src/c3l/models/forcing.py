@@ -1,0 +1,172 @@
+"""Teacher forcing: the logits that predict given completions, each row as if it stood alone.
+
+Rows of one request are packed into a tree (``packing``), so that what they begin with, the picture above all, is
+computed once. A family whose attention or positions do not allow that computes every row whole, and says so.
+"""
+
+import inspect
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from c3l.errors import BackendError
+from c3l.models.encoding import ChatEncoder, EncodedPrompt, ScoredRow
+from c3l.models.packing import Packed, Path, attention_mask, find_obstacle, pack
+from c3l.models.rows import GREY, Row
+from c3l.models.vision import PictureFeatures, VisionEncoder, move
+
+logger = logging.getLogger(__name__)
+
+_PROBE = 0.02  # nats, in float32; what rounding makes of it is a thousandth of that
+
+
+class TeacherForcing:
+    """Feeds rows to a model and keeps the logits of their completions."""
+
+    def __init__(self, model: Any, encoder: ChatEncoder, vision: VisionEncoder) -> None:
+        self._model, self._encoder, self._vision = model, encoder, vision
+        self._takes_positions = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self._packs: bool | None = None  # unknown until somebody asks
+
+    def predict(self, lists: Sequence[Sequence[Row]]) -> Iterator[Tensor]:
+        """For each list the logits (A, V) that predict its completions, row after row.
+
+        Args:
+            lists: Rows; within a list all have a picture or none has, and all hide it or none does. Rows of the same
+                request share what they begin with, across lists.
+        """
+        features: dict[int, PictureFeatures] = {}
+        if not self.packs() or any(row.hide_image for rows in lists for row in rows):
+            yield from (self.predict_apart(rows, features) for rows in lists)
+        elif len(lists) <= 2:
+            yield from self._predict_packed(lists, features)
+        else:  # many views of the same rows: one after the other, or their logits would fill the memory
+            for rows in lists:
+                yield from self._predict_packed([rows], features)
+
+    def predict_apart(self, rows: Sequence[Row], features: dict[int, PictureFeatures]) -> Tensor:
+        """Logits (A, V) of rows that are computed whole."""
+        prompts = [self._encoder.encode_prompt(row.prompt, row.image) for row in rows]
+        batch = self._encoder.collate(
+            [ScoredRow(prompt, row.completion) for prompt, row in zip(prompts, rows, strict=True)]
+        )
+        inputs: dict[str, Any] = {key: value.to(self._model.device) for key, value in batch.text.items()}
+        if rows[0].hide_image:
+            inputs["attention_mask"] = self._hide_image(inputs)
+        inputs |= self._show_pictures(rows, prompts, features)
+        keep = batch.completion_mask.to(self._model.device)
+        if not self._takes_positions:
+            everywhere: Tensor = self._model(**inputs, use_cache=False).logits
+            return everywhere[keep]
+        # the mask stays boolean: as integers it would be read as positions
+        kept: Tensor = self._model(**inputs, use_cache=False, logits_to_keep=keep).logits
+        return kept.reshape(-1, kept.shape[-1])
+
+    def packs(self) -> bool:
+        """Whether packed rows give this model's own numbers; tried out once."""
+        if self._packs is None:
+            self._packs = self._find_out()
+        return self._packs
+
+    def _find_out(self) -> bool:
+        obstacle = "" if self._vision.can_share and self._takes_positions else "it takes no ready image features"
+        obstacle = obstacle or find_obstacle(self._model) or self._try_out()
+        if obstacle:
+            logger.warning(
+                "%s cannot share the beginning of rows, since %s: every pair is computed whole, more slowly",
+                type(self._model).__name__,
+                obstacle,
+            )
+        return not obstacle
+
+    @torch.no_grad()
+    def _try_out(self) -> str:
+        ids = self._encoder.encode_completion("yes, it is") or (0,)
+        image = Image.new("RGB", (64, 64), GREY)
+        rows = [Row(image, prompt, ids) for prompt in ("Is it?", "Is it so?")]
+        if any(self._encoder.encode_prompt(row.prompt, image).types for row in rows):
+            return "its tokens have types"
+        features: dict[int, PictureFeatures] = {}
+        apart = self.predict_apart(rows, features).float().log_softmax(-1)
+        packed = next(self._predict_packed([rows], features)).float().log_softmax(-1)
+        tolerance = _PROBE * max(1.0, torch.finfo(self._model.dtype).eps / torch.finfo(torch.float32).eps / 1000)
+        worst = float((apart - packed).abs().max())
+        return "" if worst <= tolerance else f"packed rows are off by {worst:.2g} nats"
+
+    def _predict_packed(self, lists: Sequence[Sequence[Row]], features: dict[int, PictureFeatures]) -> Iterator[Tensor]:
+        rows = [row for of_list in lists for row in of_list]
+        prompts = [self._encoder.encode_prompt(row.prompt, row.image) for row in rows]
+        self._encode_pictures(rows, prompts, features)
+        paths = [
+            Path(prompt.ids + row.completion[:-1], id(row.image)) for row, prompt in zip(rows, prompts, strict=True)
+        ]
+        found: dict[int, Tensor] = {}
+        token = image_token_id(self._model)
+        for packed, numbers in pack(paths, [row.request for row in rows], token, self._encoder.pad_id):
+            starts = [len(prompts[number].ids) - 1 for number in numbers]
+            found |= dict(zip(numbers, self._forward_packed(packed, starts, features), strict=True))
+        done = 0
+        for of_list in lists:
+            yield torch.cat([found[done + place] for place in range(len(of_list))])
+            done += len(of_list)
+
+    def _forward_packed(
+        self, packed: Packed, starts: Sequence[int], features: Mapping[int, PictureFeatures]
+    ) -> Iterator[Tensor]:
+        """The logits (N, V) of each packed row; a token that several rows predict from goes through the head once."""
+        keep = torch.zeros(packed.ids.shape, dtype=torch.bool)
+        wanted = [(tree, path[start:]) for (tree, path), start in zip(packed.rows, starts, strict=True)]
+        for tree, places in wanted:
+            keep[tree, list(places)] = True
+        shown = self._vision.join([features[number] for number in packed.pictures]) if packed.pictures else {}
+        kept = self._model(
+            input_ids=packed.ids.to(self._model.device),
+            position_ids=packed.positions.to(self._model.device),
+            attention_mask=attention_mask(packed.mask, self._model),
+            logits_to_keep=keep.to(self._model.device),
+            use_cache=False,
+            **shown,
+        ).logits
+        kept = kept.reshape(-1, kept.shape[-1])
+        rank = (keep.flatten().cumsum(0) - 1).view(keep.shape)
+        return (kept[rank[tree, list(places)].to(kept.device)] for tree, places in wanted)
+
+    def _show_pictures(
+        self, rows: Sequence[Row], prompts: Sequence[EncodedPrompt], features: dict[int, PictureFeatures]
+    ) -> dict[str, Any]:
+        images = [row.image for row in rows if row.image is not None]
+        if not images:
+            return {}
+        if not self._vision.can_share:
+            tensors = self._encoder.process_pictures([row.prompt for row in rows], images)
+            return {key: move(value, self._model) for key, value in tensors.items()}
+        self._encode_pictures(rows, prompts, features)
+        return self._vision.join([features[id(image)] for image in images])
+
+    def _encode_pictures(
+        self, rows: Sequence[Row], prompts: Sequence[EncodedPrompt], features: dict[int, PictureFeatures]
+    ) -> None:
+        for row, prompt in zip(rows, prompts, strict=True):
+            if row.image is not None and id(row.image) not in features:
+                features[id(row.image)] = self._vision.encode(prompt.vision)
+
+    def _hide_image(self, inputs: dict[str, Tensor]) -> Tensor:
+        token = image_token_id(self._model)
+        assert token is not None, "without an image token the mode is not offered"
+        is_image = inputs["input_ids"].eq(token)
+        if bool(is_image[:, 0].any()):  # a query that may look at nothing is not a number
+            raise BackendError(
+                "no_image=mask needs a token before the image, and this chat template begins with the image: "
+                "set scoring.no_image=drop"
+            )
+        return inputs["attention_mask"].masked_fill(is_image, 0)
+
+
+def image_token_id(model: Any) -> int | None:
+    """The token that stands for a piece of a picture."""
+    token: int | None = getattr(model.config, "image_token_id", getattr(model.config, "image_token_index", None))
+    return token

@@ -1,0 +1,178 @@
+"""Rows that begin alike share their tokens: a prompt's image and words are computed once for all its answers.
+
+Rows become paths in a tree of tokens, the tree becomes one row of its own. Three rows about one picture:
+
+    <u> P P P  what is it ? | a dog .        token    <u> P P P what is it ? a dog . cat . <u>'s other child: what ...
+    <u> P P P  what is it ? | a cat .   ->   place     0  1 2 3  4   5  6  7 8  9 10  9 10   1 ...
+    <u>        what is it ? | a dog .        sees     its ancestors and itself
+
+A token's place is its depth, and it attends to its ancestors alone, so every row is computed as if it stood there
+by itself. A picture's tokens are alike only if the picture is.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+SPREAD = 1.25
+_ATTENTION = ("sdpa", "eager")  # the implementations that take a mask of every token against every other
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """One row to be packed.
+
+    Attributes:
+        ids: Its tokens.
+        picture: A number for the picture that its image tokens show; rows with equal numbers share them.
+    """
+
+    ids: tuple[int, ...]
+    picture: int
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Trees as one batch, padded on the right.
+
+    Attributes:
+        ids: (B, T) int64.
+        positions: (B, T) int64, a token's depth.
+        mask: (B, 1, T, T) bool, true where a token sees another.
+        rows: Of each packed row, in the order given: its tree's place in the batch, and the places of its tokens.
+        pictures: Number of the picture each time that one is shown, tree after tree, left to right.
+        tokens: How many tokens are no padding.
+    """
+
+    ids: Tensor
+    positions: Tensor
+    mask: Tensor
+    rows: tuple[tuple[int, tuple[int, ...]], ...]
+    pictures: tuple[int, ...]
+    tokens: int
+
+
+class _Tree:
+    """The rows of one group, token by token."""
+
+    def __init__(self, image_token: int | None) -> None:
+        self.ids: list[int] = []
+        self.depths: list[int] = []
+        self.parents: list[int] = []
+        self.pictures: list[int] = []
+        self._shows: list[bool] = []  # whether a token or one before it is a picture's
+        self._children: dict[tuple[int, int, int], int] = {}
+        self._image_token = image_token
+
+    def insert(self, path: Path) -> tuple[int, ...]:
+        """The places of a row's tokens."""
+        places, parent = [], -1
+        for token in path.ids:
+            is_image = token == self._image_token
+            key = (parent, token, path.picture if is_image else -1)
+            if key not in self._children:
+                self._children[key] = self._append(token, parent, path.picture if is_image else -1)
+            parent = self._children[key]
+            places.append(parent)
+        return tuple(places)
+
+    def _append(self, token: int, parent: int, picture: int) -> int:
+        shown = parent >= 0 and self._shows[parent]
+        if picture >= 0 and not shown:
+            self.pictures.append(picture)
+        self._shows.append(shown or picture >= 0)
+        self.ids.append(token)
+        self.depths.append(self.depths[parent] + 1 if parent >= 0 else 0)
+        self.parents.append(parent)
+        return len(self.ids) - 1
+
+    def sees(self) -> NDArray[np.bool_]:
+        """(n, n): each token its ancestors and itself."""
+        table = np.eye(len(self.ids), dtype=np.bool_)
+        for place, parent in enumerate(self.parents):
+            if parent >= 0:
+                table[place] |= table[parent]
+        return table
+
+
+def pack(
+    paths: Sequence[Path], groups: Sequence[int], image_token: int | None, pad: int, spread: float = SPREAD
+) -> Iterator[tuple[Packed, list[int]]]:
+    """Rows as batches of trees, one tree a group; trees of like length come together.
+
+    Args:
+        paths: The rows.
+        groups: Of each row its group: rows of one group share what they begin with.
+        image_token: The token that stands for a piece of the picture; None where no row has one.
+        pad: Fills up.
+        spread: In a batch the longest tree has at most so many times the tokens of the shortest; infinite for one
+            batch of all.
+
+    Yields:
+        A batch, and the numbers of the rows in it, in the order of ``Packed.rows``.
+    """
+    members: dict[int, list[int]] = {}
+    for number, group in enumerate(groups):
+        members.setdefault(group, []).append(number)
+    trees = []
+    for numbers in members.values():
+        tree = _Tree(image_token)
+        trees.append((tree, [(number, tree.insert(paths[number])) for number in numbers]))
+    trees.sort(key=lambda one: len(one[0].ids))
+    while trees:
+        most = spread * len(trees[0][0].ids)
+        count = next((n for n, (tree, _) in enumerate(trees) if len(tree.ids) > most), len(trees))
+        batch, trees = trees[:count], trees[count:]
+        yield _collate([tree for tree, _ in batch], [rows for _, rows in batch], pad)
+
+
+def _collate(
+    trees: Sequence[_Tree], rows: Sequence[Sequence[tuple[int, tuple[int, ...]]]], pad: int
+) -> tuple[Packed, list[int]]:
+    width = max(len(tree.ids) for tree in trees)
+    ids = torch.full((len(trees), width), pad, dtype=torch.int64)
+    positions = torch.zeros((len(trees), width), dtype=torch.int64)
+    mask = torch.eye(width, dtype=torch.bool).repeat(len(trees), 1, 1)  # padding sees itself, or all would be NaN
+    for place, tree in enumerate(trees):
+        count = len(tree.ids)
+        ids[place, :count] = torch.tensor(tree.ids)
+        positions[place, :count] = torch.tensor(tree.depths)
+        mask[place, :count, :count] = torch.from_numpy(tree.sees())
+    packed = Packed(
+        ids=ids,
+        positions=positions,
+        mask=mask[:, None],
+        rows=tuple((place, path) for place, of_tree in enumerate(rows) for _, path in of_tree),
+        pictures=tuple(picture for tree in trees for picture in tree.pictures),
+        tokens=sum(len(tree.ids) for tree in trees),
+    )
+    return packed, [number for of_tree in rows for number, _ in of_tree]
+
+
+def find_obstacle(model: Any) -> str:
+    """Why rows of this model cannot be packed; empty if nothing speaks against it."""
+    text = model.config.get_text_config()
+    kinds = set(getattr(text, "layer_types", None) or ["full_attention"])
+    attention = getattr(model.config, "_attn_implementation", None)
+    if kinds != {"full_attention"}:
+        return f"its layers are {', '.join(sorted(kinds))}"
+    if getattr(text, "sliding_window", None) and getattr(text, "use_sliding_window", True):
+        return "its attention has a sliding window"
+    if hasattr(model.base_model, "get_rope_index"):
+        return "its positions follow the picture's grid"
+    if attention not in _ATTENTION:
+        return f"its attention is {attention}, which takes no mask of its own"
+    return ""
+
+
+def attention_mask(mask: Tensor, model: Any) -> Tensor:
+    """(B, 1, T, T) bool as the model's attention takes it: as it is, or as numbers to be added to scores."""
+    mask = mask.to(model.device)
+    if model.config._attn_implementation == "sdpa":
+        return mask
+    return torch.zeros_like(mask, dtype=model.dtype).masked_fill_(~mask, torch.finfo(model.dtype).min)

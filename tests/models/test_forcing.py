@@ -1,0 +1,159 @@
+"""Packed rows give the numbers of rows that are computed whole, and cost what the arithmetic asks for."""
+
+import logging
+from dataclasses import replace
+
+import pytest
+import torch
+
+from c3l.models import forcing
+from c3l.models.encoding import ChatEncoder
+from c3l.models.forcing import TeacherForcing
+from c3l.models.packing import Path, pack
+from c3l.models.rows import Row
+from c3l.models.vision import VisionEncoder
+from tiny_models import FAMILIES, make_picture
+
+PACKS = {"llava", "llava_next", "fast_vlm", "idefics3"}
+COMPLETIONS = ("A dog.", "A dog on the grass.", "x")
+
+
+def make_forcing(family, dtype=torch.float32):
+    model = family.model.to(dtype)
+    return TeacherForcing(model, ChatEncoder(family.processor), VisionEncoder(model))
+
+
+def make_rows(taught, pictures=(0, 1), **more):
+    encode = taught._encoder.encode_completion
+    images = [make_picture(number, (40 + 24 * number, 30)) for number in pictures]
+    return [
+        Row(image, prompt, encode(completion), request, **more)
+        for request, image in enumerate(images)
+        for prompt in ("What is it?", "What is there?")
+        for completion in COMPLETIONS
+    ]
+
+
+def without_images(rows):
+    return [replace(row, image=None) for row in rows]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_in_double_precision_packed_rows_are_exact(name, tiny):
+    family = tiny(name)
+    try:
+        taught = make_forcing(family, torch.float64)
+        rows = make_rows(taught)
+        with torch.inference_mode():
+            packed = list(taught.predict([rows, without_images(rows)]))
+            apart = [taught.predict_apart(one, {}) for one in (rows, without_images(rows))]
+        assert taught._packs is (name in PACKS)
+        for ours, plain in zip(packed, apart, strict=True):
+            assert ours.shape == plain.shape
+            torch.testing.assert_close(ours, plain, rtol=0, atol=1e-12)
+        assert not torch.allclose(packed[0], packed[1], atol=1e-2)  # the picture matters
+    finally:
+        family.model.to(torch.float32)
+
+
+def test_many_views_of_the_same_rows_are_each_their_own(tiny):
+    taught = make_forcing(tiny("llava"))
+    lists = [make_rows(taught, pictures) for pictures in ((0, 1), (2, 0), (1, 2), (0, 2))]
+    with torch.inference_mode():
+        for ours, rows in zip(taught.predict(lists), lists, strict=True):
+            torch.testing.assert_close(ours, taught.predict_apart(rows, {}), rtol=0, atol=1e-4)
+
+
+def test_tokens_and_head_rows_are_those_of_the_bound(tiny, monkeypatch):
+    family = tiny("llava")
+    taught = make_forcing(family)
+    rows = make_rows(taught)
+    list(taught.predict([rows[:1]]))  # at its first rows it tries itself out
+    fed, headed = [], []
+    decoder, head = family.model.get_decoder(), family.model.get_output_embeddings()
+    hooks = [
+        decoder.register_forward_hook(
+            lambda _, args, kwargs, out: fed.append(out[0].shape[:2].numel()), with_kwargs=True
+        ),
+        head.register_forward_hook(lambda _, args, out: headed.append(out.shape[:-1].numel())),
+    ]
+    try:
+        list(taught.predict([rows, without_images(rows)]))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    encode = taught._encoder.encode_prompt
+    bound = 0
+    for image in {id(row.image): row.image for row in rows}.values():
+        mine = [row for row in rows if row.image is image]
+        for shown in (image, None):
+            prompts = [encode(row.prompt, shown).ids for row in mine]
+            shared = next(n for n, ids in enumerate(zip(*prompts, strict=False)) if len(set(ids)) > 1)
+            bound += shared + sum(
+                len(ids) - shared + len(row.completion) - 1 for ids, row in zip(prompts, mine, strict=True)
+            )
+    answers = sum(len(row.completion) for row in rows)
+    assert sum(fed) <= 1.05 * bound
+    assert sum(headed) <= 2 * answers
+    whole = sum(
+        len(encode(row.prompt, shown).ids) + len(row.completion) - 1 for row in rows for shown in (row.image, None)
+    )
+    assert sum(fed) < 0.6 * whole
+
+
+def test_a_family_that_cannot_says_so_and_computes_rows_whole(tiny, caplog):
+    taught = make_forcing(tiny("qwen2_vl"))
+    rows = make_rows(taught)
+    with caplog.at_level(logging.WARNING):
+        list(taught.predict([rows]))
+        list(taught.predict([rows]))
+    assert [record.message for record in caplog.records if "positions follow" in record.message]
+    assert len(caplog.records) == 1
+
+
+def test_a_model_whose_packed_numbers_differ_is_found_out(tiny, caplog, monkeypatch):
+    honest = forcing.pack
+
+    def with_wrong_places(*given):
+        return ((replace(packed, positions=packed.positions * 0), numbers) for packed, numbers in honest(*given))
+
+    monkeypatch.setattr(forcing, "pack", with_wrong_places)
+    taught = make_forcing(tiny("llava"))
+    rows = make_rows(taught)
+    with torch.inference_mode():
+        [ours] = taught.predict([rows])
+        torch.testing.assert_close(ours, taught.predict_apart(rows, {}), rtol=0, atol=1e-4)
+    assert "packed rows are off" in caplog.text
+
+
+def test_rows_that_hide_their_picture_are_computed_whole(tiny):
+    taught = make_forcing(tiny("llava"))
+    rows = make_rows(taught)
+    hidden = [replace(row, hide_image=True) for row in rows]
+    with torch.inference_mode():
+        seen, unseen = taught.predict([rows, hidden])
+    assert not torch.allclose(seen, unseen, atol=1e-2)
+
+
+def test_a_tree_shares_what_rows_begin_with_and_nothing_else():
+    image, one, two = 9, 1, 2
+    paths = [Path((5, image, image, 7, 1), one), Path((5, image, image, 7, 2), one), Path((5, image, image, 7, 1), two)]
+    [(packed, numbers)] = pack(paths, [0, 0, 0], image, pad=0)
+    assert numbers == [0, 1, 2]
+    assert packed.ids.tolist() == [[5, 9, 9, 7, 1, 2, 9, 9, 7, 1]]
+    assert packed.positions.tolist() == [[0, 1, 2, 3, 4, 4, 1, 2, 3, 4]]
+    assert packed.pictures == (one, two)
+    assert packed.rows[2] == (0, (0, 6, 7, 8, 9))
+    sees = packed.mask[0, 0]
+    assert sees[5].nonzero().flatten().tolist() == [0, 1, 2, 3, 5]
+    assert sees[9].nonzero().flatten().tolist() == [0, 6, 7, 8, 9]
+
+
+def test_trees_of_like_length_come_together_and_padding_sees_itself_alone():
+    paths = [Path(tuple(range(10, 10 + length)), 0) for length in (4, 20, 5)]
+    batches = list(pack(paths, [0, 1, 2], None, pad=0))
+    assert [numbers for _, numbers in batches] == [[0, 2], [1]]
+    packed = batches[0][0]
+    assert packed.ids[0].tolist() == [10, 11, 12, 13, 0]
+    assert packed.mask[0, 0, 4].nonzero().flatten().tolist() == [4]
+    assert not packed.mask[0, 0, :4, 4].any()
