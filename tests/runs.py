@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from c3l.config import RunConfig, load_config
+from c3l.config import RunConfig
+from c3l.config_file import load_config
 from c3l.context import Context, open_context
 from c3l.executors import LocalExecutor
 from c3l.pipeline import run_method

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from c3l.config import RunConfig, dump_config, load_config
+from c3l.config import RunConfig
+from c3l.config_file import dump_config, load_config
 from c3l.errors import ConfigError
 from c3l.method.prompts import choose_templates
 from c3l.records import MAX_ROUNDS

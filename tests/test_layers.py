@@ -12,25 +12,41 @@ import c3l
 
 ROOT = Path(c3l.__file__).parent
 
-BASE = {"records", "errors", "config"}
+BASE = {"records", "errors", "config"}  # beneath all
 ALLOWED = {  # room -> what it may import of c3l, besides itself
     "errors": set(),
     "records": set(),
     "config": {"records", "errors"},
+    "config_file": BASE,
     "models": BASE,
     "method": {*BASE, "models.interface"},
     "data": BASE,
     "report": {*BASE, "data"},
     "training": {*BASE, "data.atomic", "method", "models.interface"},
+    "evaluation": {*BASE, "data", "method.batching", "models.interface"},
     "progress": set(),
     "executors": {*BASE, "models.interface", "models.load"},
     "plan": {*BASE, "data", "method"},
-    "context": {*BASE, "data", "models.load", "executors", "plan", "progress"},
+    "context": {*BASE, "config_file", "data", "models.load", "executors", "plan", "progress"},
     "stages": {*BASE, "data", "method", "models.interface", "executors", "context", "plan"},
     "tuning": {*BASE, "data", "method", "models.interface", "models.load", "training", "context", "stages"},
-    "counts": {*BASE, "data", "method", "report", "stages"},
+    "finetuning": {*BASE, "data", "models.interface", "models.load", "training", "progress"},
+    "learning": {
+        *BASE,
+        "benchmarking",
+        "context",
+        "data",
+        "executors",
+        "finetuning",
+        "models.interface",
+        "models.load",
+        "stages",
+        "tuning",
+    },
+    "benchmarking": {*BASE, "data", "models.interface", "models.load", "evaluation", "executors", "progress"},
+    "counts": {*BASE, "config_file", "data", "method", "report", "stages"},
     "estimates": {*BASE, "data", "method", "progress"},
-    "display": {*BASE, "data", "counts", "stages", "progress"},
+    "display": {*BASE, "config_file", "data", "counts", "stages", "progress"},
 }
 ROOMS = {
     "models",
@@ -43,19 +59,26 @@ ROOMS = {
     "stages",
     "training",
     "tuning",
+    "finetuning",
+    "evaluation",
+    "benchmarking",
+    "learning",
     "counts",
     "estimates",
     "progress",
 }
-TOP = {*BASE, *ROOMS}
-ALLOWED |= {"pipeline": TOP, "checks": TOP, "score_file": TOP}
-ALLOWED |= {"cli": {*TOP, "pipeline", "checks", "score_file", "display"}, "__main__": {"cli"}, "__init__": set()}
+TOP = {*BASE, "config_file", *ROOMS}
+ALLOWED |= {"pipeline": TOP, "checks": TOP, "score_file": TOP, "options": TOP, "file_commands": {*TOP, "options"}}
+ALLOWED |= {"cli": {*TOP, "pipeline", "checks", "score_file", "display", "options", "file_commands"}}
+ALLOWED |= {"__main__": {"cli"}, "__init__": set()}
 FORBIDDEN = {  # room -> packages that it never imports, not even inside a function
     "method": {"transformers", "c3l.data", "peft"},
     "data": {"torch", "transformers"},
     "report": {"torch", "transformers"},
+    "evaluation": {"torch", "transformers"},
     "records": {"torch", "transformers", "PIL"},
     "config": {"torch", "transformers", "PIL"},
+    "config_file": {"torch", "transformers", "PIL"},
     "cli": {"torch", "transformers"},
 }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from c3l import score_file as module
-from c3l.config import load_config
+from c3l.config_file import load_config
 from c3l.errors import DataError, RunLockedError, StaleStageError
 from c3l.method.scoring import score_samples
 from c3l.progress import SilentProgress

@@ -3,24 +3,42 @@
 What a command needs is imported in the command, so that ``c3l --help`` answers at once.
 """
 
-import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from c3l.errors import C3LError, ConfigError, StaleStageError
+from c3l.file_commands import evaluate, finetune
+from c3l.options import (
+    BAD_SETTINGS,
+    FAILED,
+    OK,
+    TOO_MANY_REJECTED,
+    Config,
+    Debug,
+    Dtype,
+    ImageRoot,
+    Leading,
+    Limit,
+    Model,
+    Round,
+    RunFolder,
+    Seed,
+    Set,
+    gather,
+    print_lines,
+    print_summary,
+    settle,
+    walk,
+)
 
 if TYPE_CHECKING:
     from c3l.config import RunConfig
-    from c3l.context import Context
-
-OK, FAILED, BAD_SETTINGS, TOO_MANY_REJECTED = 0, 1, 2, 3
 
 app = typer.Typer(
     help="Write vision-language instruction data with an LVLM, measure how much each answer depends on its "
@@ -31,26 +49,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder")]
-Config = Annotated[Path | None, typer.Option(help="YAML file of settings; default: the run's own config.yaml")]
-ImageRoot = Annotated[str | None, typer.Option(help="Folder of pictures (images.root)")]
-Model = Annotated[str | None, typer.Option(help="`builtin`, a folder, or a hub id (model.name)")]
-Dtype = Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16 (model.dtype)")]
-Limit = Annotated[int | None, typer.Option(help="Take only the first N (images.limit)")]
-Seed = Annotated[int | None, typer.Option(help="The run's seed")]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any setting")]
-Round = Annotated[int, typer.Option("--round", min=0, help="0: the draft; 1: what the tuned LVLM writes; ...")]
-Leading = Annotated[int, typer.Option("--round", min=1, help="The round that is led to")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show where an error comes from; may stand anywhere")]
-
-
-@dataclass(frozen=True, slots=True)
-class Arguments:
-    """The options that all stages share."""
-
-    config: Path | None
-    overrides: tuple[str, ...]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -108,16 +106,16 @@ def _run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count and estimate")] = False,
 ) -> None:
     """Walk all stages; what is done already is not done again."""
-    arguments = _arguments(config, image_root, model, dtype, limit, seed, overrides)
-    settings = _settle(run, arguments)
+    arguments = gather(config, image_root, model, dtype, limit, seed, overrides)
+    settings = settle(run, arguments)
     if dry_run:
         from c3l.estimates import estimate
 
-        _print_summary(_print_lines(estimate(settings)))
+        print_summary(print_lines(estimate(settings)))
         return
     from c3l.pipeline import run_method
 
-    _walk(settings, run_method)
+    walk(settings, run_method)
 
 
 @app.command("generate")
@@ -136,10 +134,10 @@ def _generate(
     """List the pictures, let the LVLM write about them, and read its texts into pairs."""
     from c3l.pipeline import run_generate, run_reparse
 
-    arguments = _arguments(config, image_root, model, dtype, limit, seed, overrides)
-    settings = _settle(run, arguments)
+    arguments = gather(config, image_root, model, dtype, limit, seed, overrides)
+    settings = settle(run, arguments)
     _check_round(settings, round)
-    _walk(settings, partial(run_reparse if reparse else run_generate, round=round), needs_model=not reparse)
+    walk(settings, partial(run_reparse if reparse else run_generate, round=round), needs_model=not reparse)
 
 
 @app.command("score")
@@ -161,13 +159,13 @@ def _score(
 ) -> None:
     """Measure S(I2C) of a run's pairs, or of any LLaVA data set: --data FILE --image-root DIR --out OUT."""
     more = {"scoring.form": form, "scoring.no_image": no_image, "scoring.batch_size": batch_size}
-    arguments = _arguments(config, image_root, model, dtype, limit, seed, overrides, more)
+    arguments = gather(config, image_root, model, dtype, limit, seed, overrides, more)
     if run is not None and data is None and out is None:
         from c3l.pipeline import run_score
 
-        settings = _settle(run, arguments)
+        settings = settle(run, arguments)
         _check_round(settings, round)
-        return _walk(settings, partial(run_score, round=round))
+        return walk(settings, partial(run_score, round=round))
     if run is not None or data is None or out is None or round:
         raise ConfigError("c3l score takes either a run folder, or --data FILE with --image-root DIR and --out OUT")
     if image_root is None:
@@ -175,8 +173,8 @@ def _score(
     from c3l.progress import make_progress
     from c3l.score_file import score_file
 
-    summary = score_file(data, out, _settle(None, arguments), make_progress(sys.stderr))
-    _print_summary(summary)
+    summary = score_file(data, out, settle(None, arguments), make_progress(sys.stderr))
+    print_summary(summary)
     raise typer.Exit(TOO_MANY_REJECTED if summary["above_max_error_rate"] else OK)
 
 
@@ -197,7 +195,7 @@ def _add_leading(verb: str, summary: str, go: "Callable[[RunConfig, int], None]"
         overrides: Set = None,
         round: Leading = 1,
     ) -> None:
-        go(_settle(run, _arguments(config, image_root, None, None, None, seed, overrides)), round)
+        go(settle(run, gather(config, image_root, None, None, None, seed, overrides)), round)
 
     app.command(verb, help=summary)(command)
 
@@ -206,7 +204,7 @@ def _select(settings: "RunConfig", round: int) -> None:
     from c3l.pipeline import run_select
 
     _check_round(settings, round, max(settings.rounds, 1))
-    _walk(settings, partial(run_select, round=round), needs_model=False)
+    walk(settings, partial(run_select, round=round), needs_model=False)
 
 
 def _tune(settings: "RunConfig", round: int) -> None:
@@ -217,7 +215,7 @@ def _tune(settings: "RunConfig", round: int) -> None:
         from c3l.tuning import join_tuning
 
         return join_tuning(settings, round)
-    _walk(settings, partial(run_tune, round=round))
+    walk(settings, partial(run_tune, round=round))
 
 
 _add_leading("select", "Of every picture, the pair with the highest S(I2C) and its negatives.", _select)
@@ -236,8 +234,8 @@ def _add_stage(verb: str, summary: str) -> None:
     ) -> None:
         from c3l import pipeline
 
-        arguments = _arguments(config, image_root, None, None, None, seed, overrides)
-        _walk(_settle(run, arguments), getattr(pipeline, f"run_{verb}"), needs_model=False)
+        arguments = gather(config, image_root, None, None, None, seed, overrides)
+        walk(settle(run, arguments), getattr(pipeline, f"run_{verb}"), needs_model=False)
 
     app.command(verb, help=summary)(command)
 
@@ -245,6 +243,10 @@ def _add_stage(verb: str, summary: str) -> None:
 _add_stage("filter", "Keep the best pairs by a rule; selection.jsonl says why each was kept or not.")
 _add_stage("export", "Write the kept pairs for trainers: llava, llamafactory, swift, trl, ids.")
 _add_stage("report", "Write report.html again.")
+
+
+app.command("finetune")(finetune)
+app.command("evaluate")(evaluate)
 
 
 @app.command("status")
@@ -255,8 +257,8 @@ def _status(run: RunFolder) -> None:
     from c3l.display import format_status
 
     folder = Run.reader(run)
-    _print_lines(format_status(folder))
-    _print_summary(summarise(folder))
+    print_lines(format_status(folder))
+    print_summary(summarise(folder))
 
 
 @app.command("show")
@@ -269,7 +271,7 @@ def _show(
     from c3l.display import format_pairs, format_pictures
 
     folder = Run.reader(run)
-    _print_lines(format_pictures(folder) if name is None else format_pairs(folder, name))
+    print_lines(format_pictures(folder) if name is None else format_pairs(folder, name))
 
 
 @app.command("check")
@@ -287,9 +289,9 @@ def _check(
     from c3l.checks import check
     from c3l.progress import make_progress
 
-    settings = _settle(run, _arguments(config, image_root, model, dtype, limit, seed, overrides))
-    summary = _print_lines(check(settings, make_progress(sys.stderr)))
-    _print_summary(summary)
+    settings = settle(run, gather(config, image_root, model, dtype, limit, seed, overrides))
+    summary = print_lines(check(settings, make_progress(sys.stderr)))
+    print_summary(summary)
     raise typer.Exit(OK if summary["ok"] else FAILED)
 
 
@@ -312,70 +314,4 @@ def _clean(
             raise ConfigError(f"c3l clean would remove {', '.join(there)}; say --yes where nobody can be asked")
         typer.confirm(f"Remove {', '.join(there)} of {run}?", abort=True, err=True)
     with Run.open(run) as writable:
-        _print_summary({"run": str(run), "removed": writable.clean(stage)})
-
-
-def _arguments(
-    config: Path | None,
-    image_root: str | None,
-    model: str | None,
-    dtype: str | None,
-    limit: int | None,
-    seed: int | None,
-    overrides: Sequence[str] | None,
-    more: Mapping[str, object] | None = None,
-) -> Arguments:
-    """The options as overrides; ``--set`` comes last, so it wins."""
-    named = {"images.root": image_root, "model.name": model, "model.dtype": dtype, "images.limit": limit, "seed": seed}
-    given = {key: value for key, value in {**named, **(more or {})}.items() if value is not None}
-    return Arguments(config, (*(f"{key}={json.dumps(value)}" for key, value in given.items()), *(overrides or ())))
-
-
-def _settle(run: Path | None, arguments: Arguments) -> "RunConfig":
-    """The settings: those of the config file, or of the run folder, or the defaults; then the overrides."""
-    from c3l.config import load_config
-
-    config, overrides = arguments.config, arguments.overrides
-    if run is not None:
-        overrides = (*overrides, f"run={json.dumps(str(run))}")
-        saved = run / "config.yaml"
-        config = config or (saved if saved.exists() else None)
-    return load_config(config, overrides)
-
-
-def _walk(config: "RunConfig", stages: "Callable[[Context], None]", *, needs_model: bool = True) -> None:
-    """Run stages, print the summary, and exit with 3 where too much was rejected."""
-    from c3l.context import open_context
-    from c3l.counts import summarise
-    from c3l.data.store import Run
-    from c3l.progress import make_progress
-
-    progress = make_progress(sys.stderr)
-    with open_context(config, progress, needs_model=needs_model) as context:
-        stages(context)
-    summary = summarise(Run.reader(config.run))
-    above = summary["error_rate"] > config.max_error_rate
-    if above:
-        progress.note(
-            f"{summary['error_rate']:.0%} of what {summary['error_stage']} made was rejected, above "
-            f"max_error_rate {config.max_error_rate:.0%}; `c3l status {config.run}` has the reasons"
-        )
-    _print_summary(summary)
-    raise typer.Exit(TOO_MANY_REJECTED if above else OK)
-
-
-def _print_lines(lines: "Iterator[str | dict[str, Any]]") -> dict[str, Any]:
-    """Print lines as they come; a dictionary among them is the summary, and is returned."""
-    from c3l.progress import printable
-
-    summary: dict[str, Any] = {}
-    for line in lines:
-        if isinstance(line, dict):
-            summary = line
-        else:
-            print(printable(line), flush=True)
-    return summary
-
-
-def _print_summary(summary: Mapping[str, Any]) -> None:
-    print(json.dumps(summary), flush=True)
+        print_summary({"run": str(run), "removed": writable.clean(stage)})

@@ -1,20 +1,17 @@
-"""The settings of a run: one small model a stage, read from strict YAML, overridden by ``section.key=value``.
+"""The settings of a run: one small model a stage, as ``config_file`` reads them.
 
 Every default names its source: *paper* (arXiv 2405.12752), *CLAPS* (Lee et al., ICLR 2021, whose contrastive
 step the paper's wording follows), *ours* (measured in docs/experiments.md) or *choice*.
 """
 
-import difflib
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from c3l.errors import ConfigError
 from c3l.records import MAX_ROUNDS, Form, NoImageMode
 
+TaskName = Literal["pope", "mmbench", "seed_bench", "llava_bench"]
 ExportFormat = Literal["llava", "llava_jsonl", "llamafactory", "swift", "trl", "ids"]
 FilterRule = Literal[
     "top_fraction", "top_k", "threshold", "band", "best_per_image", "random", "longest", "lowest", "all"
@@ -161,6 +158,79 @@ class ExportConfig(Settings):
     with_scores: bool = Field(False, description="Add S(I2C), form, mode and model to every row")
 
 
+class FinetuningConfig(Settings):
+    """How an LVLM is instruction-tuned on the data; the defaults are LLaVA-1.5's LoRA recipe where it has a value."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    enabled: bool = Field(False, description="Whether `c3l run` ends with it")
+    method: Literal["lora", "full"] = Field(
+        "lora", description="Low-rank, or all of the language model; never the tower"
+    )
+    tune_connector: bool | None = Field(
+        None, description="Train what connects tower and language model too (LLaVA-1.5); None: where it stands apart"
+    )
+    epochs: float = Field(1.0, gt=0, description="Passes over the data; LLaVA-1.5")
+    max_steps: int | None = Field(None, ge=1, description="Optimiser steps instead of epochs")
+    learning_rate: float | None = Field(None, gt=0, description="None: 2e-4 for lora, 2e-5 for full; LLaVA-1.5")
+    connector_learning_rate: float = Field(2e-5, gt=0, description="LLaVA-1.5")
+    warmup_share: float = Field(0.03, ge=0, lt=1, description="Share of the steps; then a cosine to 0; LLaVA-1.5")
+    weight_decay: float = Field(0.0, ge=0, description="LLaVA-1.5")
+    max_grad_norm: float = Field(1.0, gt=0, description="transformers' default, so LLaVA-1.5's")
+    batch_size: int = Field(4, ge=1, description="Conversations a device and forward; choice")
+    gradient_accumulation: int = Field(32, ge=1, description="Batches a step; 4 x 32 = 128 a step; LLaVA-1.5")
+    max_length: int = Field(2048, ge=16, description="Tokens of a conversation; the rest is cut off; LLaVA-1.5")
+    lora_r: int = Field(128, ge=1, description="LLaVA-1.5")
+    lora_alpha: int = Field(256, ge=1, description="LLaVA-1.5")
+    lora_dropout: float = Field(0.05, ge=0, lt=1, description="LLaVA-1.5")
+    mixed_precision: Literal["no", "bf16", "fp16"] = Field("no", description="Autocast of float32 weights")
+    gradient_checkpointing: bool = Field(False, description="Less memory, more time")
+    save_steps: int = Field(50, ge=1, description="Steps between checkpoints: what is lost at most by a kill")
+    logging_steps: int = Field(1, ge=1)
+    report_to: tuple[str, ...] = Field((), description="Trackers of transformers: tensorboard, wandb, ...")
+
+
+class JudgeConfig(Settings):
+    """Who reviews the answers of LLaVA-Bench: a model behind an OpenAI-compatible server, or a local one."""
+
+    endpoint: str | None = Field(None, description="Such as http://localhost:8000/v1; the key is OPENAI_API_KEY")
+    model: str | None = Field(None, description="Its name at the endpoint, or without one a local folder or hub id")
+    repeats: int = Field(1, ge=1, description="Reviews an answer, averaged")
+    swap: bool = Field(False, description="Ask in both orders and average, against a preference for the first")
+    attempts: int = Field(3, ge=1, description="Times a review that cannot be read is asked for")
+
+
+class BenchmarkConfig(Settings):
+    """One benchmark and its files, which belong to its authors and are never shipped."""
+
+    task: TaskName
+    data: tuple[Path, ...] = Field(
+        description="pope: its files; mmbench: one TSV; seed_bench: SEED-Bench.json; llava_bench: its folder",
+        min_length=1,
+    )
+    image_root: Path | None = Field(None, description="Folder that picture paths begin in; mmbench needs none")
+    by: Literal["generation", "likelihood"] = Field(
+        "generation", description="seed_bench: letters that are written (LLaVA), or the likeliest choice (official)"
+    )
+    frames: str | None = Field(None, description="seed_bench: folder under image_root with the videos' middle frames")
+
+
+class EvaluationConfig(Settings):
+    """The benchmarks that a run ends with, and how they are asked."""
+
+    tasks: tuple[BenchmarkConfig, ...] = Field((), description="None: the run ends without")
+    blind: bool = Field(True, description="Ask everything without the picture too: what guessing alone would get")
+    batch_size: int = Field(8, ge=1, description="Questions a batch; changes speed only")
+    judge: JudgeConfig = JudgeConfig()
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        names = [task.task for task in self.tasks]
+        if len(names) != len(set(names)):
+            raise ValueError(f"got the tasks {', '.join(names)}, expected each once")
+        return self
+
+
 class RunConfig(Settings):
     """A whole run; what ``config.yaml`` in a run folder holds."""
 
@@ -179,97 +249,11 @@ class RunConfig(Settings):
     contrastive: ContrastiveConfig = ContrastiveConfig()
     filtering: FilteringConfig = FilteringConfig()
     export: ExportConfig = ExportConfig()
+    finetuning: FinetuningConfig = FinetuningConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
 
-
-def load_config(path: Path | None, overrides: Iterable[str] = ()) -> RunConfig:
-    """The settings of a YAML file (or the defaults), with ``section.key=value`` overrides applied.
-
-    Raises:
-        ConfigError: One error naming every problem: unknown keys with the nearest known one, bad values.
-    """
-    data = _read_yaml(path) if path else {}
-    for override in overrides:
-        _apply(data, override)
-    try:
-        return RunConfig.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError(_explain(error, path)) from None
-
-
-def dump_config(config: RunConfig) -> str:
-    """The settings as YAML that ``load_config`` reads back to the same settings."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Safe YAML in which a key that stands twice is an error, not the last one's win."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue  # a list or mapping as a key: YAML's own error follows
-            if key.value in seen:
-                raise ConfigError(
-                    f"got the key {key.value!r} again in line {key.start_mark.line + 1}, keep one of them"
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        data = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)
-    except ConfigError as error:
-        raise ConfigError(f"the config {path}: {error}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read the config {path}: {' '.join(str(error).split())}") from None
-    if data is not None and not isinstance(data, dict):
-        raise ConfigError(f"the config {path} holds a {type(data).__name__}, expected `section: settings` lines")
-    # `scoring:` with nothing below it, or with all of it commented out, is a section of defaults
-    return {key: {} if value is None and _is_section(key) else value for key, value in (data or {}).items()}
-
-
-def _is_section(key: object) -> bool:
-    field = RunConfig.model_fields.get(str(key))
-    return field is not None and isinstance(field.default, Settings)
-
-
-def _apply(data: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    if not equals or not key.strip():
-        raise ConfigError(f"got --set {override!r}, expected section.key=value, for example scoring.form=log_ratio")
-    *sections, last = key.strip().replace("-", "_").split(".")
-    for section in sections:
-        inner = data.setdefault(section, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(f"got --set {override!r}, but {section!r} is a value, not a section")
-        data = inner
-    try:
-        data[last] = yaml.load(value, _StrictLoader)
-    except yaml.YAMLError:
-        raise ConfigError(f"got --set {override!r}, whose value is not YAML; quote it") from None
-
-
-def _explain(error: ValidationError, path: Path | None) -> str:
-    where = str(path) if path else "the settings"
-    return f"{where}: " + "; ".join(_explain_one(detail) for detail in error.errors())
-
-
-def _explain_one(detail: Mapping[str, Any]) -> str:
-    location = ".".join(str(part) for part in detail["loc"])
-    if detail["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(detail["loc"][-1]), _known_keys(detail["loc"][:-1]), n=1)
-        return f"unknown key {location!r}" + (f", did you mean {near[0]!r}?" if near else "")
-    got = "" if isinstance(detail["input"], dict) else f"got {detail['input']!r}: "
-    return f"{location}: {got}{detail['msg'].removeprefix('Value error, ')}"
-
-
-def _known_keys(sections: Iterable[str | int]) -> list[str]:
-    model: type[BaseModel] = RunConfig
-    for section in sections:
-        annotation = model.model_fields[str(section)].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return list(model.model_fields)
+    @model_validator(mode="after")
+    def _has_what_is_learned_from(self) -> Self:
+        if self.finetuning.enabled and "llava" not in self.export.formats:
+            raise ValueError("finetuning reads the export in LLaVA's layout: add llava to export.formats")
+        return self

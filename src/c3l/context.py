@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from c3l.config import ModelConfig, RunConfig, dump_config
+from c3l.config import ModelConfig, RunConfig
+from c3l.config_file import dump_config
 from c3l.data.store import Run, write_atomic
 from c3l.executors import Executor, LocalExecutor
 from c3l.models.load import resolve_dtype, weights_hash

@@ -4,13 +4,15 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from c3l.config import RunConfig, dump_config, load_config
+from c3l.config import RunConfig, TaskName
+from c3l.config_file import dump_config, load_config
 from c3l.data.images import open_image
 from c3l.data.store import Run, Stage, read_records, stages_of_round
 from c3l.method.i2c import compute_i2c
 from c3l.records import (
+    EvalReport,
     HeldOut,
     ImageRef,
     Provenance,
@@ -35,6 +37,8 @@ COUNTED: dict[str, tuple[str, str]] = {
     "tuned": ("groups", "groups"),
     "filtered": ("pairs", "pairs"),
     "export": ("pairs", "pairs"),
+    "finetuned": ("pairs", "pairs"),
+    **dict.fromkeys(get_args(TaskName), ("questions", "reports")),
     "report": ("", ""),
 }
 # where a rejection means that something went wrong; those of selection and filter are what they are for
@@ -54,19 +58,26 @@ class StageState:
 
 def read_states(run: Run) -> list[StageState]:
     """The stages in order of the method, those of a run that goes on just now included."""
-    return [_state(run.stored(name), name) for name in _stage_names(read_rounds(run))]
+    return [_state(run.stored(name), name) for name in _stage_names(_read_config(run))]
 
 
-def _stage_names(rounds: int) -> list[str]:
-    """The stages that a run of so many rounds has; the draft's positives and negatives are chosen in any case."""
-    written = [name for round in range(rounds + 1) for name in stages_of_round(round)]
-    return ["images", *written, *([] if rounds else [name_step("selected", 1)]), "filtered", "export", "report"]
+def _stage_names(config: RunConfig) -> list[str]:
+    """The stages that a run with these settings has; the draft's positives and negatives are chosen in any case."""
+    written = [name for round in range(config.rounds + 1) for name in stages_of_round(round)]
+    chosen = [] if config.rounds else [name_step("selected", 1)]
+    learned = ["finetuned"] if config.finetuning.enabled else []
+    learned += [f"evaluation/{task.task}" for task in config.evaluation.tasks]
+    return ["images", *written, *chosen, "filtered", "export", *learned, "report"]
 
 
 def read_rounds(run: Run) -> int:
     """How many rounds the run's own settings ask for."""
+    return _read_config(run).rounds
+
+
+def _read_config(run: Run) -> RunConfig:
     saved = run.path / "config.yaml"
-    return load_config(saved if saved.exists() else None).rounds
+    return load_config(saved if saved.exists() else None)
 
 
 def _state(stage: Stage | None, name: str) -> StageState:
@@ -81,9 +92,19 @@ def count(stage: Stage) -> StageCounts:
     """The counts of a finished stage, out of its ``stage.json``."""
     info = stage.info
     came_in = info.inputs or 0
-    itself = info.stage == "export" or _kind(info.stage) == "tuned"  # their records are not what they count
+    # the records of these are not what they count
+    itself = _kind(info.stage) in ("export", "tuned") or _is_evaluation(info.stage)
+    if info.stage == "finetuned":
+        summary = info.recorded
+        return StageCounts(
+            info.stage, *_counted(info.stage), came_in, summary["trained"], summary["reasons"], info.seconds
+        )
     came_out = came_in if itself else sum(info.out.values())
     return StageCounts(info.stage, *_counted(info.stage), came_in, came_out, info.rejected, info.seconds)
+
+
+def _is_evaluation(stage: str) -> bool:
+    return stage.startswith("evaluation/")
 
 
 def _kind(stage: str) -> str:
@@ -130,7 +151,7 @@ def summarise(run: Run) -> dict[str, Any]:
 
 def gather_report(run: Run, config: RunConfig) -> ReportContents:
     """What the report shows of a run whose stages up to the export are done."""
-    names = [name for name in _stage_names(config.rounds) if name != "report"]
+    names = [name for name in _stage_names(config) if name != "report"]
     stages = {name: stage for name in names if (stage := run.stored(name)) is not None}
     rounds = [
         list(read_scored(stages[f"{name_round(round)}/scored"], config.scoring.form))
@@ -153,6 +174,7 @@ def gather_report(run: Run, config: RunConfig) -> ReportContents:
         compute_i2c=compute_i2c,
         earlier=[one for of_round in earlier for one in of_round],
         tunings=[_curves(stage) for name, stage in stages.items() if _kind(name) == "tuned"],
+        evaluations=[one for name, stage in stages.items() if _is_evaluation(name) for one in stage.read(EvalReport)],
     )
 
 

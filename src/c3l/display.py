@@ -5,7 +5,7 @@ They hold what a model wrote, so print them through ``c3l.progress.printable``.
 
 from collections.abc import Iterator, Sequence
 
-from c3l.config import load_config
+from c3l.config_file import load_config
 from c3l.counts import StageState, read_rounds, read_states
 from c3l.data.store import Run, Stage, read_records, stages_of_round
 from c3l.errors import DataError

@@ -15,6 +15,7 @@ from c3l.data.export import FILES, export, verify
 from c3l.data.images import inspect_image, list_images
 from c3l.data.store import Stage, write_atomic, write_records
 from c3l.errors import DataError
+from c3l.learning import evaluate_stages, finetune_stage
 from c3l.method.filtering import filter_samples
 from c3l.method.generation import parse
 from c3l.method.prompts import choose_templates
@@ -59,7 +60,10 @@ def run_method(context: Context) -> None:
         tune_stage(context, groups, round=round)
         scored = write_and_score(context, images, round=round)
     kept = filter_stage(context, scored)
-    export_stage(context, images, scored, kept)
+    exported = export_stage(context, images, scored, kept)
+    if context.config.finetuning.enabled:
+        finetune_stage(context, exported)
+    evaluate_stages(context)
     report_stage(context)
 
 

@@ -5,7 +5,7 @@ it reads. Batch sizes, shard size and executor change no record, so they are in 
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +69,9 @@ def make_plan(config: RunConfig, weights: str) -> dict[str, StagePlan]:
     filtering = _named("filtering", config.filtering.model_dump())
     filtered = _plan("filtered", form | filtering | {"seed": config.seed}, scored)
     export = _plan("export", _named("export", config.export.model_dump()), filtered)
-    stages += [filtered, export, _plan("report", {}, export)]
+    learning = list(_plan_learning(config, weights, writer, export))
+    stages += [filtered, export, *learning]
+    stages.append(_plan("report", {"learning": [stage.fingerprint for stage in learning]}, export))
     return {stage.name: stage for stage in stages}
 
 
@@ -96,6 +98,24 @@ def _plan_tuning(config: RunConfig, writer: str, round: int, selected: StagePlan
     recipe = config.contrastive.model_dump(exclude=_NO_RESULT)
     settings = _plan_model(config, writer) | _named("contrastive", recipe) | {"tuner_version": TUNER_VERSION}
     return _plan(name_step("tuned", round), settings, selected, costly=True)
+
+
+def _plan_learning(config: RunConfig, base: str, writer: str, export: StagePlan) -> Iterator[StagePlan]:
+    """The instruction tuning on the export, and the benchmarks; nothing where the config asks for neither."""
+    ends_with = writer
+    if config.finetuning.enabled:
+        recipe = config.finetuning.model_dump(exclude=_NO_RESULT)
+        tuned = _plan("finetuned", _plan_model(config, base) | _named("finetuning", recipe), export, costly=True)
+        ends_with = tuned.fingerprint
+        yield tuned
+    for task in config.evaluation.tasks:
+        asked: dict[str, Any] = _named(
+            "evaluation", {"tasks": task.model_dump(mode="json"), "blind": config.evaluation.blind}
+        )
+        if task.task == "llava_bench":
+            asked["evaluation.judge"] = config.evaluation.judge.model_dump()
+        models = _plan_model(config, base) | {"ends_with": ends_with}
+        yield _plan(f"evaluation/{task.task}", models | asked, costly=True)
 
 
 def _plan_model(config: RunConfig, weights: str) -> dict[str, Any]:

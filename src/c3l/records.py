@@ -232,6 +232,63 @@ class Provenance:
     versions: dict[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A value with its 95% bootstrap interval; all None where the figure is not defined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure of a benchmark.
+
+    Attributes:
+        name: Such as ``mean_f1`` or ``circular``.
+        seen: With the picture.
+        blind: The same questions without any picture; None where they were not asked so.
+        by_image: ``seen`` minus ``blind``, over the same units: what the picture is worth.
+        difference: ``seen`` minus that of the baseline, over the same units; None without a baseline.
+    """
+
+    name: str
+    seen: Estimate
+    blind: Estimate | None = None
+    by_image: Estimate | None = None
+    difference: Estimate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EvalReport:
+    """A model on a benchmark, its answers read by one rule.
+
+    Attributes:
+        benchmark: Such as ``pope``.
+        rule: How answers were read.
+        items: Number of questions asked.
+        unparsed: How many answers the rule could not read.
+        failed: How many questions have no answer, or no review.
+        figures: The headline first.
+        model: Whose answers they are.
+        baseline: Whose answers ``difference`` is against.
+        data: SHA-256 of each file of the benchmark, by its name.
+        settings: Prompt of the first question, decoding, judge and whatever else the figures depend on.
+    """
+
+    benchmark: str
+    rule: str
+    items: int
+    unparsed: int
+    failed: int
+    figures: tuple[Figure, ...]
+    model: Provenance
+    baseline: Provenance | None
+    data: dict[str, str]
+    settings: dict[str, str]
+
+
 _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
 
 

@@ -42,7 +42,7 @@ def tune_stage(context: Context, groups: Stage, *, round: int) -> Stage:
 
 
 def _make(context: Context, stage: Stage, groups: Stage, round: int) -> None:
-    from c3l.training.contrastive import count_processes
+    from c3l.training.checkpoints import count_processes
 
     texts = read_groups(context.run, context.config, groups, round)
     context.executor.forget_model()
@@ -120,7 +120,8 @@ def read_groups(run: Run, config: RunConfig, groups: Stage, round: int) -> "list
 
 
 def _tune(context: Context, folder: Path, texts: "list[TextGroup]", round: int) -> "tuple[Tuning, Any]":
-    from c3l.training.contrastive import count_processes, count_steps, find_checkpoint
+    from c3l.training.checkpoints import count_processes, find_checkpoint
+    from c3l.training.contrastive import count_steps
 
     config = context.config
     steps = count_steps(len(texts), config.contrastive, count_processes())

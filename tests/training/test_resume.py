@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from c3l.errors import DataError
-from c3l.training.contrastive import WEIGHTS, find_checkpoint
+from c3l.training.checkpoints import find_checkpoint
+from c3l.training.contrastive import WEIGHTS
 from tiny_models import load_tiny
 from training.tiny_groups import tune_tiny
 

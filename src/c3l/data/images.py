@@ -92,7 +92,7 @@ def inspect_image(root: Path, relative: str, rules: ImagesConfig) -> ImageRef | 
     """What the picture is, after decoding all of it once; or why it is refused."""
     try:
         content = read_image_bytes(root, relative)
-        width, height = _decode(content, rules).size
+        width, height = decode_image(content, rules).size
         path = clean_path(relative)
     except BadImageError as error:
         name = relative.encode(errors="backslashreplace").decode()
@@ -107,7 +107,7 @@ def open_image(root: Path, image: ImageRef | str, rules: ImagesConfig) -> Image.
         BadImageError: With the reason that ``inspect_image`` would give, or ``changed_image`` if the bytes
             are no longer those of the ``ImageRef``.
     """
-    return _decode(read_image_bytes(root, image), rules)
+    return decode_image(read_image_bytes(root, image), rules)
 
 
 def read_image_bytes(root: Path, image: ImageRef | str) -> bytes:
@@ -139,7 +139,12 @@ def _read_regular(path: Path, relative: str) -> bytes:
         raise BadImageError("unreadable_file", f"cannot read {relative!a}: {error.strerror}") from None
 
 
-def _decode(content: bytes, rules: ImagesConfig) -> Image.Image:
+def decode_image(content: bytes, rules: ImagesConfig) -> Image.Image:
+    """As ``open_image``, from a file's bytes.
+
+    Raises:
+        BadImageError: With the reason that ``inspect_image`` would give.
+    """
     with _header(content) as image:
         _check_size(image.size, rules)
         try:
@@ -161,7 +166,7 @@ def _header(content: bytes) -> Iterator[Image.Image]:
             raise BadImageError("too_many_pixels", _one_line(error)) from None
         except UnidentifiedImageError:
             raise BadImageError("not_an_image", f"the bytes are none of {', '.join(FORMATS)}") from None
-        except Exception as error:  # as in _decode: the header is as hostile as the rest
+        except Exception as error:  # as in decode_image: the header is as hostile as the rest
             raise _broken(content, error) from None
         with image:
             yield image

@@ -10,10 +10,11 @@ import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from c3l.config import TaskName
 from c3l.data.atomic import make_folder, remove, remove_leftovers, write_atomic
 from c3l.data.lock import exclusive_lock
 from c3l.data.stage import Stage, StageInfo, not_ours, plain, read_records, write_records
@@ -45,7 +46,7 @@ STAGES: dict[str, tuple[str, ...]] = {  # in order; what `clean` removes of each
     "filtered": ("filtered", "selection.jsonl"),
     "export": ("export",),
     "finetuned": ("finetuned",),
-    "evaluation": ("evaluation",),
+    **{f"evaluation/{task}": (f"evaluation/{task}",) for task in get_args(TaskName)},
     "report": ("report.html", "report"),
 }
 

@@ -104,6 +104,10 @@ class ChatEncoder:
         ids = self.tokenizer(self._disarm(completion), add_special_tokens=False)["input_ids"]
         return tuple(int(token) for token in ids)
 
+    def encode_template(self, text: str) -> tuple[int, ...]:
+        """Ids of a piece of the chat template, whose control tokens are meant as such."""
+        return tuple(int(token) for token in self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
     def collate(self, rows: Sequence[ScoredRow], *, whole: bool = False) -> RowBatch:
         """Rows as one right-padded batch; every completion needs at least one token.
 

@@ -42,7 +42,7 @@ class HfModel:
         self._encoder = ChatEncoder(processor)
         self._vision = VisionEncoder(model)
         self._forcing = TeacherForcing(model, self._encoder, self._vision)
-        self._stop_ids = _stop_ids(model, self._encoder.tokenizer)
+        self._stop_ids = stop_ids(model, self._encoder.tokenizer)
         if not self._vision.can_share:
             logger.warning("%s takes no ready image features: each pair encodes its image", type(model).__name__)
 
@@ -202,7 +202,8 @@ class HfModel:
         return zip(*(column.tolist() for column in columns), strict=True)
 
 
-def _stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+def stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """The tokens at which the model ends its turn."""
     listed = model.generation_config.eos_token_id
     ids = {*(listed if isinstance(listed, list | tuple) else [listed]), tokenizer.eos_token_id}
     return frozenset(int(token) for token in ids if token is not None)

@@ -195,3 +195,50 @@ class TrainableModel(Protocol):
     def save_merged(self, folder: Path) -> None:
         """Write an ordinary model folder with the adapter merged in; ends the tuning of this object."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Questions about an image with their answers, in order."""
+
+    image: Image
+    turns: tuple[tuple[str, str], ...]
+
+
+class FinetunableModel(Protocol):
+    """A loaded LVLM that can be taught conversations."""
+
+    @property
+    def provenance(self) -> Provenance:
+        """Which weights, backend, dtype and versions the tuning starts from."""
+        ...
+
+    @property
+    def module(self) -> Any:
+        """The model as a trainer of transformers takes it."""
+        ...
+
+    @property
+    def processor(self) -> Any:
+        """Its processor."""
+        ...
+
+    def count_taught(self, conversation: Conversation) -> int:
+        """How many tokens of a conversation are taught, after it was cut to the longest length."""
+        ...
+
+    def collate(self, conversations: Sequence[Conversation]) -> dict[str, Any]:
+        """Conversations as the model's own inputs, with ``labels`` that are -100 where nothing is taught."""
+        ...
+
+    def is_connector(self, name: str) -> bool:
+        """Whether a parameter of ``module`` belongs to what connects vision tower and language model."""
+        ...
+
+    def save_adapter(self, folder: Path) -> None:
+        """Write the adapter as peft reads it."""
+        ...
+
+    def save_merged(self, folder: Path) -> None:
+        """Write an ordinary model folder; ends the tuning of this object."""
+        ...

@@ -10,10 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from c3l.config import ContrastiveConfig, ModelConfig
+from c3l.config import ContrastiveConfig, FinetuningConfig, ModelConfig
 from c3l.errors import BackendError, C3LError
 from c3l.models.hashing import hash_folder
-from c3l.models.interface import InferenceModel, TrainableModel
+from c3l.models.interface import FinetunableModel, InferenceModel, TrainableModel
 from c3l.records import Provenance
 
 if TYPE_CHECKING:
@@ -99,6 +99,30 @@ def load_trainable(config: ModelConfig, contrastive: ContrastiveConfig, seed: in
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return TrainableHfModel(model.to(device), processor, provenance, contrastive)
+
+
+def load_finetunable(config: ModelConfig, finetuning: FinetuningConfig, seed: int) -> FinetunableModel:
+    """The model that the config names, ready to be taught conversations.
+
+    Args:
+        config: Name, revision, dtype, device.
+        finetuning: Method, adapters, length.
+        seed: Of the adapters' random half.
+
+    Raises:
+        BackendError: If it cannot be loaded, or has no part that is to learn.
+    """
+    import torch
+
+    from c3l.models.finetunable import FinetunableHfModel
+
+    weights = weights_hash(config)
+    device, dtype = _choose_device(config), _choose_dtype(config)
+    model, processor = _read(config, weights, dtype)
+    provenance = _describe(config, weights, device, dtype, seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return FinetunableHfModel(model.to(device), processor, provenance, finetuning)
 
 
 def merge_adapter(config: ModelConfig, adapter: Path, folder: Path) -> None:

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from c3l.data.atomic import write_atomic
 from c3l.records import Form, NoImageMode, Provenance, Rejected
+from c3l.report.benchmarks import build_benchmarks
 from c3l.report.charts import Dot, draw_histogram, draw_scatter, draw_share
 from c3l.report.contents import Pair, ReportContents, join_pairs
 from c3l.report.curves import ACCURACY, LOSSES, build_tuning
@@ -101,6 +102,7 @@ def build_context(contents: ReportContents) -> dict[str, Any]:
         "with_pairs": len({pair.scored.sample.image_id for pair in pairs}),
         "rounds": build_rounds(contents, {card.image.image_id: card.anchor for card in gallery.cards}),
         "tunings": [build_tuning(curves) for curves in contents.tunings],
+        "benchmarks": build_benchmarks(contents.evaluations),
         "lines": (*LOSSES, *ACCURACY),
         "pictures_in": contents.stages[0].count_in if contents.stages else len(contents.images),
         "kept": len(kept),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from c3l.errors import DataError
 from c3l.records import (
     AnswerScores,
+    EvalReport,
     Form,
     HeldOut,
     ImageRef,
@@ -79,6 +80,7 @@ class ReportContents:
         earlier: Every scored pair of the rounds before the last, round 0 (the draft) first; no decision is made
             about them.
         tunings: The contrastive tunings, in order.
+        evaluations: The benchmarks, each model's figures by each rule.
     """
 
     title: str
@@ -95,6 +97,7 @@ class ReportContents:
     gallery_limit: int = 90
     earlier: Sequence[ScoredSample] = ()
     tunings: Sequence[TuningCurves] = ()
+    evaluations: Sequence[EvalReport] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ A ``transformers.Trainer`` does the work, so mixed precision, accumulation, seve
 ``accelerate launch``) and trackers are its own; the loss and what is logged of it are ours.
 """
 
-import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -17,13 +16,21 @@ from PIL.Image import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments, set_seed
+from transformers import PrinterCallback, Trainer, TrainerState, TrainingArguments, set_seed
 
 from c3l.config import ContrastiveConfig
 from c3l.data.atomic import write_atomic
-from c3l.errors import BackendError, DataError
+from c3l.errors import DataError
 from c3l.models.interface import TrainableModel
 from c3l.records import HeldOut, ImageRef, TuningStep, from_json, to_json
+from c3l.training.checkpoints import (
+    Advance,
+    Checkpoint,
+    check_device,
+    check_processes,
+    count_processes,
+    find_checkpoint,
+)
 from c3l.training.comparison import ContrastiveModel
 from c3l.training.groups import GroupCollator, GroupDataset, TextGroup, count_held_out, hold_out
 
@@ -49,14 +56,6 @@ class Tuning:
     steps: int
     measured: tuple[HeldOut, ...]
     log: tuple[TuningStep, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """A whole checkpoint of ``Trainer``."""
-
-    path: Path
-    step: int
 
 
 def tune(
@@ -89,7 +88,7 @@ def tune(
     model = ContrastiveModel(lvlm, config)
     collate = GroupCollator(lvlm, open_image)
     device = next(lvlm.parameters()).device
-    _check_device(device)
+    check_device(device)
     steps = count_steps(len(groups), config, count_processes())
     trainer = ContrastiveTrainer(
         model=model,
@@ -97,21 +96,16 @@ def tune(
         train_dataset=GroupDataset(train),
         eval_dataset=GroupDataset(held) if held else None,
         data_collator=collate,
-        callbacks=[_Advance(advance)],
+        callbacks=[Advance(advance)],
     )
     trainer.remove_callback(PrinterCallback)
-    _check_processes(folder, writes=trainer.args.should_save)
+    check_processes(folder, writes=trainer.args.should_save)
     measured = [_measure_once(trainer, folder / "before.json")] if held else []
     set_seed(seed % _SEEDS)  # measuring drew numbers, which a resumed run does not
     trainer.finish_from(find_checkpoint(folder))
     measured += [trainer.measure("after")] if held else []
     log = tuple(_to_step(entry) for entry in trainer.state.log_history if "loss" in entry)
     return Tuning(len(train), len(held), trainer.state.global_step, tuple(measured), log)
-
-
-def count_processes() -> int:
-    """How many processes tune together, as ``accelerate launch`` and ``torchrun`` say it."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def count_steps(groups: int, config: ContrastiveConfig, processes: int = 1) -> int:
@@ -156,17 +150,6 @@ def make_arguments(
     # several cards in one process would be DataParallel, which deals out rows without their groups
     arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments
-
-
-def find_checkpoint(folder: Path) -> Checkpoint | None:
-    """The last whole checkpoint: its ``trainer_state.json``, which is written last, can be read."""
-    for path in sorted(folder.glob("checkpoint-*"), key=lambda path: -int(path.name.rpartition("-")[2])):
-        try:
-            state = json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        return Checkpoint(path, int(state["global_step"]))
-    return None
 
 
 class ContrastiveTrainer(Trainer):  # type: ignore[misc]
@@ -290,31 +273,6 @@ def _is_projection(name: str) -> bool:
     return name.removeprefix("module.").startswith("projection.")
 
 
-def _check_processes(folder: Path, writes: bool) -> None:
-    """A step is a batch of every process, so another number of them is another tuning.
-
-    Raises:
-        DataError: If the checkpoints are of a tuning by more or fewer processes.
-    """
-    file, now = folder / "processes.json", count_processes()
-    begun = json.loads(file.read_text(encoding="utf-8")) if file.exists() else now
-    if begun != now:
-        raise DataError(
-            f"the tuning in {folder} was begun by {begun} processes, now there are {now}: start as many again, "
-            "or remove the stage with `c3l clean`"
-        )
-    if writes:
-        write_atomic(file, json.dumps(now))
-
-
-def _check_device(device: torch.device) -> None:
-    if device.type == "cuda" and device.index not in (None, 0) and count_processes() == 1:
-        raise BackendError(
-            f"got model.device={device}, but Trainer takes the first card: set CUDA_VISIBLE_DEVICES={device.index} "
-            "and model.device=cuda"
-        )
-
-
 def _to_step(entry: Mapping[str, float]) -> TuningStep:
     return TuningStep(
         step=int(entry["step"]),
@@ -325,11 +283,3 @@ def _to_step(entry: Mapping[str, float]) -> TuningStep:
         learning_rate=entry["learning_rate"],
         grad_norm=float(entry.get("grad_norm", math.nan)),
     )
-
-
-class _Advance(TrainerCallback):  # type: ignore[misc]
-    def __init__(self, advance: Callable[[int], None]) -> None:
-        self._advance = advance
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._advance(1)

@@ -1,0 +1,265 @@
+"""Evaluate a model on one benchmark: its files in, ``predictions.jsonl`` and ``scores.json`` out.
+
+A prediction that is in the file is not made again, so a killed evaluation goes on where it was, and the figures can
+be computed anew without a model. ``settings.json`` says what the predictions were made with, and by whom.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from PIL.Image import Image
+from pydantic import ValidationError
+
+from c3l.config import BenchmarkConfig, ImagesConfig, JudgeConfig, RunConfig
+from c3l.data.atomic import make_folder, sync_folder, write_all, write_atomic
+from c3l.data.images import decode_image, open_image
+from c3l.data.lock import exclusive_lock
+from c3l.data.paths import BadImageError
+from c3l.errors import DataError, StaleStageError
+from c3l.evaluation.convert import write_conversions
+from c3l.evaluation.judges import CachedJudge, EndpointJudge, Judge, ModelJudge
+from c3l.evaluation.predict import predict
+from c3l.evaluation.reading import find_image_root, hash_files, read_benchmark
+from c3l.evaluation.scores import score
+from c3l.evaluation.task import Benchmark, Item, Prediction
+from c3l.executors import LoadModel
+from c3l.models.interface import Completion, GenerateRequest, InferenceModel, Sampling
+from c3l.models.load import load_model, resolve_dtype, weights_hash
+from c3l.progress import Progress
+from c3l.records import EvalReport, Provenance, from_json, to_json
+
+EVALUATOR_VERSION = 1
+PREDICTIONS, SCORES, SETTINGS, REVIEWS = "predictions.jsonl", "scores.json", "settings.json", "reviews.jsonl"
+_SYNC_EVERY = 32  # predictions that a kill loses at most
+
+
+def evaluate_files(
+    task: BenchmarkConfig,
+    out: Path,
+    config: RunConfig,
+    progress: Progress,
+    load: LoadModel = load_model,
+    *,
+    baseline: Path | None = None,
+    rescore: bool = False,
+) -> list[EvalReport]:
+    """Ask what is not asked yet, then compute and write the figures by every rule of the benchmark.
+
+    Args:
+        task: The benchmark and its files.
+        out: The folder of this model on this benchmark.
+        config: Model, seed, image rules and ``evaluation``.
+        progress: Who is told how far it is.
+        load: Loads the model; called only if there is something to ask.
+        baseline: The folder of another model on the same files, for paired differences.
+        rescore: Use the predictions that are there, and no model.
+
+    Raises:
+        StaleStageError: If ``out`` was made with other settings.
+        RunLockedError: If another process writes to ``out``.
+        ConfigError: If something that the task needs is not set.
+        DataError: If a file cannot be read, or a prediction that is needed is missing.
+    """
+    judge = _make_judge(task, out, config, load)
+    benchmark = read_benchmark(task, judge, config.evaluation.judge)
+    hashes = hash_files(task)
+    make_folder(out)
+    with exclusive_lock(out):
+        if not rescore:
+            config = _settle(out, task, hashes, benchmark, config)
+            _predict_rest(out, task, benchmark, config, progress, load)
+        predictions, maker = read_predictions(out, benchmark.items)
+        others, other_maker = _read_baseline(baseline, benchmark.items, hashes) if baseline else (None, None)
+        settings = _describe(benchmark, judge, config.evaluation.judge)
+        reports = []
+        for rule in benchmark.rules:
+            found = score(benchmark, rule, predictions, others, config.seed)
+            counts = (found.items, found.unparsed, found.failed, found.figures)
+            reports.append(EvalReport(benchmark.name, rule, *counts, maker, other_maker, hashes, settings))
+        write_conversions(out, benchmark, predictions, maker.model)
+        write_atomic(out / SCORES, "[" + ",\n".join(map(to_json, reports)) + "]\n")
+    return reports
+
+
+def read_predictions(out: Path, items: Sequence[Item]) -> tuple[dict[str, Prediction], Provenance]:
+    """The finished predictions of a folder, by item, and whose they are.
+
+    Raises:
+        DataError: If some are missing.
+    """
+    done = {one.item_id: one for one in _read_lines(out / PREDICTIONS)}
+    missing = [item.item_id for item in items if item.item_id not in done]
+    settings = _read_settings(out)
+    if missing or settings is None or "model" not in settings:
+        raise DataError(
+            f"{out} has predictions for {len(items) - len(missing)} of {len(items)} questions; "
+            "finish it first, without --rescore"
+        )
+    return {item.item_id: done[item.item_id] for item in items}, Provenance(**settings["model"])
+
+
+def _settle(
+    out: Path, task: BenchmarkConfig, hashes: Mapping[str, str], benchmark: Benchmark, config: RunConfig
+) -> RunConfig:
+    """The config with its dtype settled; says in ``out`` what the predictions are made with.
+
+    Raises:
+        StaleStageError: If they were begun with something else.
+    """
+    stored = _read_settings(out)
+    model = config.model
+    if model.dtype == "auto":
+        dtype = stored["made_with"]["model.dtype"] if stored else resolve_dtype(model)
+        model = model.model_copy(update={"dtype": dtype})
+    asked = "\n".join(map(to_json, benchmark.items)).encode()
+    now: dict[str, Any] = {
+        "task": task.task,
+        "data": dict(hashes),
+        "questions": hashlib.sha256(asked).hexdigest(),
+        "max_new_tokens": benchmark.max_new_tokens,
+        "evaluation.blind": config.evaluation.blind,
+        "model.dtype": model.dtype,
+        "model.attn_implementation": model.attn_implementation,
+        "weights": weights_hash(model),
+        "evaluator_version": EVALUATOR_VERSION,
+    }
+    if stored is None:
+        write_atomic(out / SETTINGS, json.dumps({"made_with": now}, indent=1) + "\n")
+    elif changed := [key for key in now if stored["made_with"].get(key) != now[key]]:
+        changes = ", ".join(f"{key}: {stored['made_with'].get(key)} -> {now[key]}" for key in changed)
+        raise StaleStageError(f"{out} was made with other settings: {changes}; put them back, or choose another --out")
+    return config.model_copy(update={"model": model})
+
+
+def _predict_rest(
+    out: Path, task: BenchmarkConfig, benchmark: Benchmark, config: RunConfig, progress: Progress, load: LoadModel
+) -> None:
+    path = out / PREDICTIONS
+    done = {one.item_id for one in _read_lines(path)}
+    rest = [item for item in benchmark.items if item.item_id not in done]
+    if not rest:
+        return
+    model = load(config.model, config.seed)
+    settings = _read_settings(out)
+    maker = json.loads(to_json(model.provenance))
+    write_atomic(out / SETTINGS, json.dumps({**(settings or {}), "model": maker}, indent=1) + "\n")
+    root = find_image_root(task)
+    made = predict(
+        rest,
+        model,
+        lambda image: open_picture(root, image, config.images),
+        max_new_tokens=benchmark.max_new_tokens,
+        batch_size=config.evaluation.batch_size,
+        blind=config.evaluation.blind,
+    )
+    with progress.track(task.task, "questions", len(benchmark.items), len(done)) as advance:
+        _append(path, made, advance)
+
+
+def _append(path: Path, made: Iterator[Prediction], advance: Any) -> None:
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+    try:
+        while block := list(islice(made, _SYNC_EVERY)):
+            write_all(file, "".join(to_json(one) + "\n" for one in block).encode())
+            os.fsync(file)
+            advance(len(block))
+    finally:
+        os.close(file)
+    sync_folder(path.parent)
+
+
+def _read_lines(path: Path) -> list[Prediction]:
+    """The whole lines of a predictions file; what a kill left of a last line is cut off.
+
+    Raises:
+        DataError: If a whole line is no prediction.
+    """
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        os.truncate(path, len(whole))
+    try:
+        return [from_json(Prediction, line) for line in whole.splitlines()]
+    except ValidationError:
+        raise DataError(
+            f"{path} is not what c3l wrote, it was edited or damaged; remove it and evaluate again"
+        ) from None
+
+
+def _read_settings(out: Path) -> dict[str, Any] | None:
+    path = out / SETTINGS
+    if not path.exists():
+        return None
+    settings: dict[str, Any] = json.loads(path.read_bytes())
+    return settings
+
+
+def _read_baseline(
+    folder: Path, items: Sequence[Item], hashes: Mapping[str, str]
+) -> tuple[dict[str, Prediction], Provenance]:
+    settings = _read_settings(folder)
+    if settings is None:
+        raise DataError(f"got --baseline {folder}, expected a folder that c3l evaluate wrote")
+    if settings["made_with"]["data"] != dict(hashes):
+        raise DataError(f"the baseline {folder} is about other files of the benchmark: evaluate both on the same")
+    return read_predictions(folder, items)
+
+
+def open_picture(root: Path, image: str, rules: ImagesConfig) -> Image:
+    """The RGB picture of an item: a path under the root, or a data URL.
+
+    Raises:
+        BadImageError: If it cannot be opened.
+    """
+    if not image.startswith("data:"):
+        return open_image(root, image, rules)
+    try:
+        content = base64.b64decode(image.partition(",")[2], validate=True)
+    except binascii.Error as error:
+        raise BadImageError("broken_image", f"the picture in the file is not base64: {error}") from None
+    return decode_image(content, rules)
+
+
+def _describe(benchmark: Benchmark, judge: Judge | None, rules: JudgeConfig) -> dict[str, str]:
+    about = {
+        "prompt": benchmark.items[0].prompt,
+        "decoding": f"greedy, at most {benchmark.max_new_tokens} new tokens",
+        "interval": "95%, bootstrap over units",
+    }
+    if judge is not None:
+        asked = json.dumps({**rules.model_dump(include={"repeats", "swap", "attempts"}), **judge.settings})
+        about |= {"judge": judge.name, "judge_settings": asked, "rubric": str(getattr(benchmark, "rubric", ""))}
+    if left_out := getattr(benchmark, "left_out", 0):
+        about["left_out"] = f"{left_out} questions about videos without a frame"
+    return about
+
+
+def _make_judge(task: BenchmarkConfig, out: Path, config: RunConfig, load: LoadModel) -> Judge | None:
+    rules = config.evaluation.judge
+    if task.task != "llava_bench" or rules.model is None:
+        return None
+    if rules.endpoint is not None:
+        return CachedJudge(EndpointJudge(rules.model, rules.endpoint), out / REVIEWS)
+    chosen = config.model.model_copy(update={"name": rules.model, "revision": None})
+    return CachedJudge(ModelJudge(_LoadedLater(lambda: load(chosen, config.seed)), rules.model), out / REVIEWS)
+
+
+class _LoadedLater:
+    """A judge's model, loaded when it is first asked: a review that is in the cache needs none."""
+
+    def __init__(self, load: Callable[[], InferenceModel]) -> None:
+        self._load = cache(load)
+
+    def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
+        """As the model."""
+        return self._load().generate(requests, sampling)

@@ -1,0 +1,1 @@
+"""The benchmarks: what is asked, how answers are read, and the figures with their intervals."""

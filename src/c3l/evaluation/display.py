@@ -1,0 +1,31 @@
+"""The figures of a benchmark as lines for a terminal."""
+
+from collections.abc import Iterator, Sequence
+
+from c3l.records import Estimate, EvalReport
+
+_SHOWN = 8  # figures a rule; the others, such as those of each category, are in scores.json
+
+
+def format_reports(reports: Sequence[EvalReport]) -> Iterator[str]:
+    """A table a rule: value with interval, the blind value, the difference to the baseline."""
+    for one in reports:
+        yield f"{one.benchmark}, rule {one.rule}: {one.items} questions, {one.unparsed} unread, {one.failed} failed"
+        compared = any(figure.difference for figure in one.figures)
+        head = f"  {'':28}{'value':>8} {'95% interval':>18}{'blind':>9}{'by the picture':>26}"
+        yield head + ("" if not compared else f"{'against the baseline':>28}")
+        for figure in one.figures[:_SHOWN]:
+            low_high = f"{_show(figure.seen.low)} to {_show(figure.seen.high)}"
+            line = f"  {figure.name:28}{_show(figure.seen.value):>8} {low_high:>18}"
+            line += f"{_show(figure.blind.value if figure.blind else None):>9}{_signed(figure.by_image):>26}"
+            yield line + ("" if not compared else f"{_signed(figure.difference):>28}")
+
+
+def _show(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def _signed(estimate: Estimate | None) -> str:
+    if estimate is None or estimate.value is None or estimate.low is None or estimate.high is None:
+        return "-"
+    return f"{estimate.value:+.3f} ({estimate.low:+.2f} to {estimate.high:+.2f})"

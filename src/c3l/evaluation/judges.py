@@ -1,0 +1,245 @@
+"""Who reviews answers: a model behind an endpoint, or a local one; and the file that keeps their reviews."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from c3l.data.atomic import durable, make_folder, sync_file, sync_folder, write_all
+from c3l.errors import C3LError, ConfigError, DataError, OutOfMemoryError, StorageError
+from c3l.models.interface import Completion, GenerateRequest, Sampling
+
+TEMPERATURE = 0.2  # the original's, as is MAX_TOKENS
+MAX_TOKENS = 1024
+
+
+class JudgeError(C3LError):
+    """The judge does not work: it cannot be reached, or refuses everybody."""
+
+
+class NoReviewError(JudgeError):
+    """The judge has no text for this one prompt, such as one that it finds too long; others may fare better."""
+
+
+class Judge(Protocol):
+    """Something that writes a review."""
+
+    @property
+    def name(self) -> str:
+        """Which model it is; goes into every result, because scores by two judges do not compare."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, float]:
+        """What its text depends on besides model and prompt, such as the temperature."""
+        ...
+
+    def ask(self, system: str, prompt: str, repeat: int) -> str:
+        """What it writes.
+
+        Args:
+            system: Who it is to be.
+            prompt: What it is to review, and how.
+            repeat: From 0; another number is another draw.
+
+        Raises:
+            NoReviewError: If there is no text for this prompt.
+            JudgeError: If there is none for any.
+        """
+        ...
+
+
+class Writer(Protocol):
+    """The part of an ``InferenceModel`` that a judge needs."""
+
+    def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
+        """One completion a request."""
+        ...
+
+
+class EndpointJudge:
+    """A model behind an OpenAI-compatible server; the key is kept out of errors and files."""
+
+    def __init__(
+        self,
+        model: str,
+        base_url: str,
+        api_key: str | None = None,
+        temperature: float = TEMPERATURE,
+        max_tokens: int = MAX_TOKENS,
+        retries: int = 3,
+    ) -> None:
+        """A client; nothing is sent yet.
+
+        Args:
+            model: Its name at the server.
+            base_url: Such as ``http://localhost:8000/v1``.
+            api_key: Or the environment's OPENAI_API_KEY; a local server needs none.
+            temperature: 0 is greedy.
+            max_tokens: Upper bound on a review's length.
+            retries: Times that a request is sent again after a lost connection, 408, 409, 429 or 5xx.
+
+        Raises:
+            ConfigError: If the client's package is not installed.
+        """
+        try:
+            import openai
+        except ImportError:
+            raise ConfigError("a judge behind an endpoint needs the openai package: pip install 'c3l[judge]'") from None
+        self._openai: Any = openai
+        self._key = api_key or os.environ.get("OPENAI_API_KEY") or "none"
+        self._client: Any = openai.OpenAI(base_url=base_url, api_key=self._key, max_retries=retries)
+        self._url = base_url
+        self._temperature, self._max_tokens = temperature, max_tokens
+        self.name = model
+
+    @property
+    def settings(self) -> Mapping[str, float]:
+        """Temperature and length; where the server is changes nothing."""
+        return {"temperature": self._temperature, "max_tokens": self._max_tokens}
+
+    def ask(self, system: str, prompt: str, repeat: int) -> str:
+        """The first choice's text; each request is a draw of its own, whatever ``repeat`` says."""
+        turns = [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
+        try:
+            reply = self._client.chat.completions.create(
+                model=self.name, messages=turns, temperature=self._temperature, max_tokens=self._max_tokens
+            )
+        except (self._openai.BadRequestError, self._openai.UnprocessableEntityError) as error:
+            raise NoReviewError(f"the judge {self.name} refuses a prompt: {self._describe(error)}") from None
+        except (self._openai.OpenAIError, ValueError) as error:  # ValueError: a body that says it is JSON and is not
+            raise JudgeError(
+                f"got no review from {self.name} at {self._url}: {self._describe(error)}; look at the server, the name "
+                "of its model and OPENAI_API_KEY, then start again, finished reviews are kept"
+            ) from None
+        return self._text_of(reply)
+
+    def _text_of(self, reply: Any) -> str:
+        choices = getattr(reply, "choices", None)
+        if not isinstance(choices, list):
+            raise JudgeError(f"got something else than a chat completion from {self._url}; does its path end in /v1?")
+        text = choices[0].message.content if choices else None
+        if not isinstance(text, str) or not text.strip():
+            reason = choices[0].finish_reason if choices else "no choice"
+            raise NoReviewError(f"the judge {self.name} wrote nothing ({reason})")
+        return text
+
+    def _describe(self, error: Exception) -> str:
+        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return told.replace(self._key, "***")[:300] if self._key != "none" else told[:300]
+
+
+class ModelJudge:
+    """A local LVLM that is shown no picture."""
+
+    def __init__(
+        self, model: Writer, name: str, temperature: float = TEMPERATURE, max_new_tokens: int = MAX_TOKENS
+    ) -> None:
+        self._model = model
+        self._sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens)
+        self.name = name
+
+    @property
+    def settings(self) -> Mapping[str, float]:
+        """Temperature and length."""
+        return {"temperature": self._sampling.temperature, "max_new_tokens": self._sampling.max_new_tokens}
+
+    def ask(self, system: str, prompt: str, repeat: int) -> str:
+        """Its completion; equal arguments give the same one."""
+        turn = f"{system}\n\n{prompt}"  # not every chat template knows a system turn
+        seed = int(_hash(turn, repeat)[:8], 16)
+        try:
+            (completion,) = self._model.generate([GenerateRequest("review", None, turn, seed)], self._sampling)
+        except OutOfMemoryError as error:
+            raise NoReviewError(f"a prompt does not fit into the memory of the judge {self.name}: {error}") from None
+        if completion.finish_reason == "non_finite_logits":
+            raise NoReviewError(f"the judge {self.name} gave numbers that are not finite; try --dtype float32")
+        if not completion.text.strip():
+            raise NoReviewError(f"the judge {self.name} wrote nothing ({completion.finish_reason})")
+        return completion.text
+
+
+class CachedJudge:
+    """A judge whose reviews are kept in a file, one line each, so that nothing is asked twice.
+
+    A review is known by the hash of judge, settings, prompts and repeat. The name must say which model it is: the
+    file cannot know that other weights were put behind it.
+    """
+
+    def __init__(self, judge: Judge, path: Path) -> None:
+        """Reads and writes nothing yet.
+
+        Args:
+            judge: Who is asked for what is not in the file.
+            path: The file, JSON lines; one process at a time may write to it.
+        """
+        self._judge = judge
+        self._path = path
+        self._known: dict[str, str] | None = None
+
+    @property
+    def name(self) -> str:
+        """The judge's."""
+        return self._judge.name
+
+    @property
+    def settings(self) -> Mapping[str, float]:
+        """The judge's."""
+        return self._judge.settings
+
+    def ask(self, system: str, prompt: str, repeat: int) -> str:
+        """The review in the file, or a new one, which is on the disk when this returns.
+
+        Raises:
+            DataError: If the file holds something else than reviews.
+            StorageError: If the disk refuses.
+        """
+        if self._known is None:
+            self._known = self._read()
+        key = _hash(self.name, dict(self.settings), system, prompt, repeat)
+        if key not in self._known:
+            text = self._judge.ask(system, prompt, repeat)
+            self._append({"key": key, "judge": self.name, "repeat": repeat, "text": text})
+            self._known[key] = text
+        return self._known[key]
+
+    def _read(self) -> dict[str, str]:
+        """The whole lines; what a kill left of a last one is cut off, so that the next begins a line."""
+        if not self._path.exists():
+            return {}
+        content = self._path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if len(whole) < len(content):
+            durable(os.truncate, self._path, len(whole))
+        known = {}
+        for number, line in enumerate(whole.splitlines(), 1):
+            try:
+                row = json.loads(line)
+                known[str(row["key"])] = str(row["text"])
+            except (ValueError, KeyError, TypeError):
+                raise DataError(
+                    f"{self._path}: line {number} is not a review that c3l wrote; remove that line, it is asked again"
+                ) from None
+        return known
+
+    def _append(self, row: Mapping[str, Any]) -> None:
+        make_folder(self._path.parent)
+        try:
+            file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            try:
+                durable(write_all, file, (json.dumps(row) + "\n").encode())
+            finally:
+                os.close(file)
+            durable(sync_file, self._path)
+            durable(sync_folder, self._path.parent)
+        except OSError as error:
+            raise StorageError(
+                f"cannot write {self._path}: {error.strerror}; look at the disk, then start again, earlier reviews "
+                "are kept"
+            ) from error
+
+
+def _hash(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,347 @@
+"""LLaVA-Bench (In-the-Wild): a judge that sees no picture compares each answer with a reference answer.
+
+    [Context] what the picture shows, in words    [Question]    [Assistant 1] reference    [Assistant 2] candidate
+    [System] the rule of the question's category  ->  "8 6" on the first line: reference, candidate, each 1 to 10
+
+    relative = 100 * sum(candidate) / sum(reference), over the questions that have a review
+
+The scores depend on the judge and on the wording of the rules, so only scores by the same two compare. The rules
+belong to the benchmark's authors: they are read from ``rule.json`` if the user has put it there, else ours are used.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from c3l.data.jsonrows import BadRow, iterate_rows
+from c3l.errors import DataError
+from c3l.evaluation.judges import Judge, NoReviewError
+from c3l.evaluation.task import FloatArray, Item, Prediction, Sums, Tally, TallyBuilder, divide
+
+Advance = Callable[[int], object]
+Scores = tuple[float, float]
+
+QUESTIONS, CONTEXT, REFERENCES, RULES = "questions.jsonl", "context.jsonl", "answers_gpt4.jsonl", "rule.json"
+OURS = "ours"
+CATEGORIES = ("conv", "detail", "complex")
+MAX_NEW_TOKENS = 1024
+
+_SYSTEM = "You compare answers to questions about pictures, carefully and without favour to either side."
+_SHAPE = (
+    "Two assistants answered the question above about a picture. You cannot see it; the context says what it shows, "
+    "and is true. {aim}\n"
+    "Give each answer a mark from 1 to 10, where 10 is best. The order of the answers, their length and their style "
+    "are worth nothing by themselves.\n"
+    "Begin with one line that holds only the two marks, that of Assistant 1 and then that of Assistant 2, with a "
+    "space between them. From the second line on, say what the marks rest on."
+)
+_AIMS = {
+    "conv": "Ask of each answer whether it is true of the picture and answers what was asked, to the point.",
+    "detail": "Ask of each answer how much of the picture it tells, how exactly, and whether it invents anything.",
+    "complex": "Ask of each answer whether its reasoning is sound, rests on what the picture shows, and settles "
+    "the question.",
+}
+_OTHER_AIM = "Ask of each answer whether it is true of the picture, answers the question, and helps who asked it."
+_COUNTS = ("reference", "candidate", "n")  # the first two in the order of a review
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How the judge is told to review the questions of one category.
+
+    Attributes:
+        role: What the two sides are called.
+        prompt: What it is to do.
+    """
+
+    role: str
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What the judge is told about one question.
+
+    Attributes:
+        category: Such as ``conv``.
+        context: The picture in words.
+        reference: The answer that a candidate is compared with.
+    """
+
+    category: str
+    context: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class LlavaBench:
+    """The benchmark, and who reviews.
+
+    Two models' figures are each over the questions that have a review of theirs: a tally knows one model alone. A
+    question that failed for one of them is a row of zeros there, so it stays paired but is missing from that side of
+    the difference; ``Tally.failed`` of both says how many there can be. Read a difference with any with care.
+
+    Attributes:
+        items: The questions.
+        subjects: What the judge is told of each, by item.
+        rules_by_category: How it is told to review.
+        rubric: Whose rules: ``ours``, or the SHA-256 of the user's ``rule.json``.
+        judge: Who reviews; its name belongs into every result.
+        repeats: Reviews an answer and order, averaged.
+        swap: Ask in both orders.
+        attempts: At most ``attempts * repeats`` reviews are asked for, until ``repeats`` of them can be read.
+        advance: Told of each reviewed item.
+    """
+
+    items: tuple[Item, ...]
+    subjects: Mapping[str, Subject]
+    rules_by_category: Mapping[str, Rule]
+    rubric: str
+    judge: Judge
+    repeats: int
+    swap: bool
+    attempts: int
+    advance: Advance
+
+    @property
+    def name(self) -> str:
+        """Always ``llava_bench``."""
+        return "llava_bench"
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """There is one: what the judge says."""
+        return ("judge",)
+
+    @property
+    def max_new_tokens(self) -> int:
+        """As the original."""
+        return MAX_NEW_TOKENS
+
+    def tally(self, predictions: Mapping[str, Prediction], rule: str) -> Tally:
+        """Have every answer reviewed; one without an answer or a review has a row of zeros and is no part of a mean.
+
+        Raises:
+            JudgeError: If the judge does not work, or has no text for anybody.
+        """
+        assert rule in self.rules, rule
+        columns = [f"{count}/{category}" for category in self.rules_by_category for count in _COUNTS]
+        builder = TallyBuilder([*_COUNTS, *columns])
+        panel = _Panel(self.judge, self.repeats, self.attempts)
+        failed = 0
+        for item in self.items:
+            scores = self._review(panel, item, predictions[item.item_id])
+            builder.add(item.item_id)
+            if scores is None:
+                failed += 1
+            else:
+                counts = dict(zip(_COUNTS, (*scores, 1.0), strict=True))
+                category = self.subjects[item.item_id].category
+                builder.add(item.item_id, **counts, **{f"{name}/{category}": it for name, it in counts.items()})
+            self.advance(1)
+        panel.check()
+        return builder.build(items=len(self.items), unparsed=0, failed=failed)
+
+    def figures(self, sums: Sums) -> dict[str, FloatArray]:
+        """Relative scores in percent, then means times 10 as the original prints them: whole, and by category."""
+        endings = ["", *(f"/{category}" for category in self.rules_by_category)]
+        found = {f"relative{end}": 100 * divide(sums[f"candidate{end}"], sums[f"reference{end}"]) for end in endings}
+        for end in endings:
+            found |= {
+                f"{who}{end}": 10 * divide(sums[f"{who}{end}"], sums[f"n{end}"]) for who in ("candidate", "reference")
+            }
+        return found
+
+    def _review(self, panel: "_Panel", item: Item, prediction: Prediction) -> Scores | None:
+        """The marks of reference and candidate, averaged over orders and repeats; None without an answer or review.
+
+        An order that fails leaves the item without a review: the other alone would favour its first place.
+        """
+        if prediction.failed:
+            return None
+        subject = self.subjects[item.item_id]
+        rule = self.rules_by_category[subject.category]
+        marks = panel.review(_compose(subject.context, item.prompt, subject.reference, prediction.text, rule))
+        if marks is None or not self.swap:
+            return marks
+        swapped = panel.review(_compose(subject.context, item.prompt, prediction.text, subject.reference, rule))
+        return None if swapped is None else ((marks[0] + swapped[1]) / 2, (marks[1] + swapped[0]) / 2)
+
+
+class _Panel:
+    """Asks for reviews until enough can be read."""
+
+    def __init__(self, judge: Judge, repeats: int, attempts: int) -> None:
+        self._judge, self._repeats, self._attempts = judge, repeats, attempts
+        self._wrote = False
+        self._refusal: NoReviewError | None = None
+
+    def review(self, prompt: str) -> Scores | None:
+        """The mean marks of first and second place over ``repeats`` reviews that can be read; None if too few can.
+
+        Reviews are numbered from 0 and used in that order, so that more repeats or attempts use those there are.
+        """
+        marks: list[Scores] = []
+        for repeat in range(self._repeats * self._attempts):
+            found = parse_review(self._ask(prompt, repeat))
+            if found is not None:
+                marks.append(found)
+            if len(marks) == self._repeats:
+                first, second = np.mean(marks, axis=0)
+                return float(first), float(second)
+        return None
+
+    def check(self) -> None:
+        """Raise the judge's refusal if it was all it ever gave: then it is not about a single prompt."""
+        if self._refusal is not None and not self._wrote:
+            raise self._refusal
+
+    def _ask(self, prompt: str, repeat: int) -> str:
+        try:
+            text = self._judge.ask(_SYSTEM, prompt, repeat)
+        except NoReviewError as error:
+            self._refusal = error
+            return ""
+        self._wrote = True
+        return text
+
+
+def parse_review(text: str) -> Scores | None:
+    """The marks on the first line that has text: two numbers from 1 to 10 and nothing else; None if it is not so."""
+    line = text.strip().partition("\n")[0]
+    words = line.replace(",", " ").split()
+    if len(words) != 2 or not all(_NUMBER.fullmatch(word) for word in words):
+        return None
+    first, second = map(float, words)
+    return (first, second) if 1 <= first <= 10 and 1 <= second <= 10 else None
+
+
+def read_llava_bench(
+    folder: Path,
+    judge: Judge,
+    *,
+    repeats: int = 1,
+    swap: bool = False,
+    attempts: int = 3,
+    advance: Advance = lambda count: None,
+) -> LlavaBench:
+    """The benchmark in a folder of its own files; pictures are named relative to its ``images``.
+
+    Args:
+        folder: Holds ``questions.jsonl``, ``context.jsonl``, ``answers_gpt4.jsonl`` and perhaps ``rule.json``.
+        judge: Who reviews, usually a ``CachedJudge``.
+        repeats: Reviews an answer, averaged.
+        swap: Ask in both orders and average, against a preference for the first.
+        attempts: At most ``attempts * repeats`` reviews are asked for to read ``repeats``.
+        advance: Told of each reviewed item.
+
+    Raises:
+        DataError: If a file cannot be used, or a question lacks its context, reference or rule.
+    """
+    questions = _by_key(folder / QUESTIONS, "question_id", ("image", "text", "category"))
+    contexts = _by_key(folder / CONTEXT, "image", ("caption",))
+    references = _by_key(folder / REFERENCES, "question_id", ("text",))
+    images = list(dict.fromkeys(row["image"] for row in questions.values()))
+    _need(folder / CONTEXT, images, contexts, "pictures")
+    _need(folder / REFERENCES, questions, references, "questions")
+    found = {row["category"] for row in questions.values()}
+    categories = [*(name for name in CATEGORIES if name in found), *sorted(found.difference(CATEGORIES))]
+    rules, rubric = _read_rules(folder / RULES, categories)
+    return LlavaBench(
+        items=tuple(Item(name, row["image"], row["text"]) for name, row in questions.items()),
+        subjects={
+            name: Subject(row["category"], contexts[row["image"]]["caption"], references[name]["text"])
+            for name, row in questions.items()
+        },
+        rules_by_category=rules,
+        rubric=rubric,
+        judge=judge,
+        repeats=repeats,
+        swap=swap,
+        attempts=attempts,
+        advance=advance,
+    )
+
+
+def _compose(context: str, question: str, first: str, second: str, rule: Rule) -> str:
+    """What the judge reads, laid out as the original does."""
+    role = rule.role
+    return (
+        f"[Context]\n{context}\n\n[Question]\n{question}\n\n"
+        f"[{role} 1]\n{first}\n\n[End of {role} 1]\n\n"
+        f"[{role} 2]\n{second}\n\n[End of {role} 2]\n\n"
+        f"[System]\n{rule.prompt}\n\n"
+    )
+
+
+def _by_key(path: Path, key: str, fields: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Rows by their key, each with its fields as text.
+
+    Raises:
+        DataError: For a row that lacks something, a key that is there twice, or no rows.
+    """
+    if not path.is_file():
+        raise DataError(f"there is no {path}; put the file of LLaVA-Bench there, from where its authors share it")
+    rows: dict[str, dict[str, str]] = {}
+    for number, row in enumerate(iterate_rows(path), 1):
+        name = _text(row, key, path, number)
+        if name in rows:
+            raise DataError(f"{path} has {key} {name!a} twice, expected each once; remove one of the rows")
+        rows[name] = {field: _text(row, field, path, number) for field in fields}
+    if not rows:
+        raise DataError(f"{path} has no rows, expected one a {key}; get it anew")
+    return rows
+
+
+def _text(row: Any, field: str, path: Path, number: int) -> str:
+    """A field as text: ids may be whole numbers, captions lists of lines."""
+    if isinstance(row, BadRow):
+        raise DataError(f"{path}: {row.detail}; get it anew")
+    value = row.get(field) if isinstance(row, dict) else None
+    if field == "caption" and isinstance(value, list) and all(isinstance(line, str) for line in value):
+        return "\n".join(value)
+    if field == "question_id" and type(value) is int:
+        return str(value)
+    if not isinstance(value, str):
+        raise DataError(f"{path}: row {number} has {field} {value!a:.80}, expected text; is it the right file?")
+    return value
+
+
+def _need(path: Path, wanted: Sequence[str] | Mapping[str, Any], got: Mapping[str, Any], what: str) -> None:
+    missing = [name for name in wanted if name not in got]
+    if missing:
+        raise DataError(
+            f"{path} lacks {len(missing)} of {len(wanted)} {what}, the first is {missing[0]!a}; is it of the same "
+            f"release as {QUESTIONS}?"
+        )
+
+
+def _read_rules(path: Path, categories: Sequence[str]) -> tuple[dict[str, Rule], str]:
+    if not path.exists():
+        ours = {name: _SHAPE.format(aim=_AIMS.get(name, _OTHER_AIM)) for name in categories}
+        return {name: Rule("Assistant", prompt) for name, prompt in ours.items()}, OURS
+    content = path.read_bytes()
+    try:
+        theirs = json.loads(content)
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON ({error}); get it anew, or remove it to use our rules") from None
+    return dict(_their_rules(path, theirs, categories)), hashlib.sha256(content).hexdigest()
+
+
+def _their_rules(path: Path, theirs: Any, categories: Sequence[str]) -> Iterator[tuple[str, Rule]]:
+    for name in categories:
+        rule = theirs.get(f"llava_bench_{name}") if isinstance(theirs, dict) else None
+        role, prompt = (rule.get("role"), rule.get("prompt")) if isinstance(rule, dict) else (None, None)
+        if not (isinstance(role, str) and role and isinstance(prompt, str) and prompt):
+            raise DataError(
+                f"{path} has no llava_bench_{name} with role and prompt, which the questions need; get it anew, or "
+                "remove it to use our rules"
+            )
+        yield name, Rule(role, prompt)

@@ -1,0 +1,215 @@
+"""POPE (Li et al., arXiv 2305.10355): does a model see objects that are not there?"""
+
+import random
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from c3l.data.jsonrows import iterate_rows
+from c3l.errors import DataError
+from c3l.evaluation.task import FloatArray, Item, Prediction, Sums, Tally, TallyBuilder, divide
+
+SPLITS = ("random", "popular", "adversarial")
+SUFFIX = "\nAnswer the question using a single word or phrase."
+_COUNTS = ("tp", "fp", "tn", "fn", "lost_yes", "lost_no")  # lost: neither yes nor no, by what would be right
+
+Answer = Literal["yes", "no", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    split: str
+    item: Item
+    is_yes: bool
+
+
+class Pope:
+    """The questions of one or several splits.
+
+    The unit of the bootstrap is the picture: the six questions about one picture are answered by one look at it, so
+    they are drawn together.
+    """
+
+    name = "pope"
+    rules = ("llava", "strict")
+    max_new_tokens = 128  # as LLaVA's evaluation
+
+    def __init__(self, questions: Sequence[_Question]) -> None:
+        self._questions = questions
+        self.items = [question.item for question in questions]
+        self._splits = tuple(dict.fromkeys(question.split for question in questions))
+
+    def tally(self, predictions: Mapping[str, Prediction], rule: str) -> Tally:
+        """Count hits and misses of every split; no answer counts as neither yes nor no, and so as wrong."""
+        builder = TallyBuilder([f"{split}/{count}" for split in self._splits for count in _COUNTS])
+        unparsed = failed = 0
+        for question in self._questions:
+            prediction = predictions[question.item.item_id]
+            answer: Answer = "unknown" if prediction.failed else _READERS[rule](prediction.text)
+            failed += bool(prediction.failed)
+            unparsed += answer == "unknown" and not prediction.failed
+            builder.add(question.item.image, **{f"{question.split}/{_outcome(question.is_yes, answer)}": 1})
+        return builder.build(items=len(self.items), unparsed=unparsed, failed=failed)
+
+    def figures(self, sums: Sums) -> dict[str, FloatArray]:
+        """``mean_f1`` is the mean of the splits' F1 (LLaVA's headline), ``pooled_f1`` that of all questions at once."""
+        splits = {split: {count: sums[f"{split}/{count}"] for count in _COUNTS} for split in self._splits}
+        pooled = {count: np.sum([of_split[count] for of_split in splits.values()], axis=0) for count in _COUNTS}
+        each = {split: _rates(counts) for split, counts in splits.items()}
+        whole = _rates(pooled)
+        figures = {"mean_f1": np.mean([rates["f1"] for rates in each.values()], axis=0), "pooled_f1": whole.pop("f1")}
+        figures |= whole
+        return figures | {f"{split}/{name}": value for split, rates in each.items() for name, value in rates.items()}
+
+
+def read_pope(files: Sequence[Path], suffix: str = SUFFIX) -> Pope:
+    """The questions of POPE's own files: JSON lines of ``question_id, image, text, label``.
+
+    The split is the word of the file's name, or ``category`` of the row where it has one; questions are known by
+    split and ``question_id``, which begins again in every file.
+
+    Raises:
+        DataError: If a row has other keys or another label, or a question comes twice.
+    """
+    questions = [
+        _read_row(path, row, number, suffix) for path in files for number, row in enumerate(iterate_rows(path))
+    ]
+    seen = Counter(question.item.item_id for question in questions)
+    if twice := [name for name, count in seen.items() if count > 1]:
+        raise DataError(f"question {twice[0]} comes twice in {', '.join(map(str, files))}; give each split once")
+    return Pope(questions)
+
+
+def read_llava(text: str) -> Answer:
+    """LLaVA's rule: "no" if the first sentence has one of the words No, no, not; everything else is a yes."""
+    sentence = text.partition(".")[0].replace(",", "")
+    return "no" if {"No", "no", "not"} & set(sentence.split(" ")) else "yes"
+
+
+def read_strict(text: str) -> Answer:
+    """The first word that is yes or no, in any case; without one the answer is neither."""
+    found = re.search(r"\b(yes|no)\b", text.lower())
+    if found is None:
+        return "unknown"
+    return "yes" if found[1] == "yes" else "no"
+
+
+_READERS = {"llava": read_llava, "strict": read_strict}
+
+
+def build_pope(
+    annotations: Mapping[str, Sequence[str]],
+    strategy: Literal["random", "popular", "adversarial"],
+    images: int,
+    samples: int = 3,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """POPE questions from any annotated pictures, in the layout of its files.
+
+    Each of a picture's first ``samples`` objects is asked about, and after each an object that is not there: any
+    (random), the most frequent one (popular), or the one that most often stands beside the object just asked about
+    (adversarial). Where no such object is left, any is taken. Articles are right, unlike in the official files,
+    whose builder changes every "a" of the question before a vowel: those are to be used as they are.
+
+    Args:
+        annotations: Picture -> names of what it shows.
+        strategy: How absent objects are chosen.
+        images: At most so many pictures; those with fewer than ``samples`` objects are left out.
+        samples: Objects asked about in a picture.
+        seed: Of the choice of pictures and objects.
+
+    Raises:
+        DataError: If no picture has enough objects.
+    """
+    rng = random.Random(f"{seed}:{strategy}")
+    unique = {image: list(dict.fromkeys(names)) for image, names in annotations.items()}
+    usable = [image for image, names in unique.items() if len(names) >= samples]
+    if not usable:
+        raise DataError(f"no picture has {samples} different objects; lower samples")
+    chosen = usable if len(usable) <= images else random.Random(seed).sample(usable, images)
+    frequent = Counter(name for image in chosen for name in unique[image])
+    beside: dict[str, Counter[str]] = {name: Counter() for name in frequent}
+    for image in chosen:
+        for name in unique[image]:
+            beside[name].update(other for other in unique[image] if other != name)
+    rows: list[dict[str, Any]] = []
+    for image in chosen:
+        for name, label in _ask(unique[image][:samples], set(unique[image]), strategy, frequent, beside, rng):
+            text = f"Is there {'an' if name[0].lower() in 'aeiou' else 'a'} {name} in the image?"
+            rows.append({"question_id": len(rows) + 1, "image": image, "text": text, "label": label})
+    return rows
+
+
+def _ask(
+    asked: Sequence[str],
+    present: set[str],
+    strategy: str,
+    frequent: Counter[str],
+    beside: Mapping[str, Counter[str]],
+    rng: random.Random,
+) -> Iterator[tuple[str, str]]:
+    used = set(present)
+    for name in asked:
+        yield name, "yes"
+        ranked: Iterable[str] = ()
+        if strategy == "popular":
+            ranked = (other for other, _ in frequent.most_common())
+        elif strategy == "adversarial":
+            ranked = (other for other, _ in beside[name].most_common())
+        absent = next((other for other in ranked if other not in used), None)
+        if absent is None:
+            left = sorted(set(frequent) - used)
+            if not left:
+                raise DataError("got pictures that show every object there is; give more of them")
+            absent = rng.choice(left)
+        used.add(absent)
+        yield absent, "no"
+
+
+def _outcome(is_yes: bool, answer: Answer) -> str:
+    if answer == "unknown":
+        return "lost_yes" if is_yes else "lost_no"
+    if is_yes:
+        return "tp" if answer == "yes" else "fn"
+    return "fp" if answer == "yes" else "tn"
+
+
+def _rates(counts: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    tp, fp, tn, fn = (counts[name] for name in ("tp", "fp", "tn", "fn"))
+    lost_yes, lost_no = counts["lost_yes"], counts["lost_no"]
+    total = tp + fp + tn + fn + lost_yes + lost_no
+    missed = fn + lost_yes
+    return {
+        "f1": divide(2 * tp, 2 * tp + fp + missed),
+        "accuracy": divide(tp + tn, total),
+        "precision": divide(tp, tp + fp),
+        "recall": divide(tp, tp + missed),
+        "yes_share": divide(tp + fp, total),
+        "unknown_share": divide(lost_yes + lost_no, total),
+    }
+
+
+def _read_row(path: Path, row: Any, number: int, suffix: str) -> _Question:
+    keys = ("question_id", "image", "text", "label")
+    missing = [key for key in keys if not isinstance(row, dict) or key not in row]
+    if missing:
+        raise DataError(
+            f"{path}: row {number + 1} has no {', '.join(missing)}, expected {', '.join(keys)}: use POPE's own "
+            "coco_pope_*.json, or add the labels to it"
+        )
+    label = str(row["label"]).strip().lower()
+    if label not in ("yes", "no"):
+        raise DataError(f"{path}: row {number + 1} has the label {row['label']!r}, expected yes or no")
+    split = str(row.get("category") or _split_of(path))
+    text = str(row["text"]).strip()
+    prompt = text if text.endswith(suffix.strip()) else text + suffix
+    return _Question(split, Item(f"{split}/{row['question_id']}", str(row["image"]), prompt), label == "yes")
+
+
+def _split_of(path: Path) -> str:
+    return next((split for split in SPLITS if split in path.name.lower()), path.stem)

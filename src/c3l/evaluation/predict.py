@@ -1,0 +1,115 @@
+"""Ask a model every item of a benchmark, with the picture and, if wanted, without it."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from PIL.Image import Image
+
+from c3l.errors import DataError
+from c3l.evaluation.task import Item, Prediction
+from c3l.method.batching import run_batches
+from c3l.models.interface import GenerateRequest, InferenceModel, Pair, Sampling, ScoreRequest
+from c3l.records import AnswerScores
+
+OpenPicture = Callable[[str], Image]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """An item with its picture; without one where it does not open."""
+
+    item: Item
+    picture: Image | None
+    problem: str = ""
+
+
+def predict(
+    items: Iterable[Item],
+    model: InferenceModel,
+    open_picture: OpenPicture,
+    *,
+    max_new_tokens: int,
+    batch_size: int,
+    blind: bool,
+) -> Iterator[Prediction]:
+    """One prediction an item, greedy, in the order of the items.
+
+    Items that follow each other and show the same picture share the opened picture, so that a backend can encode
+    it once. An item whose picture does not open, or that does not fit into memory alone, is a failed prediction.
+
+    Args:
+        items: What to ask.
+        model: The LVLM.
+        open_picture: Gives the RGB picture of ``Item.image``, or raises DataError.
+        max_new_tokens: Upper bound on a written answer.
+        batch_size: Items a batch; changes speed only.
+        blind: Ask every item without its picture too.
+    """
+    sampling = Sampling(temperature=0.0, max_new_tokens=max_new_tokens)
+    return run_batches(
+        _open_all(items, open_picture),
+        batch_size,
+        run=lambda jobs: _ask(jobs, model, sampling, blind),
+        reject=lambda job, message: Prediction(job.item.item_id, failed=f"out of memory: {message}"),
+    )
+
+
+def _open_all(items: Iterable[Item], open_picture: OpenPicture) -> Iterator[_Job]:
+    last, picture, problem = None, None, ""
+    for item in items:
+        if item.image != last:
+            last, picture, problem = item.image, None, ""
+            try:
+                picture = open_picture(item.image)
+            except DataError as error:
+                problem = str(error)
+        yield _Job(item, picture, problem)
+
+
+def _ask(jobs: Sequence[_Job], model: InferenceModel, sampling: Sampling, blind: bool) -> list[Prediction]:
+    done = {job.item.item_id: Prediction(job.item.item_id, failed=job.problem) for job in jobs if job.problem}
+    opened = [job for job in jobs if not job.problem]
+    written = [job for job in opened if not job.item.choices]
+    compared = [job for job in opened if job.item.choices]
+    if written:
+        done |= _write(written, model, sampling, blind)
+    if compared:
+        done |= _compare(compared, model, blind)
+    return [done[job.item.item_id] for job in jobs]
+
+
+def _write(jobs: Sequence[_Job], model: InferenceModel, sampling: Sampling, blind: bool) -> dict[str, Prediction]:
+    seen = [GenerateRequest(job.item.item_id, job.picture, job.item.prompt, seed=0) for job in jobs]
+    unseen = [GenerateRequest(job.item.item_id, None, job.item.prompt, seed=0) for job in jobs] if blind else []
+    texts = model.generate(seen, sampling)
+    blind_texts = [it.text for it in model.generate(unseen, sampling)] if blind else [None] * len(jobs)
+    made = {}
+    for job, completion, other in zip(jobs, texts, blind_texts, strict=True):
+        broken = completion.finish_reason == "non_finite_logits"
+        problem = "the model gave numbers that are not finite; try --dtype float32" if broken else ""
+        name = job.item.item_id
+        made[name] = Prediction(name, completion.text, failed=problem, blind_text=other)
+    return made
+
+
+def _compare(jobs: Sequence[_Job], model: InferenceModel, blind: bool) -> dict[str, Prediction]:
+    requests = []
+    for job in jobs:
+        assert job.picture is not None, "only what opened is asked"
+        pairs = tuple(Pair(str(place), job.item.prompt, text) for place, text in enumerate(job.item.choices))
+        requests.append(ScoreRequest(job.picture, pairs))
+    made = {}
+    for job, scores in zip(jobs, model.score(requests, "drop"), strict=True):
+        name = job.item.item_id
+        if not all(one.token_ids and one.is_finite() for one in scores):
+            made[name] = Prediction(name, failed="a choice has no token, or its likelihood is not finite")
+            continue
+        seen, unseen = zip(*map(_means, scores), strict=True)
+        made[name] = Prediction(name, likelihoods=seen, blind_likelihoods=unseen if blind else ())
+    return made
+
+
+def _means(scores: AnswerScores) -> tuple[float, float]:
+    """Mean log-probability of a choice's tokens, nats: with the picture, and without."""
+    count = len(scores.token_ids)
+    return sum(scores.logprobs_with_image) / count, sum(scores.logprobs_without_image) / count

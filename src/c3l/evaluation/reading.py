@@ -1,0 +1,101 @@
+"""Which reader reads which benchmark; a benchmark of one's own is a ``Benchmark`` and a line here."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from c3l.config import BenchmarkConfig, JudgeConfig
+from c3l.errors import ConfigError, DataError
+from c3l.evaluation.judges import Judge
+from c3l.evaluation.llava_bench import read_llava_bench
+from c3l.evaluation.mmbench import read_mmbench
+from c3l.evaluation.pope import read_pope
+from c3l.evaluation.seed_bench import read_seed_bench
+from c3l.evaluation.task import Benchmark
+
+_LLAVA_BENCH_FILES = ("questions.jsonl", "context.jsonl", "answers_gpt4.jsonl", "rule.json")
+
+
+def read_benchmark(task: BenchmarkConfig, judge: Judge | None, rules: JudgeConfig) -> Benchmark:
+    """The benchmark, read from its own files.
+
+    Args:
+        task: Which, and where its files are.
+        judge: Reviews answers; only ``llava_bench`` needs one.
+        rules: How it is asked.
+
+    Raises:
+        ConfigError: If something that the task needs is missing.
+        DataError: If a file is not what it should be.
+    """
+    for path in task.data:
+        if not path.exists():
+            raise DataError(f"there is no {path}; set the data of {task.task} to its own files")
+    return _READERS[task.task](task, judge, rules)
+
+
+def find_image_root(task: BenchmarkConfig) -> Path:
+    """The folder that picture paths begin in.
+
+    Raises:
+        ConfigError: If it is not said and does not follow from the task.
+    """
+    if task.image_root is not None:
+        return task.image_root
+    if task.task == "llava_bench":
+        return task.data[0] / "images"
+    if task.task == "mmbench":  # its pictures are in its file
+        return task.data[0].parent
+    raise ConfigError(f"{task.task} needs --image-root (image_root), the folder that its picture paths begin in")
+
+
+def hash_files(task: BenchmarkConfig) -> dict[str, str]:
+    """SHA-256 of every file that the benchmark is read from, by its name."""
+    hashes = {}
+    for path in _files(task):
+        with path.open("rb") as file:
+            hashes[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashes
+
+
+def _files(task: BenchmarkConfig) -> Iterator[Path]:
+    for path in task.data:
+        if path.is_dir():
+            yield from (path / name for name in _LLAVA_BENCH_FILES if (path / name).exists())
+        else:
+            yield path
+
+
+def _only(task: BenchmarkConfig) -> Path:
+    if len(task.data) != 1:
+        raise ConfigError(f"got {len(task.data)} files for {task.task}, expected one")
+    return task.data[0]
+
+
+def _read_pope(task: BenchmarkConfig, judge: Judge | None, rules: JudgeConfig) -> Benchmark:
+    return read_pope(task.data)
+
+
+def _read_mmbench(task: BenchmarkConfig, judge: Judge | None, rules: JudgeConfig) -> Benchmark:
+    return read_mmbench(_only(task))
+
+
+def _read_seed_bench(task: BenchmarkConfig, judge: Judge | None, rules: JudgeConfig) -> Benchmark:
+    return read_seed_bench(_only(task), task.frames, task.by, find_image_root(task))
+
+
+def _read_llava_bench(task: BenchmarkConfig, judge: Judge | None, rules: JudgeConfig) -> Benchmark:
+    if judge is None:
+        raise ConfigError(
+            "llava_bench needs a judge: --judge-endpoint URL with --judge-model NAME, or --judge-model alone for a "
+            "local folder or hub id (evaluation.judge)"
+        )
+    return read_llava_bench(_only(task), judge, repeats=rules.repeats, swap=rules.swap, attempts=rules.attempts)
+
+
+_READERS: dict[str, Callable[[BenchmarkConfig, Judge | None, JudgeConfig], Benchmark]] = {
+    "pope": _read_pope,
+    "mmbench": _read_mmbench,
+    "seed_bench": _read_seed_bench,
+    "llava_bench": _read_llava_bench,
+}

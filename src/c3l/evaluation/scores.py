@@ -1,0 +1,62 @@
+"""The figures of one model on one benchmark by one rule: with the picture, blind, and against a baseline."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from c3l.evaluation.statistics import compare, estimate
+from c3l.evaluation.task import Benchmark, Prediction
+from c3l.records import Figure
+
+Predictions = Mapping[str, Prediction]
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What was counted and computed.
+
+    Attributes:
+        items: Number of questions asked.
+        unparsed: How many answers the rule could not read.
+        failed: How many questions have no answer, or no review.
+        figures: The headline first.
+    """
+
+    items: int
+    unparsed: int
+    failed: int
+    figures: tuple[Figure, ...]
+
+
+def score(benchmark: Benchmark, rule: str, seen: Predictions, baseline: Predictions | None, seed: int) -> Scores:
+    """Every figure with its interval.
+
+    Args:
+        benchmark: What was asked.
+        rule: How answers are read.
+        seen: The answers, by item; their blind answers count where every answered item has one.
+        baseline: Another model's answers to the same items, or None.
+        seed: Of the bootstrap.
+    """
+    tally = benchmark.tally(seen, rule)
+    blind = benchmark.tally(without_images(seen), rule) if was_blind(seen) else None
+    other = benchmark.tally(baseline, rule) if baseline is not None else None
+    with_image = estimate(tally, benchmark.figures, seed)
+    without = estimate(blind, benchmark.figures, seed) if blind else {}
+    by_image = compare(tally, blind, benchmark.figures, seed) if blind else {}
+    difference = compare(tally, other, benchmark.figures, seed) if other else {}
+    figures = tuple(
+        Figure(name, value, without.get(name), by_image.get(name), difference.get(name))
+        for name, value in with_image.items()
+    )
+    return Scores(tally.items, tally.unparsed, tally.failed, figures)
+
+
+def was_blind(predictions: Predictions) -> bool:
+    """Whether every item that has an answer has a blind one too."""
+    answered = [one for one in predictions.values() if not one.failed]
+    return bool(answered) and all(one.blind_text is not None or one.blind_likelihoods for one in answered)
+
+
+def without_images(predictions: Predictions) -> dict[str, Prediction]:
+    """The blind answers as answers of their own."""
+    return {name: one.without_image() for name, one in predictions.items()}

@@ -1,0 +1,119 @@
+"""The commands that work on data files of any origin, without a run: finetune and evaluate."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from c3l.errors import ConfigError
+from c3l.options import (
+    OK,
+    TOO_MANY_REJECTED,
+    Config,
+    Dtype,
+    ImageRoot,
+    Model,
+    Seed,
+    Set,
+    gather,
+    print_lines,
+    print_summary,
+    settle,
+)
+
+if TYPE_CHECKING:
+    from c3l.config import RunConfig
+    from c3l.records import EvalReport
+
+_TASKS = "pope, mmbench, seed_bench or llava_bench"
+
+
+def finetune(
+    data: Annotated[Path, typer.Option(help="A LLaVA file (JSON or JSONL), such as a run's export/llava.json")],
+    out: Annotated[Path, typer.Option(help="The folder to write: adapter, merged model, log")],
+    image_root: Annotated[str, typer.Option(help="Folder that the file's picture paths begin in (images.root)")],
+    config: Config = None,
+    model: Model = None,
+    dtype: Dtype = None,
+    seed: Seed = None,
+    overrides: Set = None,
+) -> None:
+    """Tune an LVLM on instruction data (finetuning.* are its settings); leaves an adapter and a merged model."""
+    from c3l.finetuning import finetune_files
+    from c3l.progress import make_progress
+
+    settings = settle(None, gather(config, image_root, model, dtype, None, seed, overrides))
+    summary = finetune_files(data, out, settings, make_progress(sys.stderr))
+    print_summary(summary)
+    raise typer.Exit(TOO_MANY_REJECTED if summary["above_max_error_rate"] else OK)
+
+
+def evaluate(
+    task: Annotated[str | None, typer.Option(help=_TASKS)] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(help="Its own files: of pope each split's, given several times; of llava_bench the folder"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder to write: predictions.jsonl, scores.json")] = None,
+    image_root: ImageRoot = None,
+    config: Config = None,
+    model: Model = None,
+    dtype: Dtype = None,
+    seed: Seed = None,
+    overrides: Set = None,
+    baseline: Annotated[Path | None, typer.Option(help="Another model's --out, for paired differences")] = None,
+    by: Annotated[str | None, typer.Option(help="seed_bench: generation or likelihood")] = None,
+    frames: Annotated[str | None, typer.Option(help="seed_bench: folder of video frames under --image-root")] = None,
+    judge_model: Annotated[str | None, typer.Option(help="llava_bench: the judge (evaluation.judge.model)")] = None,
+    judge_endpoint: Annotated[str | None, typer.Option(help="llava_bench: where it is served, a base URL")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Questions a batch (evaluation.batch_size)")] = None,
+    blind: Annotated[bool, typer.Option(help="Ask everything without the picture too")] = True,
+    rescore: Annotated[bool, typer.Option("--rescore", help="Only compute the figures anew; no model")] = False,
+    print_commands: Annotated[
+        bool, typer.Option("--print-commands", help="Only print how lmms-eval and VLMEvalKit evaluate --model")
+    ] = False,
+) -> None:
+    """Measure an LVLM on a benchmark's own files, with intervals and the score without any picture beside it."""
+    more = {
+        "evaluation.batch_size": batch_size,
+        "evaluation.blind": blind,
+        "evaluation.judge.model": judge_model,
+        "evaluation.judge.endpoint": judge_endpoint,
+    }
+    settings = settle(None, gather(config, image_root, model, dtype, None, seed, overrides, more))
+    if print_commands:
+        return _print_commands(settings, task)
+    if task is None or not data or out is None:
+        raise ConfigError(f"c3l evaluate needs --task ({_TASKS}), --data and --out")
+    from c3l.benchmarking import evaluate_files
+    from c3l.config import BenchmarkConfig
+    from c3l.config_file import make_section
+    from c3l.evaluation.display import format_reports
+    from c3l.progress import make_progress
+
+    wanted = {"task": task, "data": data, "image_root": image_root, "by": by, "frames": frames}
+    chosen = make_section(BenchmarkConfig, {key: value for key, value in wanted.items() if value is not None})
+    progress = make_progress(sys.stderr)
+    reports = evaluate_files(chosen, out, settings, progress, baseline=baseline, rescore=rescore)
+    print_lines(format_reports(reports))
+    print_summary(_summarise(out, reports))
+
+
+def _print_commands(settings: "RunConfig", task: str | None) -> None:
+    from c3l.evaluation.commands import format_commands
+
+    tasks = [task] if task else ["pope", "mmbench", "seed_bench", "llava_bench"]
+    for line in format_commands(Path(settings.model.name), tasks):
+        print(line)
+
+
+def _summarise(out: Path, reports: "list[EvalReport]") -> dict[str, Any]:
+    first = reports[0]
+    return {
+        "out": str(out),
+        "benchmark": first.benchmark,
+        "items": first.items,
+        "failed": first.failed,
+        "scores": {one.rule: {one.figures[0].name: one.figures[0].seen.value} for one in reports},
+    }

@@ -1,0 +1,98 @@
+"""What a model learns from the data: the stages that tune an LVLM on the export and measure it on the benchmarks."""
+
+import time
+from typing import Literal
+
+from c3l.benchmarking import evaluate_files
+from c3l.config import BenchmarkConfig, ModelConfig, RunConfig
+from c3l.context import Context
+from c3l.data.export import FILES
+from c3l.data.store import Run, Stage
+from c3l.executors import LoadModel
+from c3l.finetuning import finetune_files
+from c3l.models.interface import InferenceModel
+from c3l.models.load import load_model
+from c3l.records import EvalReport
+from c3l.stages import begin
+from c3l.tuning import MERGED, ensure_writer, writer_of
+
+FINETUNED, EVALUATION = "finetuned", "evaluation"
+
+Who = Literal["base", "tuned", "finetuned"]
+
+
+def finetune_stage(context: Context, exported: Stage) -> Stage:
+    """The config's LVLM, instruction-tuned on the kept pairs; leaves an adapter and a merged model folder."""
+    stage = begin(context, FINETUNED, 0)
+    if stage.is_done():
+        return stage
+    context.executor.forget_model()
+    stage.mark_begun()
+    start = time.monotonic()
+    data = exported.folder / FILES["llava"]
+    summary = finetune_files(data, stage.folder, context.config, context.progress)
+    stage.finish(None, time.monotonic() - start, inputs=summary["rows"], recorded=summary)
+    return stage
+
+
+def evaluate_stages(context: Context, load: LoadModel = load_model) -> list[Stage]:
+    """Every benchmark of the config, for the model that the run began with and for the one that it ends with."""
+    tasks = context.config.evaluation.tasks
+    stages: dict[str, Stage] = {task.task: begin(context, f"{EVALUATION}/{task.task}", 1) for task in tasks}
+    rest = [task for task in tasks if not stages[task.task].is_done()]
+    if rest:
+        context.executor.forget_model()
+        begun = time.monotonic()
+        reports = _evaluate_all(context, rest, stages, _Loaded(load))
+        for task in rest:
+            stage = stages[task.task]
+            if stage.missing():
+                stage.write_shard(0, reports[task.task])
+            stage.finish(None, (time.monotonic() - begun) / len(rest), inputs=reports[task.task][0].items)
+    return list(stages.values())
+
+
+def whose(config: RunConfig) -> tuple[Who, ...]:
+    """The models that a run compares: the config's own first, then what the run made of it."""
+    if config.finetuning.enabled:
+        return "base", "finetuned"
+    return ("base", "tuned") if config.rounds else ("base",)
+
+
+def _evaluate_all(
+    context: Context, tasks: list[BenchmarkConfig], stages: dict[str, Stage], load: LoadModel
+) -> dict[str, list[EvalReport]]:
+    """The reports of each task; one model after the other, so that each is loaded once."""
+    reports: dict[str, list[EvalReport]] = {task.task: [] for task in tasks}
+    for who in whose(context.config):
+        config = context.config.model_copy(update={"model": _model_of(context.run, context.config, who)})
+        for task in tasks:
+            folder = stages[task.task].folder
+            stages[task.task].mark_begun()
+            baseline = None if who == "base" else folder / "base"
+            reports[task.task] += evaluate_files(task, folder / who, config, context.progress, load, baseline=baseline)
+    return reports
+
+
+def _model_of(run: Run, config: RunConfig, who: Who) -> ModelConfig:
+    if who == "base":
+        return config.model
+    if who == "tuned":
+        ensure_writer(run, config, config.rounds)
+        return writer_of(run, config, config.rounds)
+    folder = run.path / FINETUNED / MERGED
+    return config.model.model_copy(update={"name": str(folder), "revision": None})
+
+
+class _Loaded:
+    """Loads models and keeps the last one, for the tasks that follow."""
+
+    def __init__(self, load: LoadModel) -> None:
+        self._load = load
+        self._kept: tuple[ModelConfig, InferenceModel] | None = None
+
+    def __call__(self, config: ModelConfig, seed: int) -> InferenceModel:
+        if self._kept is None or self._kept[0] != config:
+            self._kept = None  # before the next one is loaded, or both would have to fit
+            self._kept = config, self._load(config, seed)
+        return self._kept[1]

@@ -1,0 +1,151 @@
+"""Any image-text-to-text model of transformers, prepared to be taught conversations: low-rank, or all its decoder."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import Tensor
+
+from c3l.config import FinetuningConfig
+from c3l.errors import BackendError
+from c3l.models.conversations import ConversationEncoder, EncodedConversation
+from c3l.models.encoding import ChatEncoder
+from c3l.models.hf import stop_ids
+from c3l.models.interface import Conversation
+from c3l.models.trainable import find_targets
+from c3l.records import Provenance
+
+IGNORE_INDEX = -100
+
+
+class FinetunableHfModel:
+    """A loaded model whose language model, and connector if wanted, can learn; the vision tower stays as it is."""
+
+    def __init__(self, model: Any, processor: Any, provenance: Provenance, config: FinetuningConfig) -> None:
+        """Say what of a loaded model is to learn.
+
+        Args:
+            model: An image-text-to-text model of transformers; it is changed.
+            processor: Its processor, with a chat template.
+            provenance: Comes back from the property of that name.
+            config: Method, adapters and length.
+
+        Raises:
+            BackendError: If the connector is to learn and does not stand apart.
+        """
+        self.provenance, self.processor = provenance, processor
+        self._longest = config.max_length
+        self._encoder = ChatEncoder(processor)
+        self._conversations = ConversationEncoder(processor, self._encoder, stop_ids(model, self._encoder.tokenizer))
+        self._connectors = find_connectors(model)
+        if config.tune_connector and not self._connectors:
+            raise BackendError(
+                f"{type(model).__name__} has no connector that stands apart from its tower: "
+                "set finetuning.tune_connector=false"
+            )
+        learns_too = [] if config.tune_connector is False else self._connectors
+        model.requires_grad_(False)
+        for part in find_towers(model):
+            _keep_as_it_is(part)
+        if config.gradient_checkpointing:
+            model.activation_checkpointing_enable()
+        if config.method == "full":
+            for part in (model.get_decoder(), model.get_output_embeddings(), *map(model.get_submodule, learns_too)):
+                part.requires_grad_(True)
+            self.module: Any = model
+        else:
+            self.module = _add_adapters(model, config, learns_too)
+
+    def count_taught(self, conversation: Conversation) -> int:
+        """How many tokens of a conversation are taught, after it was cut to the longest length."""
+        self._encoder.forget_pictures()
+        encoded = self._encode(conversation)
+        return sum(encoded.taught) if len(encoded.prompt.ids) < self._longest else 0
+
+    def collate(self, conversations: Sequence[Conversation]) -> dict[str, Any]:
+        """Conversations as one right-padded batch of the model's own inputs.
+
+        Returns:
+            ``input_ids``, ``attention_mask``, ``labels`` and the token types that the processor uses, (B, T) int64;
+            the processor's tensors of all pictures.
+        """
+        self._encoder.forget_pictures()
+        encoded = [self._encode(one) for one in conversations]
+        width = max(len(one.prompt.ids) + len(one.ids) for one in encoded)
+        batch: dict[str, Any] = {
+            "input_ids": _pad([(*one.prompt.ids, *one.ids) for one in encoded], width, self._encoder.pad_id),
+            "attention_mask": _pad([(1,) * (len(one.prompt.ids) + len(one.ids)) for one in encoded], width, 0),
+            "labels": _pad([_labels(one) for one in encoded], width, IGNORE_INDEX),
+        }
+        for key in encoded[0].prompt.types:
+            batch[key] = _pad([one.prompt.types[key] for one in encoded], width, 0)
+        prompts = [one.turns[0][0] for one in conversations]
+        batch |= self._encoder.process_pictures(prompts, [one.image for one in conversations])
+        self._encoder.forget_pictures()
+        return batch
+
+    def is_connector(self, name: str) -> bool:
+        """Whether a parameter of ``module`` belongs to what connects vision tower and language model."""
+        return any(f"{connector}." in name for connector in self._connectors)
+
+    def save_adapter(self, folder: Path) -> None:
+        """Write the adapter as peft reads it; of full tuning there is none."""
+        if hasattr(self.module, "peft_config"):
+            self.module.save_pretrained(str(folder))
+
+    def save_merged(self, folder: Path) -> None:
+        """Write an ordinary model folder; ends the tuning of this object."""
+        whole = self.module.merge_and_unload() if hasattr(self.module, "peft_config") else self.module
+        whole.save_pretrained(str(folder))
+        self.processor.save_pretrained(str(folder))
+
+    def _encode(self, conversation: Conversation) -> EncodedConversation:
+        return self._conversations.encode(conversation.turns, conversation.image).cut(self._longest)
+
+
+def find_connectors(model: Any) -> list[str]:
+    """Names of the modules between vision tower and language model; empty where they are part of the tower."""
+    base, decoder = model.base_model, model.get_decoder()
+    whole = {id(module): name for name, module in model.named_modules()}
+    return [
+        whole[id(module)]
+        for name, module in base.named_children()
+        if module is not decoder and "vis" not in name and any(True for _ in module.parameters())
+    ]
+
+
+def find_towers(model: Any) -> list[Any]:
+    """The vision towers: what stands beside the language model and connects nothing."""
+    return [module for name, module in model.base_model.named_children() if "vis" in name]
+
+
+def _keep_as_it_is(part: Any) -> None:
+    """Evaluation mode whatever a trainer says: in training mode batch normalisation would drift."""
+    part.eval()
+    part.train = lambda mode=True: part
+
+
+def _add_adapters(model: Any, config: FinetuningConfig, learns_too: Sequence[str]) -> Any:
+    lora = LoraConfig(
+        r=config.lora_r,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules=find_targets(model),
+        modules_to_save=[name.rpartition(".")[2] for name in learns_too] or None,
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)  # peft's own
+        return get_peft_model(model, lora)
+
+
+def _labels(encoded: EncodedConversation) -> tuple[int, ...]:
+    told = (IGNORE_INDEX,) * len(encoded.prompt.ids)
+    said = zip(encoded.ids, encoded.taught, strict=True)
+    return (*told, *(token if taught else IGNORE_INDEX for token, taught in said))
+
+
+def _pad(rows: Sequence[Sequence[int]], width: int, value: int) -> Tensor:
+    return torch.tensor([[*row, *[value] * (width - len(row))] for row in rows], dtype=torch.int64)

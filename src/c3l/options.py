@@ -1,0 +1,103 @@
+"""What the commands share: their options, how options become settings, and how a command ends."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from c3l.config import RunConfig
+    from c3l.context import Context
+
+OK, FAILED, BAD_SETTINGS, TOO_MANY_REJECTED = 0, 1, 2, 3
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder")]
+Config = Annotated[Path | None, typer.Option(help="YAML file of settings; default: the run's own config.yaml")]
+ImageRoot = Annotated[str | None, typer.Option(help="Folder of pictures (images.root)")]
+Model = Annotated[str | None, typer.Option(help="`builtin`, a folder, or a hub id (model.name)")]
+Dtype = Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16 (model.dtype)")]
+Limit = Annotated[int | None, typer.Option(help="Take only the first N (images.limit)")]
+Seed = Annotated[int | None, typer.Option(help="The run's seed")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any setting")]
+Round = Annotated[int, typer.Option("--round", min=0, help="0: the draft; 1: what the tuned LVLM writes; ...")]
+Leading = Annotated[int, typer.Option("--round", min=1, help="The round that is led to")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show where an error comes from; may stand anywhere")]
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """The options that all stages share."""
+
+    config: Path | None
+    overrides: tuple[str, ...]
+
+
+def gather(
+    config: Path | None,
+    image_root: str | None,
+    model: str | None,
+    dtype: str | None,
+    limit: int | None,
+    seed: int | None,
+    overrides: Sequence[str] | None,
+    more: Mapping[str, object] | None = None,
+) -> Arguments:
+    """The options as overrides; ``--set`` comes last, so it wins."""
+    named = {"images.root": image_root, "model.name": model, "model.dtype": dtype, "images.limit": limit, "seed": seed}
+    given = {key: value for key, value in {**named, **(more or {})}.items() if value is not None}
+    return Arguments(config, (*(f"{key}={json.dumps(value)}" for key, value in given.items()), *(overrides or ())))
+
+
+def settle(run: Path | None, arguments: Arguments) -> "RunConfig":
+    """The settings: those of the config file, or of the run folder, or the defaults; then the overrides."""
+    from c3l.config_file import load_config
+
+    config, overrides = arguments.config, arguments.overrides
+    if run is not None:
+        overrides = (*overrides, f"run={json.dumps(str(run))}")
+        saved = run / "config.yaml"
+        config = config or (saved if saved.exists() else None)
+    return load_config(config, overrides)
+
+
+def walk(config: "RunConfig", stages: "Callable[[Context], None]", *, needs_model: bool = True) -> None:
+    """Run stages, print the summary, and exit with 3 where too much was rejected."""
+    from c3l.context import open_context
+    from c3l.counts import summarise
+    from c3l.data.store import Run
+    from c3l.progress import make_progress
+
+    progress = make_progress(sys.stderr)
+    with open_context(config, progress, needs_model=needs_model) as context:
+        stages(context)
+    summary = summarise(Run.reader(config.run))
+    above = summary["error_rate"] > config.max_error_rate
+    if above:
+        progress.note(
+            f"{summary['error_rate']:.0%} of what {summary['error_stage']} made was rejected, above "
+            f"max_error_rate {config.max_error_rate:.0%}; `c3l status {config.run}` has the reasons"
+        )
+    print_summary(summary)
+    raise typer.Exit(TOO_MANY_REJECTED if above else OK)
+
+
+def print_lines(lines: "Iterator[str | dict[str, Any]]") -> dict[str, Any]:
+    """Print lines as they come; a dictionary among them is the summary, and is returned."""
+    from c3l.progress import printable
+
+    summary: dict[str, Any] = {}
+    for line in lines:
+        if isinstance(line, dict):
+            summary = line
+        else:
+            print(printable(line), flush=True)
+    return summary
+
+
+def print_summary(summary: Mapping[str, Any]) -> None:
+    """Print the last line of a command, which programs read."""
+    print(json.dumps(summary), flush=True)

@@ -1,0 +1,224 @@
+"""Instruction tuning: an LVLM learns the answers of conversations about images, with TRL's ``SFTTrainer``.
+
+The trainer's own collator would write conversations through the chat template anew; ours teaches every answer with
+the tokens that scoring and generation see, and the end of each turn. The loss is the mean over the taught tokens of
+all batches of a step, on all devices.
+"""
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from PIL.Image import Image
+from torch import nn
+from transformers import PrinterCallback, TrainerState, set_seed
+from trl import SFTConfig, SFTTrainer
+
+from c3l.config import FinetuningConfig
+from c3l.errors import DataError
+from c3l.models.interface import Conversation, FinetunableModel
+from c3l.training.checkpoints import Advance, check_device, check_processes, count_processes, find_checkpoint
+
+_SEEDS = 2**32  # numpy takes no larger one
+LEARNING_RATES = {"lora": 2e-4, "full": 2e-5}
+
+
+@dataclass(frozen=True, slots=True)
+class TextConversation:
+    """A conversation with the path of its picture."""
+
+    image: str
+    turns: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FinetuningStep:
+    """What was logged after an optimiser step; means since the last such record.
+
+    Attributes:
+        step: Number of optimiser steps so far.
+        loss: Negative log-likelihood a taught token, nats.
+        learning_rate: Of the adapters, or of the whole model, at this step.
+        grad_norm: Length of the gradient before it was clipped.
+        accuracy: Share of the taught tokens that are the likeliest ones.
+    """
+
+    step: int
+    loss: float
+    learning_rate: float
+    grad_norm: float
+    accuracy: float
+
+
+def finetune(
+    lvlm: FinetunableModel,
+    conversations: Sequence[TextConversation],
+    open_image: Callable[[str], Image],
+    config: FinetuningConfig,
+    seed: int,
+    folder: Path,
+    advance: Callable[[int], None],
+) -> tuple[FinetuningStep, ...]:
+    """Tune a model in place; after a kill the same call goes on from the last whole checkpoint.
+
+    Args:
+        lvlm: The model, with fresh adapters or all of its decoder learning.
+        conversations: What to learn; each has taught tokens.
+        open_image: Gives the RGB picture of a path.
+        config: The recipe.
+        seed: Of the order and of dropout.
+        folder: Where checkpoints lie meanwhile; the caller removes it.
+        advance: Told of every step.
+
+    Raises:
+        DataError: If there is nothing to learn, or the loss stops being a number.
+    """
+    if not conversations:
+        raise DataError("got no conversation to learn from, expected at least one; look at rejected.jsonl")
+    set_seed(seed % _SEEDS)
+    device = next(lvlm.module.parameters()).device
+    check_device(device)
+    steps = count_steps(len(conversations), config, count_processes())
+    trainer = FinetuningTrainer(
+        model=lvlm.module,
+        args=_make_arguments(config, seed, folder, steps, on_cpu=device.type == "cpu"),
+        train_dataset=_to_dataset(conversations),
+        data_collator=_Collator(lvlm, open_image),
+        processing_class=lvlm.processor,
+        callbacks=[Advance(advance)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.is_connector, trainer.recipe = lvlm.is_connector, config
+    check_processes(folder, writes=trainer.args.should_save)
+    done = find_checkpoint(folder)
+    if done is not None and done.step >= steps:
+        trainer._load_from_checkpoint(str(done.path))
+        trainer.state = TrainerState.load_from_json(str(done.path / "trainer_state.json"))
+    else:
+        trainer.train(resume_from_checkpoint=str(done.path) if done else None)
+    return tuple(_to_step(entry) for entry in trainer.state.log_history if "loss" in entry)
+
+
+def count_steps(conversations: int, config: FinetuningConfig, processes: int = 1) -> int:
+    """How many optimiser steps so many conversations make."""
+    if config.max_steps is not None:
+        return config.max_steps
+    batches = math.ceil(conversations / (config.batch_size * processes))
+    return math.ceil(config.epochs * math.ceil(batches / config.gradient_accumulation))
+
+
+def learning_rate(config: FinetuningConfig) -> float:
+    """The rate that is set, or that of the method."""
+    return config.learning_rate or LEARNING_RATES[config.method]
+
+
+class FinetuningTrainer(SFTTrainer):  # type: ignore[misc]
+    """``SFTTrainer`` with a rate of its own for the connector, and an error where the loss is no number."""
+
+    is_connector: Callable[[str], bool]
+    recipe: FinetuningConfig
+    optimizer: torch.optim.Optimizer | None
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """AdamW over what learns."""
+        if self.optimizer is None:
+            whole = self.model if model is None else model
+            named = [(name, p) for name, p in whole.named_parameters() if p.requires_grad]
+            groups = [
+                {"params": [p for name, p in named if not self._is_slow(name)], "lr": learning_rate(self.recipe)},
+                {"params": [p for name, p in named if self._is_slow(name)], "lr": self.recipe.connector_learning_rate},
+            ]
+            decay = self.recipe.weight_decay
+            self.optimizer = torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=decay)
+        return self.optimizer
+
+    def _is_slow(self, name: str) -> bool:
+        return self.is_connector(name) and "lora_" not in name
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        """As TRL.
+
+        Raises:
+            DataError: If it is not a number.
+        """
+        loss = super().compute_loss(*args, **kwargs)
+        if not math.isfinite(value := float(loss)):
+            raise DataError(
+                f"the tuning broke down after step {self.state.global_step}: got the loss {value}, expected a finite "
+                "one; lower finetuning.learning_rate, or set model.dtype=float32"
+            )
+        return loss
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: a checkpoint lives for as long as the tuning."""
+
+
+class _Collator:
+    """Opens the images of some conversations and makes one batch of them."""
+
+    def __init__(self, lvlm: FinetunableModel, open_image: Callable[[str], Image]) -> None:
+        self._lvlm, self._open_image = lvlm, open_image
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return self._lvlm.collate(
+            [Conversation(self._open_image(row["image"]), tuple(map(tuple, json.loads(row["turns"])))) for row in rows]
+        )
+
+
+def _to_dataset(conversations: Sequence[TextConversation]) -> Dataset:
+    """Paths and texts alone; ``image`` tells TRL that there are pictures."""
+    columns = {
+        "image": [one.image for one in conversations],
+        "turns": [json.dumps(one.turns) for one in conversations],
+    }
+    return Dataset.from_dict(columns)
+
+
+def _make_arguments(config: FinetuningConfig, seed: int, folder: Path, steps: int, *, on_cpu: bool) -> SFTConfig:
+    os.environ["ACCELERATE_MIXED_PRECISION"] = config.mixed_precision  # a launcher's own would win over the settings
+    arguments = SFTConfig(
+        output_dir=str(folder),
+        use_cpu=on_cpu,
+        num_train_epochs=config.epochs,
+        max_steps=config.max_steps or -1,
+        learning_rate=learning_rate(config),
+        lr_scheduler_type="cosine",
+        warmup_steps=int(config.warmup_share * steps),
+        max_grad_norm=config.max_grad_norm,
+        weight_decay=config.weight_decay,
+        per_device_train_batch_size=config.batch_size,
+        gradient_accumulation_steps=config.gradient_accumulation,
+        gradient_checkpointing=False,  # the model was prepared for it, if wanted
+        max_length=None,  # the collator cuts
+        save_steps=config.save_steps,
+        save_total_limit=2,
+        logging_steps=config.logging_steps,
+        logging_first_step=True,
+        report_to=list(config.report_to) or "none",
+        remove_unused_columns=False,
+        disable_tqdm=True,
+        seed=seed % _SEEDS,
+        bf16=config.mixed_precision == "bf16",
+        fp16=config.mixed_precision == "fp16",
+        ddp_find_unused_parameters=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+    # several cards in one process would be DataParallel, which TRL refuses
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
+
+
+def _to_step(entry: Mapping[str, float]) -> FinetuningStep:
+    return FinetuningStep(
+        step=int(entry["step"]),
+        loss=entry["loss"],
+        learning_rate=entry["learning_rate"],
+        grad_norm=float(entry.get("grad_norm", math.nan)),
+        accuracy=float(entry.get("mean_token_accuracy", math.nan)),
+    )

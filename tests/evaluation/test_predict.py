@@ -1,0 +1,81 @@
+"""Asking a model: order, blind answers, failures, and that batches change nothing."""
+
+import pytest
+from PIL import Image
+
+from c3l.errors import DataError
+from c3l.evaluation.predict import predict
+from c3l.evaluation.task import Item
+from c3l.models.hf import HfModel
+from c3l.models.interface import Pair, ScoreRequest
+from c3l.records import Provenance
+from fakes import FakeModel
+from tiny_models import make_picture
+
+PICTURES = {f"{n}.png": make_picture(n) for n in range(3)}
+ASKED = [Item(f"q{n}", f"{n // 2}.png", "Is it?" + "!" * n) for n in range(6)]
+COMPARED = [Item("c0", "0.png", "What is it?", ("a dog", "an old cat", "x"))]
+
+
+def open_picture(name: str) -> Image.Image:
+    if name not in PICTURES:
+        raise DataError(f"unreadable_file: cannot read {name}")
+    return PICTURES[name]
+
+
+def ask(model, items, batch_size=4, blind=True):
+    return list(predict(items, model, open_picture, max_new_tokens=6, batch_size=batch_size, blind=blind))
+
+
+@pytest.fixture(params=["llava", "qwen2_vl"])
+def model(request, tiny):
+    family = tiny(request.param)
+    return HfModel(family.model, family.processor, Provenance("tiny", "", "hf", "float32", "cpu", 0, {}))
+
+
+def test_answers_come_in_order_and_batches_change_nothing(model):
+    made = ask(model, [*ASKED, *COMPARED])
+    assert [one.item_id for one in made] == [item.item_id for item in (*ASKED, *COMPARED)]
+    for size in (1, 3):
+        others = ask(model, [*ASKED, *COMPARED], batch_size=size)
+        assert [(a.text, a.blind_text) for a in made] == [(b.text, b.blind_text) for b in others]
+        assert others[-1].likelihoods == pytest.approx(made[-1].likelihoods, abs=1e-4)
+
+
+def test_the_picture_matters_and_blind_answers_do_not_see_it(model):
+    here, there = (ask(model, [Item("c", f"{n}.png", "What is it?", ("a dog", "a cat"))])[0] for n in (0, 1))
+    assert here.likelihoods != pytest.approx(there.likelihoods, abs=1e-3)
+    assert here.blind_likelihoods == pytest.approx(there.blind_likelihoods, abs=1e-6)
+    assert here.blind_likelihoods != pytest.approx(here.likelihoods, abs=1e-3)
+
+
+def test_likelihoods_are_means_over_a_choices_tokens(model):
+    [made] = ask(model, COMPARED)
+    pairs = tuple(Pair(text, COMPARED[0].prompt, text) for text in COMPARED[0].choices)
+    [scores] = model.score([ScoreRequest(PICTURES["0.png"], pairs)], "drop")
+    means = [sum(one.logprobs_with_image) / len(one.token_ids) for one in scores]
+    assert made.likelihoods == pytest.approx(means, abs=1e-5)
+
+
+def test_a_picture_that_does_not_open_fails_its_questions_only():
+    made = ask(FakeModel(), [ASKED[0], Item("bad", "gone.png", "Is it?"), ASKED[2]])
+    assert [bool(one.failed) for one in made] == [False, True, False]
+    assert "gone.png" in made[1].failed
+
+
+def test_what_does_not_fit_alone_is_a_failure_with_its_reason():
+    made = ask(FakeModel(capacity=0), ASKED[:2])
+    assert all("out of memory" in one.failed for one in made)
+
+
+def test_without_blind_nothing_is_asked_twice():
+    fake = FakeModel()
+    made = ask(fake, ASKED, blind=False)
+    assert len(fake.generated) == len(ASKED)
+    assert {one.blind_text for one in made} == {None}
+    assert made[0].without_image().text == ""
+
+
+def test_numbers_that_are_not_finite_are_a_failure():
+    made = ask(FakeModel(finish_reason="non_finite_logits"), ASKED[:1])
+    assert "not finite" in made[0].failed

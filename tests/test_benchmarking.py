@@ -1,0 +1,209 @@
+"""``evaluate_files`` on tiny real models: predictions that resume, figures without a model, baselines, blind scores."""
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from c3l import benchmarking
+from c3l.benchmarking import evaluate_files, open_picture
+from c3l.cli import main
+from c3l.config import BenchmarkConfig, ImagesConfig
+from c3l.config_file import load_config
+from c3l.data.paths import BadImageError
+from c3l.errors import DataError, StaleStageError
+from c3l.models.load import load_model
+from c3l.progress import SilentProgress
+from fakes import FakeModel
+from runs import draw_pictures
+from tiny_models import load_tiny
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    root = tmp_path_factory.mktemp("benchmarking")
+    draw_pictures(root / "images", 4)
+    load_tiny("llava", root / "model")
+    return root
+
+
+def write_pope(root: Path, images=("picture_0.png", "picture_1.png", "broken.jpg")) -> BenchmarkConfig:
+    rows = [
+        {"question_id": n, "image": image, "text": f"Is there a thing {n} in the image?", "label": ("yes", "no")[n % 2]}
+        for n, image in enumerate(name for name in images for _ in range(2))
+    ]
+    path = root / "coco_pope_random.json"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return BenchmarkConfig(task="pope", data=(path,), image_root=root / "images")
+
+
+def configure(root, *overrides):
+    named = [f"model.name={root / 'model'}", "model.dtype=float32", "model.device=cpu", "evaluation.batch_size=3"]
+    return load_config(None, [*named, *overrides])
+
+
+class Counting:
+    """Loads the real model and counts how often."""
+
+    def __init__(self):
+        self.times = 0
+
+    def __call__(self, config, seed):
+        self.times += 1
+        return load_model(config, seed)
+
+
+def test_predictions_and_scores_are_written_with_everything_that_they_depend_on(world, tmp_path):
+    task = write_pope(tmp_path)
+    task = task.model_copy(update={"image_root": world / "images"})
+    [llava, strict] = evaluate_files(task, tmp_path / "out", configure(world), SilentProgress())
+    assert (llava.rule, strict.rule) == ("llava", "strict")
+    assert (llava.items, llava.failed) == (6, 2)
+    assert list(llava.data) == ["coco_pope_random.json"]
+    assert len(llava.data["coco_pope_random.json"]) == 64
+    assert llava.model.model == str(world / "model")
+    assert "single word" in llava.settings["prompt"]
+    assert llava.figures[0].name == "mean_f1"
+    assert all(figure.blind is not None and figure.by_image is not None for figure in llava.figures)
+    assert llava.figures[0].difference is None
+    stored = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert [one["rule"] for one in stored] == ["llava", "strict"]
+    lines = [json.loads(line) for line in (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()]
+    assert [bool(line["failed"]) for line in lines] == [False] * 4 + [True] * 2
+    assert (tmp_path / "out" / "pope_random_answers.jsonl").exists()
+
+
+def test_what_is_done_is_not_asked_again_and_a_torn_line_is(world, tmp_path):
+    task = write_pope(tmp_path).model_copy(update={"image_root": world / "images"})
+    out, loader = tmp_path / "out", Counting()
+    whole = evaluate_files(task, out, configure(world), SilentProgress(), loader)
+    content = (out / "predictions.jsonl").read_bytes()
+    assert evaluate_files(task, out, configure(world), SilentProgress(), loader) == whole
+    assert loader.times == 1
+    (out / "predictions.jsonl").write_bytes(content[: len(content) // 2])
+    (out / "scores.json").unlink()
+    assert evaluate_files(task, out, configure(world), SilentProgress(), loader) == whole
+    assert loader.times == 2
+    assert sorted((out / "predictions.jsonl").read_bytes().splitlines()) == sorted(content.splitlines())
+
+
+def test_figures_are_computed_anew_without_a_model(world, tmp_path):
+    task = write_pope(tmp_path).model_copy(update={"image_root": world / "images"})
+    out = tmp_path / "out"
+    with pytest.raises(DataError, match="without --rescore"):
+        evaluate_files(task, out, configure(world), SilentProgress(), rescore=True)
+    whole = evaluate_files(task, out, configure(world), SilentProgress())
+    gone = configure(world, "model.name=/nowhere/at/all")
+    assert evaluate_files(task, out, gone, SilentProgress(), load=None, rescore=True) == whole
+
+
+def test_other_settings_or_files_are_refused(world, tmp_path):
+    task = write_pope(tmp_path).model_copy(update={"image_root": world / "images"})
+    evaluate_files(task, tmp_path / "out", configure(world), SilentProgress())
+    with pytest.raises(StaleStageError, match=r"evaluation\.blind: True -> False"):
+        evaluate_files(task, tmp_path / "out", configure(world, "evaluation.blind=false"), SilentProgress())
+    write_pope(tmp_path, ("picture_2.png",))
+    with pytest.raises(StaleStageError, match="questions"):
+        evaluate_files(task, tmp_path / "out", configure(world), SilentProgress())
+
+
+def test_a_baseline_is_compared_on_the_same_questions(world, tmp_path):
+    task = write_pope(tmp_path).model_copy(update={"image_root": world / "images"})
+    always = {word: lambda config, seed, word=word: FakeModel(lambda request: word) for word in ("Yes", "No")}
+    config = configure(world)
+    evaluate_files(task, tmp_path / "yes", config, SilentProgress(), always["Yes"])
+    reports = evaluate_files(task, tmp_path / "no", config, SilentProgress(), always["No"], baseline=tmp_path / "yes")
+    figures = {figure.name: figure for figure in reports[0].figures}
+    assert figures["mean_f1"].difference.value == pytest.approx(-4 / 7)  # 2 hits, 2 false alarms, 1 lost
+    assert figures["accuracy"].difference.value == 0
+    assert reports[0].baseline is not None
+    write_pope(tmp_path, ("picture_2.png",))
+    evaluate_files(task, tmp_path / "other", config, SilentProgress(), always["No"])
+    with pytest.raises(DataError, match="other files"):
+        evaluate_files(task, tmp_path / "other", config, SilentProgress(), always["No"], baseline=tmp_path / "yes")
+
+
+def test_the_blind_score_is_that_of_the_question_without_its_picture(world, tmp_path):
+    task = write_pope(tmp_path, ("picture_0.png", "picture_1.png")).model_copy(update={"image_root": world / "images"})
+
+    def seeing(config, seed):
+        return FakeModel(lambda request: "Yes" if (request.image and "thing 0" in request.prompt) or (not request.image
+                         and "thing 1" in request.prompt) else "No")  # fmt: skip
+
+    [llava, _] = evaluate_files(task, tmp_path / "out", configure(world), SilentProgress(), seeing)
+    accuracy = next(figure for figure in llava.figures if figure.name == "accuracy")
+    assert (accuracy.seen.value, accuracy.blind.value, accuracy.by_image.value) == (0.75, 0.25, 0.5)
+
+
+def test_a_judge_is_asked_once_for_each_answer(world, tmp_path):
+    folder = tmp_path / "bench"
+    folder.mkdir()
+    rows = [{"question_id": n, "image": f"picture_{n}.png", "text": "What?", "category": "conv"} for n in range(2)]
+    (folder / "questions.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    captions = [{"image": f"picture_{n}.png", "caption": "Blocks."} for n in range(2)]
+    (folder / "context.jsonl").write_text("\n".join(map(json.dumps, captions)))
+    answers = [{"question_id": n, "text": "Some blocks."} for n in range(2)]
+    (folder / "answers_gpt4.jsonl").write_text("\n".join(map(json.dumps, answers)))
+    task = BenchmarkConfig(task="llava_bench", data=(folder,), image_root=world / "images")
+    config = configure(world, "evaluation.judge.model=the-judge")
+    asked = []
+
+    def load(model, seed):
+        if model.name == "the-judge":
+            return FakeModel(lambda request: asked.append(request.prompt) or "8 4\nBecause.")
+        return FakeModel(lambda request: "Blocks, I think.")
+
+    [report] = evaluate_files(task, tmp_path / "out", config, SilentProgress(), load)
+    assert report.figures[0].seen.value == pytest.approx(50)
+    assert report.settings["judge"] == "the-judge"
+    count = len(asked)
+    assert evaluate_files(task, tmp_path / "out", config, SilentProgress(), load) == [report]
+    assert len(asked) == count
+
+
+def test_pictures_come_from_paths_and_data_urls(world):
+    content = base64.b64encode((world / "images" / "picture_0.png").read_bytes()).decode()
+    url = open_picture(world, f"data:;base64,{content}", ImagesConfig())
+    assert url.tobytes() == open_picture(world / "images", "picture_0.png", ImagesConfig()).tobytes()
+    with pytest.raises(BadImageError):
+        open_picture(world, "data:;base64,@@@", ImagesConfig())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--task", "pope"], "needs --task"),
+        (["--task", "pope", "--data", "x.json", "--out", "o"], "there is no x.json"),
+        (["--task", "pop", "--data", "x.json", "--out", "o"], "task: got 'pop'"),
+        (["--task", "llava_bench", "--data", ".", "--out", "o"], "needs a judge"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments, words, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", *arguments]) in (1, 2)
+    error = capsys.readouterr().err.strip()
+    assert words in error
+    assert "\n" not in error
+
+
+def test_the_command_shows_a_table_and_one_line(world, tmp_path, capsys):
+    task = write_pope(tmp_path)
+    arguments = ["--task", "pope", "--data", str(task.data[0]), "--image-root", str(world / "images")]
+    model = ["--model", str(world / "model"), "--dtype", "float32", "--set", "model.device=cpu"]
+    assert main(["evaluate", *arguments, *model, "--out", str(tmp_path / "out")]) == 0
+    out = capsys.readouterr().out
+    assert "mean_f1" in out
+    summary = json.loads(out.splitlines()[-1])
+    assert (summary["items"], summary["failed"]) == (6, 2)
+    assert set(summary["scores"]) == {"llava", "strict"}
+    assert main(["evaluate", "--model", "here", "--print-commands", "--task", "pope"]) == 0
+    assert "lmms-eval" in capsys.readouterr().out
+
+
+def test_what_cannot_be_read_back_is_said(world, tmp_path):
+    task = write_pope(tmp_path).model_copy(update={"image_root": world / "images"})
+    evaluate_files(task, tmp_path / "out", configure(world), SilentProgress())
+    (tmp_path / "out" / benchmarking.PREDICTIONS).write_text("{}\n")
+    with pytest.raises(DataError, match="edited or damaged"):
+        evaluate_files(task, tmp_path / "out", configure(world), SilentProgress())
