@@ -66,7 +66,7 @@ def test_a_file_becomes_a_model_and_every_row_is_accounted_for(world, tmp_path):
     assert summary["steps"] == len((out / "log.jsonl").read_text().splitlines()) == 2
     assert summary["above_max_error_rate"] is False
     assert sorted(path.name for path in out.iterdir()) == [
-        ".lock", "adapter", "begun.json", "finetune.json", "log.jsonl", "merged", "rejected.jsonl",
+        ".lock", "adapter", "finetune.json", "log.jsonl", "merged", "rejected.jsonl", "settings.json",
     ]  # fmt: skip
     assert len((out / "rejected.jsonl").read_text().splitlines()) == 4
     tuned = load_model(configure(out, f"model.name={out / 'merged'}").model, 0)

@@ -97,7 +97,7 @@ def count(stage: Stage) -> StageCounts:
     if info.stage == "finetuned":
         summary = info.recorded
         return StageCounts(
-            info.stage, *_counted(info.stage), came_in, summary["trained"], summary["reasons"], info.seconds
+            info.stage, *_counted(info.stage), came_in, summary["trained"], summary["rejected"], info.seconds
         )
     came_out = came_in if itself else sum(info.out.values())
     return StageCounts(info.stage, *_counted(info.stage), came_in, came_out, info.rejected, info.seconds)

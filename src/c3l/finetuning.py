@@ -1,6 +1,6 @@
 """Instruction-tune an LVLM on a data file: a LLaVA file in, an adapter and a merged model folder out.
 
-``finetune.json`` is written last and says what was done; ``begun.json`` first, so that a killed tuning goes on with
+``finetune.json`` is written last and says what was done; ``settings.json`` first, so that a killed tuning goes on with
 the settings that it was begun with, or says what changed.
 """
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 FINETUNER_VERSION = 1
 ADAPTER, MERGED, CHECKPOINTS = "adapter", "merged", "checkpoints"
-SUMMARY, BEGUN, LOG, REJECTED = "finetune.json", "begun.json", "log.jsonl", "rejected.jsonl"
+SUMMARY, SETTINGS, LOG, REJECTED = "finetune.json", "settings.json", "log.jsonl", "rejected.jsonl"
 # they change how a tuning runs and what is seen of it, not what comes out
 _NO_RESULT = {"enabled", "save_steps", "logging_steps", "report_to", "gradient_checkpointing"}
 
@@ -73,14 +73,14 @@ def _settle(data: Path, out: Path, config: RunConfig) -> tuple[RunConfig, dict[s
     Raises:
         StaleStageError: If it was begun with something else.
     """
-    begun = json.loads((out / BEGUN).read_bytes()) if (out / BEGUN).exists() else None
+    begun = json.loads((out / SETTINGS).read_bytes()) if (out / SETTINGS).exists() else None
     model = config.model
     if model.dtype == "auto":
         model = model.model_copy(update={"dtype": begun["model.dtype"] if begun else resolve_dtype(model)})
     config = config.model_copy(update={"model": model})
     now = _settings(data, config)
     if begun is None:
-        write_atomic(out / BEGUN, json.dumps(now, indent=1) + "\n")
+        write_atomic(out / SETTINGS, json.dumps(now, indent=1) + "\n")
     elif changed := [key for key in now if begun.get(key) != now[key]]:
         changes = ", ".join(f"{key}: {begun.get(key)} -> {now[key]}" for key in changed)
         raise StaleStageError(f"{out} was begun with other settings: {changes}; put them back, or choose another --out")
@@ -140,7 +140,7 @@ def _join(data: Path, out: Path, config: RunConfig) -> None:
     """Take part in a tuning as one of several processes."""
     from c3l.training.finetuning import finetune
 
-    begun = out / BEGUN
+    begun = out / SETTINGS
     if config.model.dtype == "auto" and begun.exists():
         dtype = json.loads(begun.read_bytes())["model.dtype"]
         config = config.model_copy(update={"model": config.model.model_copy(update={"dtype": dtype})})

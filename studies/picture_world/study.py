@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from c3l.config import RunConfig, load_config
+from c3l.config import RunConfig
+from c3l.config_file import load_config
 from c3l.context import open_context
 from c3l.data.store import Run
 from c3l.pipeline import run_method
