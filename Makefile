@@ -5,7 +5,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint const
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix builtin clean
+.PHONY: help demo test check fix bench builtin clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -18,14 +18,20 @@ test: .venv/c3l-dev  ## run the tests
 	$(BIN)/pytest
 
 check: .venv/c3l-dev  ## lint, format, types, then the tests
-	$(BIN)/ruff check src tests studies
-	$(BIN)/ruff format --check src tests studies
+	$(BIN)/ruff check src tests studies benchmarks
+	$(BIN)/ruff format --check src tests studies benchmarks
 	$(BIN)/mypy
 	$(BIN)/pytest
 
 fix: .venv/c3l-dev  ## let ruff mend what it can
-	$(BIN)/ruff check --fix src tests studies
-	$(BIN)/ruff format src tests studies
+	$(BIN)/ruff check --fix src tests studies benchmarks
+	$(BIN)/ruff format src tests studies benchmarks
+
+bench: .venv/c3l-dev  ## measure speed against the naive way, into benchmarks/results.md
+	mkdir -p build
+	$(BIN)/python -m benchmarks.bench_scoring > build/bench-scoring.md
+	$(BIN)/python -m benchmarks.bench_tuning > build/bench-tuning.md
+	cat build/bench-scoring.md build/bench-tuning.md > benchmarks/results.md
 
 WORLD ?= build/world
 builtin: .venv/c3l-dev  ## train the built-in LVLM from nothing (hours); continues where it stopped

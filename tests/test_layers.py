@@ -36,6 +36,7 @@ ALLOWED = {  # room -> what it may import of c3l, besides itself
         "benchmarking",
         "context",
         "data",
+        "evaluation.reading",
         "executors",
         "finetuning",
         "models.interface",

@@ -8,6 +8,8 @@ from c3l.config import BenchmarkConfig, ModelConfig, RunConfig
 from c3l.context import Context
 from c3l.data.export import FILES
 from c3l.data.store import Run, Stage
+from c3l.errors import ConfigError
+from c3l.evaluation.reading import check_files, find_image_root
 from c3l.executors import LoadModel
 from c3l.finetuning import finetune_files
 from c3l.models.interface import InferenceModel
@@ -19,6 +21,20 @@ from c3l.tuning import MERGED, ensure_writer, writer_of
 FINETUNED, EVALUATION = "finetuned", "evaluation"
 
 Who = Literal["base", "tuned", "finetuned"]
+
+
+def check_tasks(config: RunConfig) -> None:
+    """Look for the benchmarks' files, before hours of work that would end without them.
+
+    Raises:
+        DataError: If one is not there.
+        ConfigError: If a setting that a task needs is missing.
+    """
+    for task in config.evaluation.tasks:
+        check_files(task)
+        find_image_root(task)
+        if task.task == "llava_bench" and config.evaluation.judge.model is None:
+            raise ConfigError("llava_bench needs a judge: set evaluation.judge.model, and evaluation.judge.endpoint")
 
 
 def finetune_stage(context: Context, exported: Stage) -> Stage:

@@ -15,7 +15,7 @@ from c3l.data.export import FILES, export, verify
 from c3l.data.images import inspect_image, list_images
 from c3l.data.store import Stage, write_atomic, write_records
 from c3l.errors import DataError
-from c3l.learning import evaluate_stages, finetune_stage
+from c3l.learning import check_tasks, evaluate_stages, finetune_stage
 from c3l.method.filtering import filter_samples
 from c3l.method.generation import parse
 from c3l.method.prompts import choose_templates
@@ -51,7 +51,8 @@ def run_method(context: Context) -> None:
     """Every stage that is not done yet."""
     rounds = context.config.rounds
     images = image_stage(context)
-    check_others(context.config.scoring, images.info.out.get("imageref", 0))  # before hours of writing
+    check_tasks(context.config)  # before hours of work, as is the next
+    check_others(context.config.scoring, images.info.out.get("imageref", 0))
     scored = write_and_score(context, images, round=0)
     if rounds == 0:
         select_stage(context, scored, round=1)

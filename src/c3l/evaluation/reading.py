@@ -28,10 +28,19 @@ def read_benchmark(task: BenchmarkConfig, judge: Judge | None, rules: JudgeConfi
         ConfigError: If something that the task needs is missing.
         DataError: If a file is not what it should be.
     """
+    check_files(task)
+    return _READERS[task.task](task, judge, rules)
+
+
+def check_files(task: BenchmarkConfig) -> None:
+    """Look whether the files are there.
+
+    Raises:
+        DataError: If one is not.
+    """
     for path in task.data:
         if not path.exists():
             raise DataError(f"there is no {path}; set the data of {task.task} to its own files")
-    return _READERS[task.task](task, judge, rules)
 
 
 def find_image_root(task: BenchmarkConfig) -> Path:

@@ -94,7 +94,7 @@ class TeacherForcing:
         apart = self.predict_apart(rows, features).float().log_softmax(-1)
         packed = next(self._predict_packed([rows], features)).float().log_softmax(-1)
         tolerance = _PROBE * max(1.0, torch.finfo(self._model.dtype).eps / torch.finfo(torch.float32).eps / 1000)
-        worst = float((apart - packed).abs().max())
+        worst = float((apart - packed).abs().max().detach())
         return "" if worst <= tolerance else f"packed rows are off by {worst:.2g} nats"
 
     def _predict_packed(self, lists: Sequence[Sequence[Row]], features: dict[int, PictureFeatures]) -> Iterator[Tensor]:

@@ -148,7 +148,7 @@ class FinetuningTrainer(SFTTrainer):  # type: ignore[misc]
             DataError: If it is not a number.
         """
         loss = super().compute_loss(*args, **kwargs)
-        if not math.isfinite(value := float(loss)):
+        if not math.isfinite(value := float(loss.detach())):
             raise DataError(
                 f"the tuning broke down after step {self.state.global_step}: got the loss {value}, expected a finite "
                 "one; lower finetuning.learning_rate, or set model.dtype=float32"
