@@ -188,27 +188,24 @@ def _read(
     rows = 0
     for item in _conversations(data):
         rows += 1
-        problem = item if isinstance(item, Rejected) else _judge(item, rows, lvlm, opener)
-        if problem is not None:
-            rejected.append(problem)
-        elif not isinstance(item, Rejected):
+        if isinstance(item, Rejected):
+            rejected.append(item)
+        elif verdict := _judge(item, lvlm, opener):
+            rejected.append(Rejected(f"row-{rows}", item.image, "finetuning", *verdict))
+        else:
             learned.append(item)
         advance(1)
     return learned, rejected, rows
 
 
-def _judge(
-    item: "TextConversation", number: int, lvlm: FinetunableModel, opener: Callable[[str], Any]
-) -> Rejected | None:
-    """Why a conversation cannot be learned; None if it can."""
-    name = f"row-{number}"
+def _judge(item: "TextConversation", lvlm: FinetunableModel, opener: Callable[[str], Any]) -> tuple[str, str] | None:
+    """Why a conversation cannot be learned, as a reason and its detail; None if it can."""
     try:
         picture = opener(item.image)
     except DataError as error:
-        return Rejected(name, item.image, "finetuning", "unreadable_image", str(error))
+        return "unreadable_image", str(error)
     if not lvlm.count_taught(Conversation(picture, item.turns)):
-        detail = "its picture and question fill finetuning.max_length: nothing of an answer would be learned"
-        return Rejected(name, item.image, "finetuning", "no_supervised_token", detail)
+        return "no_supervised_token", "its picture and question fill finetuning.max_length: nothing would be learned"
     return None
 
 

@@ -92,13 +92,10 @@ def load_trainable(config: ModelConfig, contrastive: ContrastiveConfig, seed: in
 
     from c3l.models.trainable import TrainableHfModel
 
-    weights = weights_hash(config)
-    device, dtype = _choose_device(config), _choose_dtype(config)
-    model, processor = _read(config, weights, dtype)
-    provenance = _describe(config, weights, device, dtype, seed)
+    model, processor, provenance = _read_for_tuning(config, seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return TrainableHfModel(model.to(device), processor, provenance, contrastive)
+        return TrainableHfModel(model, processor, provenance, contrastive)
 
 
 def load_finetunable(config: ModelConfig, finetuning: FinetuningConfig, seed: int) -> FinetunableModel:
@@ -116,13 +113,18 @@ def load_finetunable(config: ModelConfig, finetuning: FinetuningConfig, seed: in
 
     from c3l.models.finetunable import FinetunableHfModel
 
+    model, processor, provenance = _read_for_tuning(config, seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return FinetunableHfModel(model, processor, provenance, finetuning)
+
+
+def _read_for_tuning(config: ModelConfig, seed: int) -> tuple[Any, Any, Provenance]:
+    """The model on its device, its processor, and what they are."""
     weights = weights_hash(config)
     device, dtype = _choose_device(config), _choose_dtype(config)
     model, processor = _read(config, weights, dtype)
-    provenance = _describe(config, weights, device, dtype, seed)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return FinetunableHfModel(model.to(device), processor, provenance, finetuning)
+    return model.to(device), processor, _describe(config, weights, device, dtype, seed)
 
 
 def merge_adapter(config: ModelConfig, adapter: Path, folder: Path) -> None:

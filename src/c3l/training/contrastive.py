@@ -5,7 +5,6 @@ A ``transformers.Trainer`` does the work, so mixed precision, accumulation, seve
 """
 
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from c3l.data.atomic import write_atomic
 from c3l.errors import DataError
 from c3l.models.interface import TrainableModel
 from c3l.records import HeldOut, ImageRef, TuningStep, from_json, to_json
+from c3l.training.arguments import SEEDS, share_arguments, use_one_card
 from c3l.training.checkpoints import (
     Advance,
     Checkpoint,
@@ -36,7 +36,6 @@ from c3l.training.groups import GroupCollator, GroupDataset, TextGroup, count_he
 
 WEIGHTS = "model.safetensors"  # of a checkpoint: what is trained, nothing else
 PARTS = ("contrastive", "likelihood", "accuracy")
-_SEEDS = 2**32  # numpy takes no larger one
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ def tune(
     train, held = hold_out(groups, config.held_out, seed)
     if not train:
         raise DataError(f"got {len(groups)} groups to tune on, expected at least one; `c3l status` says what was lost")
-    set_seed(seed % _SEEDS)
+    set_seed(seed % SEEDS)
     model = ContrastiveModel(lvlm, config)
     collate = GroupCollator(lvlm, open_image)
     device = next(lvlm.parameters()).device
@@ -101,7 +100,7 @@ def tune(
     trainer.remove_callback(PrinterCallback)
     check_processes(folder, writes=trainer.args.should_save)
     measured = [_measure_once(trainer, folder / "before.json")] if held else []
-    set_seed(seed % _SEEDS)  # measuring drew numbers, which a resumed run does not
+    set_seed(seed % SEEDS)  # measuring drew numbers, which a resumed run does not
     trainer.finish_from(find_checkpoint(folder))
     measured += [trainer.measure("after")] if held else []
     log = tuple(_to_step(entry) for entry in trainer.state.log_history if "loss" in entry)
@@ -119,36 +118,14 @@ def count_steps(groups: int, config: ContrastiveConfig, processes: int = 1) -> i
 def make_arguments(
     config: ContrastiveConfig, seed: int, folder: Path, steps: int, *, on_cpu: bool
 ) -> TrainingArguments:
-    """The recipe in the words of ``Trainer``; so few steps that the warm-up is less than one have none."""
-    os.environ["ACCELERATE_MIXED_PRECISION"] = config.mixed_precision  # a launcher's own would win over the settings
+    """The recipe in the words of ``Trainer``."""
     arguments = TrainingArguments(
-        output_dir=str(folder),
-        use_cpu=on_cpu,  # else a card that is not to be used is taken
-        num_train_epochs=config.epochs,
-        max_steps=config.max_steps or -1,
+        **share_arguments(config, seed, folder, steps, on_cpu=on_cpu),
         learning_rate=config.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=int(config.warmup_share * steps),
-        max_grad_norm=config.max_grad_norm,
         weight_decay=0.0,
-        per_device_train_batch_size=config.batch_size,
         per_device_eval_batch_size=config.batch_size,
-        gradient_accumulation_steps=config.gradient_accumulation,
-        save_steps=config.save_steps,
-        save_total_limit=2,
-        logging_steps=config.logging_steps,
-        logging_first_step=True,
-        report_to=list(config.report_to) or "none",
-        remove_unused_columns=False,
-        disable_tqdm=True,
-        seed=seed % _SEEDS,
-        bf16=config.mixed_precision == "bf16",
-        fp16=config.mixed_precision == "fp16",
-        ddp_find_unused_parameters=False,
-        dataloader_pin_memory=torch.cuda.is_available(),
     )
-    # several cards in one process would be DataParallel, which deals out rows without their groups
-    arguments._n_gpu = min(arguments.n_gpu, 1)
+    use_one_card(arguments)
     return arguments
 
 

@@ -7,7 +7,6 @@ all batches of a step, on all devices.
 
 import json
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +22,9 @@ from trl import SFTConfig, SFTTrainer
 from c3l.config import FinetuningConfig
 from c3l.errors import DataError
 from c3l.models.interface import Conversation, FinetunableModel
+from c3l.training.arguments import SEEDS, share_arguments, use_one_card
 from c3l.training.checkpoints import Advance, check_device, check_processes, count_processes, find_checkpoint
 
-_SEEDS = 2**32  # numpy takes no larger one
 LEARNING_RATES = {"lora": 2e-4, "full": 2e-5}
 
 
@@ -81,7 +80,7 @@ def finetune(
     """
     if not conversations:
         raise DataError("got no conversation to learn from, expected at least one; look at rejected.jsonl")
-    set_seed(seed % _SEEDS)
+    set_seed(seed % SEEDS)
     device = next(lvlm.module.parameters()).device
     check_device(device)
     steps = count_steps(len(conversations), config, count_processes())
@@ -181,36 +180,14 @@ def _to_dataset(conversations: Sequence[TextConversation]) -> Dataset:
 
 
 def _make_arguments(config: FinetuningConfig, seed: int, folder: Path, steps: int, *, on_cpu: bool) -> SFTConfig:
-    os.environ["ACCELERATE_MIXED_PRECISION"] = config.mixed_precision  # a launcher's own would win over the settings
     arguments = SFTConfig(
-        output_dir=str(folder),
-        use_cpu=on_cpu,
-        num_train_epochs=config.epochs,
-        max_steps=config.max_steps or -1,
+        **share_arguments(config, seed, folder, steps, on_cpu=on_cpu),
         learning_rate=learning_rate(config),
-        lr_scheduler_type="cosine",
-        warmup_steps=int(config.warmup_share * steps),
-        max_grad_norm=config.max_grad_norm,
         weight_decay=config.weight_decay,
-        per_device_train_batch_size=config.batch_size,
-        gradient_accumulation_steps=config.gradient_accumulation,
         gradient_checkpointing=False,  # the model was prepared for it, if wanted
         max_length=None,  # the collator cuts
-        save_steps=config.save_steps,
-        save_total_limit=2,
-        logging_steps=config.logging_steps,
-        logging_first_step=True,
-        report_to=list(config.report_to) or "none",
-        remove_unused_columns=False,
-        disable_tqdm=True,
-        seed=seed % _SEEDS,
-        bf16=config.mixed_precision == "bf16",
-        fp16=config.mixed_precision == "fp16",
-        ddp_find_unused_parameters=False,
-        dataloader_pin_memory=torch.cuda.is_available(),
     )
-    # several cards in one process would be DataParallel, which TRL refuses
-    arguments._n_gpu = min(arguments.n_gpu, 1)
+    use_one_card(arguments)  # TRL refuses several
     return arguments
 
 

@@ -1,0 +1,47 @@
+"""What all tunings say to ``Trainer`` alike."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainingArguments
+
+from c3l.config import ContrastiveConfig, FinetuningConfig
+
+SEEDS = 2**32  # numpy takes no larger one
+
+
+def share_arguments(
+    config: ContrastiveConfig | FinetuningConfig, seed: int, folder: Path, steps: int, *, on_cpu: bool
+) -> dict[str, Any]:
+    """The recipe in the words of ``Trainer``; so few steps that the warm-up is less than one have none."""
+    os.environ["ACCELERATE_MIXED_PRECISION"] = config.mixed_precision  # a launcher's own would win over the settings
+    return {
+        "output_dir": str(folder),
+        "use_cpu": on_cpu,  # else a card that is not to be used is taken
+        "num_train_epochs": config.epochs,
+        "max_steps": config.max_steps or -1,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": int(config.warmup_share * steps),
+        "max_grad_norm": config.max_grad_norm,
+        "per_device_train_batch_size": config.batch_size,
+        "gradient_accumulation_steps": config.gradient_accumulation,
+        "save_steps": config.save_steps,
+        "save_total_limit": 2,
+        "logging_steps": config.logging_steps,
+        "logging_first_step": True,
+        "report_to": list(config.report_to) or "none",
+        "remove_unused_columns": False,
+        "disable_tqdm": True,
+        "seed": seed % SEEDS,
+        "bf16": config.mixed_precision == "bf16",
+        "fp16": config.mixed_precision == "fp16",
+        "ddp_find_unused_parameters": False,
+        "dataloader_pin_memory": torch.cuda.is_available(),
+    }
+
+
+def use_one_card(arguments: TrainingArguments) -> None:
+    """Several cards in one process would be DataParallel, which deals out rows without their groups."""
+    arguments._n_gpu = min(arguments.n_gpu, 1)
