@@ -30,8 +30,9 @@ fix: .venv/c3l-dev  ## let ruff mend what it can
 bench: .venv/c3l-dev  ## measure speed against the naive way, into benchmarks/results.md
 	mkdir -p build
 	$(BIN)/python -m benchmarks.bench_scoring > build/bench-scoring.md
+	$(BIN)/python -m benchmarks.bench_generation > build/bench-generation.md
 	$(BIN)/python -m benchmarks.bench_tuning > build/bench-tuning.md
-	cat build/bench-scoring.md build/bench-tuning.md > benchmarks/results.md
+	cat build/bench-scoring.md build/bench-generation.md build/bench-tuning.md > benchmarks/results.md
 
 WORLD ?= build/world
 builtin: .venv/c3l-dev  ## train the built-in LVLM from nothing (hours); continues where it stopped

@@ -141,7 +141,7 @@ def main() -> None:
     """Print the table."""
     arguments = parse_arguments(__doc__)
     lines, loaded = [], {}
-    for image_tokens, k, words in [(49, 5, 8)] if arguments.quick else SETTINGS:
+    for image_tokens, k, words in [(49, 5, 8), (576, 5, 8)] if arguments.quick else SETTINGS:
         if image_tokens not in loaded:
             loaded = {image_tokens: load(image_tokens, getattr(torch, arguments.dtype))}
         lines += measure(image_tokens, k, words, *loaded[image_tokens], arguments.repetitions)

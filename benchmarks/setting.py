@@ -4,6 +4,7 @@ import argparse
 import json
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -141,7 +142,8 @@ def describe_machine() -> str:
     """Machine, versions and commit, in a line."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
-    capabilities = ", ".join(key for key, has in torch.cpu.get_capabilities().items() if has is True)
+    wanted = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16")
+    capabilities = ", ".join(key for key in wanted if torch.cpu.get_capabilities().get(key))
     return (
         f"{name}, {torch.get_num_threads()} threads ({capabilities}), torch {torch.__version__}, "
         f"commit {commit.stdout.strip() or 'unknown'}"
@@ -152,7 +154,7 @@ def parse_arguments(about: str | None) -> argparse.Namespace:
     """The options that every benchmark takes."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="the 49-token setting with K = 5 alone")
+    parser.add_argument("--quick", action="store_true", help="K = 5 alone")
     parser.add_argument("--dtype", default=str(fast_dtype("cpu")).removeprefix("torch."))
     parser.add_argument("--json", type=Path, help="write the lines there too, as a list of objects")
     return parser.parse_args()
@@ -160,7 +162,8 @@ def parse_arguments(about: str | None) -> argparse.Namespace:
 
 def publish(lines: Sequence[Measured], arguments: argparse.Namespace, title: str) -> None:
     """Print the table, and write the JSON that was asked for."""
-    print(f"## {title}\n\n{describe_machine()}\n\n{format_table(lines)}\n", flush=True)
+    command = " ".join(["python -m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
+    print(f"## {title}\n\n`{command}`; {describe_machine()}\n\n{format_table(lines)}\n", flush=True)
     if arguments.json:
         text = json.dumps([asdict(one) for one in lines], indent=1)
         arguments.json.write_text(text + "\n", encoding="utf-8")

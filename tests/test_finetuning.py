@@ -1,9 +1,14 @@
 """``finetune_files``: a LLaVA file in, a tuned model out; what is rejected; stop, go on, and do nothing twice."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from c3l import finetuning
 from c3l.cli import main
@@ -13,6 +18,7 @@ from c3l.finetuning import finetune_files
 from c3l.models.hf import HfModel
 from c3l.models.load import load_model
 from c3l.progress import SilentProgress
+from c3l.training.checkpoints import Advance
 from runs import draw_pictures
 from tiny_models import load_tiny
 
@@ -33,12 +39,23 @@ def write_data(root: Path) -> Path:
     rows += [
         row("gone", "nowhere.png", "<image>\nWhat?", "Yes."),
         row("bad", "broken.jpg", "<image>\nWhat?", "Yes."),
-        row("blind", None, "What?", "Yes."),
+        row("blind", None, "What is two and two?", "Four."),
+        row("lost", None, "<image>\nWhat?", "Yes."),
         row("long", "picture_0.png", "<image>\n" + "Why? " * 300, "Yes."),
+        row("torn", "picture_0.png", "<image>\nWhat?", "Yes.", "And?", "", "So?", "No."),
+        row("two", ["picture_0.png", "picture_1.png"], "<image>\n<image>\nWhat?", "Yes."),
     ]
     path = root / "data.json"
     path.write_text(json.dumps(rows))
     return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # sums in another order are other bits
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -57,18 +74,29 @@ def read(path):
     return json.loads(path.read_text())
 
 
+def read_lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
 def test_a_file_becomes_a_model_and_every_row_is_accounted_for(world, tmp_path):
     root, data = world
     out = tmp_path / "out"
     summary = finetune_files(data, out, configure(root), SilentProgress())
-    assert (summary["rows"], summary["trained"]) == (8, 4)
-    assert summary["rejected"] == {"unreadable_image": 2, "no_image": 1, "no_supervised_token": 1}
-    assert summary["steps"] == len((out / "log.jsonl").read_text().splitlines()) == 2
-    assert summary["above_max_error_rate"] is False
+    assert (summary["rows"], summary["trained"]) == (11, 5)
+    assert summary["rejected"] == {
+        "missing_image": 1, "not_an_image": 1, "no_image": 1, "no_supervised_token": 1, "empty_answer": 1,
+        "several_images": 1,
+    }  # fmt: skip
+    assert summary["steps"] == len((out / "log.jsonl").read_text().splitlines()) == 3
+    assert summary["above_max_error_rate"] is True
+    lost = [json.loads(line)["id"] for line in (out / "rejected.jsonl").read_text().splitlines()]
+    assert lost == ["gone", "bad", "lost", "long", "torn", "two"]
     assert sorted(path.name for path in out.iterdir()) == [
         ".lock", "adapter", "finetune.json", "log.jsonl", "merged", "rejected.jsonl", "settings.json",
     ]  # fmt: skip
-    assert len((out / "rejected.jsonl").read_text().splitlines()) == 4
+    kept = read(out / "finetune.json")
+    assert kept["settings"]["finetuning.lora_r"] == 4 and len(kept["settings"]["data"]) == 64
+    assert kept["base"]["weights"] == kept["settings"]["weights"]
     tuned = load_model(configure(out, f"model.name={out / 'merged'}").model, 0)
     assert isinstance(tuned, HfModel)
 
@@ -78,29 +106,79 @@ def test_a_finished_one_does_nothing_and_other_settings_are_refused(world, tmp_p
     first = finetune_files(data, tmp_path / "out", configure(root), SilentProgress())
     monkeypatch.setattr(finetuning, "load_finetunable", None)
     assert finetune_files(data, tmp_path / "out", configure(root, "finetuning.save_steps=7"), SilentProgress()) == first
-    with pytest.raises(StaleStageError, match=r"finetuning\.lora_r: 4 -> 2"):
-        finetune_files(data, tmp_path / "out", configure(root, "finetuning.lora_r=2"), SilentProgress())
+    for change, told in (
+        ("finetuning.lora_r=2", r"finetuning\.lora_r: 4 -> 2"),
+        ("images.min_side=9", r"images\.min_side"),
+    ):
+        with pytest.raises(StaleStageError, match=told):
+            finetune_files(data, tmp_path / "out", configure(root, change), SilentProgress())
+    monkeypatch.setenv("RANK", "1")  # nor do the other processes of a finished one
+    finetune_files(data, tmp_path / "out", configure(root), SilentProgress())
 
 
-def test_a_stopped_one_goes_on_to_the_same_model(world, tmp_path, monkeypatch):
+def test_all_of_the_language_model_can_learn_and_there_is_no_adapter_then(world, tmp_path):
     root, data = world
-    finetune_files(data, tmp_path / "whole", configure(root), SilentProgress())
+    out = tmp_path / "out"
+    summary = finetune_files(data, out, configure(root, "finetuning.method=full"), SilentProgress())
+    assert summary["loss_last"] != summary["loss_first"]
+    assert not (out / "adapter").exists()
+    assert isinstance(load_model(configure(out, f"model.name={out / 'merged'}").model, 0), HfModel)
 
-    class Stopped(Exception):
-        pass
 
-    def stop(*_):
-        raise Stopped
+class Stopped(Exception):
+    pass
 
+
+def stop(*_):
+    raise Stopped
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+@pytest.mark.parametrize("place", [(Advance, "on_step_begin"), (finetuning, "_save")], ids=["training", "saving"])
+def test_a_stopped_one_goes_on_to_the_same_model(place, method, world, tmp_path, monkeypatch):
+    root, data = world
+    settings = f"finetuning.method={method}"
+
+    def stop_after_two(self, args, state, control, **_):
+        if state.global_step == 2:
+            raise Stopped
+
+    finetune_files(data, tmp_path / "whole", configure(root, settings), SilentProgress())
     with monkeypatch.context() as patched:
-        patched.setattr(finetuning, "_save", stop)
+        patched.setattr(*place, stop if place[0] is finetuning else stop_after_two, raising=False)
         with pytest.raises(Stopped):
-            finetune_files(data, tmp_path / "cut", configure(root), SilentProgress())
+            finetune_files(data, tmp_path / "cut", configure(root, settings), SilentProgress())
     assert not (tmp_path / "cut" / "finetune.json").exists()
-    finetune_files(data, tmp_path / "cut", configure(root), SilentProgress())
+    monkeypatch.setattr(finetuning, "_judge", None)  # no picture is looked through a second time
+    finetune_files(data, tmp_path / "cut", configure(root, settings), SilentProgress())
     for name in ("merged/model.safetensors", "log.jsonl", "rejected.jsonl"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert not (tmp_path / "cut" / "checkpoints").exists()
+
+
+@pytest.mark.timeout(900)  # two more processes load torch: on a busy machine that alone took minutes
+def test_two_processes_learn_as_one_with_twice_the_batch(world, tmp_path):
+    """The rows without a picture make a batch of which the connector learns nothing."""
+    root, _ = world
+    rows = json.loads(write_data(tmp_path).read_text())
+    blind = next(row for row in rows if row["id"] == "blind")
+    (tmp_path / "data.json").write_text(json.dumps([*rows[:4], *[blind | {"id": f"b{n}"} for n in range(4)]]))
+    recipe = ["finetuning.warmup_share=0", "finetuning.learning_rate=0.001"]
+    single = configure(root, *recipe, "finetuning.batch_size=4")
+    finetune_files(tmp_path / "data.json", tmp_path / "alone", single, SilentProgress())
+    settings = [word for setting in (*SETTINGS, *recipe) for word in ("--set", setting)]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "c3l",
+              "finetune", "--data", str(tmp_path / "data.json"), "--out", str(tmp_path / "together"),
+              "--image-root", str(root / "images"), "--model", str(root / "model"), *settings]  # fmt: skip
+    done = subprocess.run(launch, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    one, two = (load_file(tmp_path / out / "adapter/adapter_model.safetensors") for out in ("alone", "together"))
+    assert max(float(one[name].abs().max()) for name in one if "lora_B" in name) > 1e-3, "nothing was tuned"
+    assert one.keys() == two.keys() and any("projector" in name for name in one)
+    for name, weight in one.items():
+        torch.testing.assert_close(two[name], weight, rtol=0, atol=1e-5)
+    for first, second in zip(*(read_lines(tmp_path / out / "log.jsonl") for out in ("alone", "together")), strict=True):
+        assert first == pytest.approx(second, abs=1e-4)
 
 
 def test_nothing_to_learn_is_one_line(world, tmp_path):
@@ -117,4 +195,4 @@ def test_the_command_ends_with_one_line_and_code_3_where_too_much_was_rejected(w
              "--model", str(root / "model")]  # fmt: skip
     more = [word for setting in (*SETTINGS, "max_error_rate=0.1") for word in ("--set", setting)]
     assert main(["finetune", *named, *more]) == 3
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["trained"] == 4
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["trained"] == 5

@@ -183,7 +183,9 @@ class FinetuningConfig(Settings):
     lora_r: int = Field(128, ge=1, description="LLaVA-1.5")
     lora_alpha: int = Field(256, ge=1, description="LLaVA-1.5")
     lora_dropout: float = Field(0.05, ge=0, lt=1, description="LLaVA-1.5")
-    mixed_precision: Literal["no", "bf16", "fp16"] = Field("no", description="Autocast of float32 weights")
+    mixed_precision: Literal["no", "bf16", "fp16"] = Field(
+        "no", description="Autocast; no: in the model's dtype. What learns is float32 in any case"
+    )
     gradient_checkpointing: bool = Field(False, description="Less memory, more time")
     save_steps: int = Field(50, ge=1, description="Steps between checkpoints: what is lost at most by a kill")
     logging_steps: int = Field(1, ge=1)

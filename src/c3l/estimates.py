@@ -61,6 +61,9 @@ def estimate(config: RunConfig) -> Iterator[str | dict[str, Any]]:
     yield f"{'time':<18}{format_seconds(seconds):>14}  {clock}"
     size, free = estimate_bytes(config, counts), find_free_bytes(config.run)
     yield f"{'disk':<18}{size / 1e6:>11,.0f} MB  {free / 1e9:,.1f} GB are free"
+    if config.finetuning.enabled or config.evaluation.tasks:
+        names = ["finetuning"] * config.finetuning.enabled + [task.task for task in config.evaluation.tasks]
+        yield f"{'not counted':<18}{'':>14}  {', '.join(names)}"
     yield {
         "dry_run": True,
         "images": counts.images,

@@ -9,29 +9,31 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from itertools import groupby
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from c3l.config import ModelConfig, RunConfig
+from c3l.config import RunConfig
 from c3l.data.atomic import atomic_folder, make_folder, remove, write_atomic
-from c3l.data.formats import Turn, read_llava
-from c3l.data.images import open_image
+from c3l.data.formats import ConversationRow, read_conversations
+from c3l.data.images import BadImageError, image_id_of, open_image
 from c3l.data.lock import exclusive_lock
 from c3l.data.stage import plain
 from c3l.errors import DataError, StaleStageError
 from c3l.models.interface import Conversation, FinetunableModel
 from c3l.models.load import load_finetunable, resolve_dtype, weights_hash
 from c3l.progress import Progress
-from c3l.records import Rejected, to_json
+from c3l.records import Rejected, from_json, to_json
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from c3l.training.finetuning import FinetuningStep, TextConversation
 
-FINETUNER_VERSION = 1
+FINETUNER_VERSION = 2
 ADAPTER, MERGED, CHECKPOINTS = "adapter", "merged", "checkpoints"
 SUMMARY, SETTINGS, LOG, REJECTED = "finetune.json", "settings.json", "log.jsonl", "rejected.jsonl"
+_LOOKED = "looked.json"  # beside the checkpoints: the rows that were found fit to learn from
 # they change how a tuning runs and what is seen of it, not what comes out
 _NO_RESULT = {"enabled", "save_steps", "logging_steps", "report_to", "gradient_checkpointing"}
 
@@ -39,7 +41,8 @@ _NO_RESULT = {"enabled", "save_steps", "logging_steps", "report_to", "gradient_c
 def finetune_files(data: Path, out: Path, config: RunConfig, progress: Progress) -> dict[str, Any]:
     """Tune the config's model on every conversation of ``data``; returns the summary that ``out`` keeps.
 
-    A row without a picture, or with several, is rejected with its reason, as is one of which nothing would be taught.
+    A row without a picture is learned as text. One with several, or with a bad picture or turn, is rejected with its
+    reason, as is one of which nothing would be taught.
 
     Args:
         data: A LLaVA file, see ``c3l.data.formats``.
@@ -56,7 +59,8 @@ def finetune_files(data: Path, out: Path, config: RunConfig, progress: Progress)
     if not config.images.root.is_dir():
         raise DataError(f"got the image root {config.images.root}, expected the folder that picture paths begin in")
     if int(os.environ.get("RANK", "0")) > 0:  # of several processes the first has the folder and writes
-        _join(data, out, config)
+        if not (out / SUMMARY).exists():
+            _join(data, out, config)
         return {"out": str(out), "above_max_error_rate": False}
     make_folder(out)
     with exclusive_lock(out):
@@ -64,7 +68,8 @@ def finetune_files(data: Path, out: Path, config: RunConfig, progress: Progress)
         summary = done or _make(data, out, config, progress)
     lost = sum(summary["rejected"].values())
     above = lost > config.max_error_rate * max(summary["rows"], 1)
-    return {"out": str(out), **summary, "above_max_error_rate": above}
+    short = {key: value for key, value in summary.items() if key != "settings"}
+    return {"out": str(out), **short, "above_max_error_rate": above}
 
 
 def _settle(data: Path, out: Path, config: RunConfig) -> tuple[RunConfig, dict[str, Any] | None]:
@@ -95,8 +100,9 @@ def _settings(data: Path, config: RunConfig) -> dict[str, Any]:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     recipe = {f"finetuning.{key}": value for key, value in config.finetuning.model_dump(exclude=_NO_RESULT).items()}
     model = {f"model.{key}": getattr(config.model, key) for key in ("backend", "dtype", "attn_implementation")}
+    rules = {f"images.{key}": value for key, value in config.images.model_dump(exclude={"limit"}).items()}
     more = {"seed": config.seed, "data": digest, "finetuner_version": FINETUNER_VERSION}
-    return plain({**recipe, **model, **more, "weights": weights_hash(config.model)})
+    return plain({**recipe, **model, **rules, **more, "weights": weights_hash(config.model)})
 
 
 def _make(data: Path, out: Path, config: RunConfig, progress: Progress) -> dict[str, Any]:
@@ -105,19 +111,17 @@ def _make(data: Path, out: Path, config: RunConfig, progress: Progress) -> dict[
 
     start = time.monotonic()
     lvlm = load_finetunable(config.model, config.finetuning, config.seed)
-    with progress.track("look through", "rows", _count_rows(data)) as looked:
-        learned, rejected, rows = _read(data, config, lvlm, looked)
-    write_atomic(out / REJECTED, map(to_json, rejected))
+    learned, rejected = _look_through(data, out, config, lvlm, progress)
     steps = count_steps(len(learned), config.finetuning, count_processes())
     done = find_checkpoint(out / CHECKPOINTS)
     opener = _opener(config)
     with progress.track("finetune", "steps", steps, done.step if done else 0) as advance:
-        log = finetune(lvlm, learned, opener, config.finetuning, config.seed, out / CHECKPOINTS, advance)
+        log = finetune(lvlm, _to_texts(learned), opener, config.finetuning, config.seed, out / CHECKPOINTS, advance)
     write_atomic(out / LOG, map(to_json, log))
     provenance = json.loads(to_json(lvlm.provenance))
-    _save(lvlm, out, config.model)
+    _save(lvlm, out, config.finetuning.method)
     summary = {
-        "rows": rows,
+        "rows": len(learned) + len(rejected),
         "trained": len(learned),
         "rejected": dict(Counter(one.reason for one in rejected)),
         "steps": steps,
@@ -125,6 +129,7 @@ def _make(data: Path, out: Path, config: RunConfig, progress: Progress) -> dict[
         "loss_first": log[0].loss,
         "loss_last": _mean_loss(log[-10:]),
         "base": provenance,
+        "settings": json.loads((out / SETTINGS).read_bytes()),
     }
     write_atomic(out / SUMMARY, json.dumps(summary, indent=1) + "\n")
     if (out / CHECKPOINTS).exists():
@@ -145,12 +150,13 @@ def _join(data: Path, out: Path, config: RunConfig) -> None:
         dtype = json.loads(begun.read_bytes())["model.dtype"]
         config = config.model_copy(update={"model": config.model.model_copy(update={"dtype": dtype})})
     lvlm = load_finetunable(config.model, config.finetuning, config.seed)
-    learned, _, _ = _read(data, config, lvlm, lambda count: None)
-    finetune(lvlm, learned, _opener(config), config.finetuning, config.seed, out / CHECKPOINTS, lambda step: None)
+    learned, _ = _read(data, config, lvlm, lambda count: None)
+    texts = _to_texts(learned)
+    finetune(lvlm, texts, _opener(config), config.finetuning, config.seed, out / CHECKPOINTS, lambda step: None)
 
 
-def _save(lvlm: FinetunableModel, out: Path, model: ModelConfig) -> None:
-    if model.name and not (out / ADAPTER).exists():
+def _save(lvlm: FinetunableModel, out: Path, method: str) -> None:
+    if method == "lora" and not (out / ADAPTER).exists():
         with atomic_folder(out / ADAPTER) as temporary:
             lvlm.save_adapter(temporary)
     if not (out / MERGED).exists():
@@ -158,56 +164,59 @@ def _save(lvlm: FinetunableModel, out: Path, model: ModelConfig) -> None:
             lvlm.save_merged(temporary)
 
 
-def _count_rows(data: Path) -> int:
-    return sum(1 for _ in _conversations(data))
-
-
-def _conversations(data: Path) -> "Iterator[TextConversation | Rejected]":
-    """The rows of a data file; of a row with a bad turn only the bad turn is lost."""
-    from c3l.training.finetuning import TextConversation
-
-    def row_of(item: Turn | Rejected) -> object:
-        return item.row if isinstance(item, Turn) else id(item)
-
-    for _, group in groupby(read_llava(data), key=row_of):
-        items = list(group)
-        turns = tuple((item.question, item.answer) for item in items if isinstance(item, Turn))
-        if isinstance(first := items[0], Turn):
-            yield TextConversation(first.image, turns)
-        else:
-            yield first
+def _look_through(
+    data: Path, out: Path, config: RunConfig, lvlm: FinetunableModel, progress: Progress
+) -> tuple[list[ConversationRow], list[Rejected]]:
+    """What can be learned, and what was rejected; a tuning that goes on opens no picture anew to know it."""
+    looked = out / CHECKPOINTS / _LOOKED
+    if looked.exists():
+        fit = set(json.loads(looked.read_bytes()))
+        learned = [row for row in read_conversations(data) if isinstance(row, ConversationRow) and row.row in fit]
+        return learned, [from_json(Rejected, line) for line in (out / REJECTED).read_bytes().splitlines()]
+    with progress.track("look through", "rows", sum(1 for _ in read_conversations(data))) as advance:
+        learned, rejected = _read(data, config, lvlm, advance)
+    write_atomic(out / REJECTED, map(to_json, rejected))
+    write_atomic(looked, json.dumps([row.row for row in learned]))
+    return learned, rejected
 
 
 def _read(
     data: Path, config: RunConfig, lvlm: FinetunableModel, advance: Callable[[int], None]
-) -> "tuple[list[TextConversation], list[Rejected], int]":
-    """What can be learned, what was rejected, and the number of rows and bad turns that were looked at."""
-    learned: list[TextConversation] = []
+) -> tuple[list[ConversationRow], list[Rejected]]:
+    """Every row, as something that can be learned or as a rejection."""
+    learned: list[ConversationRow] = []
     rejected: list[Rejected] = []
     opener = _opener(config)
-    rows = 0
-    for item in _conversations(data):
-        rows += 1
-        if isinstance(item, Rejected):
-            rejected.append(item)
-        elif verdict := _judge(item, lvlm, opener):
-            rejected.append(Rejected(f"row-{rows}", item.image, "finetuning", *verdict))
+    for row in read_conversations(data):
+        outcome = row if isinstance(row, Rejected) else _judge(row, lvlm, opener)
+        if isinstance(outcome, Rejected):
+            rejected.append(outcome)
         else:
-            learned.append(item)
+            learned.append(outcome)
         advance(1)
-    return learned, rejected, rows
+    return learned, rejected
 
 
-def _judge(item: "TextConversation", lvlm: FinetunableModel, opener: Callable[[str], Any]) -> tuple[str, str] | None:
-    """Why a conversation cannot be learned, as a reason and its detail; None if it can."""
+def _judge(
+    row: ConversationRow, lvlm: FinetunableModel, opener: "Callable[[str], Image]"
+) -> ConversationRow | Rejected:
+    """The row if it can be learned, else why not."""
+    image_id = image_id_of(row.image) if row.image else ""
     try:
-        picture = opener(item.image)
-    except DataError as error:
-        return "unreadable_image", str(error)
-    if not lvlm.count_taught(Conversation(picture, item.turns)):
-        return "no_supervised_token", "its picture and question fill finetuning.max_length: nothing would be learned"
-    return None
+        picture = opener(row.image) if row.image else None
+    except BadImageError as error:
+        return Rejected(row.id, image_id, "finetuning", error.reason, error.detail)
+    if lvlm.count_taught(Conversation(picture, row.turns)):
+        return row
+    detail = "its picture and question fill finetuning.max_length: nothing of an answer would be learned"
+    return Rejected(row.id, image_id, "finetuning", "no_supervised_token", detail)
 
 
-def _opener(config: RunConfig) -> Callable[[str], Any]:
+def _to_texts(rows: Sequence[ConversationRow]) -> "list[TextConversation]":
+    from c3l.training.finetuning import TextConversation
+
+    return [TextConversation(row.image, row.turns) for row in rows]
+
+
+def _opener(config: RunConfig) -> "Callable[[str], Image]":
     return lambda image: open_image(config.images.root, image, config.images)

@@ -15,16 +15,16 @@ PICTURE = ("image", "picture", "image", "picture", "photo")
 
 
 ASKED: Mapping[str, float] = {
-    "what": 3, "yes": 3, "no": 3, "count": 2, "where": 3, "colour": 2, "side": 2, "category": 2, "describe": 1,
+    "what": 3, "yes": 5, "no": 4, "count": 2, "where": 2, "colour": 2, "side": 1, "category": 1, "describe": 1,
 }  # fmt: skip
-# How often each kind stands in a whole completion. The places of things are learned last, so it writes few of them.
+# How often each kind stands in a whole completion. Places and colours are learned last, so it writes few of them.
 WRITTEN: Mapping[str, Mapping[str, float]] = {
     "conversation": {
-        "what": 4, "yes": 3, "no": 3, "category": 2, "colour": 2, "count": 1, "where": 0.7, "side": 0.5,
+        "what": 4, "yes": 4, "no": 4, "category": 1, "colour": 0.5, "count": 1, "where": 0.5, "side": 0.3,
         "describe": 0.5,
     },
-    "detailed_description": {"describe": 1, "side": 2, "where": 3, "what": 3, "colour": 2},
-    "complex_reasoning": {"reason": 2, "yes": 3, "no": 3, "category": 2, "count": 2},
+    "detailed_description": {"describe": 1, "side": 1, "where": 2, "what": 3, "colour": 1},
+    "complex_reasoning": {"reason": 2, "yes": 3, "no": 3, "category": 1, "count": 1},
 }  # fmt: skip
 
 
@@ -318,9 +318,9 @@ class Asker:
 
     def completion(self, scene: Scene, template: InstructionTemplate, count: int) -> str:
         """What an LVLM should write for an instruction template: ``count`` pairs, all of them right."""
-        pairs = replace(self, general=0.4).ask(scene, count, WRITTEN.get(template.id, WRITTEN["conversation"]))
+        pairs = replace(self, general=0.6).ask(scene, count, WRITTEN.get(template.id, WRITTEN["conversation"]))
         while len(pairs) < count:
-            extra = self.no(scene) or self.yes(scene)
+            extra = self.rng.choice((self.no, self.yes))(scene)
             if extra and extra.question not in {p.question for p in pairs}:
                 pairs.append(extra)
         self.rng.shuffle(pairs)

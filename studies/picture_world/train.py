@@ -207,7 +207,8 @@ class Training:
             self.bucket = (step // BUCKET, self._draw(step // BUCKET))
         rows = self.bucket[1][step % BUCKET]
         seen = [row.features for row in rows if row.features is not None]
-        features = torch.from_numpy(np.stack(seen)).to(self.device, self.dtype)
+        blank = np.empty((0, IMAGE_TOKENS, 1280), dtype=np.float16)  # short rows come together, those without too
+        features = torch.from_numpy(np.stack(seen) if seen else blank).to(self.device, self.dtype)
         return {k: v.to(self.device) for k, v in collate(rows, self.pad).items()}, features
 
     def _draw(self, number: int) -> list[list[Row]]:

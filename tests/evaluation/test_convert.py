@@ -1,9 +1,11 @@
 """Predictions for other scorers, and the commands of other toolkits."""
 
+import csv
 import json
 
 from c3l.evaluation.commands import LMMS_EVAL, format_commands
 from c3l.evaluation.convert import write_conversions
+from c3l.evaluation.mmbench import read_mmbench
 from c3l.evaluation.pope import read_pope
 from c3l.evaluation.seed_bench import read_seed_bench
 from c3l.evaluation.task import Prediction
@@ -28,7 +30,7 @@ def test_pope_answers_keep_the_order_and_ids_of_each_file(tmp_path):
     }
     paths = write_conversions(tmp_path, pope, predictions, "ours")
     assert [path.name for path in paths] == [
-        "llava_answers.jsonl", "pope_random_answers.jsonl", "pope_popular_answers.jsonl",
+        "llava_answers.jsonl", "pope_random_answers.jsonl", "pope_popular_answers.jsonl", "vlmevalkit.tsv",
     ]  # fmt: skip
     rows = read_lines(paths[0])
     assert [(row["question_id"], row["metadata"]["category"]) for row in rows] == [
@@ -38,6 +40,55 @@ def test_pope_answers_keep_the_order_and_ids_of_each_file(tmp_path):
     assert rows[0]["model_id"] == "ours"
     assert [row["answer"] for row in read_lines(paths[2])] == ["Yes to popular/2", "Yes to popular/1"]
     assert read_lines(paths[2])[0]["question"].startswith("Is there a popular 2?")
+
+
+def read_table(path):
+    with path.open(newline="") as lines:
+        return list(csv.DictReader(lines, delimiter="\t"))
+
+
+def test_vlmevalkits_table_of_pope_has_an_index_of_its_own_and_capital_answers(tmp_path):
+    files = []
+    for split, label in (("random", "yes"), ("popular", "no")):
+        row = {"question_id": 1, "image": "a.jpg", "text": "Is there a dog?", "label": label}
+        files.append(tmp_path / f"coco_pope_{split}.json")
+        files[-1].write_text(json.dumps(row))
+    pope = read_pope(files)
+    texts = {"random/1": "Yes,\tthere\nis", "popular/1": ""}
+    *_, path = write_conversions(tmp_path, pope, {name: Prediction(name, text) for name, text in texts.items()}, "m")
+    rows = read_table(path)
+    assert [list(row.values())[2:] for row in rows] == [["Yes", "random", "Yes,\tthere\nis"], ["No", "popular", ""]]
+    assert [row["index"] for row in rows] == ["0", "1"]
+
+
+def test_vlmevalkits_table_of_mmbench_keeps_indices_and_leaves_absent_options_empty(tmp_path):
+    source = tmp_path / "mmbench.tsv"
+    source.write_text(
+        "index\tquestion\tA\tB\tC\tanswer\tcategory\timage\n7\tQ?\tx\ty\t\tB\twhat\tQUJD\n8\tQ?\tx\ty\tz\tA\thow\t7\n"
+    )
+    benchmark = read_mmbench(source)
+    made = {item.item_id: Prediction(item.item_id, f"P{item.item_id}") for item in benchmark.items}
+    rows = read_table(write_conversions(tmp_path, benchmark, made, "m")[-1])
+    assert [row["index"] for row in rows] == ["7", "1000007", "8", "1000008", "2000008"]
+    assert [(row["A"], row["C"], row["answer"], row["prediction"]) for row in rows[:3]] == [
+        ("x", "", "B", "P7"), ("y", "", "A", "P1000007"), ("x", "z", "A", "P8"),
+    ]  # fmt: skip
+
+
+def test_seed_bench_is_known_by_its_question_ids(tmp_path):
+    question = {"answer": "C", **{f"choice_{x}": x * 2 for x in "abcd"}, "data_id": "1", "data_type": "image",
+                "question": "What?", "question_id": "31", "question_type_id": 1}  # fmt: skip
+    path = tmp_path / "SEED-Bench.json"
+    path.write_text(json.dumps({"questions": [question], "question_type": {"Scene": 1}}))
+    benchmark = read_seed_bench(path, None, "generation", tmp_path)
+    (row,) = read_table(write_conversions(tmp_path, benchmark, {"31": Prediction("31", "C")}, "m")[-1])
+    assert (row["index"], row["C"], row["answer"], row["category"], row["prediction"]) == (
+        "31",
+        "cc",
+        "C",
+        "Scene",
+        "C",
+    )
 
 
 def test_choices_that_were_compared_have_no_answer_to_convert(tmp_path):

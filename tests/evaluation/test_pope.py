@@ -112,6 +112,13 @@ def test_another_file_is_one_line(change, said, tmp_path):
         read_pope([path])
 
 
+def test_a_line_that_is_not_json_is_named(tmp_path):
+    path = write(tmp_path)
+    path.write_text(path.read_text() + "{broken\n")
+    with pytest.raises(DataError, match="line 5 with text is not JSON"):
+        read_pope([path])
+
+
 def test_a_suffix_and_a_category_that_are_there_are_kept(tmp_path):
     asked = "Is there a dog?\nAnswer the question using a single word or phrase."
     pope = read_pope([write(tmp_path, "anything", text=asked, category="popular")])

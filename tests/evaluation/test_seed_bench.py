@@ -86,6 +86,16 @@ def test_questions_about_one_picture_are_drawn_together(tmp_path):
     assert tally.units == ("0_data", "1_data")
 
 
+def test_questions_about_one_video_are_drawn_together(tmp_path):
+    (tmp_path / "frames").mkdir()
+    for name in ("103", "104"):
+        (tmp_path / "frames" / f"{name}.jpg").write_bytes(b"")
+    benchmark = read_seed_bench(write(tmp_path, videos=2, data_id="1.mp4"), "frames", "generation", tmp_path)
+    assert [item.image for item in benchmark.items[3:]] == ["frames/103.jpg", "frames/104.jpg"]
+    tally, _ = figures_of(benchmark, "llava", texts(benchmark, *"AAAAA"))
+    assert tally.units == ("1.mp4",)
+
+
 def test_another_file_is_one_line(tmp_path):
     path = tmp_path / "SEED-Bench.json"
     path.write_text("[]")

@@ -5,6 +5,7 @@ from copy import deepcopy
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
 from c3l.config import FinetuningConfig
@@ -13,21 +14,29 @@ from c3l.models.finetunable import IGNORE_INDEX, FinetunableHfModel, find_connec
 from c3l.models.interface import Conversation
 from c3l.records import Provenance
 from c3l.training.checkpoints import find_checkpoint
-from c3l.training.finetuning import TextConversation, count_steps, finetune
-from tiny_models import FAMILIES, make_picture
+from c3l.training.finetuning import WEIGHTS, TextConversation, count_steps, finetune
+from tiny_models import FAMILIES, Tiny, make_picture
 
-PROVENANCE = Provenance("tiny", "", "hf", "float32", "cpu", 0, {})
+PROVENANCE = {name: Provenance("tiny", "", "hf", name, "cpu", 0, {}) for name in ("float32", "bfloat16")}
 SHORT = {"lora_r": 4, "lora_alpha": 8, "lora_dropout": 0.0, "batch_size": 2, "gradient_accumulation": 1,
          "save_steps": 2, "learning_rate": 1e-2}  # fmt: skip
 TURNS = (("What is it?", "A dog."), ("And its <image> colour?", "Brown, I think."))
 APART = {"llava", "llava_next", "fast_vlm", "idefics3", "gemma3"}
+# that of llava-hf/llava-1.5-7b-hf: no token ends an answer, and the first token is left to the tokenizer
+LLAVA_15 = (
+    "{% for message in messages %}{{ message['role'].upper() + ': ' }}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}{{ '<image>\n' }}{% endfor %}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}{{ content['text'] + ' ' }}"
+    "{% endfor %}{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
+)
 
 
-def make(tiny, **settings):
+def make(tiny, dtype="float32", **settings):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         config = FinetuningConfig(**SHORT | settings)
-        return FinetunableHfModel(deepcopy(tiny.model), tiny.processor, PROVENANCE, config), config
+        model = deepcopy(tiny.model).to(getattr(torch, dtype))
+        return FinetunableHfModel(model, tiny.processor, PROVENANCE[dtype], config), config
 
 
 def make_conversations(count=6):
@@ -38,8 +47,8 @@ def open_picture(name):
     return make_picture(int(name.partition(".")[0]))
 
 
-def run(tiny, folder, conversations=None, advance=lambda steps: None, **settings):
-    lvlm, config = make(tiny, **settings)
+def run(tiny, folder, conversations=None, advance=lambda steps: None, dtype="float32", **settings):
+    lvlm, config = make(tiny, dtype, **settings)
     log = finetune(lvlm, conversations or make_conversations(), open_picture, config, 0, folder, advance)
     return lvlm, log
 
@@ -82,13 +91,70 @@ def test_the_prompt_is_that_of_inference_and_the_rest_follows_the_template(famil
     assert expected.strip().endswith(written)
 
 
-def test_the_picture_changes_the_loss(family):
+def test_without_an_end_in_the_template_an_answer_ends_as_in_llava(tiny):
+    processor = deepcopy(tiny("llava").processor)
+    processor.chat_template = LLAVA_15
+    lvlm, _ = make(Tiny("llava", tiny("llava").model, processor))
+    batch = lvlm.collate([Conversation(make_picture(0), (TURNS[0], ("Why?", "I see it.")))])
+    text = processor.tokenizer.decode(batch["input_ids"][0].tolist()).replace("<image>", "")
+    assert text == "USER: \nWhat is it? ASSISTANT:A dog.<|im_end|>USER: Why? ASSISTANT:I see it.<|im_end|>"
+    taught = batch["labels"][0][batch["labels"][0] != IGNORE_INDEX].tolist()
+    assert processor.tokenizer.decode(taught) == "A dog.<|im_end|>I see it.<|im_end|>"
+
+
+def loss_of(lvlm, *conversations):
+    """Sum over the taught tokens, nats, and how many there are."""
+    batch = lvlm.collate(conversations)
+    taught = int((batch["labels"][:, 1:] != IGNORE_INDEX).sum())
+    return lvlm.module(**batch, use_cache=False).loss * taught, taught
+
+
+def test_the_picture_changes_the_loss_and_the_gradient(family):
     lvlm, _ = make(family)
-    losses = []
+    losses, gradients = [], []
     for number in (0, 1):
-        batch = lvlm.collate([Conversation(make_picture(number), TURNS)])
-        losses.append(float(lvlm.module(**{k: v for k, v in batch.items()}, use_cache=False).loss.detach()))
-    assert abs(losses[0] - losses[1]) > 1e-3
+        loss, _ = loss_of(lvlm, Conversation(make_picture(number), TURNS))
+        lvlm.module.zero_grad()
+        loss.backward()
+        losses.append(float(loss.detach()))
+        gradients.append(torch.cat([p.grad.flatten() for p in lvlm.module.parameters() if p.grad is not None]))
+    assert abs(losses[0] - losses[1]) > 1e-2
+    assert (gradients[0] - gradients[1]).norm() > 1e-2 * gradients[0].norm() > 0
+
+
+def test_a_batch_of_pictures_of_any_size_and_of_none_is_its_rows(family):
+    lvlm, _ = make(family)
+    rows = [
+        Conversation(make_picture(0), TURNS),
+        Conversation(None, (("Say hello.", "Hello!"),)),
+        Conversation(make_picture(1, (90, 40)), (("What?", "A cat, an old one."),)),
+    ]
+    with torch.no_grad():
+        apart = [loss_of(lvlm, row) for row in rows]
+        together, taught = loss_of(lvlm, *rows)
+    assert taught == sum(count for _, count in apart)
+    torch.testing.assert_close(together, sum(loss for loss, _ in apart), rtol=0, atol=2e-3)
+
+
+def test_rows_without_a_picture_are_learned(tiny, tmp_path):
+    rows = [TextConversation("", ((f"Say {n}.", f"{n}!"),)) for n in range(4)]
+    _, log = run(tiny("llava"), tmp_path, rows, epochs=6)
+    assert log[-1].loss < 0.7 * log[0].loss
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_in_bfloat16_small_steps_are_not_lost(family, method, tmp_path):
+    before, _ = make(family, "bfloat16", method=method)
+    recipe = {"learning_rate": 2e-5, "warmup_share": 0.0, "max_steps": 2}
+    lvlm, _ = run(family, tmp_path / "c", dtype="bfloat16", method=method, **recipe)
+    old, new = weights_of(before), weights_of(lvlm)
+    assert {weight.dtype for weight in new.values()} == {torch.float32}
+    moved = sum(int((new[name] != old[name]).sum()) for name in new if "embed" not in name)
+    assert moved > 0.8 * sum(new[name].numel() for name in new if "embed" not in name)
+    lvlm.save_merged(tmp_path / "merged")
+    assert {w.dtype for w in load_file(tmp_path / "merged/model.safetensors").values() if w.is_floating_point()} == {
+        torch.bfloat16
+    }
 
 
 def test_what_is_cut_off_is_not_taught_and_a_prompt_that_fills_all_teaches_nothing(tiny):
@@ -119,21 +185,31 @@ def test_the_loss_falls_and_merged_is_unmerged(name, tiny, tmp_path):
         assert not torch.allclose(tiny(name).model(**batch, use_cache=False).logits, before, atol=1e-2)
 
 
-@pytest.mark.parametrize("name", ["llava", "idefics3"])
+@pytest.mark.parametrize("name", ["llava", "fast_vlm", "idefics3"])
 @pytest.mark.parametrize("method", ["lora", "full"])
 @pytest.mark.parametrize("connector", [True, False])
 def test_what_learns_is_what_was_said_and_never_the_tower(name, method, connector, tiny, tmp_path):
-    before = {n: p.detach().clone() for n, p in tiny(name).model.named_parameters()}
+    before = {n: value.clone() for n, value in tiny(name).model.state_dict().items()}
     lvlm, _ = run(tiny(name), tmp_path / "c", make_conversations(4), method=method, tune_connector=connector,
                   connector_learning_rate=1e-2)  # fmt: skip
     lvlm.save_merged(tmp_path / "merged")
     merged = AutoModelForImageTextToText.from_pretrained(tmp_path / "merged")
-    changed = {n for n, p in merged.named_parameters() if not torch.equal(p, before[n])}
+    changed = {n for n, value in merged.state_dict().items() if not torch.equal(value, before[n])}
     connectors = find_connectors(tiny(name).model)
     assert any(n.startswith(tuple(connectors)) for n in changed) is connector
     assert not any("vision" in n for n in changed)
     assert any("layers" in n for n in changed)
     assert any("norm" in n for n in changed) is (method == "full")
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_the_connector_has_a_rate_of_its_own(method, tiny, tmp_path):
+    before, _ = make(tiny("llava"), method=method)
+    lvlm, _ = run(tiny("llava"), tmp_path, method=method, warmup_share=0.0, connector_learning_rate=1e-5)
+    old, new = weights_of(before), weights_of(lvlm)
+    moved = {name: float((new[name] - old[name]).abs().max()) for name in new}
+    assert all((value < 1e-4) is lvlm.is_connector(name) for name, value in moved.items())
+    assert all(value > 0 for value in moved.values())
 
 
 def test_a_family_whose_connector_is_part_of_its_tower_says_so(tiny):
@@ -158,12 +234,12 @@ class Stopped(Exception):
     pass
 
 
-@pytest.mark.parametrize("stop", [1, 3, 4, 6])
-def test_a_stopped_tuning_goes_on_to_the_same_weights(stop, tiny, tmp_path):
+@pytest.mark.parametrize(("method", "stop"), [("lora", 1), ("lora", 3), ("lora", 4), ("lora", 6), ("full", 4)])
+def test_a_stopped_tuning_goes_on_to_the_same_weights(method, stop, tiny, tmp_path):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums in another order are other bits
     try:
-        recipe = {"epochs": 2.0, "lora_dropout": 0.1}
+        recipe = {"epochs": 2.0, "lora_dropout": 0.1, "method": method}
         whole, log = run(tiny("llava"), tmp_path / "whole", **recipe)
         seen = []
 
@@ -175,7 +251,11 @@ def test_a_stopped_tuning_goes_on_to_the_same_weights(stop, tiny, tmp_path):
         with pytest.raises(Stopped):
             run(tiny("llava"), tmp_path / "cut", advance=advance, **recipe)
         assert (find_checkpoint(tmp_path / "cut") is None) is (stop < 3)
-        resumed, again = run(tiny("llava"), tmp_path / "cut", **recipe)
+        for checkpoint in (tmp_path / "cut").glob("checkpoint-*"):
+            assert load_file(checkpoint / WEIGHTS).keys() == weights_of(whole).keys()
+        rest = []
+        resumed, again = run(tiny("llava"), tmp_path / "cut", advance=rest.append, **recipe)
+        assert len(rest) == 6 - 2 * ((stop - 1) // 2)
         assert [step.loss for step in again] == [step.loss for step in log]
         for name, weight in weights_of(whole).items():
             assert torch.equal(weights_of(resumed)[name], weight), name

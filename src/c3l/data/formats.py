@@ -50,6 +50,23 @@ class Turn:
     row: int
 
 
+@dataclass(frozen=True, slots=True)
+class ConversationRow:
+    """A whole conversation from a data file.
+
+    Attributes:
+        id: As of a ``Turn``.
+        image: Path of its picture as the row gives it, with ``/``; empty if it has none.
+        turns: Questions with their answers, at least one.
+        row: Number of the row in the file, from 0.
+    """
+
+    id: str
+    image: str
+    turns: tuple[tuple[str, str], ...]
+    row: int
+
+
 class _Bad(Exception):
     """Why a row or turn is refused."""
 
@@ -71,13 +88,47 @@ def read_llava(path: Path) -> Iterator[Turn | Rejected]:
         yield from _read_row(number, row)
 
 
+def read_conversations(path: Path) -> Iterator[ConversationRow | Rejected]:
+    """Every row of a LLaVA file as one conversation, with a picture or without: as many items as rows.
+
+    Of a row with a bad turn nothing is taken, since what follows leans on it. Reasons as of ``read_llava``;
+    ``no_image`` is a row whose text shows a picture that it does not have.
+
+    Raises:
+        DataError: As ``read_llava``.
+    """
+    for number, row in enumerate(iterate_rows(path)):
+        yield _read_conversation(number, row)
+
+
+def _read_conversation(number: int, row: Any) -> ConversationRow | Rejected:
+    name, image_id = f"row-{number}", ""
+    try:
+        row = _object(row)
+        name = _id(row, name)
+        image = _image(row) if _images(row) else ""
+        image_id = image_id_of(image) if image else ""
+        pairs = _pairs(row)
+        if not image and any(PLACEHOLDER in question for question, _ in pairs):
+            raise _Bad("no_image", "the text shows a picture, the row has none")
+        turns = tuple((_question(question), _answer(answer)) for question, answer in pairs)
+    except _Bad as bad:
+        return Rejected(name, image_id, "data", bad.reason, bad.detail)
+    return ConversationRow(name, image, turns, number)
+
+
+def _object(row: Any) -> dict[str, Any]:
+    if isinstance(row, BadRow):
+        raise _Bad("bad_json", row.detail)
+    if not isinstance(row, dict):
+        raise _Bad("bad_row", f"got a {type(row).__name__}, expected an object")
+    return row
+
+
 def _read_row(number: int, row: Any) -> Iterator[Turn | Rejected]:
     name, image_id = f"row-{number}", ""
     try:
-        if isinstance(row, BadRow):
-            raise _Bad("bad_json", row.detail)
-        if not isinstance(row, dict):
-            raise _Bad("bad_row", f"got a {type(row).__name__}, expected an object")
+        row = _object(row)
         name = _id(row, name)
         image = _image(row)
         image_id = image_id_of(image)
@@ -101,10 +152,14 @@ def _id(row: dict[str, Any], name: str) -> str:
     return _utf8(str(value).strip(), "id") or name
 
 
-def _image(row: dict[str, Any]) -> str:
+def _images(row: dict[str, Any]) -> list[Any]:
     value = row.get("image") or row.get("images")
     images = value if isinstance(value, list) else [value]
-    images = [image for image in images if image not in (None, "")]
+    return [image for image in images if image not in (None, "")]
+
+
+def _image(row: dict[str, Any]) -> str:
+    images = _images(row)
     if not images:
         raise _Bad("no_image", "the row has no picture")
     if len(images) > 1:

@@ -1,19 +1,24 @@
 """Predictions in the layouts of others, so that their scorers can read them; ids are theirs, nothing is scored."""
 
+import csv
+import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from c3l.data.atomic import write_atomic
+from c3l.evaluation.mmbench import MMBench
+from c3l.evaluation.pope import Pope
+from c3l.evaluation.seed_bench import SeedBench
 from c3l.evaluation.task import Benchmark, Item, Prediction
 
-LLAVA, POPE = "llava_answers.jsonl", "pope_{split}_answers.jsonl"
+LLAVA, POPE, VLMEVALKIT = "llava_answers.jsonl", "pope_{split}_answers.jsonl", "vlmevalkit.tsv"
 
 Predictions = Mapping[str, Prediction]
 
 
 def write_conversions(folder: Path, benchmark: Benchmark, predictions: Predictions, model: str) -> list[Path]:
-    """Write ``llava_answers.jsonl``, and of POPE one ``question, answer`` file a split; choices have no text.
+    """Write ``llava_answers.jsonl``, ``vlmevalkit.tsv`` where it knows the benchmark, and of POPE a file a split.
 
     Returns:
         What was written; nothing where the model only compared choices.
@@ -23,7 +28,12 @@ def write_conversions(folder: Path, benchmark: Benchmark, predictions: Predictio
         return []
     path = folder / LLAVA
     write_atomic(path, (json.dumps(row, ensure_ascii=False) for row in llava_answers(items, predictions, model)))
-    return [path, *(_write_pope(folder, items, predictions) if benchmark.name == "pope" else ())]
+    written = [path]
+    if isinstance(benchmark, Pope):
+        written.extend(_write_pope(folder, items, predictions))
+    if isinstance(benchmark, Pope | MMBench | SeedBench):
+        written.append(_write_table(folder / VLMEVALKIT, list(vlmevalkit_rows(benchmark, predictions))))
+    return written
 
 
 def llava_answers(items: list[Item], predictions: Predictions, model: str) -> Iterator[dict[str, object]]:
@@ -38,6 +48,28 @@ def llava_answers(items: list[Item], predictions: Predictions, model: str) -> It
             "model_id": model,
             "metadata": {"category": split} if split else {},
         }
+
+
+def vlmevalkit_rows(benchmark: Pope | MMBench | SeedBench, predictions: Predictions) -> Iterator[dict[str, str]]:
+    """The rows of VLMEvalKit's prediction tables; ``question`` is the whole prompt.
+
+    POPE's rows are numbered, as its ids begin again in every split; it is scored from the table alone. Multiple choice
+    is looked up by ``index`` in VLMEvalKit's own file: MMBench's is the same, SEED-Bench's has only the picture part.
+    """
+    for number, (item, known) in enumerate(zip(benchmark.items, benchmark.describe(), strict=True)):
+        yield {"index": str(number), **known, "prediction": predictions[item.item_id].text}
+
+
+def _write_table(path: Path, rows: list[dict[str, str]]) -> Path:
+    columns = dict.fromkeys(name for row in rows for name in row)
+    write_atomic(path, (_tabbed(cells) for cells in (columns, *([row.get(c, "") for c in columns] for row in rows))))
+    return path
+
+
+def _tabbed(cells: Iterable[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, delimiter="\t", lineterminator="").writerow(cells)
+    return line.getvalue()
 
 
 def _write_pope(folder: Path, items: list[Item], predictions: Predictions) -> Iterator[Path]:

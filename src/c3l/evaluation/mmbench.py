@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,15 +68,25 @@ class MMBench:
         kinds = [f"category:{name}" for name in self._categories] + [f"ability:{name}" for name in self._abilities]
         return figures | {kind: divide(sums[f"right/{kind}"], sums[f"n/{kind}"]) for kind in kinds}
 
+    def describe(self) -> Iterator[dict[str, str]]:
+        """What is known of every item, in the columns of VLMEvalKit."""
+        for row in self._rows:
+            kinds = {"answer": row.answer, "category": row.category, "l2-category": row.ability}
+            yield {"index": row.item.item_id, "question": row.item.prompt, **row.options, **kinds}
+
 
 def read_mmbench(file: Path) -> MMBench:
     """The questions of an MMBench TSV; where it holds no rotations, they are made.
 
     Raises:
-        DataError: If a column is missing, an answer is no option, or a picture refers to a row that is not there.
+        DataError: If a column is missing, an index is no number or comes twice, an answer is no option, or a picture
+            refers to a row that is not there.
     """
     table = list(_read_table(file))
-    pictures = {int(row["index"]): row["image"] for row in table}
+    pictures = {_read_index(file, row, number): row["image"] for number, row in enumerate(table, 1)}
+    if len(pictures) < len(table):
+        twice = Counter(int(row["index"]) for row in table).most_common(1)[0][0]
+        raise DataError(f"{file} has the index {twice} more than once, expected every row to have its own; remove one")
     rows = [_read_row(file, row, pictures) for row in table]
     if all(row.is_base for row in rows):
         rows = [rotated for row in rows for rotated in _rotate(row)]
@@ -95,11 +105,17 @@ def _read_table(file: Path) -> Iterator[dict[str, str]]:
             missing = [name for name in needed if name not in (reader.fieldnames or ())]
             if missing:
                 raise DataError(f"{file} has no column {', '.join(missing)}; expected MMBench's TSV with its answers")
-            yield from reader
+            yield from ({name: row[name] or "" for name in reader.fieldnames or ()} for row in reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"cannot read {file}: {error}; is it whole?") from None
     finally:
         csv.field_size_limit(limit)
+
+
+def _read_index(file: Path, row: Mapping[str, str], number: int) -> int:
+    if not row["index"].isdecimal():
+        raise DataError(f"{file}: row {number} has the index {row['index']!r}, expected a number; is it MMBench's TSV?")
+    return int(row["index"])
 
 
 def _read_row(file: Path, row: Mapping[str, str], pictures: Mapping[int, str]) -> _Row:

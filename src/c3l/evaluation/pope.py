@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from c3l.data.jsonrows import iterate_rows
+from c3l.data.jsonrows import BadRow, iterate_rows
 from c3l.errors import DataError
 from c3l.evaluation.task import FloatArray, Item, Prediction, Sums, Tally, TallyBuilder, divide
 
@@ -65,6 +65,11 @@ class Pope:
         figures = {"mean_f1": np.mean([rates["f1"] for rates in each.values()], axis=0), "pooled_f1": whole.pop("f1")}
         figures |= whole
         return figures | {f"{split}/{name}": value for split, rates in each.items() for name, value in rates.items()}
+
+    def describe(self) -> Iterator[dict[str, str]]:
+        """What is known of every item, in the columns of VLMEvalKit; it tells Yes from yes."""
+        for one in self._questions:
+            yield {"question": one.item.prompt, "answer": "Yes" if one.is_yes else "No", "category": one.split}
 
 
 def read_pope(files: Sequence[Path], suffix: str = SUFFIX) -> Pope:
@@ -195,6 +200,8 @@ def _rates(counts: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
 
 
 def _read_row(path: Path, row: Any, number: int, suffix: str) -> _Question:
+    if isinstance(row, BadRow):
+        raise DataError(f"{path}: {row.detail}; expected JSON lines, as in POPE's own coco_pope_*.json")
     keys = ("question_id", "image", "text", "label")
     missing = [key for key in keys if not isinstance(row, dict) or key not in row]
     if missing:

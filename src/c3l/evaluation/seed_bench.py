@@ -17,6 +17,7 @@ _SUFFIXES = ("", ".jpg", ".png", ".jpeg")
 @dataclass(frozen=True, slots=True)
 class _Question:
     item: Item
+    unit: str
     options: Mapping[str, str]
     answer: str
     kind: Literal["image", "video"]
@@ -24,7 +25,7 @@ class _Question:
 
 
 class SeedBench:
-    """The questions that can be asked; the unit of the bootstrap is the picture.
+    """The questions that can be asked; the unit of the bootstrap is the picture or the video.
 
     Without frames the videos' questions are left out, and no figure is called ``total``: others' totals hold them.
     """
@@ -49,7 +50,7 @@ class SeedBench:
             failed += bool(prediction.failed)
             unparsed += letter is None and not prediction.failed
             for group in (question.kind, question.dimension):
-                builder.add(question.item.image, **{f"n/{group}": 1, f"right/{group}": letter == question.answer})
+                builder.add(question.unit, **{f"n/{group}": 1, f"right/{group}": letter == question.answer})
         return builder.build(items=len(self.items), unparsed=unparsed, failed=failed)
 
     def figures(self, sums: Sums) -> dict[str, FloatArray]:
@@ -60,6 +61,12 @@ class SeedBench:
             return figures
         right, count = (sum(sums[f"{name}/{kind}"] for kind in self._kinds) for name in ("right", "n"))
         return {"total": divide(right, count), **figures}  # type: ignore[arg-type]
+
+    def describe(self) -> Iterator[dict[str, str]]:
+        """What is known of every item, in the columns of VLMEvalKit."""
+        for one in self._questions:
+            kinds = {"answer": one.answer, "category": one.dimension}
+            yield {"index": one.item.item_id, "question": one.item.prompt, **one.options, **kinds}
 
 
 def read_seed_bench(
@@ -111,7 +118,7 @@ def _read_row(row: Mapping[str, Any], image: str, by: str, names: Mapping[int, s
         item = Item(name, image, question, tuple(options.values()))
     else:
         item = Item(name, image, write_question(question, options))
-    return _Question(item, options, answer, row["data_type"], names[row["question_type_id"]])
+    return _Question(item, str(row["data_id"]), options, answer, row["data_type"], names[row["question_type_id"]])
 
 
 def _likeliest(prediction: Prediction, options: Mapping[str, str]) -> str | None:

@@ -60,31 +60,34 @@ class ConversationEncoder:
         between, self._before_answer = text.split(_ANSWER)[1].split(_SECOND)
         self._end, self._before_question = _split_end(between, encoder.tokenizer, stop_ids)
 
-    def encode(self, turns: Sequence[tuple[str, str]], image: Image) -> EncodedConversation:
+    def encode(self, turns: Sequence[tuple[str, str]], image: Image | None) -> EncodedConversation:
         """Questions with their answers, the picture before the first question.
 
         Args:
             turns: At least one (question, answer).
-            image: RGB picture.
+            image: RGB picture, or None for a conversation about none.
         """
         encode = self._encoder.encode_completion
-        plain = self._encoder.encode_template
         ids: list[int] = []
         taught: list[bool] = []
         for number, (question, answer) in enumerate(turns):
-            told: tuple[int, ...] = ()
-            if number:
-                told = (*plain(self._before_question), *encode(question), *plain(self._before_answer))
+            told = self._encode_question(question) if number else ()
             said = (*encode(answer), self._end)
             ids += [*told, *said]
             taught += [False] * len(told) + [True] * len(said)
         return EncodedConversation(self._encoder.encode_prompt(turns[0][0], image), tuple(ids), tuple(taught))
 
+    def _encode_question(self, question: str) -> tuple[int, ...]:
+        """A later question between the template's words, as one text: words may share a token with what is beside."""
+        text = self._before_question + self._encoder._disarm(question) + self._before_answer
+        return self._encoder.encode_template(text)
+
 
 def _split_end(between: str, tokenizer: Any, stop_ids: frozenset[int]) -> tuple[int, str]:
     """The token that ends an answer, and what stands between it and the next question.
 
-    A template that writes none, as that of LLaVA-1.5, ends its answers with the tokenizer's own end, as LLaVA does.
+    A template that writes none, as that of LLaVA-1.5, ends its answers with the tokenizer's own end, and the next turn
+    follows without a space, as LLaVA does.
     """
     found = []
     for token in stop_ids:
@@ -94,4 +97,4 @@ def _split_end(between: str, tokenizer: Any, stop_ids: frozenset[int]) -> tuple[
     if found:
         _, token, rest = min(found)
         return token, rest
-    return int(tokenizer.eos_token_id), between
+    return int(tokenizer.eos_token_id), between.lstrip(" ")

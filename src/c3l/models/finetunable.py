@@ -19,10 +19,15 @@ from c3l.models.trainable import find_targets
 from c3l.records import Provenance
 
 IGNORE_INDEX = -100
+_TOWERS = ("vis", "audio", "tower", "vq")  # what the names of encoders hold, over the families of transformers
 
 
 class FinetunableHfModel:
-    """A loaded model whose language model, and connector if wanted, can learn; the vision tower stays as it is."""
+    """A loaded model whose language model, and connector if wanted, can learn; the vision tower stays as it is.
+
+    Whatever learns is kept in float32: in bfloat16 most steps of 2e-5 are smaller than the gap to the next number, and
+    the weights would not move. The trainer computes in the model's dtype by autocast.
+    """
 
     def __init__(self, model: Any, processor: Any, provenance: Provenance, config: FinetuningConfig) -> None:
         """Say what of a loaded model is to learn.
@@ -37,6 +42,7 @@ class FinetunableHfModel:
             BackendError: If the connector is to learn and does not stand apart.
         """
         self.provenance, self.processor = provenance, processor
+        self._dtype = model.dtype
         self._longest = config.max_length
         self._encoder = ChatEncoder(processor)
         self._conversations = ConversationEncoder(processor, self._encoder, stop_ids(model, self._encoder.tokenizer))
@@ -58,6 +64,9 @@ class FinetunableHfModel:
             self.module: Any = model
         else:
             self.module = _add_adapters(model, config, learns_too)
+        for parameter in self.module.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
 
     def count_taught(self, conversation: Conversation) -> int:
         """How many tokens of a conversation are taught, after it was cut to the longest length."""
@@ -70,7 +79,7 @@ class FinetunableHfModel:
 
         Returns:
             ``input_ids``, ``attention_mask``, ``labels`` and the token types that the processor uses, (B, T) int64;
-            the processor's tensors of all pictures.
+            the processor's tensors of all pictures, if there is one.
         """
         self._encoder.forget_pictures()
         encoded = [self._encode(one) for one in conversations]
@@ -80,10 +89,12 @@ class FinetunableHfModel:
             "attention_mask": _pad([(1,) * (len(one.prompt.ids) + len(one.ids)) for one in encoded], width, 0),
             "labels": _pad([_labels(one) for one in encoded], width, IGNORE_INDEX),
         }
-        for key in encoded[0].prompt.types:
-            batch[key] = _pad([one.prompt.types[key] for one in encoded], width, 0)
-        prompts = [one.turns[0][0] for one in conversations]
-        batch |= self._encoder.process_pictures(prompts, [one.image for one in conversations])
+        for key in {key: None for one in encoded for key in one.prompt.types}:
+            batch[key] = _pad([one.prompt.types.get(key, ()) for one in encoded], width, 0)
+        shown = [(one.turns[0][0], one.image) for one in conversations if one.image is not None]
+        if shown:
+            prompts, pictures = zip(*shown, strict=True)
+            batch |= self._encoder.process_pictures(prompts, pictures)
         self._encoder.forget_pictures()
         return batch
 
@@ -99,7 +110,7 @@ class FinetunableHfModel:
     def save_merged(self, folder: Path) -> None:
         """Write an ordinary model folder; ends the tuning of this object."""
         whole = self.module.merge_and_unload() if hasattr(self.module, "peft_config") else self.module
-        whole.save_pretrained(str(folder))
+        whole.to(self._dtype).save_pretrained(str(folder))
         self.processor.save_pretrained(str(folder))
 
     def _encode(self, conversation: Conversation) -> EncodedConversation:
@@ -113,13 +124,17 @@ def find_connectors(model: Any) -> list[str]:
     return [
         whole[id(module)]
         for name, module in base.named_children()
-        if module is not decoder and "vis" not in name and any(True for _ in module.parameters())
+        if module is not decoder and not _is_tower(name) and any(True for _ in module.parameters())
     ]
 
 
 def find_towers(model: Any) -> list[Any]:
     """The vision towers: what stands beside the language model and connects nothing."""
-    return [module for name, module in model.base_model.named_children() if "vis" in name]
+    return [module for name, module in model.base_model.named_children() if _is_tower(name)]
+
+
+def _is_tower(name: str) -> bool:
+    return any(part in name for part in _TOWERS)
 
 
 def _keep_as_it_is(part: Any) -> None:

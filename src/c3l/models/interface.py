@@ -199,9 +199,9 @@ class TrainableModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Questions about an image with their answers, in order."""
+    """Questions with their answers, in order, about an image or about none."""
 
-    image: Image
+    image: Image | None
     turns: tuple[tuple[str, str], ...]
 
 

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from datasets import Dataset
 from PIL.Image import Image
-from torch import nn
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 from transformers import PrinterCallback, TrainerState, set_seed
 from trl import SFTConfig, SFTTrainer
 
@@ -25,12 +26,14 @@ from c3l.models.interface import Conversation, FinetunableModel
 from c3l.training.arguments import SEEDS, share_arguments, use_one_card
 from c3l.training.checkpoints import Advance, check_device, check_processes, count_processes, find_checkpoint
 
+WEIGHTS = "trained.safetensors"
+_AUTOCAST = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}  # by the model's dtype
 LEARNING_RATES = {"lora": 2e-4, "full": 2e-5}
 
 
 @dataclass(frozen=True, slots=True)
 class TextConversation:
-    """A conversation with the path of its picture."""
+    """A conversation with the path of its picture, which is empty where there is none."""
 
     image: str
     turns: tuple[tuple[str, str], ...]
@@ -83,10 +86,15 @@ def finetune(
     set_seed(seed % SEEDS)
     device = next(lvlm.module.parameters()).device
     check_device(device)
+    if config.mixed_precision == "no":  # what learns is float32, whatever the rest is
+        config = config.model_copy(update={"mixed_precision": _AUTOCAST[lvlm.provenance.dtype]})
     steps = count_steps(len(conversations), config, count_processes())
+    arguments = _make_arguments(config, seed, folder, steps, on_cpu=device.type == "cpu")
+    # a batch without any picture leaves the connector out
+    arguments.ddp_find_unused_parameters = any(not one.image for one in conversations)
     trainer = FinetuningTrainer(
         model=lvlm.module,
-        args=_make_arguments(config, seed, folder, steps, on_cpu=device.type == "cpu"),
+        args=arguments,
         train_dataset=_to_dataset(conversations),
         data_collator=_Collator(lvlm, open_image),
         processing_class=lvlm.processor,
@@ -118,7 +126,11 @@ def learning_rate(config: FinetuningConfig) -> float:
 
 
 class FinetuningTrainer(SFTTrainer):  # type: ignore[misc]
-    """``SFTTrainer`` with a rate of its own for the connector, and an error where the loss is no number."""
+    """``SFTTrainer`` with a rate of its own for the connector, and an error where the loss is no number.
+
+    Its checkpoints hold what is trained, under the names of this process: transformers writes whole models under
+    names of old, reads them back as missing, warns, and would go on from the weights of the beginning.
+    """
 
     is_connector: Callable[[str], bool]
     recipe: FinetuningConfig
@@ -154,6 +166,26 @@ class FinetuningTrainer(SFTTrainer):  # type: ignore[misc]
             )
         return loss
 
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        folder = Path(output_dir or self.args.output_dir)
+        if self.args.should_save:  # of several processes one writes
+            folder.mkdir(parents=True, exist_ok=True)
+            values = self.model.state_dict() if state_dict is None else state_dict
+            trained = {name: values[name].detach().contiguous() for name in self._trained_names()}
+            save_file(trained, folder / WEIGHTS, metadata={"format": "pt"})
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        trained = load_file(Path(resume_from_checkpoint) / WEIGHTS)
+        if trained.keys() != self._trained_names():
+            raise DataError(
+                f"{resume_from_checkpoint} holds {len(trained)} trained tensors, expected "
+                f"{len(self._trained_names())}: remove its folder and tune again"
+            )
+        self.model.load_state_dict(trained, strict=False)
+
+    def _trained_names(self) -> set[str]:
+        return {name for name, parameter in self.model.named_parameters() if parameter.requires_grad}
+
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: a checkpoint lives for as long as the tuning."""
 
@@ -165,9 +197,11 @@ class _Collator:
         self._lvlm, self._open_image = lvlm, open_image
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        return self._lvlm.collate(
-            [Conversation(self._open_image(row["image"]), tuple(map(tuple, json.loads(row["turns"])))) for row in rows]
-        )
+        return self._lvlm.collate([self._open(row["image"], json.loads(row["turns"])) for row in rows])
+
+    def _open(self, image: str, turns: Sequence[Sequence[str]]) -> Conversation:
+        pairs = tuple((question, answer) for question, answer in turns)
+        return Conversation(self._open_image(image) if image else None, pairs)
 
 
 def _to_dataset(conversations: Sequence[TextConversation]) -> Dataset:

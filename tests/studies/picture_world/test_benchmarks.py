@@ -1,20 +1,34 @@
-"""The benchmarks over scenes: true labels, right rotations, and files that c3l's own readers take."""
+"""The benchmarks over scenes: true labels, right rotations, and files that c3l's own readers take.
 
+What is true is decided here from the scene itself, by another way than the oracle's.
+"""
+
+import csv
+import io
 import json
+import re
+import sys
+from collections import Counter
 
 import pytest
 from PIL import Image
-from studies.picture_world.benchmarks import grade_open, write_benchmarks
+from studies.picture_world.benchmarks import SPLITS, grade_open, make_pope, write_benchmarks
+from studies.picture_world.multiple_choice import NEAR
+from studies.picture_world.naming import Names, call, is_countable
 from studies.picture_world.oracle import Oracle
+from studies.picture_world.oracle_judge import measure_open
+from studies.picture_world.scenes import Placed, Scene
 from tests.studies.picture_world.worlds import NAMES, random_scene
 
 from c3l.evaluation.llava_bench import read_llava_bench
 from c3l.evaluation.mmbench import read_mmbench
-from c3l.evaluation.pope import SPLITS, read_pope
+from c3l.evaluation.pope import read_pope
 from c3l.evaluation.seed_bench import read_seed_bench
 
-ORACLE = Oracle(NAMES)
-SCENES = {f"scene-{n}.png": random_scene(n) for n in range(30)}
+ORACLE = Oracle([*NAMES, "parrot", "bird", "rooster", "hen", "plant", "pepper"])
+SCENES = {f"scene-{n}.png": random_scene(n) for n in range(60)}
+ANYWHERE = (0.4, 0.4, 0.6, 0.6)
+NUMBERS = ["zero", "one", "two", "three", "four", "five"]
 
 
 @pytest.fixture(scope="module")
@@ -24,75 +38,224 @@ def written(tmp_path_factory):
     return folder, write_benchmarks(folder, pictures, ORACLE), pictures
 
 
+@pytest.fixture(scope="module")
+def table(written):
+    csv.field_size_limit(sys.maxsize)
+    text = (written[0] / "mmbench" / "picture_world_mmbench.tsv").read_text()
+    return list(csv.DictReader(io.StringIO(text), delimiter="\t"))
+
+
+@pytest.fixture(scope="module")
+def seed_file(written):
+    return json.loads((written[0] / "seed_bench" / "SEED-Bench.json").read_text())
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
 def names_in(scene):
     return {name for placed in scene.placed for name in placed.names}
+
+
+def is_true(scene, question, option, margin=0.0):
+    """Whether an option answers a question, by the scene's own names, colours and boxes.
+
+    What stands nearer to the middle than the margin is on no side.
+    """
+    if question.startswith("What is in"):
+        return option in names_in(scene)
+    name = re.search(r"(?:How many|(?:is|are) the) (.+?)(?: are in the picture)?\?", question)[1]
+    singular = name if name in names_in(scene) or not question.startswith("How many") else name.removesuffix("s")
+    named = [placed for placed in scene.placed if singular in placed.names]
+    if question.startswith("How many"):
+        return len(named) == NUMBERS.index(option)
+    (placed,) = named
+    if question.startswith("What colo"):
+        return option == placed.colour
+    x, y = (placed.box[0] + placed.box[2]) / 2, (placed.box[1] + placed.box[3]) / 2
+    low, high = 0.5 - margin, 0.5 + margin
+    sides = {"left": x < low, "right": x > high, "top": y < low, "bottom": y > high}
+    if option == "in the middle":
+        return abs(x - 0.5) < 0.25 and abs(y - 0.5) < 0.3
+    return all(sides[word] for word in option.split() if word in sides)
+
+
+# --- POPE ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_pope_is_balanced_and_true(split, written):
     folder, counts, _ = written
     path = folder / "pope" / f"picture_world_pope_{split}.json"
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    assert len(rows) == counts[f"pope/{split}"] == 60
-    assert [row["label"] for row in rows] == ["yes", "no"] * 30
+    rows = lines(path)
+    assert len(rows) == counts[f"pope/{split}"] > 100
+    assert len(rows) // 2 + counts[f"left out/pope/{split}"] == len(SCENES)
+    assert [row["label"] for row in rows] == ["yes", "no"] * (len(rows) // 2)
+    assert len({(row["image"], row["text"]) for row in rows}) == len(rows)
     for row in rows:
-        asked = row["text"].split(" in the image")[0].removeprefix("Is there a").removeprefix("n ").strip()
-        assert (asked in names_in(SCENES[row["image"]])) is (row["label"] == "yes"), row
-    assert len(read_pope([path]).items) == 60
+        assert list(row) == ["question_id", "image", "text", "label"]
+        article, asked = re.fullmatch(r"Is there (an?) (.+) in the image\?", row["text"]).groups()
+        assert article == ("an" if asked[0] in "aeiou" else "a")
+        present = names_in(SCENES[row["image"]])
+        assert (asked in present) is (row["label"] == "yes"), row
+        assert row["label"] == "yes" or not any(asked in name or name in asked for name in present), row
+    assert len(read_pope([path]).items) == len(rows)
 
 
-def is_right(scene, question, option):
-    if question.startswith("What is in"):
-        return option in names_in(scene)
-    return ORACLE.grade(scene, question, option).grade == "true"
+def test_pope_drops_and_counts_a_picture_whose_label_the_oracle_denies(monkeypatch):
+    monkeypatch.setattr(Names, "is_absent", lambda self, scene, name: True)
+    dog, some = (Scene("", (Placed(names, "", ANYWHERE),)) for names in (("beagle", "dog", "animal"), ("animal",)))
+    rows, lost = make_pope({"dog": dog, "some": some}, Names([dog, some], ORACLE), "random", 0)
+    assert [(row["image"], row["text"], row["label"]) for row in rows] == [
+        ("some", "Is there an animal in the image?", "yes"),
+        ("some", "Is there a dog in the image?", "no"),
+    ]
+    assert lost == 1  # "Is there an animal?", no, where there is a dog
 
 
-def test_choices_have_one_right_option_in_every_rotation(written):
+@pytest.mark.parametrize(
+    ("present", "asked", "absent"),
+    [
+        (("beagle", "dog", "animal"), "cat", True),
+        (("beagle", "dog", "animal"), "dog", False),
+        (("fire truck", "vehicle"), "truck", False),  # its own last word
+        (("truck", "vehicle"), "fire truck", False),  # might be one
+        (("bird", "animal"), "parrot", False),  # might be one, by what other things are called
+        (("rooster", "bird"), "hen", False),  # looks like one
+        (("pepper", "vegetable"), "food", False),  # is some, though no name says so
+        (("beagle", "dog", "animal"), "plant", False),  # the background may show one
+    ],
+)
+def test_what_is_surely_absent(present, asked, absent):
+    others = [Placed(names, "", ANYWHERE) for names in (("parrot", "bird", "animal"), ("fire truck", "vehicle"))]
+    scene = Scene("x", (Placed(present, "", ANYWHERE),))
+    assert Names([scene, Scene("y", tuple(others))], ORACLE).is_absent(scene, asked) is absent
+
+
+def test_cut_outs_of_several_are_not_counted():
+    several = Scene("x", (Placed(("penguins", "penguin", "bird"), "", ANYWHERE),))
+    one = Scene("y", (Placed(("fat penguin", "penguin", "bird"), "", ANYWHERE),))
+    names = Names([several, one], ORACLE)
+    assert [names.can_count(scene, "penguin") for scene in (several, one)] == [False, True]
+
+
+def test_names_are_said_as_people_say_them():
+    assert call(Placed(("hot air balloon", "balloon", "aircraft"), "", ANYWHERE)) == "balloon"
+    assert [is_countable(name) for name in ("owl", "dog", "glasses", "clothing", "unicorn")] == [True, True] + 3 * [
+        False
+    ]
+
+
+# --- multiple choice -------------------------------------------------------------------------------------
+
+
+def test_mmbench_has_its_columns_and_its_rotations(written, table):
     folder, counts, _ = written
-    benchmark = read_mmbench(folder / "mmbench" / "picture_world_mmbench.tsv")
-    assert len(benchmark.items) == 4 * counts["mmbench"] > 100
+    assert list(table[0]) == (
+        "index question hint A B C D answer category l2-category image source comment split".split()
+    )
     groups = {}
-    for row in benchmark._rows:
-        groups.setdefault(row.group, []).append(row)
+    for row in table:
+        groups.setdefault(int(row["index"]) % 1_000_000, []).append(row)
+    assert len(groups) == counts["mmbench"]
     for rows in groups.values():
-        assert len({row.options[row.answer] for row in rows}) == 1
-        assert sorted(row.answer for row in rows) == list("ABCD")
-    assert {row.category for row in benchmark._rows} == {"what", "count", "colour", "where"}
+        assert [int(row["index"]) // 1_000_000 for row in rows] == [0, 1, 2, 3]
+        assert len({row[row["answer"]] for row in rows}) == 1
+        assert sorted(row["answer"] for row in rows) == list("ABCD")
+        assert len({tuple(sorted(row[letter] for letter in "ABCD")) for row in rows}) == 1
+    assert {row["category"] for row in table} == {"what", "count", "colour", "position"}
+    assert len(read_mmbench(folder / "mmbench" / "picture_world_mmbench.tsv").items) == len(table)
 
 
-def test_seed_questions_have_one_right_choice(written):
+def test_seed_bench_has_its_keys(written, seed_file):
     folder, counts, _ = written
-    content = json.loads((folder / "seed_bench" / "SEED-Bench.json").read_text())
-    assert len(content["questions"]) == counts["seed_bench"]
-    for row in content["questions"]:
-        right = [x for x in "ABCD" if is_right(SCENES[row["data_id"]], row["question"], row[f"choice_{x.lower()}"])]
+    assert set(seed_file) == {"questions", "question_type"}
+    assert len(seed_file["questions"]) == counts["seed_bench"]
+    for row in seed_file["questions"]:
+        keys = "answer choice_a choice_b choice_c choice_d data_id data_type question question_id question_type_id"
+        assert sorted(row) == sorted(keys.split())
+        assert row["data_type"] == "image" and row["question_type_id"] in seed_file["question_type"].values()
+    file = folder / "seed_bench" / "SEED-Bench.json"
+    assert len(read_seed_bench(file, None, "likelihood", folder).items) == counts["seed_bench"]
+
+
+def test_one_choice_is_right_and_no_other_nearly(seed_file):
+    for row in seed_file["questions"]:
+        scene, options = SCENES[row["data_id"]], {letter: row[f"choice_{letter.lower()}"] for letter in "ABCD"}
+        margin = 0.03 if options[row["answer"]] == "in the middle" else 0.0
+        right = [letter for letter, text in options.items() if is_true(scene, row["question"], text, margin)]
         assert right == [row["answer"]], row
-    letters = {row["answer"] for row in content["questions"]}
-    assert letters == set("ABCD")
-    assert len(read_seed_bench(folder / "seed_bench" / "SEED-Bench.json", None, "likelihood", folder).items) > 30
+        if row["question"].startswith("What colo"):
+            assert not NEAR[options[row["answer"]]] & set(options.values()), row
+
+
+def test_mmbench_asks_the_same_with_the_same_truth(table, seed_file):
+    asked = {(row["question"], row["category"], row[row["answer"]]) for row in table}
+    kinds = dict(zip((1, 2, 3, 4), ("what", "count", "colour", "position"), strict=True))
+    for row in seed_file["questions"]:
+        key = (row["question"], kinds[row["question_type_id"]], row[f"choice_{row['answer'].lower()}"])
+        assert key in asked
+
+
+def test_letters_and_numbers_are_balanced(seed_file):
+    for kind in seed_file["question_type"].values():
+        letters = Counter(row["answer"] for row in seed_file["questions"] if row["question_type_id"] == kind)
+        assert max(letters.values()) - min(letters[letter] for letter in "ABCD") <= 1
+    counts = [row[f"choice_{row['answer'].lower()}"] for row in seed_file["questions"] if row["question_type_id"] == 2]
+    assert 2 * counts.count("one") <= len(counts)
+
+
+# --- open questions --------------------------------------------------------------------------------------
 
 
 def test_open_questions_are_graded_by_the_truth(written):
     folder, counts, _ = written
-    rows = [json.loads(line) for line in (folder / "open" / "questions.jsonl").read_text().splitlines()]
+    rows = lines(folder / "open" / "questions.jsonl")
     assert len(rows) == counts["open"]
+    assert all(list(row) == ["question_id", "image", "text", "kind", "scene"] for row in rows)
     answers = {row["question_id"]: "Yes." if row["kind"] == "yes" else "No." for row in rows}
-    graded = grade_open(rows, answers, ORACLE)
     kinds = {row["question_id"]: row["kind"] for row in rows}
-    assert {kinds[name] for name, right in graded.items() if right} >= {"yes", "no"}
+    graded = grade_open(rows, answers, ORACLE)
+    assert all(right for name, right in graded.items() if kinds[name] in ("yes", "no"))
     flipped = {name: "No." if text == "Yes." else "Yes." for name, text in answers.items()}
     assert not any(right for name, right in grade_open(rows, flipped, ORACLE).items() if kinds[name] in ("yes", "no"))
 
 
-def test_references_are_read_by_llava_bench(written):
+def test_the_accuracy_is_over_what_the_truth_decides(written):
+    rows = [row for row in lines(written[0] / "open" / "questions.jsonl") if row["kind"] in ("yes", "no")][:4]
+    right = ["Yes." if row["kind"] == "yes" else "No." for row in rows]
+    wrong = "No." if right[1] == "Yes." else "Yes."
+    said = dict(zip((row["question_id"] for row in rows), (right[0], wrong, "Well.", right[3]), strict=True))
+    assert measure_open(rows, said, ORACLE) == {"questions": 4, "accuracy": pytest.approx(2 / 3), "gradable": 0.75}
+
+
+def test_llava_bench_has_its_files_and_true_references(written):
     folder, counts, _ = written
+    files = {name: lines(folder / "llava_bench" / f"{name}.jsonl") for name in ("questions", "context", "answers_gpt4")}
+    assert {tuple(row) for row in files["questions"]} == {("question_id", "image", "text", "category")}
+    assert {tuple(row) for row in files["context"]} == {("image", "caption")}
+    assert {tuple(row) for row in files["answers_gpt4"]} == {("question_id", "text")}
+    assert {row["category"] for row in files["questions"]} == {"conv", "detail", "complex"}
+    texts = {row["question_id"]: row["text"] for row in files["answers_gpt4"]}
+    everything = set().union(*map(names_in, SCENES.values()))
+    for row in files["questions"]:
+        absent = everything - names_in(SCENES[row["image"]])
+        assert not [name for name in absent if re.search(rf"\b{name}\b", texts[row["question_id"]])], row
     benchmark = read_llava_bench(folder / "llava_bench", None)
     assert len(benchmark.items) == counts["llava_bench"]
-    assert (folder / "llava_bench" / "images" / benchmark.items[0].image).exists()
+    assert all((folder / "llava_bench" / "images" / item.image).exists() for item in benchmark.items)
 
 
-def test_the_same_seed_writes_the_same_files(written, tmp_path):
+# --- all of them -----------------------------------------------------------------------------------------
+
+
+def test_the_same_seed_writes_the_same_files_and_another_does_not(written, tmp_path):
     folder, counts, pictures = written
-    assert write_benchmarks(tmp_path, pictures, ORACLE) == counts
-    for path in folder.rglob("*.json*"):
-        assert path.read_bytes() == (tmp_path / path.relative_to(folder)).read_bytes()
+    assert write_benchmarks(tmp_path / "same", pictures, ORACLE) == counts
+    files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    assert len(files) > len(SCENES)
+    assert all((folder / file).read_bytes() == (tmp_path / "same" / file).read_bytes() for file in files)
+    write_benchmarks(tmp_path / "other", pictures, ORACLE, seed=1)
+    for name in ("seed_bench/SEED-Bench.json", "open/questions.jsonl", "pope/picture_world_pope_random.json"):
+        assert (folder / name).read_bytes() != (tmp_path / "other" / name).read_bytes()

@@ -1,0 +1,46 @@
+"""Reading a choice: what names an option, and LLaVA's stricter rule."""
+
+import pytest
+
+from c3l.evaluation.choices import equals_letter, match_option, write_question
+
+OPTIONS = {"A": "dog", "B": "hot dog", "C": "3 owls", "D": "I am not sure"}
+
+
+@pytest.mark.parametrize(
+    ("text", "exact", "matched"),
+    [
+        ("B", "B", "B"),
+        (" B\n", "B", "B"),
+        ("b", None, None),
+        ("B.", None, "B"),
+        ("B. hot dog", None, "B"),
+        ("(B)", None, "B"),
+        ("B and B again", None, "B"),
+        ("B, not C", None, None),
+        ("E", None, None),
+        ("ABCD", None, None),
+        ("Bananas", None, None),
+        ("It shows 3 owls!", None, "C"),
+        ("3 OWLS", None, "C"),
+        ("13 owls", None, None),
+        ("a dogged attempt", None, None),
+        ("hot dog", None, None),  # holds the text of A as well
+        ("I see a dog", None, "A"),
+        ("A dog stands in it", None, "A"),
+        ("A large bird stands in it", None, None),
+        ("", None, None),
+    ],
+)
+def test_each_rule_reads_an_answer(text, exact, matched):
+    assert (equals_letter(text, OPTIONS), match_option(text, OPTIONS)) == (exact, matched)
+
+
+def test_an_option_without_text_is_never_contained():
+    assert match_option("something else", {"A": "", "B": "..."}) is None
+
+
+def test_the_hint_comes_first_and_only_where_there_is_one():
+    ending = "A. x\nAnswer with the option's letter from the given choices directly."
+    assert write_question("Q?", {"A": "x"}, "Look.") == f"Look.\nQ?\n{ending}"
+    assert write_question("Q?", {"A": "x"}) == f"Q?\n{ending}"
