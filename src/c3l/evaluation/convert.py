@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from c3l.data.atomic import write_atomic
@@ -61,15 +61,14 @@ def vlmevalkit_rows(benchmark: Pope | MMBench | SeedBench, predictions: Predicti
 
 
 def _write_table(path: Path, rows: list[dict[str, str]]) -> Path:
-    columns = dict.fromkeys(name for row in rows for name in row)
-    write_atomic(path, (_tabbed(cells) for cells in (columns, *([row.get(c, "") for c in columns] for row in rows))))
+    text = io.StringIO()
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    # cells with line breaks are quoted only where the writer ends its lines with one
+    table = csv.DictWriter(text, columns, restval="", delimiter="\t", lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    write_atomic(path, text.getvalue())
     return path
-
-
-def _tabbed(cells: Iterable[str]) -> str:
-    line = io.StringIO()
-    csv.writer(line, delimiter="\t", lineterminator="").writerow(cells)
-    return line.getvalue()
 
 
 def _write_pope(folder: Path, items: list[Item], predictions: Predictions) -> Iterator[Path]:
