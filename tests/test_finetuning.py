@@ -158,11 +158,11 @@ def test_a_stopped_one_goes_on_to_the_same_model(place, method, world, tmp_path,
 
 @pytest.mark.timeout(900)  # two more processes load torch: on a busy machine that alone took minutes
 def test_two_processes_learn_as_one_with_twice_the_batch(world, tmp_path):
-    """The rows without a picture make a batch of which the connector learns nothing."""
+    """Two pictures in twelve rows, two a process and step: some batches have none, and the connector learns nothing."""
     root, _ = world
     rows = json.loads(write_data(tmp_path).read_text())
     blind = next(row for row in rows if row["id"] == "blind")
-    (tmp_path / "data.json").write_text(json.dumps([*rows[:4], *[blind | {"id": f"b{n}"} for n in range(4)]]))
+    (tmp_path / "data.json").write_text(json.dumps([*rows[:2], *[blind | {"id": f"b{n}"} for n in range(10)]]))
     recipe = ["finetuning.warmup_share=0", "finetuning.learning_rate=0.001"]
     single = configure(root, *recipe, "finetuning.batch_size=4")
     finetune_files(tmp_path / "data.json", tmp_path / "alone", single, SilentProgress())

@@ -120,12 +120,14 @@ def _position(scene: Scene, asker: Asker, names: Names) -> _Made:
         return None
     placed = next(placed for placed in scene.placed if qa.topic in placed.names)
     false = [place for place in PLACES if names.oracle.grade(scene, qa.question, place).grade == "false"]
-    wrong = [place for place in false if qa.short == MIDDLE or place == MIDDLE or _is_elsewhere(placed, place)]
+    wrong = [place for place in false if qa.short == MIDDLE or _is_elsewhere(placed, place)]
     return qa, asker.rng.sample(wrong, len(wrong))
 
 
 def _is_elsewhere(placed: Placed, place: str) -> bool:
-    """Whether a thing is on the other side than a word of the place says: left of the middle is hardly "right"."""
+    """Whether a thing is clearly not there: on the other side than a word of the place says, far from the middle."""
+    if place == MIDDLE:
+        return abs(placed.x - 0.5) > 0.25 or abs(placed.y - 0.5) > 0.3
     return any(WHERE[OPPOSITE[word]](placed) for word in place.split() if word in OPPOSITE)
 
 

@@ -54,10 +54,10 @@ def test_vlmevalkits_table_of_pope_has_an_index_of_its_own_and_capital_answers(t
         files.append(tmp_path / f"coco_pope_{split}.json")
         files[-1].write_text(json.dumps(row))
     pope = read_pope(files)
-    texts = {"random/1": "Yes,\tthere\nis", "popular/1": ""}
+    texts = {"random/1": "Yes,\tthere\nis", "popular/1": "a\rb"}
     *_, path = write_conversions(tmp_path, pope, {name: Prediction(name, text) for name, text in texts.items()}, "m")
     rows = read_table(path)
-    assert [list(row.values())[2:] for row in rows] == [["Yes", "random", "Yes,\tthere\nis"], ["No", "popular", ""]]
+    assert [list(row.values())[2:] for row in rows] == [["Yes", "random", "Yes,\tthere\nis"], ["No", "popular", "a\rb"]]
     assert [row["index"] for row in rows] == ["0", "1"]
 
 

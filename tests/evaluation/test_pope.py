@@ -80,6 +80,8 @@ def test_an_answer_that_is_neither_is_wrong_and_no_yes_and_counted(tmp_path):
     assert (found["accuracy"], found["recall"], found["precision"]) == (0.5, 0.5, 1.0)
     tally, found = figures_of(pope, answer(pope, "FAILED", "no", "yes", "no", failed="gone"))
     assert (tally.failed, tally.unparsed, found["accuracy"]) == (1, 0, 0.75)
+    _, found = figures_of(pope, answer(pope, "yes", "FAILED", "yes", "no", failed="gone"))  # its "no" would be right
+    assert (found["accuracy"], found["unknown_share"], found["mean_f1"]) == (0.75, 0.25, 1.0)
 
 
 def test_a_model_that_never_says_yes_has_an_f1_of_0_and_no_precision(tmp_path):
@@ -153,6 +155,16 @@ def test_popular_and_adversarial_choose_as_they_say():
     assert next(row for row in popular if row["image"] == "d" and row["label"] == "no")["text"].split()[3] == "dog"
     adversarial = build_pope(annotations, "adversarial", images=4, samples=1)
     assert next(row for row in adversarial if row["image"] == "c" and row["label"] == "no")["text"].split()[3] == "cat"
+
+
+def test_adversarial_prefers_what_stands_beside_the_object_to_what_is_everywhere():
+    annotations = {"a": ["dog", "cat"], "b": ["dog", "cat"], "c": ["dog", "owl"]}
+    annotations |= {name: ["hat", "cup"] for name in "defg"}
+    asked = {}
+    for strategy in ("popular", "adversarial"):
+        rows = build_pope(annotations, strategy, images=7, samples=1)
+        asked[strategy] = next(row for row in rows if row["image"] == "c" and row["label"] == "no")["text"].split()[3]
+    assert asked == {"popular": "hat", "adversarial": "cat"}
 
 
 def test_an_interval_holds_its_value_and_narrows_with_more_pictures(tmp_path):

@@ -63,8 +63,8 @@ def vlmevalkit_rows(benchmark: Pope | MMBench | SeedBench, predictions: Predicti
 def _write_table(path: Path, rows: list[dict[str, str]]) -> Path:
     text = io.StringIO()
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    # cells with line breaks are quoted only where the writer ends its lines with one
-    table = csv.DictWriter(text, columns, restval="", delimiter="\t", lineterminator="\n")
+    # a line break is quoted only if the terminator has it, and answers have both kinds
+    table = csv.DictWriter(text, columns, restval="", delimiter="\t", lineterminator="\r\n")
     table.writeheader()
     table.writerows(rows)
     write_atomic(path, text.getvalue())

@@ -6,17 +6,20 @@ What is true is decided here from the scene itself, by another way than the orac
 import csv
 import io
 import json
+import random
 import re
 import sys
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
-from studies.picture_world.benchmarks import SPLITS, grade_open, make_pope, write_benchmarks
-from studies.picture_world.multiple_choice import NEAR
+from studies.picture_world.benchmarks import SPLITS, PlainAsker, grade_open, make_pope, write_benchmarks
+from studies.picture_world.multiple_choice import NEAR, make_choices
 from studies.picture_world.naming import Names, call, is_countable
 from studies.picture_world.oracle import Oracle
-from studies.picture_world.oracle_judge import measure_open
+from studies.picture_world.oracle_judge import measure_open, open_questions
+from studies.picture_world.questions import QA
 from studies.picture_world.scenes import Placed, Scene
 from tests.studies.picture_world.worlds import NAMES, random_scene
 
@@ -24,8 +27,9 @@ from c3l.evaluation.llava_bench import read_llava_bench
 from c3l.evaluation.mmbench import read_mmbench
 from c3l.evaluation.pope import read_pope
 from c3l.evaluation.seed_bench import read_seed_bench
+from studies.picture_world import multiple_choice
 
-ORACLE = Oracle([*NAMES, "parrot", "bird", "rooster", "hen", "plant", "pepper"])
+ORACLE = Oracle([*NAMES, "parrot", "bird", "rooster", "hen", "plant", "pepper", "guitar", "bass guitar", "goat"])
 SCENES = {f"scene-{n}.png": random_scene(n) for n in range(60)}
 ANYWHERE = (0.4, 0.4, 0.6, 0.6)
 NUMBERS = ["zero", "one", "two", "three", "four", "five"]
@@ -66,7 +70,7 @@ def is_true(scene, question, option, margin=0.0):
     if question.startswith("What is in"):
         return option in names_in(scene)
     name = re.search(r"(?:How many|(?:is|are) the) (.+?)(?: are in the picture)?\?", question)[1]
-    singular = name if name in names_in(scene) or not question.startswith("How many") else name.removesuffix("s")
+    singular = {"tabbies": "tabby"}.get(name, name if name in names_in(scene) else name.removesuffix("s"))
     named = [placed for placed in scene.placed if singular in placed.names]
     if question.startswith("How many"):
         return len(named) == NUMBERS.index(option)
@@ -90,7 +94,8 @@ def test_pope_is_balanced_and_true(split, written):
     path = folder / "pope" / f"picture_world_pope_{split}.json"
     rows = lines(path)
     assert len(rows) == counts[f"pope/{split}"] > 100
-    assert len(rows) // 2 + counts[f"left out/pope/{split}"] == len(SCENES)
+    assert len(rows) // 2 == len(SCENES)
+    assert counts[f"left out/pope/{split}"] == 0
     assert [row["label"] for row in rows] == ["yes", "no"] * (len(rows) // 2)
     assert len({(row["image"], row["text"]) for row in rows}) == len(rows)
     for row in rows:
@@ -114,13 +119,28 @@ def test_pope_drops_and_counts_a_picture_whose_label_the_oracle_denies(monkeypat
     assert lost == 1  # "Is there an animal?", no, where there is a dog
 
 
+def test_pope_takes_nothing_for_absent_that_is_there_by_another_name():
+    kinds = {
+        "a": ("beagle", "dog", "animal"),
+        "b": ("tabby", "cat", "animal"),
+        "c": ("goat", "animal"),
+        "d": ("goat", "animal"),
+    }
+    scenes = {name: Scene(name, (Placed(kind, "", ANYWHERE),)) for name, kind in kinds.items()}
+    rows, lost = make_pope(scenes, Names(scenes.values(), ORACLE), "popular", 0)
+    asked = [(row["image"], row["text"].split()[3]) for row in rows if row["label"] == "no"]
+    assert asked[:2] == [("a", "cat"), ("b", "dog")]  # and never the most frequent name, animal
+    assert [image for image, _ in asked] == ["a", "b", "c", "d"] and lost == 0
+
+
 @pytest.mark.parametrize(
     ("present", "asked", "absent"),
     [
         (("beagle", "dog", "animal"), "cat", True),
         (("beagle", "dog", "animal"), "dog", False),
         (("fire truck", "vehicle"), "truck", False),  # its own last word
-        (("truck", "vehicle"), "fire truck", False),  # might be one
+        (("guitar", "musical instrument"), "bass guitar", False),  # might be one, by the words
+        (("beagle", "dog", "animal"), "unicorn", False),  # the oracle has never heard of it
         (("bird", "animal"), "parrot", False),  # might be one, by what other things are called
         (("rooster", "bird"), "hen", False),  # looks like one
         (("pepper", "vegetable"), "food", False),  # is some, though no name says so
@@ -190,6 +210,18 @@ def test_one_choice_is_right_and_no_other_nearly(seed_file):
             assert not NEAR[options[row["answer"]]] & set(options.values()), row
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_with_every_seed_one_choice_is_right(seed):
+    names = Names(SCENES.values(), ORACLE)
+    choices, _ = make_choices(SCENES, PlainAsker(random.Random(seed), sorted(names.called)), names)
+    assert len(choices) > 100
+    for choice in choices:
+        margin = 0.03 if choice.right == "in the middle" else 0.0
+        options = (choice.right, *choice.wrong)
+        right = [text for text in options if is_true(SCENES[choice.image], choice.question, text, margin)]
+        assert right == [choice.right], choice
+
+
 def test_mmbench_asks_the_same_with_the_same_truth(table, seed_file):
     asked = {(row["question"], row["category"], row[row["answer"]]) for row in table}
     kinds = dict(zip((1, 2, 3, 4), ("what", "count", "colour", "position"), strict=True))
@@ -206,6 +238,26 @@ def test_letters_and_numbers_are_balanced(seed_file):
     assert 2 * counts.count("one") <= len(counts)
 
 
+def test_counts_of_one_beyond_the_others_are_left_out_and_counted():
+    one, two = (tuple(Placed(("beagle", "dog"), "", (x, 0.4, x + 0.2, 0.6)) for x in xs) for xs in ((0.1,), (0.1, 0.7)))
+    lemon = Placed(("lemon",), "", (0.4, 0.7, 0.6, 0.9))
+    scenes = {str(n): Scene(str(n), (*(one if n < 5 else two), lemon)) for n in range(7)}
+    names = Names(scenes.values(), ORACLE)
+    choices, left_out = make_choices(scenes, PlainAsker(random.Random(0), []), names)
+    assert Counter(choice.right for choice in choices if choice.kind == "count") == {"one": 2, "two": 2}
+    assert left_out == 3 + 7  # and "What is in the picture?", for which there is no wrong name
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"), [("two", ("three", "four", "five")), ("one", ("two", "three", "1"))], ids=["right", "wrong"]
+)
+def test_a_choice_that_the_oracle_denies_is_left_out_and_counted(monkeypatch, right, wrong):
+    asked = QA("count", "dog", "How many dogs are in the picture?", right, "")
+    monkeypatch.setattr(multiple_choice, "_MAKERS", {"count": lambda *_: (asked, list(wrong))})
+    scenes = {"x": Scene("x", (Placed(("beagle", "dog"), "", ANYWHERE),))}
+    assert make_choices(scenes, PlainAsker(random.Random(0), []), Names(scenes.values(), ORACLE)) == ([], 1)
+
+
 # --- open questions --------------------------------------------------------------------------------------
 
 
@@ -220,6 +272,28 @@ def test_open_questions_are_graded_by_the_truth(written):
     assert all(right for name, right in graded.items() if kinds[name] in ("yes", "no"))
     flipped = {name: "No." if text == "Yes." else "Yes." for name, text in answers.items()}
     assert not any(right for name, right in grade_open(rows, flipped, ORACLE).items() if kinds[name] in ("yes", "no"))
+
+
+@pytest.mark.parametrize(
+    ("qa", "sound"),
+    [
+        (QA("yes", "dog", "Is there a dog in the image?", "yes", "Yes."), True),
+        (QA("yes", "dog", "Is there a dog in the image?", "no", "No."), False),  # not true
+        (QA("no", "plant", "Is there a plant in the image?", "no", "No."), False),  # perhaps behind it
+        (QA("count", "tree", "How many trees are there?", "one", "There is one tree."), False),
+        (QA("where", "tree", "Where is the tree?", "in the middle", "In the middle."), False),
+        (QA("colour", "yellow fruit", "What colour is the yellow fruit?", "yellow", "It is yellow."), False),
+        (QA("colour", "lemon", "What colour is the lemon?", "yellow", "It is yellow."), True),
+    ],
+)
+def test_only_questions_with_a_sure_answer_are_asked_openly(qa, sound):
+    things = (("beagle", "dog"), ("fir", "tree"), ("lemon", "yellow fruit", "fruit"))
+    scene = Scene("x", tuple(Placed(names, "yellow", ANYWHERE) for names in things))
+    names = Names([scene], Oracle([*NAMES, "plant", "tree", "yellow fruit"]))
+    asker = SimpleNamespace(ask=lambda scene, each, kinds: [qa])
+    (row,) = open_questions({"x.png": scene}, asker, names)
+    assert (row is not None) is sound
+    assert not sound or row["text"] == qa.question
 
 
 def test_the_accuracy_is_over_what_the_truth_decides(written):
