@@ -1,12 +1,23 @@
 """Fixtures that several test files share: the tiny models, each loaded once a session."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import settings
 
 settings.register_profile("c3l", deadline=None)  # a busy machine is no bug
 settings.load_profile("c3l")
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Torch with one thread: sums in another order are other bits."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

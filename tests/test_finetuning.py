@@ -29,6 +29,9 @@ SETTINGS = (
 )  # fmt: skip
 
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
 def write_data(root: Path) -> Path:
     def row(name, image, *texts):
         roles = ("human", "gpt") * len(texts)
@@ -48,14 +51,6 @@ def write_data(root: Path) -> Path:
     path = root / "data.json"
     path.write_text(json.dumps(rows))
     return path
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # sums in another order are other bits
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

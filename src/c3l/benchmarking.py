@@ -8,8 +8,9 @@ import base64
 import binascii
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -19,16 +20,19 @@ from PIL.Image import Image
 from pydantic import ValidationError
 
 from c3l.config import BenchmarkConfig, ImagesConfig, JudgeConfig, RunConfig
-from c3l.data.atomic import make_folder, sync_folder, write_all, write_atomic
+from c3l.data.atomic import make_folder, write_atomic
 from c3l.data.images import decode_image, open_image
+from c3l.data.journal import append_lines, read_lines
 from c3l.data.lock import exclusive_lock
 from c3l.data.paths import BadImageError
-from c3l.errors import DataError, StaleStageError
+from c3l.data.stage import refuse_changes
+from c3l.errors import DataError
 from c3l.evaluation.convert import write_conversions
 from c3l.evaluation.judges import CachedJudge, EndpointJudge, Judge, ModelJudge
+from c3l.evaluation.llava_bench import LlavaBench
 from c3l.evaluation.predict import predict
 from c3l.evaluation.reading import find_image_root, hash_files, read_benchmark
-from c3l.evaluation.scores import score
+from c3l.evaluation.scores import score, was_blind
 from c3l.evaluation.task import Benchmark, Item, Prediction
 from c3l.executors import LoadModel
 from c3l.models.interface import Completion, GenerateRequest, InferenceModel, Sampling
@@ -80,10 +84,11 @@ def evaluate_files(
         others, other_maker = _read_baseline(baseline, benchmark.items, hashes) if baseline else (None, None)
         settings = _describe(benchmark, judge, config.evaluation.judge)
         reports = []
-        for rule in benchmark.rules:
-            found = score(benchmark, rule, predictions, others, config.seed)
-            counts = (found.items, found.unparsed, found.failed, found.figures)
-            reports.append(EvalReport(benchmark.name, rule, *counts, maker, other_maker, hashes, settings))
+        with _reviewing(benchmark, predictions, others, progress) as reviewed:
+            for rule in benchmark.rules:
+                found = score(reviewed, rule, predictions, others, config.seed)
+                counts = (found.items, found.unparsed, found.failed, found.figures)
+                reports.append(EvalReport(benchmark.name, rule, *counts, maker, other_maker, hashes, settings))
         write_conversions(out, benchmark, predictions, maker.model)
         write_atomic(out / SCORES, "[" + ",\n".join(map(to_json, reports)) + "]\n")
     return reports
@@ -95,7 +100,7 @@ def read_predictions(out: Path, items: Sequence[Item]) -> tuple[dict[str, Predic
     Raises:
         DataError: If some are missing.
     """
-    done = {one.item_id: one for one in _read_lines(out / PREDICTIONS)}
+    done = {one.item_id: one for one in _read_made(out / PREDICTIONS)}
     missing = [item.item_id for item in items if item.item_id not in done]
     settings = _read_settings(out)
     if missing or settings is None or "model" not in settings:
@@ -115,10 +120,8 @@ def _settle(
         StaleStageError: If they were begun with something else.
     """
     stored = _read_settings(out)
-    model = config.model
-    if model.dtype == "auto":
-        dtype = stored["made_with"]["model.dtype"] if stored else resolve_dtype(model)
-        model = model.model_copy(update={"dtype": dtype})
+    if config.model.dtype == "auto":
+        config = config.with_dtype(stored["made_with"]["model.dtype"] if stored else resolve_dtype(config.model))
     asked = "\n".join(map(to_json, benchmark.items)).encode()
     now: dict[str, Any] = {
         "task": task.task,
@@ -126,24 +129,23 @@ def _settle(
         "questions": hashlib.sha256(asked).hexdigest(),
         "max_new_tokens": benchmark.max_new_tokens,
         "evaluation.blind": config.evaluation.blind,
-        "model.dtype": model.dtype,
-        "model.attn_implementation": model.attn_implementation,
-        "weights": weights_hash(model),
+        "model.dtype": config.model.dtype,
+        "model.attn_implementation": config.model.attn_implementation,
+        "weights": weights_hash(config.model),
         "evaluator_version": EVALUATOR_VERSION,
     }
     if stored is None:
         write_atomic(out / SETTINGS, json.dumps({"made_with": now}, indent=1) + "\n")
-    elif changed := [key for key in now if stored["made_with"].get(key) != now[key]]:
-        changes = ", ".join(f"{key}: {stored['made_with'].get(key)} -> {now[key]}" for key in changed)
-        raise StaleStageError(f"{out} was made with other settings: {changes}; put them back, or choose another --out")
-    return config.model_copy(update={"model": model})
+    else:
+        refuse_changes(out, stored["made_with"], now)
+    return config
 
 
 def _predict_rest(
     out: Path, task: BenchmarkConfig, benchmark: Benchmark, config: RunConfig, progress: Progress, load: LoadModel
 ) -> None:
     path = out / PREDICTIONS
-    done = {one.item_id for one in _read_lines(path)}
+    done = {one.item_id for one in _read_made(path)}
     rest = [item for item in benchmark.items if item.item_id not in done]
     if not rest:
         return
@@ -161,35 +163,19 @@ def _predict_rest(
         blind=config.evaluation.blind,
     )
     with progress.track(task.task, "questions", len(benchmark.items), len(done)) as advance:
-        _append(path, made, advance)
-
-
-def _append(path: Path, made: Iterator[Prediction], advance: Any) -> None:
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-    try:
         while block := list(islice(made, _SYNC_EVERY)):
-            write_all(file, "".join(to_json(one) + "\n" for one in block).encode())
-            os.fsync(file)
+            append_lines(path, map(to_json, block))
             advance(len(block))
-    finally:
-        os.close(file)
-    sync_folder(path.parent)
 
 
-def _read_lines(path: Path) -> list[Prediction]:
-    """The whole lines of a predictions file; what a kill left of a last line is cut off.
+def _read_made(path: Path) -> list[Prediction]:
+    """The predictions that are in the file.
 
     Raises:
-        DataError: If a whole line is no prediction.
+        DataError: If a line is none.
     """
-    if not path.exists():
-        return []
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        os.truncate(path, len(whole))
     try:
-        return [from_json(Prediction, line) for line in whole.splitlines()]
+        return [from_json(Prediction, line) for line in read_lines(path)]
     except ValidationError:
         raise DataError(
             f"{path} is not what c3l wrote, it was edited or damaged; remove it and evaluate again"
@@ -242,6 +228,22 @@ def _describe(benchmark: Benchmark, judge: Judge | None, rules: JudgeConfig) -> 
     if left_out := getattr(benchmark, "left_out", 0):
         about["left_out"] = f"{left_out} questions about videos without a frame"
     return about
+
+
+@contextmanager
+def _reviewing(
+    benchmark: Benchmark,
+    predictions: Mapping[str, Prediction],
+    others: Mapping[str, Prediction] | None,
+    progress: Progress,
+) -> Iterator[Benchmark]:
+    """The benchmark; where a judge reviews every answer, it tells how far it is."""
+    if not isinstance(benchmark, LlavaBench):
+        yield benchmark
+        return
+    answers = len(benchmark.items) * (1 + was_blind(predictions) + (others is not None))
+    with progress.track("review", "answers", answers) as advance:
+        yield replace(benchmark, advance=advance)
 
 
 def _make_judge(task: BenchmarkConfig, out: Path, config: RunConfig, load: LoadModel) -> Judge | None:

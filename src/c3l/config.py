@@ -254,6 +254,10 @@ class RunConfig(Settings):
     finetuning: FinetuningConfig = FinetuningConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
+    def with_dtype(self, dtype: str) -> Self:
+        """The same settings with the model in this dtype, where ``auto`` was decided."""
+        return self.model_copy(update={"model": self.model.model_copy(update={"dtype": dtype})})
+
     @model_validator(mode="after")
     def _has_what_is_learned_from(self) -> Self:
         if self.finetuning.enabled and "llava" not in self.export.formats:

@@ -78,6 +78,30 @@ class Executor(Protocol):
         ...
 
 
+class KeptModel:
+    """Loads models and keeps the last one, for what is asked of it next."""
+
+    def __init__(self, load: LoadModel = load_model) -> None:
+        """Take the function that loads a model."""
+        self._load = load
+        self._kept: tuple[ModelConfig, InferenceModel] | None = None
+        self.loading_seconds = 0.0
+
+    def __call__(self, config: ModelConfig, seed: int) -> InferenceModel:
+        """The model of these settings."""
+        if self._kept is None or self._kept[0] != config:
+            self._kept = None  # before the next one is loaded, or both would have to fit
+            start = time.monotonic()
+            self._kept = config, self._load(config, seed)
+            self.loading_seconds += time.monotonic() - start
+        return self._kept[1]
+
+    def forget(self) -> None:
+        """Let go of it."""
+        self._kept = None
+        gc.collect()  # Trainer and peft leave circles behind, which would keep the weights on a card
+
+
 class LocalExecutor:
     """One shard after another in this process; the first that asks for the model loads it, once."""
 
@@ -85,15 +109,16 @@ class LocalExecutor:
 
     def __init__(self, load: LoadModel = load_model) -> None:
         """Take the function that loads a model."""
-        self._load = load
-        self._config: ModelConfig | None = None
-        self._model: InferenceModel | None = None
-        self.loading_seconds = 0.0
+        self._model = KeptModel(load)
+
+    @property
+    def loading_seconds(self) -> float:
+        """Time spent on loading models so far."""
+        return self._model.loading_seconds
 
     def forget_model(self) -> None:
         """Let go of the loaded model."""
-        self._model = None
-        gc.collect()  # Trainer and peft leave circles behind, which would keep the weights on a card
+        self._model.forget()
 
     def run(self, work: Work, tasks: Sequence[ShardTask], advance: Callable[[int], None]) -> Iterator[ShardResult]:
         """The shards in the order of the tasks; an error says in which shard it happened."""
@@ -110,11 +135,5 @@ class LocalExecutor:
             yield ShardResult(task.shard, tuple(made), asked[0].provenance if asked else None)
 
     def _get_model(self, config: RunConfig, asked: list[InferenceModel]) -> InferenceModel:
-        if self._model is None or self._config != config.model:
-            self._model = None  # before the next one is loaded, or both would have to fit
-            start = time.monotonic()
-            self._model = self._load(config.model, config.seed)
-            self._config = config.model
-            self.loading_seconds += time.monotonic() - start
-        asked.append(self._model)
-        return self._model
+        asked.append(self._model(config.model, config.seed))
+        return asked[-1]

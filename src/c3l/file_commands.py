@@ -68,7 +68,10 @@ def evaluate(
     judge_model: Annotated[str | None, typer.Option(help="llava_bench: the judge (evaluation.judge.model)")] = None,
     judge_endpoint: Annotated[str | None, typer.Option(help="llava_bench: where it is served, a base URL")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Questions a batch (evaluation.batch_size)")] = None,
-    blind: Annotated[bool, typer.Option(help="Ask everything without the picture too")] = True,
+    blind: Annotated[
+        bool | None,
+        typer.Option("--blind/--no-blind", help="Ask all without the picture too (evaluation.blind)"),
+    ] = None,
     rescore: Annotated[bool, typer.Option("--rescore", help="Only compute the figures anew; no model")] = False,
     print_commands: Annotated[
         bool, typer.Option("--print-commands", help="Only print how lmms-eval and VLMEvalKit evaluate --model")
@@ -101,10 +104,11 @@ def evaluate(
 
 
 def _print_commands(settings: "RunConfig", task: str | None) -> None:
-    from c3l.evaluation.commands import format_commands
+    from c3l.evaluation.commands import LMMS_EVAL, format_commands
 
-    tasks = [task] if task else ["pope", "mmbench", "seed_bench", "llava_bench"]
-    for line in format_commands(Path(settings.model.name), tasks):
+    if task is not None and task not in LMMS_EVAL:
+        raise ConfigError(f"got the task {task!r}, expected {_TASKS}")
+    for line in format_commands(Path(settings.model.name), [task] if task else list(LMMS_EVAL)):
         print(line)
 
 

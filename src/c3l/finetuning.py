@@ -18,8 +18,8 @@ from c3l.data.atomic import atomic_folder, make_folder, remove, write_atomic
 from c3l.data.formats import ConversationRow, read_conversations
 from c3l.data.images import BadImageError, image_id_of, open_image
 from c3l.data.lock import exclusive_lock
-from c3l.data.stage import plain
-from c3l.errors import DataError, StaleStageError
+from c3l.data.stage import plain, refuse_changes
+from c3l.errors import DataError
 from c3l.models.interface import Conversation, FinetunableModel
 from c3l.models.load import load_finetunable, resolve_dtype, weights_hash
 from c3l.progress import Progress
@@ -79,16 +79,13 @@ def _settle(data: Path, out: Path, config: RunConfig) -> tuple[RunConfig, dict[s
         StaleStageError: If it was begun with something else.
     """
     begun = json.loads((out / SETTINGS).read_bytes()) if (out / SETTINGS).exists() else None
-    model = config.model
-    if model.dtype == "auto":
-        model = model.model_copy(update={"dtype": begun["model.dtype"] if begun else resolve_dtype(model)})
-    config = config.model_copy(update={"model": model})
+    if config.model.dtype == "auto":
+        config = config.with_dtype(begun["model.dtype"] if begun else resolve_dtype(config.model))
     now = _settings(data, config)
     if begun is None:
         write_atomic(out / SETTINGS, json.dumps(now, indent=1) + "\n")
-    elif changed := [key for key in now if begun.get(key) != now[key]]:
-        changes = ", ".join(f"{key}: {begun.get(key)} -> {now[key]}" for key in changed)
-        raise StaleStageError(f"{out} was begun with other settings: {changes}; put them back, or choose another --out")
+    else:
+        refuse_changes(out, begun, now)
     if not (out / SUMMARY).exists():
         return config, None
     done: dict[str, Any] = json.loads((out / SUMMARY).read_bytes())
@@ -106,8 +103,9 @@ def _settings(data: Path, config: RunConfig) -> dict[str, Any]:
 
 
 def _make(data: Path, out: Path, config: RunConfig, progress: Progress) -> dict[str, Any]:
+    from c3l.training.arguments import count_steps
     from c3l.training.checkpoints import count_processes, find_checkpoint
-    from c3l.training.finetuning import count_steps, finetune
+    from c3l.training.finetuning import finetune
 
     start = time.monotonic()
     lvlm = load_finetunable(config.model, config.finetuning, config.seed)
@@ -147,8 +145,7 @@ def _join(data: Path, out: Path, config: RunConfig) -> None:
 
     begun = out / SETTINGS
     if config.model.dtype == "auto" and begun.exists():
-        dtype = json.loads(begun.read_bytes())["model.dtype"]
-        config = config.model_copy(update={"model": config.model.model_copy(update={"dtype": dtype})})
+        config = config.with_dtype(json.loads(begun.read_bytes())["model.dtype"])
     lvlm = load_finetunable(config.model, config.finetuning, config.seed)
     learned, _ = _read(data, config, lvlm, lambda count: None)
     texts = _to_texts(learned)

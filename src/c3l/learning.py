@@ -8,11 +8,9 @@ from c3l.config import BenchmarkConfig, ModelConfig, RunConfig
 from c3l.context import Context
 from c3l.data.export import FILES
 from c3l.data.store import Run, Stage
-from c3l.errors import ConfigError
-from c3l.evaluation.reading import check_files, find_image_root
-from c3l.executors import LoadModel
+from c3l.evaluation.reading import check_task, find_image_root
+from c3l.executors import KeptModel, LoadModel
 from c3l.finetuning import finetune_files
-from c3l.models.interface import InferenceModel
 from c3l.models.load import load_model
 from c3l.records import EvalReport
 from c3l.stages import begin
@@ -31,10 +29,8 @@ def check_tasks(config: RunConfig) -> None:
         ConfigError: If a setting that a task needs is missing.
     """
     for task in config.evaluation.tasks:
-        check_files(task)
+        check_task(task, config.evaluation.judge)
         find_image_root(task)
-        if task.task == "llava_bench" and config.evaluation.judge.model is None:
-            raise ConfigError("llava_bench needs a judge: set evaluation.judge.model, and evaluation.judge.endpoint")
 
 
 def finetune_stage(context: Context, exported: Stage) -> Stage:
@@ -59,7 +55,7 @@ def evaluate_stages(context: Context, load: LoadModel = load_model) -> list[Stag
     if rest:
         context.executor.forget_model()
         begun = time.monotonic()
-        reports = _evaluate_all(context, rest, stages, _Loaded(load))
+        reports = _evaluate_all(context, rest, stages, KeptModel(load))
         for task in rest:
             stage = stages[task.task]
             if stage.missing():
@@ -98,17 +94,3 @@ def _model_of(run: Run, config: RunConfig, who: Who) -> ModelConfig:
         return writer_of(run, config, config.rounds)
     folder = run.path / FINETUNED / MERGED
     return config.model.model_copy(update={"name": str(folder), "revision": None})
-
-
-class _Loaded:
-    """Loads models and keeps the last one, for the tasks that follow."""
-
-    def __init__(self, load: LoadModel) -> None:
-        self._load = load
-        self._kept: tuple[ModelConfig, InferenceModel] | None = None
-
-    def __call__(self, config: ModelConfig, seed: int) -> InferenceModel:
-        if self._kept is None or self._kept[0] != config:
-            self._kept = None  # before the next one is loaded, or both would have to fit
-            self._kept = config, self._load(config, seed)
-        return self._kept[1]

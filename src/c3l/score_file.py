@@ -21,7 +21,7 @@ from c3l.data.atomic import make_folder, sync_folder, write_all, write_atomic
 from c3l.data.formats import Turn, read_llava
 from c3l.data.images import image_id_of, open_image
 from c3l.data.lock import exclusive_lock
-from c3l.data.stage import plain
+from c3l.data.stage import plain, refuse_changes
 from c3l.errors import DataError, StaleStageError
 from c3l.executors import LoadModel
 from c3l.method.i2c import FORMS, compute_i2c
@@ -95,28 +95,20 @@ def _resume(data: Path, out: Path, sidecar: Path, config: RunConfig) -> tuple[Ru
     if not path.exists():
         if out.exists() and out.stat().st_size:
             raise StaleStageError(f"{out} is there and was not made by this command; choose another --out")
-        config = _with_dtype(config, resolve_dtype(config.model))
+        config = config.with_dtype(resolve_dtype(config.model))
         state = State(_settings(data, config))
         state.write(sidecar)
         return config, state
     state = State(**json.loads(path.read_bytes()))
     if config.model.dtype == "auto":
-        config = _with_dtype(config, state.settings["model.dtype"])
-    _check_settings(out, state.settings, _settings(data, config))
+        config = config.with_dtype(state.settings["model.dtype"])
+    refuse_changes(out, state.settings, _settings(data, config))
     size = out.stat().st_size if out.exists() else 0
     if size < state.bytes:
         raise StaleStageError(f"{out} is shorter than what was written to it; remove it and {sidecar}")
     if size > state.bytes:
         os.truncate(out, state.bytes)
     return config, state
-
-
-def _check_settings(out: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    changed = [f"{key}: {before.get(key)} -> {now[key]}" for key in now if before.get(key) != now[key]]
-    if changed:
-        raise StaleStageError(
-            f"{out} was made with other settings: {', '.join(changed)}; put them back, or choose another --out"
-        )
 
 
 def _settings(data: Path, config: RunConfig) -> dict[str, Any]:
@@ -129,10 +121,6 @@ def _settings(data: Path, config: RunConfig) -> dict[str, Any]:
     settings |= {f"model.{key}": value for key, value in model.items()}
     settings |= {"scorer_version": SCORER_VERSION, "seed": config.seed}
     return plain(settings | {"data": digest, "weights": weights_hash(config.model)})
-
-
-def _with_dtype(config: RunConfig, dtype: str) -> RunConfig:
-    return config.model_copy(update={"model": config.model.model_copy(update={"dtype": dtype})})
 
 
 def _score_rest(

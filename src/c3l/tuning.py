@@ -91,7 +91,7 @@ def join_tuning(config: RunConfig, round: int) -> None:
     draft = run.stored("draft/generated")
     assert draft is not None, "groups were selected from what was written"
     dtype = draft.info.settings["model.dtype"]  # as the process that has the run resolves it
-    config = config.model_copy(update={"model": config.model.model_copy(update={"dtype": dtype})})
+    config = config.with_dtype(dtype)
     texts = read_groups(run, config, groups, round)
     _run_tuning(run, config, texts, round, lambda step: None)
 

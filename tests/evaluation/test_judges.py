@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from tests.fakes import FakeModel
 
+from c3l.data import journal
 from c3l.errors import ConfigError, DataError, StorageError
-from c3l.evaluation import judges
 from c3l.evaluation.judges import CachedJudge, EndpointJudge, JudgeError, ModelJudge, NoReviewError
 
 KEY = "a-key-without-the-usual-beginning"
@@ -237,7 +237,7 @@ def test_a_line_torn_by_a_kill_is_asked_again_and_spoils_nothing(tmp_path: Path)
 
 def test_a_review_is_on_the_disk_before_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, sizes = tmp_path / "reviews.jsonl", []
-    monkeypatch.setattr(judges, "sync_file", lambda file: sizes.append(file.stat().st_size))
+    monkeypatch.setattr(journal, "sync_file", lambda file: sizes.append(file.stat().st_size))
     CachedJudge(CountingJudge(), path).ask("s", "p", 0)
     assert sizes == [path.stat().st_size]
 
@@ -246,7 +246,7 @@ def test_a_full_disk_is_an_error_that_says_so(tmp_path: Path, monkeypatch: pytes
     def refuse(descriptor: int, block: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(judges, "write_all", refuse)
+    monkeypatch.setattr(journal, "write_all", refuse)
     with pytest.raises(StorageError, match="No space left"):
         CachedJudge(CountingJudge(), tmp_path / "reviews.jsonl").ask("s", "p", 0)
 

@@ -13,8 +13,9 @@ from c3l.errors import BackendError, DataError
 from c3l.models.finetunable import IGNORE_INDEX, FinetunableHfModel, find_connectors
 from c3l.models.interface import Conversation
 from c3l.records import Provenance
-from c3l.training.checkpoints import find_checkpoint
-from c3l.training.finetuning import WEIGHTS, TextConversation, count_steps, finetune
+from c3l.training.arguments import count_steps
+from c3l.training.checkpoints import WEIGHTS, find_checkpoint
+from c3l.training.finetuning import TextConversation, finetune
 from tiny_models import FAMILIES, Tiny, make_picture
 
 PROVENANCE = {name: Provenance("tiny", "", "hf", name, "cpu", 0, {}) for name in ("float32", "bfloat16")}
@@ -235,32 +236,27 @@ class Stopped(Exception):
 
 
 @pytest.mark.parametrize(("method", "stop"), [("lora", 1), ("lora", 3), ("lora", 4), ("lora", 6), ("full", 4)])
-def test_a_stopped_tuning_goes_on_to_the_same_weights(method, stop, tiny, tmp_path):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # sums in another order are other bits
-    try:
-        recipe = {"epochs": 2.0, "lora_dropout": 0.1, "method": method}
-        whole, log = run(tiny("llava"), tmp_path / "whole", **recipe)
-        seen = []
+def test_a_stopped_tuning_goes_on_to_the_same_weights(method, stop, tiny, tmp_path, one_thread):
+    recipe = {"epochs": 2.0, "lora_dropout": 0.1, "method": method}
+    whole, log = run(tiny("llava"), tmp_path / "whole", **recipe)
+    seen = []
 
-        def advance(steps):
-            seen.append(steps)
-            if sum(seen) == stop:
-                raise Stopped
+    def advance(steps):
+        seen.append(steps)
+        if sum(seen) == stop:
+            raise Stopped
 
-        with pytest.raises(Stopped):
-            run(tiny("llava"), tmp_path / "cut", advance=advance, **recipe)
-        assert (find_checkpoint(tmp_path / "cut") is None) is (stop < 3)
-        for checkpoint in (tmp_path / "cut").glob("checkpoint-*"):
-            assert load_file(checkpoint / WEIGHTS).keys() == weights_of(whole).keys()
-        rest = []
-        resumed, again = run(tiny("llava"), tmp_path / "cut", advance=rest.append, **recipe)
-        assert len(rest) == 6 - 2 * ((stop - 1) // 2)
-        assert [step.loss for step in again] == [step.loss for step in log]
-        for name, weight in weights_of(whole).items():
-            assert torch.equal(weights_of(resumed)[name], weight), name
-    finally:
-        torch.set_num_threads(threads)
+    with pytest.raises(Stopped):
+        run(tiny("llava"), tmp_path / "cut", advance=advance, **recipe)
+    assert (find_checkpoint(tmp_path / "cut") is None) is (stop < 3)
+    for checkpoint in (tmp_path / "cut").glob("checkpoint-*"):
+        assert load_file(checkpoint / WEIGHTS).keys() == weights_of(whole).keys()
+    rest = []
+    resumed, again = run(tiny("llava"), tmp_path / "cut", advance=rest.append, **recipe)
+    assert len(rest) == 6 - 2 * ((stop - 1) // 2)
+    assert [step.loss for step in again] == [step.loss for step in log]
+    for name, weight in weights_of(whole).items():
+        assert torch.equal(weights_of(resumed)[name], weight), name
 
 
 def test_steps_are_counted_and_nothing_to_learn_is_an_error(tiny, tmp_path):

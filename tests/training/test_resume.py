@@ -7,16 +7,17 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from c3l.errors import DataError
-from c3l.training.checkpoints import find_checkpoint
-from c3l.training.contrastive import WEIGHTS
+from c3l.training.checkpoints import WEIGHTS, find_checkpoint
 from tiny_models import load_tiny
 from training.tiny_groups import tune_tiny
 
 # 6 groups in batches of 2: 3 steps an epoch, 6 in all, a checkpoint every 2; the order and dropout matter
 RECIPE = {"epochs": 2.0, "lora_dropout": 0.1}
+
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Stopped(Exception):
@@ -32,14 +33,6 @@ def stop_at(step):
             raise Stopped
 
     return advance
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # sums in another order are other bits
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

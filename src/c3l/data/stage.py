@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from c3l.data.atomic import write_atomic
-from c3l.errors import C3LError, StorageError
+from c3l.errors import C3LError, StaleStageError, StorageError
 from c3l.records import Provenance, Rejected, from_json, to_json
 
 # In these, by the last part of their name, each input comes out as one record or is one rejection.
@@ -180,6 +180,19 @@ def plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values as they come back from JSON, so that a tuple equals the list that was stored of it."""
     stored: dict[str, Any] = json.loads(json.dumps(dict(values), default=_path_text))
     return stored
+
+
+def refuse_changes(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to go on with what was made with other settings, outside a run.
+
+    Raises:
+        StaleStageError: Names each setting, old and new.
+    """
+    changed = [f"{key}: {before.get(key)} -> {now[key]}" for key in now if before.get(key) != now[key]]
+    if changed:
+        raise StaleStageError(
+            f"{out} was made with other settings: {', '.join(changed)}; put them back, or choose another --out"
+        )
 
 
 def _path_text(value: object) -> str:

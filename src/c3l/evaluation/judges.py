@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from c3l.data.atomic import durable, make_folder, sync_file, sync_folder, write_all
-from c3l.errors import C3LError, ConfigError, DataError, OutOfMemoryError, StorageError
+from c3l.data.journal import append_lines, read_lines
+from c3l.errors import C3LError, ConfigError, DataError, OutOfMemoryError
 from c3l.models.interface import Completion, GenerateRequest, Sampling
 
 TEMPERATURE = 0.2  # the original's, as is MAX_TOKENS
@@ -201,20 +201,14 @@ class CachedJudge:
         key = _hash(self.name, dict(self.settings), system, prompt, repeat)
         if key not in self._known:
             text = self._judge.ask(system, prompt, repeat)
-            self._append({"key": key, "judge": self.name, "repeat": repeat, "text": text})
+            append_lines(self._path, [json.dumps({"key": key, "judge": self.name, "repeat": repeat, "text": text})])
             self._known[key] = text
         return self._known[key]
 
     def _read(self) -> dict[str, str]:
-        """The whole lines; what a kill left of a last one is cut off, so that the next begins a line."""
-        if not self._path.exists():
-            return {}
-        content = self._path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):
-            durable(os.truncate, self._path, len(whole))
+        """The reviews by their key."""
         known = {}
-        for number, line in enumerate(whole.splitlines(), 1):
+        for number, line in enumerate(read_lines(self._path), 1):
             try:
                 row = json.loads(line)
                 known[str(row["key"])] = str(row["text"])
@@ -223,22 +217,6 @@ class CachedJudge:
                     f"{self._path}: line {number} is not a review that c3l wrote; remove that line, it is asked again"
                 ) from None
         return known
-
-    def _append(self, row: Mapping[str, Any]) -> None:
-        make_folder(self._path.parent)
-        try:
-            file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-            try:
-                durable(write_all, file, (json.dumps(row) + "\n").encode())
-            finally:
-                os.close(file)
-            durable(sync_file, self._path)
-            durable(sync_folder, self._path.parent)
-        except OSError as error:
-            raise StorageError(
-                f"cannot write {self._path}: {error.strerror}; look at the disk, then start again, earlier reviews "
-                "are kept"
-            ) from error
 
 
 def _hash(*parts: Any) -> str:

@@ -28,19 +28,25 @@ def read_benchmark(task: BenchmarkConfig, judge: Judge | None, rules: JudgeConfi
         ConfigError: If something that the task needs is missing.
         DataError: If a file is not what it should be.
     """
-    check_files(task)
+    check_task(task, rules)
     return _READERS[task.task](task, judge, rules)
 
 
-def check_files(task: BenchmarkConfig) -> None:
-    """Look whether the files are there.
+def check_task(task: BenchmarkConfig, rules: JudgeConfig) -> None:
+    """Look whether the files are there, and a judge where one is needed.
 
     Raises:
-        DataError: If one is not.
+        DataError: If a file is not there.
+        ConfigError: If no judge is named.
     """
     for path in task.data:
         if not path.exists():
             raise DataError(f"there is no {path}; set the data of {task.task} to its own files")
+    if task.task == "llava_bench" and rules.model is None:
+        raise ConfigError(
+            "llava_bench needs a judge: --judge-endpoint URL with --judge-model NAME, or --judge-model alone for a "
+            "local folder or hub id (evaluation.judge)"
+        )
 
 
 def find_image_root(task: BenchmarkConfig) -> Path:
@@ -94,11 +100,7 @@ def _read_seed_bench(task: BenchmarkConfig, judge: Judge | None, rules: JudgeCon
 
 
 def _read_llava_bench(task: BenchmarkConfig, judge: Judge | None, rules: JudgeConfig) -> Benchmark:
-    if judge is None:
-        raise ConfigError(
-            "llava_bench needs a judge: --judge-endpoint URL with --judge-model NAME, or --judge-model alone for a "
-            "local folder or hub id (evaluation.judge)"
-        )
+    assert judge is not None, "check_task wants one"
     return read_llava_bench(_only(task), judge, repeats=rules.repeats, swap=rules.swap, attempts=rules.attempts)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from c3l.evaluation.statistics import compare, estimate
+from c3l.evaluation.statistics import Resampled, reorder, resample, subtract, summarise
 from c3l.evaluation.task import Benchmark, Prediction
 from c3l.records import Figure
 
@@ -38,15 +38,18 @@ def score(benchmark: Benchmark, rule: str, seen: Predictions, baseline: Predicti
         seed: Of the bootstrap.
     """
     tally = benchmark.tally(seen, rule)
-    blind = benchmark.tally(without_images(seen), rule) if was_blind(seen) else None
-    other = benchmark.tally(baseline, rule) if baseline is not None else None
-    with_image = estimate(tally, benchmark.figures, seed)
-    without = estimate(blind, benchmark.figures, seed) if blind else {}
-    by_image = compare(tally, blind, benchmark.figures, seed) if blind else {}
-    difference = compare(tally, other, benchmark.figures, seed) if other else {}
+    whole = resample(tally, benchmark.figures, seed)
+
+    def draw(answers: Predictions) -> Resampled:
+        return resample(reorder(benchmark.tally(answers, rule), tally), benchmark.figures, seed)
+
+    blind = draw(without_images(seen)) if was_blind(seen) else {}
+    other = draw(baseline) if baseline is not None else {}
+    without, by_image = summarise(blind), summarise(subtract(whole, blind)) if blind else {}
+    difference = summarise(subtract(whole, other)) if other else {}
     figures = tuple(
         Figure(name, value, without.get(name), by_image.get(name), difference.get(name))
-        for name, value in with_image.items()
+        for name, value in summarise(whole).items()
     )
     return Scores(tally.items, tally.unparsed, tally.failed, figures)
 

@@ -1,7 +1,7 @@
 """Figures with their bootstrap intervals, and paired differences on the same units."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -13,11 +13,13 @@ DRAWS = 2000
 _BLOCK = 100  # draws at once: a matrix of draws by units is never whole in memory
 
 Figures = Callable[[Sums], dict[str, FloatArray]]
+Resampled = Mapping[str, FloatArray]
+"""Of each figure (1 + draws,): its value over all units, then over every draw of them."""
 
 
 def estimate(tally: Tally, figures: Figures, seed: int = 0, draws: int = DRAWS) -> dict[str, Estimate]:
     """Every figure with the interval of drawing the units again with replacement."""
-    return _summarise(_all(tally, figures), _drawn(tally, figures, seed, draws))
+    return summarise(resample(tally, figures, seed, draws))
 
 
 def compare(tally: Tally, other: Tally, figures: Figures, seed: int = 0, draws: int = DRAWS) -> dict[str, Estimate]:
@@ -26,34 +28,30 @@ def compare(tally: Tally, other: Tally, figures: Figures, seed: int = 0, draws: 
     Raises:
         DataError: If the two are not about the same units.
     """
-    other = _reordered(other, tally)
-    whole, whole_other = _all(tally, figures), _all(other, figures)
-    drawn, drawn_other = _drawn(tally, figures, seed, draws), _drawn(other, figures, seed, draws)
-    differences = {name: whole[name] - whole_other[name] for name in whole}
-    return _summarise(differences, {name: drawn[name] - drawn_other[name] for name in drawn})
+    ours, theirs = resample(tally, figures, seed, draws), resample(reorder(other, tally), figures, seed, draws)
+    return summarise(subtract(ours, theirs))
 
 
-def _all(tally: Tally, figures: Figures) -> dict[str, FloatArray]:
-    return figures(_named(tally, tally.values.sum(axis=0, keepdims=True)))
-
-
-def _drawn(tally: Tally, figures: Figures, seed: int, draws: int) -> dict[str, FloatArray]:
-    """The figures of ``draws`` resamples, (draws,) each; equal seeds draw equal units."""
+def resample(tally: Tally, figures: Figures, seed: int = 0, draws: int = DRAWS) -> Resampled:
+    """The figures of all units, then of ``draws`` resamples; equal seeds draw equal units."""
     rng = np.random.default_rng(seed)
     count = len(tally.units)
-    sums = []
+    sums = [tally.values.sum(axis=0, keepdims=True)]
     for start in range(0, draws, _BLOCK):
         weights = rng.multinomial(count, np.full(count, 1 / count), size=min(_BLOCK, draws - start))
         sums.append(weights @ tally.values)
-    return figures(_named(tally, np.concatenate(sums)))
+    table = np.concatenate(sums)
+    return figures({name: table[:, place] for place, name in enumerate(tally.columns)})
 
 
-def _named(tally: Tally, sums: FloatArray) -> Sums:
-    return {name: sums[:, place] for place, name in enumerate(tally.columns)}
+def subtract(values: Resampled, others: Resampled) -> Resampled:
+    """The differences, draw by draw."""
+    return {name: value - others[name] for name, value in values.items()}
 
 
-def _summarise(whole: dict[str, FloatArray], drawn: dict[str, FloatArray]) -> dict[str, Estimate]:
-    return {name: _interval(float(value[0]), drawn[name]) for name, value in whole.items()}
+def summarise(values: Resampled) -> dict[str, Estimate]:
+    """Each figure with the interval of its resamples."""
+    return {name: _interval(float(value[0]), value[1:]) for name, value in values.items()}
 
 
 def _interval(value: float, drawn: FloatArray) -> Estimate:
@@ -64,7 +62,12 @@ def _interval(value: float, drawn: FloatArray) -> Estimate:
     return Estimate(value, float(low), float(high))
 
 
-def _reordered(tally: Tally, like: Tally) -> Tally:
+def reorder(tally: Tally, like: Tally) -> Tally:
+    """A tally with its units in the order of another's.
+
+    Raises:
+        DataError: If the two are not about the same units.
+    """
     place = {unit: row for row, unit in enumerate(tally.units)}
     if place.keys() != set(like.units) or tally.columns != like.columns:
         raise DataError(

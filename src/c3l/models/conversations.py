@@ -67,20 +67,15 @@ class ConversationEncoder:
             turns: At least one (question, answer).
             image: RGB picture, or None for a conversation about none.
         """
-        encode = self._encoder.encode_completion
+        encoder = self._encoder
         ids: list[int] = []
         taught: list[bool] = []
         for number, (question, answer) in enumerate(turns):
-            told = self._encode_question(question) if number else ()
-            said = (*encode(answer), self._end)
+            told = encoder.encode_between(self._before_question, question, self._before_answer) if number else ()
+            said = (*encoder.encode_completion(answer), self._end)
             ids += [*told, *said]
             taught += [False] * len(told) + [True] * len(said)
-        return EncodedConversation(self._encoder.encode_prompt(turns[0][0], image), tuple(ids), tuple(taught))
-
-    def _encode_question(self, question: str) -> tuple[int, ...]:
-        """A later question between the template's words, as one text: words may share a token with what is beside."""
-        text = self._before_question + self._encoder._disarm(question) + self._before_answer
-        return self._encoder.encode_template(text)
+        return EncodedConversation(encoder.encode_prompt(turns[0][0], image), tuple(ids), tuple(taught))
 
 
 def _split_end(between: str, tokenizer: Any, stop_ids: frozenset[int]) -> tuple[int, str]:

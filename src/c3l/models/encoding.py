@@ -104,9 +104,10 @@ class ChatEncoder:
         ids = self.tokenizer(self._disarm(completion), add_special_tokens=False)["input_ids"]
         return tuple(int(token) for token in ids)
 
-    def encode_template(self, text: str) -> tuple[int, ...]:
-        """Ids of a piece of the chat template, whose control tokens are meant as such."""
-        return tuple(int(token) for token in self.tokenizer(text, add_special_tokens=False)["input_ids"])
+    def encode_between(self, before: str, text: str, after: str) -> tuple[int, ...]:
+        """Ids of a text between pieces of the chat template, as one: what stands beside may share a token with it."""
+        ids = self.tokenizer(before + self._disarm(text) + after, add_special_tokens=False)["input_ids"]
+        return tuple(int(token) for token in ids)
 
     def collate(self, rows: Sequence[ScoredRow], *, whole: bool = False) -> RowBatch:
         """Rows as one right-padded batch; every completion needs at least one token.
@@ -118,11 +119,11 @@ class ChatEncoder:
         fed = [row.prompt.ids + (row.completion if whole else row.completion[:-1]) for row in rows]
         width = max(len(ids) for ids in fed)
         text = {
-            "input_ids": _pad(fed, width, self.pad_id),
-            "attention_mask": _pad([(1,) * len(ids) for ids in fed], width, 0),
+            "input_ids": pad(fed, width, self.pad_id),
+            "attention_mask": pad([(1,) * len(ids) for ids in fed], width, 0),
         }
         for key in rows[0].prompt.types:
-            text[key] = _pad([row.prompt.types[key] for row in rows], width, 0)  # a completion is plain text: 0
+            text[key] = pad([row.prompt.types[key] for row in rows], width, 0)  # a completion is plain text: 0
         mask = torch.zeros(len(rows), width, dtype=torch.bool)
         for index, row in enumerate(rows):
             start = len(row.prompt.ids) - 1
@@ -138,6 +139,17 @@ class ChatEncoder:
         """Prompts padded on the left, with everything that ``generate`` needs."""
         output = self._process(prompts, images, padding=True, padding_side="left")
         return {key: value for key, value in output.items() if key != "labels"}
+
+    def collate_prompts(self, prompts: Sequence[EncodedPrompt]) -> dict[str, Tensor]:
+        """Prompts padded on the left, to be continued by ``generate``; their pictures are for the caller to show."""
+        width = max(len(prompt.ids) for prompt in prompts)
+        text = {
+            "input_ids": pad([prompt.ids for prompt in prompts], width, self.pad_id, left=True),
+            "attention_mask": pad([(1,) * len(prompt.ids) for prompt in prompts], width, 0, left=True),
+        }
+        for key in prompts[0].types:
+            text[key] = pad([prompt.types[key] for prompt in prompts], width, 0, left=True)
+        return text
 
     def display_tokens(self, ids: Sequence[int]) -> tuple[str, ...]:
         """Each token's own text; joined they are the completion.
@@ -219,8 +231,18 @@ def _flatten(images: Any) -> Iterable[Any]:
         yield images
 
 
-def _pad(rows: Sequence[Sequence[int]], width: int, value: int) -> Tensor:
-    return torch.tensor([[*row, *[value] * (width - len(row))] for row in rows], dtype=torch.int64)
+def stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """The tokens at which the model ends its turn."""
+    listed = model.generation_config.eos_token_id
+    ids = {*(listed if isinstance(listed, list | tuple) else [listed]), tokenizer.eos_token_id}
+    return frozenset(int(token) for token in ids if token is not None)
+
+
+def pad(rows: Sequence[Sequence[int]], width: int, value: int, *, left: bool = False) -> Tensor:
+    """Rows of equal width, (R, width) int64."""
+    fill = [[value] * (width - len(row)) for row in rows]
+    both = zip(fill, rows, strict=True) if left else zip(rows, fill, strict=True)
+    return torch.tensor([[*first, *second] for first, second in both], dtype=torch.int64)
 
 
 def _control_tokens(processor: Any, tokenizer: Any) -> tuple[str, ...]:

@@ -5,15 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from peft import LoraConfig, get_peft_model
-from torch import Tensor
 
 from c3l.config import FinetuningConfig
 from c3l.errors import BackendError
 from c3l.models.conversations import ConversationEncoder, EncodedConversation
-from c3l.models.encoding import ChatEncoder
-from c3l.models.hf import stop_ids
+from c3l.models.encoding import ChatEncoder, pad, stop_ids
 from c3l.models.interface import Conversation
 from c3l.models.trainable import find_targets
 from c3l.records import Provenance
@@ -85,12 +82,12 @@ class FinetunableHfModel:
         encoded = [self._encode(one) for one in conversations]
         width = max(len(one.prompt.ids) + len(one.ids) for one in encoded)
         batch: dict[str, Any] = {
-            "input_ids": _pad([(*one.prompt.ids, *one.ids) for one in encoded], width, self._encoder.pad_id),
-            "attention_mask": _pad([(1,) * (len(one.prompt.ids) + len(one.ids)) for one in encoded], width, 0),
-            "labels": _pad([_labels(one) for one in encoded], width, IGNORE_INDEX),
+            "input_ids": pad([(*one.prompt.ids, *one.ids) for one in encoded], width, self._encoder.pad_id),
+            "attention_mask": pad([(1,) * (len(one.prompt.ids) + len(one.ids)) for one in encoded], width, 0),
+            "labels": pad([_labels(one) for one in encoded], width, IGNORE_INDEX),
         }
         for key in {key: None for one in encoded for key in one.prompt.types}:
-            batch[key] = _pad([one.prompt.types.get(key, ()) for one in encoded], width, 0)
+            batch[key] = pad([one.prompt.types.get(key, ()) for one in encoded], width, 0)
         shown = [(one.turns[0][0], one.image) for one in conversations if one.image is not None]
         if shown:
             prompts, pictures = zip(*shown, strict=True)
@@ -160,7 +157,3 @@ def _labels(encoded: EncodedConversation) -> tuple[int, ...]:
     told = (IGNORE_INDEX,) * len(encoded.prompt.ids)
     said = zip(encoded.ids, encoded.taught, strict=True)
     return (*told, *(token if taught else IGNORE_INDEX for token, taught in said))
-
-
-def _pad(rows: Sequence[Sequence[int]], width: int, value: int) -> Tensor:
-    return torch.tensor([[*row, *[value] * (width - len(row))] for row in rows], dtype=torch.int64)

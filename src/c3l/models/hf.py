@@ -12,7 +12,7 @@ from transformers import GenerationConfig, LogitsProcessorList
 
 from c3l.errors import BackendError, OutOfMemoryError
 from c3l.models import logits
-from c3l.models.encoding import TEXT_KEYS, ChatEncoder
+from c3l.models.encoding import ChatEncoder, stop_ids
 from c3l.models.forcing import TeacherForcing, image_token_id
 from c3l.models.interface import Completion, GenerateRequest, Sampling, ScoreRequest
 from c3l.models.rows import GREY, Row, rows_with, rows_without
@@ -123,16 +123,16 @@ class HfModel:
 
     def _prompt_inputs(self, requests: Sequence[GenerateRequest]) -> dict[str, Any]:
         """Left-padded prompts with their pictures; requests that share a picture object share its features."""
+        prompts = [request.prompt for request in requests]
         images = [request.image for request in requests if request.image is not None]
-        inputs = self._encoder.encode_for_generation([request.prompt for request in requests], images or None)
         if not images or not self._vision.can_share:
-            return inputs
+            return self._encoder.encode_for_generation(prompts, images or None)
+        encoded = [self._encoder.encode_prompt(*both) for both in zip(prompts, images, strict=True)]
         features: dict[int, PictureFeatures] = {}
-        for request, image in zip(requests, images, strict=True):
+        for image, prompt in zip(images, encoded, strict=True):
             if id(image) not in features:
-                features[id(image)] = self._vision.encode(self._encoder.encode_prompt(request.prompt, image).vision)
-        text = {key: value for key, value in inputs.items() if key in TEXT_KEYS}
-        return text | self._vision.join([features[id(image)] for image in images])
+                features[id(image)] = self._vision.encode(prompt.vision)
+        return self._encoder.collate_prompts(encoded) | self._vision.join([features[id(image)] for image in images])
 
     def _complete(self, request: GenerateRequest, ids: Sequence[int], broken: int | None) -> Completion:
         """The text up to its stop token, or to where the logits broke; after the stop token nothing matters."""
@@ -200,13 +200,6 @@ class HfModel:
         log_q = logits.log_mixture(predicted)
         columns = logits.pick(log_p, ids), logits.pick(log_q, ids), logits.vocabulary_kl(log_p, log_q)
         return zip(*(column.tolist() for column in columns), strict=True)
-
-
-def stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """The tokens at which the model ends its turn."""
-    listed = model.generation_config.eos_token_id
-    ids = {*(listed if isinstance(listed, list | tuple) else [listed]), tokenizer.eos_token_id}
-    return frozenset(int(token) for token in ids if token is not None)
 
 
 @contextmanager

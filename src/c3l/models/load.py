@@ -6,9 +6,10 @@ torch nor transformers.
 
 import os
 import re
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from c3l.config import ContrastiveConfig, FinetuningConfig, ModelConfig
 from c3l.errors import BackendError, C3LError
@@ -18,6 +19,9 @@ from c3l.records import Provenance
 
 if TYPE_CHECKING:
     import torch
+
+M = TypeVar("M")
+R = TypeVar("R")
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _ADAPTER = "adapter_config.json"
@@ -88,14 +92,9 @@ def load_trainable(config: ModelConfig, contrastive: ContrastiveConfig, seed: in
     Raises:
         BackendError: If it cannot be loaded, or no language model is found inside it.
     """
-    import torch
-
     from c3l.models.trainable import TrainableHfModel
 
-    model, processor, provenance = _read_for_tuning(config, seed)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return TrainableHfModel(model, processor, provenance, contrastive)
+    return _load_for_tuning(TrainableHfModel, config, contrastive, seed)
 
 
 def load_finetunable(config: ModelConfig, finetuning: FinetuningConfig, seed: int) -> FinetunableModel:
@@ -109,22 +108,22 @@ def load_finetunable(config: ModelConfig, finetuning: FinetuningConfig, seed: in
     Raises:
         BackendError: If it cannot be loaded, or has no part that is to learn.
     """
-    import torch
-
     from c3l.models.finetunable import FinetunableHfModel
 
-    model, processor, provenance = _read_for_tuning(config, seed)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return FinetunableHfModel(model, processor, provenance, finetuning)
+    return _load_for_tuning(FinetunableHfModel, config, finetuning, seed)
 
 
-def _read_for_tuning(config: ModelConfig, seed: int) -> tuple[Any, Any, Provenance]:
-    """The model on its device, its processor, and what they are."""
+def _load_for_tuning(make: Callable[[Any, Any, Provenance, R], M], config: ModelConfig, recipe: R, seed: int) -> M:
+    """What is made of the model on its device, its processor, what they are, and the recipe; seeded."""
+    import torch
+
     weights = weights_hash(config)
     device, dtype = _choose_device(config), _choose_dtype(config)
     model, processor = _read(config, weights, dtype)
-    return model.to(device), processor, _describe(config, weights, device, dtype, seed)
+    provenance = _describe(config, weights, device, dtype, seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return make(model.to(device), processor, provenance, recipe)
 
 
 def merge_adapter(config: ModelConfig, adapter: Path, folder: Path) -> None:

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-SPREAD = 1.25
+SPREAD = 1.25  # choice; see `pack`
 _ATTENTION = ("sdpa", "eager")  # the implementations that take a mask of every token against every other
 
 
@@ -46,7 +46,6 @@ class Packed:
         mask: (B, 1, T, T) bool, true where a token sees another.
         rows: Of each packed row, in the order given: its tree's place in the batch, and the places of its tokens.
         pictures: Number of the picture each time that one is shown, tree after tree, left to right.
-        tokens: How many tokens are no padding.
     """
 
     ids: Tensor
@@ -54,7 +53,6 @@ class Packed:
     mask: Tensor
     rows: tuple[tuple[int, tuple[int, ...]], ...]
     pictures: tuple[int, ...]
-    tokens: int
 
 
 class _Tree:
@@ -149,7 +147,6 @@ def _collate(
         mask=mask[:, None],
         rows=tuple((place, path) for place, of_tree in enumerate(rows) for _, path in of_tree),
         pictures=tuple(picture for tree in trees for picture in tree.pictures),
-        tokens=sum(len(tree.ids) for tree in trees),
     )
     return packed, [number for of_tree in rows for number, _ in of_tree]
 

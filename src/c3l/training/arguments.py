@@ -1,5 +1,6 @@
 """What all tunings say to ``Trainer`` alike."""
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,14 @@ def share_arguments(
         "ddp_find_unused_parameters": False,
         "dataloader_pin_memory": torch.cuda.is_available(),
     }
+
+
+def count_steps(rows: int, config: ContrastiveConfig | FinetuningConfig, processes: int = 1) -> int:
+    """How many optimiser steps so many rows to train on make."""
+    if config.max_steps is not None:
+        return config.max_steps
+    batches = math.ceil(rows / (config.batch_size * processes))
+    return math.ceil(config.epochs * math.ceil(batches / config.gradient_accumulation))
 
 
 def use_one_card(arguments: TrainingArguments) -> None:

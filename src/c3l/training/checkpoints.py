@@ -1,4 +1,4 @@
-"""What every tuning by ``Trainer`` needs: whole checkpoints, one process or several, one card, and its steps told."""
+"""What every tuning by ``Trainer`` needs: checkpoints of what is trained, one process or several, its steps told."""
 
 import json
 import os
@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainerCallback
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import Trainer, TrainerCallback, TrainerState
 
 from c3l.data.atomic import write_atomic
 from c3l.errors import BackendError, DataError
+
+WEIGHTS = "model.safetensors"  # of a checkpoint: what is trained, nothing else
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ def check_processes(folder: Path, writes: bool) -> None:
     if begun != now:
         raise DataError(
             f"the tuning in {folder} was begun by {begun} processes, now there are {now}: start as many again, "
-            "or remove the stage with `c3l clean`"
+            "or remove the stage with `c3l clean`, or its folder"
         )
     if writes:
         write_atomic(file, json.dumps(now))
@@ -66,6 +70,65 @@ def check_device(device: torch.device) -> None:
             f"got model.device={device}, but Trainer takes the first card: set CUDA_VISIBLE_DEVICES={device.index} "
             "and model.device=cuda"
         )
+
+
+class ResumableTrainer(Trainer):  # type: ignore[misc]
+    """``Trainer`` that goes on exactly where it was, from checkpoints that hold what is trained and nothing else.
+
+    They are written under the names of this process: transformers writes whole models under names of old, reads them
+    back as missing, warns, and would go on from the weights of the beginning.
+    """
+
+    def finish_from(self, checkpoint: Checkpoint | None) -> None:
+        """Train to the end, from a checkpoint if there is one.
+
+        Of a finished training the weights and the log are read: ``train`` would go on to the end of its epoch.
+        """
+        if checkpoint is None:
+            self.train()
+            return
+        state = TrainerState.load_from_json(str(checkpoint.path / "trainer_state.json"))
+        if state.global_step < state.max_steps:
+            self.train(resume_from_checkpoint=str(checkpoint.path))
+            return
+        self._load_from_checkpoint(str(checkpoint.path))
+        self.state = state
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        if not self.args.should_save:  # of several processes one writes
+            return
+        folder = Path(output_dir or self.args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        state = self.model.state_dict() if state_dict is None else state_dict
+        trained = {name: state[name].detach().contiguous() for name in _trained_names(self.model)}
+        save_file(trained, folder / WEIGHTS, metadata={"format": "pt"})
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        trained = load_file(Path(resume_from_checkpoint) / WEIGHTS)
+        into = self.model if model is None else model
+        wanted = _trained_names(into)
+        if trained.keys() != wanted:
+            raise DataError(
+                f"{resume_from_checkpoint} holds {len(trained)} trained tensors, expected {len(wanted)}: "
+                "remove the stage with `c3l clean`, or its folder, and tune again"
+            )
+        into.load_state_dict(trained, strict=False)
+
+
+def _trained_names(model: nn.Module) -> set[str]:
+    return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def make_optimizer(
+    model: nn.Module, rate: float, apart: Callable[[str], bool], rate_apart: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    """AdamW over what learns, with a rate of its own for the parameters that ``apart`` picks by name."""
+    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [parameter for name, parameter in named if not apart(name)], "lr": rate},
+        {"params": [parameter for name, parameter in named if apart(name)], "lr": rate_apart},
+    ]
+    return torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=weight_decay)
 
 
 class Advance(TrainerCallback):  # type: ignore[misc]

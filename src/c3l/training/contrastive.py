@@ -12,29 +12,29 @@ from typing import Any, Literal
 
 import torch
 from PIL.Image import Image
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, Trainer, TrainerState, TrainingArguments, set_seed
+from transformers import PrinterCallback, TrainingArguments, set_seed
 
 from c3l.config import ContrastiveConfig
 from c3l.data.atomic import write_atomic
 from c3l.errors import DataError
 from c3l.models.interface import TrainableModel
 from c3l.records import HeldOut, ImageRef, TuningStep, from_json, to_json
-from c3l.training.arguments import SEEDS, share_arguments, use_one_card
+from c3l.training import arguments
+from c3l.training.arguments import SEEDS
 from c3l.training.checkpoints import (
     Advance,
-    Checkpoint,
+    ResumableTrainer,
     check_device,
     check_processes,
     count_processes,
     find_checkpoint,
+    make_optimizer,
 )
 from c3l.training.comparison import ContrastiveModel
 from c3l.training.groups import GroupCollator, GroupDataset, TextGroup, count_held_out, hold_out
 
-WEIGHTS = "model.safetensors"  # of a checkpoint: what is trained, nothing else
 PARTS = ("contrastive", "likelihood", "accuracy")
 
 
@@ -108,29 +108,26 @@ def tune(
 
 
 def count_steps(groups: int, config: ContrastiveConfig, processes: int = 1) -> int:
-    """How many optimiser steps so many groups make."""
-    if config.max_steps is not None:
-        return config.max_steps
-    batches = math.ceil((groups - count_held_out(groups, config.held_out)) / (config.batch_size * processes))
-    return math.ceil(config.epochs * math.ceil(batches / config.gradient_accumulation))
+    """How many optimiser steps so many groups make, of which some are held out."""
+    return arguments.count_steps(groups - count_held_out(groups, config.held_out), config, processes)
 
 
 def make_arguments(
     config: ContrastiveConfig, seed: int, folder: Path, steps: int, *, on_cpu: bool
 ) -> TrainingArguments:
     """The recipe in the words of ``Trainer``."""
-    arguments = TrainingArguments(
-        **share_arguments(config, seed, folder, steps, on_cpu=on_cpu),
+    recipe = TrainingArguments(
+        **arguments.share_arguments(config, seed, folder, steps, on_cpu=on_cpu),
         learning_rate=config.learning_rate,
         weight_decay=0.0,
         per_device_eval_batch_size=config.batch_size,
     )
-    use_one_card(arguments)
-    return arguments
+    arguments.use_one_card(recipe)
+    return recipe
 
 
-class ContrastiveTrainer(Trainer):  # type: ignore[misc]
-    """``Trainer`` that logs the parts of the loss, and keeps only what is trained in its checkpoints."""
+class ContrastiveTrainer(ResumableTrainer):
+    """``Trainer`` that logs the parts of the loss."""
 
     optimizer: torch.optim.Optimizer | None
 
@@ -138,21 +135,6 @@ class ContrastiveTrainer(Trainer):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._sums: dict[str, float] = {}
         self._batches = 0
-
-    def finish_from(self, checkpoint: Checkpoint | None) -> None:
-        """Train to the end, from a checkpoint if there is one.
-
-        Of a finished training the weights and the log are read: ``train`` would go on to the end of its epoch.
-        """
-        if checkpoint is None:
-            self.train()
-            return
-        state = TrainerState.load_from_json(str(checkpoint.path / "trainer_state.json"))
-        if state.global_step < state.max_steps:
-            self.train(resume_from_checkpoint=str(checkpoint.path))
-            return
-        self._load_from_checkpoint(str(checkpoint.path))
-        self.state = state
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any) -> Any:
         """The mean over the groups of this batch; ``Trainer`` divides it by the number of accumulated batches."""
@@ -179,14 +161,9 @@ class ContrastiveTrainer(Trainer):  # type: ignore[misc]
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """AdamW with a rate of its own for the projection, which starts random."""
         if self.optimizer is None:
-            whole = self.model if model is None else model
-            named = [(name, p) for name, p in whole.named_parameters() if p.requires_grad]
             config: ContrastiveConfig = self.accelerator.unwrap_model(self.model).recipe
-            groups = [
-                {"params": [p for name, p in named if not _is_projection(name)], "lr": config.learning_rate},
-                {"params": [p for name, p in named if _is_projection(name)], "lr": config.projection_learning_rate},
-            ]
-            self.optimizer = torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=0.0)
+            rates = config.learning_rate, _is_projection, config.projection_learning_rate
+            self.optimizer = make_optimizer(self.model if model is None else model, *rates, weight_decay=0.0)
         return self.optimizer
 
     @torch.no_grad()
@@ -212,27 +189,6 @@ class ContrastiveTrainer(Trainer):  # type: ignore[misc]
             likelihood=mean["likelihood"],
             negatives_likelihood=mean["negatives_likelihood"],
         )
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        if not self.args.should_save:  # of several processes one writes
-            return
-        folder = Path(output_dir or self.args.output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        state = self.model.state_dict() if state_dict is None else state_dict
-        names = {name for name, parameter in self.model.named_parameters() if parameter.requires_grad}
-        trained = {name: value.detach().contiguous() for name, value in state.items() if name in names}
-        save_file(trained, folder / WEIGHTS, metadata={"format": "pt"})
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        trained = load_file(Path(resume_from_checkpoint) / WEIGHTS)
-        into = self.model if model is None else model
-        wanted = {name for name, parameter in into.named_parameters() if parameter.requires_grad}
-        if trained.keys() != wanted:
-            raise DataError(
-                f"{resume_from_checkpoint} holds {len(trained)} trained tensors, expected {len(wanted)}: "
-                "remove the stage with `c3l clean` and tune again"
-            )
-        into.load_state_dict(trained, strict=False)
 
 
 def _measure_once(trainer: ContrastiveTrainer, file: Path) -> HeldOut:

@@ -15,18 +15,24 @@ from typing import Any
 import torch
 from datasets import Dataset
 from PIL.Image import Image
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from transformers import PrinterCallback, TrainerState, set_seed
+from torch import nn
+from transformers import PrinterCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
 from c3l.config import FinetuningConfig
 from c3l.errors import DataError
 from c3l.models.interface import Conversation, FinetunableModel
-from c3l.training.arguments import SEEDS, share_arguments, use_one_card
-from c3l.training.checkpoints import Advance, check_device, check_processes, count_processes, find_checkpoint
+from c3l.training.arguments import SEEDS, count_steps, share_arguments, use_one_card
+from c3l.training.checkpoints import (
+    Advance,
+    ResumableTrainer,
+    check_device,
+    check_processes,
+    count_processes,
+    find_checkpoint,
+    make_optimizer,
+)
 
-WEIGHTS = "trained.safetensors"
 _AUTOCAST = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}  # by the model's dtype
 LEARNING_RATES = {"lora": 2e-4, "full": 2e-5}
 
@@ -103,21 +109,8 @@ def finetune(
     trainer.remove_callback(PrinterCallback)
     trainer.is_connector, trainer.recipe = lvlm.is_connector, config
     check_processes(folder, writes=trainer.args.should_save)
-    done = find_checkpoint(folder)
-    if done is not None and done.step >= steps:
-        trainer._load_from_checkpoint(str(done.path))
-        trainer.state = TrainerState.load_from_json(str(done.path / "trainer_state.json"))
-    else:
-        trainer.train(resume_from_checkpoint=str(done.path) if done else None)
+    trainer.finish_from(find_checkpoint(folder))
     return tuple(_to_step(entry) for entry in trainer.state.log_history if "loss" in entry)
-
-
-def count_steps(conversations: int, config: FinetuningConfig, processes: int = 1) -> int:
-    """How many optimiser steps so many conversations make."""
-    if config.max_steps is not None:
-        return config.max_steps
-    batches = math.ceil(conversations / (config.batch_size * processes))
-    return math.ceil(config.epochs * math.ceil(batches / config.gradient_accumulation))
 
 
 def learning_rate(config: FinetuningConfig) -> float:
@@ -125,12 +118,8 @@ def learning_rate(config: FinetuningConfig) -> float:
     return config.learning_rate or LEARNING_RATES[config.method]
 
 
-class FinetuningTrainer(SFTTrainer):  # type: ignore[misc]
-    """``SFTTrainer`` with a rate of its own for the connector, and an error where the loss is no number.
-
-    Its checkpoints hold what is trained, under the names of this process: transformers writes whole models under
-    names of old, reads them back as missing, warns, and would go on from the weights of the beginning.
-    """
+class FinetuningTrainer(ResumableTrainer, SFTTrainer):  # type: ignore[misc]
+    """``SFTTrainer`` with a rate of its own for the connector, and an error where the loss is no number."""
 
     is_connector: Callable[[str], bool]
     recipe: FinetuningConfig
@@ -139,14 +128,9 @@ class FinetuningTrainer(SFTTrainer):  # type: ignore[misc]
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """AdamW over what learns."""
         if self.optimizer is None:
+            rates = learning_rate(self.recipe), self._is_slow, self.recipe.connector_learning_rate
             whole = self.model if model is None else model
-            named = [(name, p) for name, p in whole.named_parameters() if p.requires_grad]
-            groups = [
-                {"params": [p for name, p in named if not self._is_slow(name)], "lr": learning_rate(self.recipe)},
-                {"params": [p for name, p in named if self._is_slow(name)], "lr": self.recipe.connector_learning_rate},
-            ]
-            decay = self.recipe.weight_decay
-            self.optimizer = torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=decay)
+            self.optimizer = make_optimizer(whole, *rates, weight_decay=self.recipe.weight_decay)
         return self.optimizer
 
     def _is_slow(self, name: str) -> bool:
@@ -165,26 +149,6 @@ class FinetuningTrainer(SFTTrainer):  # type: ignore[misc]
                 "one; lower finetuning.learning_rate, or set model.dtype=float32"
             )
         return loss
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        folder = Path(output_dir or self.args.output_dir)
-        if self.args.should_save:  # of several processes one writes
-            folder.mkdir(parents=True, exist_ok=True)
-            values = self.model.state_dict() if state_dict is None else state_dict
-            trained = {name: values[name].detach().contiguous() for name in self._trained_names()}
-            save_file(trained, folder / WEIGHTS, metadata={"format": "pt"})
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        trained = load_file(Path(resume_from_checkpoint) / WEIGHTS)
-        if trained.keys() != self._trained_names():
-            raise DataError(
-                f"{resume_from_checkpoint} holds {len(trained)} trained tensors, expected "
-                f"{len(self._trained_names())}: remove its folder and tune again"
-            )
-        self.model.load_state_dict(trained, strict=False)
-
-    def _trained_names(self) -> set[str]:
-        return {name for name, parameter in self.model.named_parameters() if parameter.requires_grad}
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: a checkpoint lives for as long as the tuning."""
