@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from c3l.method.prompts import load_templates
-from studies.picture_world.lexicon import EVERYDAY
 from studies.picture_world.prototypes import Prototypes
 from studies.picture_world.questions import QA, Asker, sentence
-from studies.picture_world.scenes import Scene
+from studies.picture_world.scenes import Placed, Scene
 
 BRIEF = "\nAnswer the question using a single word or phrase."
 LETTER = "\nAnswer with the option's letter from the given choices directly."
@@ -35,27 +34,48 @@ class Lesson:
 class Lessons:
     """Draws lessons from prepared pictures and prototypes; the n-th lesson depends on the seed and n alone."""
 
-    def __init__(self, folder: Path, chunks: Sequence[int], prototypes: Prototypes, names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        chunks: Sequence[int],
+        prototypes: Prototypes,
+        prototype_share: float,
+        blind_share: float = 0.07,
+    ) -> None:
         """Open the prepared chunks.
 
         Args:
             folder: Where ``prepare`` wrote the features.
             chunks: Which of them to use.
             prototypes: The source of the other lessons.
-            names: Names of things, for questions about what is absent.
+            prototype_share: How many lessons are about a prototype, not about a picture.
+            blind_share: How many show no picture.
         """
         self.features = [np.load(folder / f"{c:03d}.npy", mmap_mode="r") for c in chunks]
         self.scenes = [
             [Scene.from_json(line) for line in (folder / f"{c:03d}.jsonl").read_text(encoding="utf-8").splitlines()]
             for c in chunks
         ]
-        self.prototypes, self.names = prototypes, [*names, *sorted(EVERYDAY) * 4]
+        self.prototypes, self.prototype_share, self.blind_share = prototypes, prototype_share, blind_share
         self.templates = load_templates(None)
+        self.names = self._names_shown()
 
-    def draw(self, seed: int, number: int, prototype_share: float, blind_share: float = 0.07) -> Lesson:
+    def _names_shown(self, count: int = 20_000) -> list[str]:
+        """Names as often as pictures show them: asked after where absent, no name by itself says yes or no."""
+        rng = random.Random("names")
+        asker, names = Asker(rng, ()), []
+        for _ in range(count):
+            if rng.random() < self.prototype_share:
+                placed = Placed(rng.choice(self.prototypes.classes).names, "", (0.0, 0.0, 1.0, 1.0))
+            else:
+                placed = rng.choice(rng.choice(rng.choice(self.scenes)).placed)
+            names.append(asker.name(placed))
+        return names
+
+    def draw(self, seed: int, number: int) -> Lesson:
         """The lesson with this number."""
         rng = random.Random(f"{seed}:{number}")
-        if rng.random() < prototype_share:
+        if rng.random() < self.prototype_share:
             features, scene = self.prototypes.draw(rng)
             exercises = self.exercises(scene, rng, count=rng.randint(2, 3), completions=0.25)
         else:
@@ -63,7 +83,7 @@ class Lessons:
             row = rng.randrange(len(self.scenes[chunk]))
             features, scene = np.asarray(self.features[chunk][row]), self.scenes[chunk][row]
             exercises = self.exercises(scene, rng, count=rng.randint(2, 4), completions=0.6)
-        return Lesson(None if rng.random() < blind_share else features, tuple(exercises))
+        return Lesson(None if rng.random() < self.blind_share else features, tuple(exercises))
 
     def exercises(self, scene: Scene, rng: random.Random, count: int, completions: float) -> list[tuple[str, str]]:
         """Prompts with completions: the name always, other single questions, a whole set of pairs by chance."""
@@ -87,7 +107,8 @@ class Lessons:
     def _choice(self, scene: Scene, asker: Asker, rng: random.Random) -> tuple[str, str]:
         right = asker.name(rng.choice(scene.placed))
         present = {name for placed in scene.placed for name in placed.names} | set(scene.also)
-        wrong = [n for n in rng.sample(self.names, 12) if n not in present][: rng.choice((1, 2, 3, 3, 3))]
+        drawn = dict.fromkeys(rng.sample(self.names, 12))
+        wrong = [n for n in drawn if n not in present][: rng.choice((1, 2, 3, 3, 3))]
         options = [right, *wrong]
         rng.shuffle(options)
         lines = "\n".join(f"{letter}. {option}" for letter, option in zip("ABCD", options, strict=False))

@@ -29,7 +29,6 @@ from c3l.models.builtin.parts import locate_parts
 from c3l.models.builtin.tower import load_class_head
 from c3l.models.builtin.trained import Trained, read_trained, save_trained
 from c3l.models.load import fast_dtype
-from studies.picture_world import things
 from studies.picture_world.lessons import Lesson, Lessons
 from studies.picture_world.lexicon import WordNet
 from studies.picture_world.prototypes import Prototypes, read_classes
@@ -176,7 +175,7 @@ class Training:
         self.model = _with_lora(base, recipe).to(self.device)
         self.rows = Rows(processor, recipe.longest)
         self.pad = processor.tokenizer.pad_token_id
-        self.lessons = _lessons(world, chunks)
+        self.lessons = _lessons(world, chunks, recipe.prototype_share)
         self.trainable = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         # Where the model computes in bfloat16 the optimiser moves float32 copies, or small steps would be rounded away.
         self.masters = {n: p.detach().float().clone() for n, p in self.trainable.items()}
@@ -214,7 +213,7 @@ class Training:
     def _draw(self, number: int) -> list[list[Row]]:
         size, recipe = self.recipe.rows, self.recipe
         first = number * BUCKET * size
-        lessons = [self.lessons.draw(recipe.seed, first + n, recipe.prototype_share) for n in range(BUCKET * size)]
+        lessons = [self.lessons.draw(recipe.seed, first + n) for n in range(BUCKET * size)]
         rows = sorted((self.rows.row(lesson) for lesson in lessons), key=lambda row: len(row.ids))
         steps = [rows[i : i + size] for i in range(0, len(rows), size)]
         random.Random(f"{recipe.seed}:{number}").shuffle(steps)
@@ -298,13 +297,12 @@ def _with_lora(base: Any, recipe: Recipe) -> Any:
     return model
 
 
-def _lessons(world: Path, chunks: Sequence[int]) -> Lessons:
+def _lessons(world: Path, chunks: Sequence[int], prototype_share: float) -> Lessons:
     folder = world / "features"
     classes = read_classes(WordNet.read(world / "wordnet-base/usr/share/wordnet"))
     real = np.concatenate([np.load(folder / f"{c:03d}.npy") for c in chunks[:4]])
     prototypes = Prototypes(load_class_head(locate_parts().tower), classes, real)
-    names = [t.names[0] for t in things.load(world) if t.split == "train"] + [c.names[0] for c in classes]
-    return Lessons(folder, chunks, prototypes, names)
+    return Lessons(folder, chunks, prototypes, prototype_share)
 
 
 def _schedule(step: int, recipe: Recipe) -> float:
