@@ -5,15 +5,19 @@ import os
 import struct
 import subprocess
 import sys
+import warnings
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
 from c3l.config import ImagesConfig
+from c3l.data import images
 from c3l.data.images import BadImageError, image_id_of, inspect_image, list_images, open_image, resolve_under
 from c3l.errors import DataError
 from c3l.records import ImageRef, Rejected, make_id
@@ -388,3 +392,21 @@ def test_a_folder_that_cannot_be_read_is_named_and_not_left_out(
         return
     with pytest.raises(DataError, match=f"cannot read the folder {tmp_path / name}: Permission denied"):
         list_images(tmp_path)
+
+
+def test_threads_that_open_pictures_at_once_leave_the_warnings_as_they_were():
+    before, inside = list(warnings.filters), Barrier(2, timeout=20)
+
+    def silence(first):
+        if not first:
+            inside.wait()  # enters after the other one, and leaves after it
+        with images._no_warnings:
+            if first:
+                inside.wait()
+            warnings.warn("nobody hears this", stacklevel=1)
+            inside.wait()
+
+    with ThreadPoolExecutor(2) as pool, pytest.warns(match="heard"):
+        list(pool.map(silence, (True, False)))
+        warnings.warn("this is heard", stacklevel=1)
+    assert warnings.filters == before

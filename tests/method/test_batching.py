@@ -1,14 +1,17 @@
-"""Batching: out of memory at any batch changes no result."""
+"""Work ahead in order, and batches: out of memory at any of them changes no result."""
 
 import logging
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
+from threading import Barrier
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from c3l.errors import OutOfMemoryError
-from c3l.method.batching import run_batches
+from c3l.method.batching import AHEAD, THREADS, map_ahead, run_batches
 
 
 def square_if_room(capacity: int) -> tuple[list[int], object]:
@@ -53,3 +56,39 @@ def test_other_errors_and_missing_results_are_not_hidden() -> None:
         list(run_batches([0], 1, lambda batch: [1 // item for item in batch], lambda item, why: 0))
     with pytest.raises(ValueError, match="got 1 results for a batch of 2"):
         list(run_batches([1, 2], 2, lambda batch: [0], lambda item, why: 0))
+
+
+def test_work_runs_ahead_in_the_order_of_the_items_and_no_further_than_it_may() -> None:
+    started: list[int] = []
+    results = map_ahead(lambda n: started.append(n) or n * n, iter(range(100)))
+    assert not started
+    assert next(results) == 0
+    wait_until(lambda: len(started) == AHEAD + 1)
+    assert list(results) == [n * n for n in range(1, 100)]
+
+
+def test_an_error_is_raised_where_its_result_would_come() -> None:
+    results = map_ahead(lambda n: 1 // (n - 2), range(9))
+    assert [next(results), next(results)] == [-1, -1]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_several_items_are_worked_on_at_once() -> None:
+    together = Barrier(THREADS, timeout=20)
+    assert len(list(map_ahead(lambda _: together.wait(), range(THREADS)))) == THREADS
+
+
+def test_who_stops_asking_leaves_no_thread_behind() -> None:
+    before = threading.active_count()
+    results = map_ahead(str, range(1000))
+    next(results)
+    results.close()
+    assert threading.active_count() == before
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert true()

@@ -9,6 +9,7 @@ from PIL import Image
 from c3l.errors import BackendError, OutOfMemoryError
 from c3l.models.hf import HfModel
 from c3l.models.interface import GenerateRequest, Pair, Sampling, ScoreRequest
+from c3l.models.writing import _Text
 from c3l.records import Provenance
 from tiny_models import FAMILIES, load_tiny, make_picture
 
@@ -240,15 +241,57 @@ def test_generation_is_the_same_for_any_batch_size_and_order(temperature, model)
         assert len({it.text for it in together}) == len(together)
 
 
-def test_prompts_about_one_picture_encode_it_once(llava, monkeypatch):
-    encoded = []
-    encode = llava._vision.encode
-    monkeypatch.setattr(llava._vision, "encode", lambda vision: encoded.append(1) or encode(vision))
-    picture, sampling = make_picture(1), Sampling(0.0, 1.0, 8)
-    asked = [GenerateRequest(f"g{n}", picture, "Say it" + "!" * n, seed=n) for n in range(3)]
-    together = llava.generate(asked, sampling)
-    assert len(encoded) == 1
-    assert together == [llava.generate([request], sampling)[0] for request in asked]
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_prompts_about_one_picture_share_what_they_begin_with(temperature, model):
+    sampling, pictures = Sampling(temperature, 1.0, 8), [make_picture(1), make_picture(2, SIZES[1])]
+    prompts = ["Say it", "Say it!", "Say it", "No"]
+    asked = [GenerateRequest(f"g{n}", pictures[n % 2], prompt, seed=n) for n, prompt in enumerate(prompts * 2)]
+    alone = [model.generate([request], sampling)[0] for request in asked]
+    encoded, encode = [], model._vision.encode
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model._vision, "encode", lambda vision: encoded.append(1) or encode(vision))
+        together = model.generate(asked, sampling)
+    assert len(encoded) == (2 if model.shares_images else 0)
+    assert together == alone
+
+
+def feed_sizes(model, monkeypatch):
+    """Tokens of each forward of the language model, as (rows, tokens a row)."""
+    sizes, decoder = [], model._model.get_decoder()
+    inner = decoder.forward
+
+    def count(*args, **kwargs):
+        sizes.append(tuple(kwargs["inputs_embeds"].shape[:2]))
+        return inner(*args, **kwargs)
+
+    monkeypatch.setattr(decoder, "forward", count)
+    return sizes
+
+
+def test_a_prompts_tokens_are_read_once_for_all_its_candidates(llava, monkeypatch):
+    asked = [GenerateRequest(f"g{n}", GENERATE[0].image, "Say it", seed=n) for n in range(4)]
+    length = len(llava._encoder.encode_prompt("Say it", GENERATE[0].image).ids)
+    llava.generate(asked[:1], Sampling(1.0, 1.0, 1))  # tries out what can be packed
+    sizes = feed_sizes(llava, monkeypatch)
+    llava.generate(asked, Sampling(1.0, 1.0, 3))
+    assert sizes == [(1, length - 1), (4, 1), (4, 1), (4, 1)]
+
+
+@pytest.mark.parametrize("first", [0, -1])  # the shortest prompt and the longest, whose padding leaves with it
+def test_rows_that_have_ended_leave_the_batch(first, llava, monkeypatch):
+    sampling, asked = Sampling(1.0, 1.0, 24), GENERATE[:2] + GENERATE[3:]
+    texts = [it.text for it in llava.generate(asked, sampling)]
+    stop = next(c for c in texts[first][:9] if any(c not in text for text in texts))
+    monkeypatch.setattr(llava._writing, "_stop_ids", frozenset(llava._encoder.encode_completion(stop)))
+    alone = [llava.generate([request], sampling)[0] for request in asked]
+    monkeypatch.setattr("c3l.models.writing.LEG", 5)
+    sizes = feed_sizes(llava, monkeypatch)
+    assert llava.generate(asked, sampling) == alone
+    written = [len(it.text) + 1 if it.finish_reason == "stop" else 24 for it in alone]
+    assert min(written) < 10 and max(written) == 24
+    in_legs = sum(min(24, -(-tokens // 5) * 5) for tokens in written)
+    assert sum(rows for rows, _ in sizes) == in_legs
+    assert sizes[0][0] == len(asked)
 
 
 def test_generation_sees_the_picture_and_the_seed(llava):
@@ -284,7 +327,7 @@ def test_finish_reason_tells_an_end_from_a_cut(llava, monkeypatch):
     cut = llava.generate(GENERATE[:1], Sampling(0.0, 1.0, 6))[0]
     assert cut.finish_reason == "length"
     second = llava._encoder.encode_completion(cut.text[1])[0]
-    monkeypatch.setattr(llava, "_stop_ids", frozenset({second}))
+    monkeypatch.setattr(llava._writing, "_stop_ids", frozenset({second}))
     ended = llava.generate(GENERATE[:1], Sampling(0.0, 1.0, 6))[0]
     assert (ended.finish_reason, ended.text) == ("stop", cut.text[: cut.text.index(cut.text[1])])
 
@@ -312,10 +355,10 @@ def test_a_row_whose_logits_break_says_so_and_keeps_what_was_written(temperature
 
 
 def test_an_answer_that_ended_before_the_logits_broke_is_whole(llava):
-    stop = min(llava._stop_ids)
+    stop = min(llava._writing._stop_ids)
     ids = [*llava._encoder.encode_completion("abc"), stop, stop]
-    assert llava._complete(GENERATE[0], ids, 5).finish_reason == "stop"
-    assert llava._complete(GENERATE[0], ids, 3).finish_reason == "non_finite_logits"
+    assert llava._writing._complete(_Text(GENERATE[0], ids, 5)).finish_reason == "stop"
+    assert llava._writing._complete(_Text(GENERATE[0], ids, 3)).finish_reason == "non_finite_logits"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The model that is tuned, on real tiny models of every family: its readings, its adapters, what it saves."""
 
 from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from c3l.errors import BackendError, DataError
 from c3l.models.hf import HfModel
 from c3l.models.interface import ForcedRow, Pair, ScoreRequest
 from c3l.models.trainable import TrainableHfModel, find_targets
+from c3l.models.vision import FeatureStore
 from c3l.records import Provenance
 from tiny_models import FAMILIES, load_tiny, make_picture
 
@@ -278,3 +280,19 @@ def test_an_image_that_several_rows_share_is_processed_and_encoded_once(tiny, na
     if model._vision.can_share:
         model.read(batch)
         assert len(encoded) == len(batch["vision"]) == 2
+
+
+def test_features_are_remembered_over_epochs_as_long_as_there_is_room(tiny, monkeypatch):
+    model = make(tiny("llava"))
+    encoded, encode = [], model._vision.encode
+    monkeypatch.setattr(model._vision, "encode", lambda tensors: encoded.append(1) or encode(tensors))
+    first = model.read(model.collate(ROWS))
+    again = model.read(model.collate([replace(row, image=row.image.copy()) for row in ROWS]))
+    assert len(encoded) == 2
+    assert again.states.equal(first.states)
+    other = model.read(model.collate([replace(row, image=make_picture(9)) for row in ROWS[:1]]))
+    assert len(encoded) == 3 and not other.states.equal(first.states[:1, : other.states.shape[1]])
+    model._features = FeatureStore(model._vision, model._base, room=0)
+    for _ in range(2):
+        assert model.read(model.collate(ROWS)).states.equal(first.states)
+    assert len(encoded) == 7

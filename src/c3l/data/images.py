@@ -9,6 +9,7 @@ import io
 import os
 import re
 import stat
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -156,10 +157,34 @@ def decode_image(content: bytes, rules: ImagesConfig) -> Image.Image:
             raise _broken(content, error) from None
 
 
+class _NoWarnings:
+    """``catch_warnings`` for threads that overlap: the first in silences, the last out puts back what was there."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+        self._saved = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._saved = warnings.catch_warnings()
+                self._saved.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._saved.__exit__(None, None, None)
+
+
+_no_warnings = _NoWarnings()
+
+
 @contextmanager
 def _header(content: bytes) -> Iterator[Image.Image]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of sizes and tags; what matters is checked here
+    with _no_warnings:  # of sizes and tags; what matters is checked here
         try:
             image = Image.open(io.BytesIO(content), formats=FORMATS)
         except Image.DecompressionBombError as error:

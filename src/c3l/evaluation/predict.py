@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from PIL.Image import Image
 
 from c3l.errors import DataError
 from c3l.evaluation.task import Item, Prediction
-from c3l.method.batching import run_batches
+from c3l.method.batching import map_ahead, run_batches
 from c3l.models.interface import GenerateRequest, InferenceModel, Pair, Sampling, ScoreRequest
 from c3l.records import AnswerScores
 
@@ -55,15 +56,18 @@ def predict(
 
 
 def _open_all(items: Iterable[Item], open_picture: OpenPicture) -> Iterator[_Job]:
-    last, picture, problem = None, None, ""
-    for item in items:
-        if item.image != last:
-            last, picture, problem = item.image, None, ""
-            try:
-                picture = open_picture(item.image)
-            except DataError as error:
-                problem = str(error)
-        yield _Job(item, picture, problem)
+    about_one = (list(group) for _, group in groupby(items, key=lambda item: item.image))
+    for jobs in map_ahead(lambda group: _open(group, open_picture), about_one):
+        yield from jobs
+
+
+def _open(items: Sequence[Item], open_picture: OpenPicture) -> list[_Job]:
+    """Items that show the same picture, with it."""
+    try:
+        picture, problem = open_picture(items[0].image), ""
+    except DataError as error:
+        picture, problem = None, str(error)
+    return [_Job(item, picture, problem) for item in items]
 
 
 def _ask(jobs: Sequence[_Job], model: InferenceModel, sampling: Sampling, blind: bool) -> list[Prediction]:

@@ -1,7 +1,9 @@
-"""Batches that survive running out of memory: halve, try the same items again, give up on single items."""
+"""Work ahead of the model, in batches that survive running out of memory."""
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
@@ -11,6 +13,27 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+THREADS = 4  # choice: decoding a picture lets other threads run
+AHEAD = 8  # choice: so many opened pictures are held beyond those of a batch
+
+
+def map_ahead(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """``map`` by threads that are a few items ahead of what is asked for, so that a model need not wait for pictures.
+
+    Results come in the order of the items; what ``work`` raises is raised where its result would come.
+    """
+    waiting: deque[Future[R]] = deque()
+    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="ahead")
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def run_batches(

@@ -8,7 +8,7 @@ from PIL.Image import Image
 
 from c3l.config import GenerationConfig
 from c3l.errors import BackendError, ConfigError, DataError
-from c3l.method.batching import run_batches
+from c3l.method.batching import map_ahead, run_batches
 from c3l.method.judging import excerpt, fold, is_refusal, judge
 from c3l.method.parsing import ParsedPair, find_pairs
 from c3l.method.prompts import InstructionTemplate
@@ -106,8 +106,8 @@ def _jobs(
     seed: int,
     round: int,
 ) -> Iterator[_Job]:
-    for image in images:
-        picture, problem = _open(image, open_image)
+    opened = map_ahead(lambda image: (image, *_open(image, open_image)), images)
+    for image, picture, problem in opened:
         for template in templates:
             job_id = make_id(image.image_id, template.id, round)
             row_seed = int(make_id(seed, image.image_id, template.id, round)[:8], 16)  # 32 bits: any backend takes it

@@ -9,7 +9,7 @@ from PIL.Image import Image
 
 from c3l.config import ScoringConfig
 from c3l.errors import BackendError, ConfigError, DataError
-from c3l.method.batching import run_batches
+from c3l.method.batching import map_ahead, run_batches
 from c3l.method.generation import OpenImage
 from c3l.method.i2c import compute_i2c
 from c3l.models.interface import InferenceModel, Pair, ScoreRequest
@@ -70,7 +70,7 @@ def score_samples(
     }
     groups = _group_by_image({place: it for place, it in enumerate(samples) if place not in outcomes})
     draw = _OtherPictures(images, open_image, config, seed, sorted(set(pool)))
-    jobs = (_open_job(group, images, open_image, draw, seed) for group in groups)
+    jobs = map_ahead(lambda group: _open_job(group, images, open_image, draw, seed), groups)
     following = 0
     for done in run_batches(
         jobs,

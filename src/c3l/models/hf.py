@@ -7,17 +7,15 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessorList
 
 from c3l.errors import BackendError, OutOfMemoryError
 from c3l.models import logits
-from c3l.models.encoding import ChatEncoder, stop_ids
+from c3l.models.encoding import ChatEncoder
 from c3l.models.forcing import TeacherForcing, image_token_id
 from c3l.models.interface import Completion, GenerateRequest, Sampling, ScoreRequest
 from c3l.models.rows import GREY, Row, rows_with, rows_without
-from c3l.models.sampling import FiniteGuard, SeededSampler
-from c3l.models.vision import PictureFeatures, VisionEncoder, move
+from c3l.models.vision import VisionEncoder
+from c3l.models.writing import Writing
 from c3l.records import AnswerScores, NoImageMode, Provenance
 
 logger = logging.getLogger(__name__)
@@ -42,7 +40,7 @@ class HfModel:
         self._encoder = ChatEncoder(processor)
         self._vision = VisionEncoder(model)
         self._forcing = TeacherForcing(model, self._encoder, self._vision)
-        self._stop_ids = stop_ids(model, self._encoder.tokenizer)
+        self._writing = Writing(model, self._encoder, self._vision, self._forcing)
         if not self._vision.can_share:
             logger.warning("%s takes no ready image features: each pair encodes its image", type(model).__name__)
 
@@ -100,62 +98,9 @@ class HfModel:
             places = [place for place, it in enumerate(requests) if (it.image is not None) is with_image]
             if places:
                 with torch.inference_mode(), _memory_errors():
-                    batch = self._generate_batch([requests[place] for place in places], sampling)
+                    batch = self._writing.write([requests[place] for place in places], sampling)
                 completions |= dict(zip(places, batch, strict=True))
         return [completions[place] for place in range(len(requests))]
-
-    def _generate_batch(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
-        inputs = self._prompt_inputs(requests)
-        sampler = [SeededSampler(sampling, [it.seed for it in requests])] if sampling.temperature > 0 else []
-        guard = FiniteGuard(min(self._stop_ids, default=self._encoder.pad_id))
-        with self._own_settings(sampling):
-            output = self._model.generate(
-                **{
-                    key: move(value, self._model) if isinstance(value, Tensor) else value
-                    for key, value in inputs.items()
-                },
-                logits_processor=LogitsProcessorList([guard, *sampler]),
-            )
-        width = inputs["input_ids"].shape[1]
-        written = output[:, width:].tolist()
-        broken = [guard.ended[row] - width if row in guard.ended else None for row in range(len(requests))]
-        return [self._complete(*one) for one in zip(requests, written, broken, strict=True)]
-
-    def _prompt_inputs(self, requests: Sequence[GenerateRequest]) -> dict[str, Any]:
-        """Left-padded prompts with their pictures; requests that share a picture object share its features."""
-        prompts = [request.prompt for request in requests]
-        images = [request.image for request in requests if request.image is not None]
-        if not images or not self._vision.can_share:
-            return self._encoder.encode_for_generation(prompts, images or None)
-        encoded = [self._encoder.encode_prompt(*both) for both in zip(prompts, images, strict=True)]
-        features: dict[int, PictureFeatures] = {}
-        for image, prompt in zip(images, encoded, strict=True):
-            if id(image) not in features:
-                features[id(image)] = self._vision.encode(prompt.vision)
-        return self._encoder.collate_prompts(encoded) | self._vision.join([features[id(image)] for image in images])
-
-    def _complete(self, request: GenerateRequest, ids: Sequence[int], broken: int | None) -> Completion:
-        """The text up to its stop token, or to where the logits broke; after the stop token nothing matters."""
-        end = next((place for place, token in enumerate(ids) if token in self._stop_ids), None)
-        if broken is not None and (end is None or broken <= end):
-            return Completion(request.request_id, self._encoder.decode_completion(ids[:broken]), "non_finite_logits")
-        text = self._encoder.decode_completion(ids[:end])
-        return Completion(request.request_id, text, "length" if end is None else "stop")
-
-    @contextmanager
-    def _own_settings(self, sampling: Sampling) -> Iterator[None]:
-        # A folder's generation_config.json may ask for top_k or a repetition penalty; `Sampling` does not.
-        before = self._model.generation_config
-        self._model.generation_config = GenerationConfig(
-            max_new_tokens=sampling.max_new_tokens,
-            do_sample=False,  # SeededSampler draws, and leaves one token possible
-            eos_token_id=sorted(self._stop_ids),
-            pad_token_id=self._encoder.pad_id,
-        )
-        try:
-            yield
-        finally:
-            self._model.generation_config = before
 
     def score(self, requests: Sequence[ScoreRequest], no_image: NoImageMode) -> list[list[AnswerScores]]:
         """Teacher-forced scores of every pair, with and without the image, in order, as one batch.

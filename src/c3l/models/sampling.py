@@ -48,6 +48,10 @@ class SeededSampler(LogitsProcessor):  # type: ignore[misc]
             self._warpers.append(TopPLogitsWarper(sampling.top_p))
         self._generators = [random.Random(seed) for seed in seeds]
 
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these rows alone."""
+        self._generators = [self._generators[row] for row in rows]
+
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores (B, V) in, (B, V) out: 0 at the drawn token, minus infinity elsewhere."""
         scores = scores.float()

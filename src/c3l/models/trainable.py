@@ -20,15 +20,15 @@ from c3l.models.interface import ForcedRow, Readings
 from c3l.models.logits import log_probs, pick
 from c3l.models.packing import Path as TokenPath
 from c3l.models.packing import attention_mask, pack
-from c3l.models.vision import VisionEncoder, move
+from c3l.models.vision import FeatureStore, VisionEncoder, move
 from c3l.records import Provenance
 
 
 class TrainableHfModel(nn.Module):
     """A loaded model with adapters on the linear layers of its language model; all else is frozen.
 
-    The vision tower and the connector stay as they are, so an image's features are computed once a batch,
-    without gradients, however many rows show it.
+    The vision tower and the connector stay as they are, so an image's features are computed once, without gradients,
+    however many rows and epochs show it.
     """
 
     def __init__(self, model: Any, processor: Any, provenance: Provenance, config: ContrastiveConfig) -> None:
@@ -45,6 +45,7 @@ class TrainableHfModel(nn.Module):
         self._processor = processor
         self._encoder = ChatEncoder(processor)
         self._vision = VisionEncoder(model)
+        self._features = FeatureStore(self._vision, model)
         self._packs = TeacherForcing(model, self._encoder, self._vision).packs()
         self._takes_positions = "logits_to_keep" in inspect.signature(model.forward).parameters
         lora = LoraConfig(
@@ -191,8 +192,7 @@ class TrainableHfModel(nn.Module):
         """Keyword arguments of ``forward`` that show the text its images."""
         if not self._vision.can_share:
             return {key: move(value, self._base) for key, value in batch["vision"][0].items()}
-        with torch.no_grad():
-            features = [self._vision.encode(tensors) for tensors in batch["vision"]]
+        features = [self._features.encode(tensors) for tensors in batch["vision"]]
         return self._vision.join([features[place] for place in batch["shown"].tolist()])
 
     def save_adapter(self, folder: Path) -> None:

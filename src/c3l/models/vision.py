@@ -1,12 +1,15 @@
 """The vision encoder, run once a picture; its output is then shown to any number of prompts."""
 
+import hashlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
+
+ROOM = 2 * 2**30  # bytes; choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +17,8 @@ class PictureFeatures:
     """What a model's ``get_image_features`` returned for one picture, and what the decoder needs beside it.
 
     Attributes:
-        output: The family's own output; ``pooler_output`` holds the features, projected for the decoder.
+        output: The family's own output, with what the decoder reads alone; ``pooler_output`` holds the features,
+            projected for the decoder.
         shapes: The processor's tensors that are not pixels, such as ``image_grid_thw``.
     """
 
@@ -40,7 +44,8 @@ class VisionEncoder:
         accepted = inspect.signature(self._encode).parameters
         tensors = {key: move(value, self._model) for key, value in vision.items()}
         output = self._encode(**{key: value for key, value in tensors.items() if key in accepted}, return_dict=True)
-        return PictureFeatures(output, {key: value for key, value in tensors.items() if not _is_pixels(key)})
+        shapes = {key: value for key, value in tensors.items() if not _is_pixels(key)}
+        return PictureFeatures(_rebuild(output, _read(output)), shapes)
 
     def join(self, pictures: Sequence[PictureFeatures]) -> dict[str, Any]:
         """Keyword arguments of ``forward`` for rows that show these pictures, one each, in order."""
@@ -53,9 +58,65 @@ class VisionEncoder:
         return {"mm_encoder_outputs": {"image": _rebuild(outputs[0], joined)}, **shapes}
 
 
+class FeatureStore:
+    """Encodes a picture once and remembers it in the main memory, as long as there is room: for towers that stay.
+
+    Pictures are told apart by their pixels. What is remembered stays: when a data set with more pictures than there
+    is room for is gone through again, those that are remembered are met again.
+    """
+
+    def __init__(self, encoder: VisionEncoder, model: Any, room: int = ROOM) -> None:
+        """Remember at most ``room`` bytes."""
+        self._encoder, self._model, self._room = encoder, model, room
+        self._kept: dict[bytes, PictureFeatures] = {}
+
+    def encode(self, vision: Mapping[str, Tensor]) -> PictureFeatures:
+        """As ``VisionEncoder.encode``, without gradients."""
+        key = _digest(vision)
+        if key not in self._kept:
+            with torch.no_grad():
+                features = self._encoder.encode(vision)
+            kept = _map(features, Tensor.cpu)
+            if (size := _count_bytes(kept)) <= self._room:
+                self._room -= size
+                self._kept[key] = kept
+            return features
+        return _map(self._kept[key], lambda tensor: tensor.to(self._model.device))
+
+
 def move(tensor: Tensor, model: Any) -> Tensor:
     """A tensor on the model's device, and in its dtype where it holds numbers of a picture."""
     return tensor.to(model.device, model.dtype if tensor.is_floating_point() else tensor.dtype)
+
+
+def _digest(vision: Mapping[str, Tensor]) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for key in sorted(vision):
+        tensor = vision[key].detach().cpu().contiguous()
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.digest()
+
+
+def _map(features: PictureFeatures, change: Callable[[Tensor], Tensor]) -> PictureFeatures:
+    changed = {
+        name: change(value) if isinstance(value, Tensor) else [change(part) for part in value]
+        for name, value in _read(features.output).items()
+    }
+    shapes = {key: change(value) for key, value in features.shapes.items()}
+    return PictureFeatures(_rebuild(features.output, changed), shapes)
+
+
+def _count_bytes(features: PictureFeatures) -> int:
+    values = [*_read(features.output).values(), *features.shapes.values()]
+    tensors = [part for value in values for part in ([value] if isinstance(value, Tensor) else value)]
+    return sum(tensor.nbytes for tensor in tensors)
+
+
+def _read(output: Any) -> dict[str, Any]:
+    """The fields that a decoder reads: a tensor each, or a list of tensors."""
+    fields = {name: getattr(output, name, None) for name in ("pooler_output", "deepstack_features")}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _is_pixels(key: str) -> bool:
