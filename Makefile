@@ -32,7 +32,8 @@ bench: .venv/c3l-dev  ## measure speed against the naive way, into benchmarks/re
 	$(BIN)/python -m benchmarks.bench_scoring > build/bench-scoring.md
 	$(BIN)/python -m benchmarks.bench_generation > build/bench-generation.md
 	$(BIN)/python -m benchmarks.bench_tuning > build/bench-tuning.md
-	cat build/bench-scoring.md build/bench-generation.md build/bench-tuning.md > benchmarks/results.md
+	$(BIN)/python -m benchmarks.scaling > build/bench-scaling.md
+	cd build && cat bench-scoring.md bench-generation.md bench-tuning.md bench-scaling.md > ../benchmarks/results.md
 
 WORLD ?= build/world
 builtin: .venv/c3l-dev  ## train the built-in LVLM from nothing (hours); continues where it stopped

@@ -57,7 +57,7 @@ class GenerationConfig(Settings):
     temperature: float = Field(1.0, ge=0, le=5)
     top_p: float = Field(1.0, gt=0, le=1)
     max_new_tokens: int = Field(512, ge=1)
-    batch_size: int = Field(8, ge=1, description="Prompts (image x instruction) a batch; changes speed only")
+    batch_size: int = Field(16, ge=1, description="Prompts (image x instruction) a batch; changes speed only")
 
 
 class ScoringConfig(Settings):

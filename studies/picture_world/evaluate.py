@@ -171,7 +171,7 @@ def _answers(bench: Bench, questions: Sequence[tuple[str, str, str]]) -> list[st
 def write(bench: Bench, oracle: Oracle, templates: Sequence[str], folder: Path) -> dict[str, Any]:
     """Let the model write five pairs a picture at temperature 1, parse, grade, score, and rank true over false."""
     known = load_templates(None)
-    config = GenerationConfig(instructions=tuple(templates), batch_size=16)
+    config = GenerationConfig(instructions=tuple(templates), batch_size=64)
     chosen = [known[t] for t in templates]
     raw = [
         g

@@ -105,7 +105,8 @@ def make_config(arm: Arm, out: Path, seed: int, pictures: int, model: str, share
         f"model.name={model}",
         f"seed={seed}",
         "generation.max_new_tokens=200",
-        "generation.batch_size=16",
+        "shard_size=60",
+        "generation.batch_size=60",
         "contrastive.epochs=2",
     ]
     return load_config(None, [*common, *shared, *arm.settings])

@@ -1,0 +1,84 @@
+"""What a run's scores become in another dtype, batch size and order: ``python -m benchmarks.flips RUN``.
+
+Scores the pairs of a run's draft anew, in float32 and in bfloat16, and in float32 one picture at a time, in reverse.
+A pair flips if it is kept in one and dropped in the other; a picture's best pair is the positive of contrastive tuning.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.setting import describe_machine
+from c3l.config import FilteringConfig
+from c3l.config_file import load_config
+from c3l.data.store import Run
+from c3l.method.filtering import filter_samples
+from c3l.method.scoring import score_samples
+from c3l.models.load import load_model
+from c3l.records import ImageRef, Sample, ScoredSample
+from c3l.stages import image_opener
+
+
+@dataclass(frozen=True, slots=True)
+class Flips:
+    """Between two scorings of the same pairs."""
+
+    pairs: int
+    pictures: int
+    largest: float
+    kept_flips: int
+    best_flips: int
+
+
+def compare(one: Sequence[ScoredSample], other: Sequence[ScoredSample]) -> Flips:
+    """How much another scoring changes; the filter keeps the half with the highest S(I2C)."""
+    largest = max(
+        abs(p - q)
+        for a, b in zip(one, other, strict=True)
+        for half in ("logprobs_with_image", "logprobs_without_image")
+        for p, q in zip(getattr(a.scores, half), getattr(b.scores, half), strict=True)
+    )
+    verdicts = [filter_samples(scored, FilteringConfig(fraction=0.5), 0) for scored in (one, other)]
+    kept = [{it.sample_id for it in of_one if it.kept} for of_one in verdicts]
+    best = [{it.sample_id for it in of_one if it.rank == 1} for of_one in verdicts]
+    return Flips(len(one), len(best[0]), largest, len(kept[0] - kept[1]), len(best[0] - best[1]))
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="a run folder with draft/parsed")
+    parser.add_argument("--limit", type=int, default=200, help="pairs at most")
+    arguments = parser.parse_args()
+    run, config = Run.reader(arguments.run), load_config(arguments.run / "config.yaml", [])
+    stages = [run.stored(name) for name in ("images", "draft/parsed")]
+    images, parsed = (stage for stage in stages if stage is not None)
+    refs = {ref.image_id: ref for ref in images.read(ImageRef)}
+    samples = list(parsed.read(Sample))[: arguments.limit]
+
+    def score(dtype: str, batch_size: int, order: int) -> list[ScoredSample]:
+        model = load_model(config.model.model_copy(update={"dtype": dtype}), config.seed)
+        rules = config.scoring.model_copy(update={"batch_size": batch_size})
+        open_image = image_opener(config)
+        made = list(score_samples(samples[::order], refs, model, open_image, rules, config.seed, list(refs)))
+        return [one for one in made[::order] if isinstance(one, ScoredSample)]
+
+    plain = score("float32", 4, 1)
+    rows = {
+        "float32, pictures one at a time, in reverse": score("float32", 1, -1),
+        "bfloat16": score("bfloat16", 4, 1),
+    }
+    print(f"`python -m benchmarks.flips {arguments.run}`; {describe_machine()}\n")
+    print("| against float32, 4 pictures a batch | pairs | largest difference, nats | flips | best pair flips |")
+    print("|---|--:|--:|--:|--:|")
+    for name, scored in rows.items():
+        it = compare(plain, scored)
+        print(
+            f"| {name} | {it.pairs} | {it.largest:.1e} | {2 * it.kept_flips} of {it.pairs} pairs "
+            f"| {it.best_flips} of {it.pictures} pictures |"
+        )
+
+
+if __name__ == "__main__":
+    main()
