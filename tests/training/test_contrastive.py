@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from c3l.config import ContrastiveConfig
-from c3l.errors import DataError
+from c3l.errors import BackendError, DataError
 from c3l.method.losses import info_nce
 from c3l.records import HeldOut, from_json, to_json
 from c3l.training.contrastive import ContrastiveModel, ContrastiveTrainer, count_steps, make_arguments, tune
@@ -333,6 +333,14 @@ def test_a_loss_that_is_no_number_stops_the_tuning_with_a_remedy(tiny, tmp_path)
         DataError, match=r"broke down after step 0: got the loss nan, .*lower contrastive.learning_rate"
     ):
         tune_tiny(broken, tmp_path, max_steps=2)
+
+
+@pytest.mark.parametrize("launcher", ["is_fsdp_enabled", "is_deepspeed_enabled"])
+def test_a_model_in_pieces_is_refused(tiny, tmp_path, launcher, monkeypatch):
+    trainer = make_trainer(make(tiny), tmp_path, GROUPS)
+    monkeypatch.setattr(trainer, launcher, True)
+    with pytest.raises(BackendError, match="whole model in each process"):
+        trainer.finish_from(None)
 
 
 def test_nothing_to_tune_on_is_said(tiny, tmp_path):

@@ -83,7 +83,15 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
         """Train to the end, from a checkpoint if there is one.
 
         Of a finished training the weights and the log are read: ``train`` would go on to the end of its epoch.
+
+        Raises:
+            BackendError: If the processes share one model in pieces, which nothing here puts together.
         """
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            raise BackendError(
+                "got a launch with FSDP or DeepSpeed, expected a whole model in each process: start with torchrun, or "
+                "with accelerate launch without them"
+            )
         if checkpoint is None:
             self.train()
             return
