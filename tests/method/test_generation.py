@@ -124,7 +124,8 @@ def test_a_picture_that_does_not_open_is_rejected_and_the_others_go_on() -> None
     assert results[2:6] == run(FakeModel())[2:6]
 
 
-def test_pictures_are_opened_once_and_a_batch_at_a_time() -> None:
+def test_pictures_are_opened_once_and_only_a_few_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("c3l.method.batching.AHEAD", 2)
     opened: list[str] = []
 
     def watch(image: ImageRef) -> Image.Image:
@@ -133,9 +134,9 @@ def test_pictures_are_opened_once_and_a_batch_at_a_time() -> None:
 
     results = generate(IMAGES, FakeModel(), watch, [PLAIN, OTHER], GenerationConfig(batch_size=2), 0, 0)
     next(results)
-    assert opened == ["image0"]
+    assert set(opened) <= {"image0", "image1", "image2"}
     assert len(list(results)) == 13
-    assert opened == [image.image_id for image in IMAGES]
+    assert sorted(opened) == [image.image_id for image in IMAGES]
 
 
 def test_what_does_not_fit_alone_is_rejected_as_oom() -> None:
