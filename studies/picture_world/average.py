@@ -1,23 +1,29 @@
 """Average trained weights that began with one another: ``python -m studies.picture_world.average OUT IN IN ...``."""
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from torch import Tensor
+
+from c3l.models.builtin.trained import read_trained, write_trained
 
 
-def average(out: Path, files: list[Path]) -> None:
-    """Write the mean of connectors and low-rank updates, in bfloat16, as ``train`` writes them."""
-    sums: dict[str, torch.Tensor] = {}
-    for path in files:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-            for name in file.keys():  # noqa: SIM118 - it has no iterator
-                sums[name] = sums.get(name, 0) + file.get_tensor(name).float()
-    mean = {name: (total / len(files)).to(torch.bfloat16).contiguous() for name, total in sums.items()}
-    save_file(mean, out, metadata=metadata)
+def average(out: Path, files: Sequence[Path]) -> None:
+    """Write the mean of connectors and of low-rank updates, side by side: all are of one rank and scale."""
+    read = [read_trained(path) for path in files]
+    connector = {name: _mean([one.connector[name] for one in read]) for name in read[0].connector}
+    low_rank = {
+        module: (_mean([one.low_rank[module][0] for one in read]), _mean([one.low_rank[module][1] for one in read]))
+        for module in read[0].low_rank
+    }
+    write_trained(replace(read[0], connector=connector, low_rank=low_rank), out)
+
+
+def _mean(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.stack([tensor.float() for tensor in tensors]).mean(dim=0)
 
 
 if __name__ == "__main__":

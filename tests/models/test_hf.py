@@ -387,15 +387,20 @@ def test_causal_models_pass_the_check(model):
     assert model.check_causal() is None
 
 
-def test_a_model_that_looks_ahead_is_refused(llava, monkeypatch):
+def look_ahead(llava, monkeypatch):
+    """Let every token see every other."""
     inner = llava._model.forward
 
-    def look_ahead(*args, **kwargs):
+    def see_all(*args, **kwargs):
         kwargs["attention_mask"] = torch.zeros(2, 1, *[kwargs["input_ids"].shape[1]] * 2)  # hides nothing
         return inner(*args, **kwargs)
 
-    look_ahead.__signature__ = __import__("inspect").signature(inner)
-    monkeypatch.setattr(llava._model, "forward", look_ahead)
+    see_all.__signature__ = __import__("inspect").signature(inner)
+    monkeypatch.setattr(llava._model, "forward", see_all)
+
+
+def test_a_model_that_looks_ahead_is_refused(llava, monkeypatch):
+    look_ahead(llava, monkeypatch)
     with pytest.raises(BackendError, match="causal"):
         llava.check_causal()
 
@@ -403,4 +408,6 @@ def test_a_model_that_looks_ahead_is_refused(llava, monkeypatch):
 def test_the_look_ahead_is_seen_where_both_words_begin_with_one_token(llava, monkeypatch):
     inner = llava._encoder.encode_completion
     monkeypatch.setattr(llava._encoder, "encode_completion", lambda text: inner("_" + text))
-    test_a_model_that_looks_ahead_is_refused(llava, monkeypatch)
+    look_ahead(llava, monkeypatch)
+    with pytest.raises(BackendError, match="causal"):
+        llava.check_causal()

@@ -76,10 +76,9 @@ class FeatureStore:
         if key not in self._kept:
             with torch.no_grad():
                 features = self._encoder.encode(vision)
-            kept = _map(features, Tensor.cpu)
-            if (size := _count_bytes(kept)) <= self._room:
+            if (size := _count_bytes(features)) <= self._room:
                 self._room -= size
-                self._kept[key] = kept
+                self._kept[key] = _map(features, Tensor.cpu)
             return features
         return _map(self._kept[key], lambda tensor: tensor.to(self._model.device))
 

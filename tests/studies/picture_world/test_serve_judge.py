@@ -9,16 +9,14 @@ from studies.picture_world.scenes import Placed, Scene
 from studies.picture_world.serve_judge import ThreadingHTTPServer, make_handler, read_scenes, review
 
 from c3l.evaluation.judges import EndpointJudge
+from c3l.evaluation.llava_bench import Rule, _compose
 
 SCENE = Scene("s", (Placed(("dog", "animal"), "brown", (0.1, 0.1, 0.5, 0.5)),))
 SCENES, ORACLE = {"A dog.": SCENE}, Oracle({"dog", "cat", "animal"})
 
 
 def ask(first, second, context="A dog."):
-    return (
-        f"[Context]\n{context}\n\n[Question]\nIs there a cat in the picture?\n\n[Assistant 1]\n{first}\n\n"
-        f"[End of Assistant 1]\n\n[Assistant 2]\n{second}\n\n[End of Assistant 2]\n\n[System]\nMark them.\n\n"
-    )
+    return _compose(context, "Is there a cat in the picture?", first, second, Rule("Assistant", "Mark them."))
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,14 @@ def extract_trained(model: PeftModel) -> Trained:
 
 
 def save_trained(model: PeftModel, path: Path) -> Trained:
-    """Write connector and low-rank update of a peft-wrapped model to `path`, bfloat16, in peft's naming."""
+    """Write connector and low-rank update of a peft-wrapped model to `path`."""
     trained = extract_trained(model)
+    write_trained(trained, path)
+    return trained
+
+
+def write_trained(trained: Trained, path: Path) -> None:
+    """Write connector and low-rank update to `path`, bfloat16, in peft's naming."""
     tensors = {f"{_PREFIX}model.multi_modal_projector.{name}": t for name, t in trained.connector.items()}
     for module, (a, b) in trained.low_rank.items():
         tensors[f"{_PREFIX}{module}.lora_A.weight"] = a
@@ -65,11 +71,10 @@ def save_trained(model: PeftModel, path: Path) -> Trained:
     metadata = {"version": FORMAT_VERSION, "rank": str(trained.rank), "alpha": str(trained.alpha)}
     stored = {name: value.detach().to("cpu", torch.bfloat16).contiguous() for name, value in tensors.items()}
     save_file(stored, path, metadata=metadata)
-    return trained
 
 
 def read_trained(path: Path) -> Trained:
-    """Read what `save_trained` wrote.
+    """Read what `write_trained` wrote.
 
     Raises:
         BackendError: The file is of another version.
