@@ -15,8 +15,8 @@ from fakes import FakeModel
 from runs import Loader, draw_pictures
 
 KEYS = (
-    "id turn image question answer i2c form vocabulary_kl log_ratio answer_kl weighted_log_ratio n_answer_tokens "
-    "status error"
+    "id turn image question answer i2c form vocabulary_kl log_ratio answer_kl weighted_log_ratio "
+    "discounted_likelihood n_answer_tokens status error"
 ).split()
 
 

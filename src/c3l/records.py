@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter
 
-Form = Literal["log_ratio", "vocabulary_kl", "answer_kl", "weighted_log_ratio"]
+Form = Literal["log_ratio", "discounted_likelihood", "vocabulary_kl", "answer_kl", "weighted_log_ratio"]
 NoImageMode = Literal["drop", "blank", "noise", "mask", "others"]
 Role = Literal["positive", "negative", "only"]
 MAX_ROUNDS = 4

@@ -227,6 +227,6 @@ def _rejected_row(item: Rejected, config: RunConfig) -> dict[str, Any]:
 
 def _empty_row(config: RunConfig) -> dict[str, Any]:
     """A rejected row; its keys and their order are those of every row."""
-    keys = "id turn image question answer i2c form vocabulary_kl log_ratio answer_kl weighted_log_ratio"
-    row = dict.fromkeys((*keys.split(), "n_answer_tokens", "status", "error"))
+    forms = "vocabulary_kl log_ratio answer_kl weighted_log_ratio discounted_likelihood"
+    row = dict.fromkeys(f"id turn image question answer i2c form {forms} n_answer_tokens status error".split())
     return row | {"form": config.scoring.form, "status": "rejected"}

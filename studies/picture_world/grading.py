@@ -3,14 +3,15 @@
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from c3l.config import FilteringConfig, FilterRule, RunConfig
 from c3l.data.store import Run
 from c3l.method.filtering import filter_samples
-from c3l.records import ImageRef, ScoredSample, name_round
+from c3l.method.selection import rank_pairs
+from c3l.records import AnswerScores, ImageRef, Role, ScoredSample, name_round
 from c3l.stages import read_scored
 from studies.picture_world.measure import interval
 from studies.picture_world.oracle import Graded, Oracle
@@ -67,6 +68,23 @@ def keep(run: GradedRun, rule: FilterRule, fraction: float = 0.5) -> GradedRun:
     kept = {one.sample_id for one in filter_samples([p.scored for p in run.pairs], config, run.seed) if one.kept}
     pairs = tuple(pair for pair in run.pairs if pair.scored.sample.sample_id in kept)
     return GradedRun(f"{run.arm}:{rule}", run.seed, pairs, run.texts)
+
+
+def remeasure(run: GradedRun, measure: Callable[[AnswerScores], float]) -> GradedRun:
+    """The run with another number in the place of S(I2C)."""
+    pairs = (replace(pair, scored=replace(pair.scored, i2c=measure(pair.scored.scores))) for pair in run.pairs)
+    return replace(run, pairs=tuple(pairs))
+
+
+def split_positives(run: GradedRun) -> tuple[GradedRun, GradedRun]:
+    """The pair with the highest number of each picture that has two or more, and its other pairs."""
+    standings = rank_pairs(pair.scored for pair in run.pairs)
+    roles = {pair.scored.sample.sample_id: standings[pair.scored.sample.sample_id].role for pair in run.pairs}
+
+    def of(role: Role) -> GradedRun:
+        return replace(run, pairs=tuple(p for p in run.pairs if roles[p.scored.sample.sample_id] == role))
+
+    return of("positive"), of("negative")
 
 
 def bootstrap(runs: Sequence[GradedRun], statistic: Callable[[Sequence[GradedPair]], float]) -> Share:

@@ -53,6 +53,7 @@ ARMS = (
     Arm("c3l", "C3L", ()),
     Arm("likelihood", "likelihood on positives only", ("contrastive.contrastive_weight=0",)),
     Arm("random_positive", "C3L with random positives", ("selection.positive=random",)),
+    Arm("log_ratio", "C3L, scored by log_ratio", ("scoring.form=log_ratio",)),
     Arm(
         "likelihood_random",
         "likelihood on random pairs",

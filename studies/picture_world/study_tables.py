@@ -20,7 +20,9 @@ from studies.picture_world.grading import (
     diversity,
     keep,
     kind_counts,
+    remeasure,
     same_kinds,
+    split_positives,
     true_share,
 )
 from studies.picture_world.measure import auroc, spearman
@@ -41,6 +43,7 @@ def write_results(runs: Sequence[GradedRun], phrases: Mapping[str, str], out: Pa
         arms.setdefault(run.arm, []).append(run)
     variants = _variants(arms, phrases)
     results: dict[str, Any] = {"data": _data(variants, arms.get("draft")), "pairs": _compare(variants, phrases)}
+    results["choices"] = _choices(arms.get("draft", []))
     results["forms"] = {
         arm: _forms(of_arm) for arm, of_arm in arms.items() if arm == "draft" or arm.startswith("no_image_")
     }
@@ -50,6 +53,7 @@ def write_results(runs: Sequence[GradedRun], phrases: Mapping[str, str], out: Pa
             [
                 _data_table(results["data"]),
                 _pairs_table(results["pairs"]),
+                _choices_table(results["choices"]),
                 _forms_table(results["forms"]),
                 _kinds_table(arms),
             ]
@@ -117,6 +121,27 @@ def _compare(variants: Mapping[str, list[GradedRun]], phrases: Mapping[str, str]
     ]
 
 
+def _choices(runs: Sequence[GradedRun]) -> dict[str, dict[str, Any]]:
+    """For every measure: how true its highest half of the draft is, and the best pair of each picture."""
+    out = {}
+    half = [keep(run, "random") for run in runs]
+    for name, measure in MEASURES.items() if runs else ():
+        measured = [remeasure(run, measure) for run in runs]
+        best = [keep(run, "top_fraction") for run in measured]
+        positives, negatives = zip(*(split_positives(run) for run in measured), strict=True)
+        out[name] = {
+            "half": asdict(bootstrap(best, true_share)),
+            "half_over_random": asdict(difference(best, half)),
+            "half_over_random_same_kinds": asdict(difference(best, half, same_kinds(best, half))),
+            "half_nouns_of_100": diversity(best)[1],
+            "positives": asdict(bootstrap(positives, true_share)),
+            "positives_over_negatives_same_kinds": asdict(
+                difference(positives, negatives, same_kinds(positives, negatives))
+            ),
+        }
+    return out
+
+
 def _forms(runs: Sequence[GradedRun]) -> dict[str, dict[str, Any]]:
     """For every measure: AUROC of true over false, of all kinds and within each, and what follows length."""
     kinds = sorted(kind_counts(runs))
@@ -167,6 +192,20 @@ def _pairs_table(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in rows:
         lines.append(f"| {row['data']} | {row['against']} | {_signed(row['true'])} | {_signed(row['same_kinds'])} |")
     return "\n".join(lines)
+
+
+def _choices_table(choices: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = [
+        "| the draft's half with the highest | true of gradable | over a random half | the same, kinds evened "
+        "| things asked about, of 100 pairs | the best pair of each picture | over its others, kinds evened |"
+    ]
+    rows.append("|---|--:|--:|--:|--:|--:|--:|")
+    for name, row in choices.items():
+        cells = [_share(row["half"]), _signed(row["half_over_random"]), _signed(row["half_over_random_same_kinds"])]
+        cells += [f"{row['half_nouns_of_100']:.1f}", _share(row["positives"])]
+        cells.append(_signed(row["positives_over_negatives_same_kinds"]))
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(rows)
 
 
 def _forms_table(forms: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:

@@ -122,6 +122,8 @@ def compute_i2c(scores: AnswerScores, form: Form) -> float:
         return sum(scores.token_kl or ()) / len(ps)
     if form == "weighted_log_ratio":
         return sum(math.exp(p) * (p - q) for p, q in zip(ps, qs, strict=True)) / len(ps)
+    if form == "discounted_likelihood":
+        return sum(p - q / 2 for p, q in zip(ps, qs, strict=True)) / len(ps)
     if form == "answer_kl":
         p_sum, q_sum = sum(map(math.exp, ps)), sum(map(math.exp, qs))
         return sum(math.exp(p) / p_sum * (p - q + math.log(q_sum / p_sum)) for p, q in zip(ps, qs, strict=True))

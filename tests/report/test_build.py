@@ -4,13 +4,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from tests.report.fake_rounds import make_rounds, make_tuning
 from tests.report.fake_run import MAKER, make_contents, without_scores
 
 from c3l.errors import DataError, StorageError
-from c3l.records import HeldOut
+from c3l.records import Form, HeldOut
 from c3l.report.build import (
     build_form_rows,
     build_panels,
@@ -32,7 +33,7 @@ def test_headline_has_the_main_numbers() -> None:
 def test_the_form_in_use_comes_first_and_agrees_with_itself() -> None:
     contents = make_contents(6)
     rows = build_form_rows(contents, join_pairs(contents))
-    assert [row.name for row in rows] == ["log_ratio", "vocabulary_kl", "answer_kl", "weighted_log_ratio"]
+    assert [row.name for row in rows] == list(get_args(Form))
     assert rows[0].used
     assert rows[0].with_used == "+1.00"
 

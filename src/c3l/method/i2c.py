@@ -9,6 +9,12 @@ from collections.abc import Callable, Sequence
 
 from c3l.records import AnswerScores, Form
 
+DISCOUNT = 0.5
+"""How much of log q ``discounted_likelihood`` takes away; ours, docs/experiments.md.
+
+The idea is that of Lin et al. (ICML 2024, arXiv 2306.01879), who divide P(text | image) by a power of P(text).
+"""
+
 
 def compute_i2c(scores: AnswerScores, form: Form) -> float:
     """S(I2C) of one answer, in nats.
@@ -35,6 +41,12 @@ def _log_ratio(scores: AnswerScores) -> tuple[float, ...]:
     """The ratio log p_t(a_t) - log q_t(a_t): negative where the image speaks against the token."""
     pairs = zip(scores.logprobs_with_image, scores.logprobs_without_image, strict=True)
     return tuple(with_image - without for with_image, without in pairs)
+
+
+def _discounted_likelihood(scores: AnswerScores) -> tuple[float, ...]:
+    """The difference log p_t(a_t) - 0.5 log q_t(a_t): likely with the image, and not already without it."""
+    pairs = zip(scores.logprobs_with_image, scores.logprobs_without_image, strict=True)
+    return tuple(with_image - DISCOUNT * without for with_image, without in pairs)
 
 
 def _vocabulary_kl(scores: AnswerScores) -> tuple[float, ...]:
@@ -65,6 +77,7 @@ def _normalise(logprobs: Sequence[float]) -> tuple[float, ...]:
 
 FORMS: dict[Form, Callable[[AnswerScores], tuple[float, ...]]] = {
     "log_ratio": _log_ratio,
+    "discounted_likelihood": _discounted_likelihood,
     "vocabulary_kl": _vocabulary_kl,
     "answer_kl": _answer_kl,
     "weighted_log_ratio": _weighted_log_ratio,

@@ -29,6 +29,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 FORMS: dict[Form, str] = {
     "log_ratio": "mean over the answer's tokens of log p \N{MINUS SIGN} log q; "
     "below 0 the picture speaks against the answer",
+    "discounted_likelihood": "mean over the answer's tokens of log p \N{MINUS SIGN} 0.5 log q; "
+    "high where the answer is likely, and not already without the picture",
     "vocabulary_kl": "mean over the answer's positions of KL(p \N{PARALLEL TO} q) over the whole vocabulary; "
     "never below 0",
     "answer_kl": "KL between the answer's token probabilities under p and q, each normalised over the answer",

@@ -12,12 +12,14 @@ from studies.picture_world.grading import (
     difference,
     grade_run,
     keep,
+    remeasure,
     same_kinds,
+    split_positives,
     true_share,
 )
 from studies.picture_world.oracle import Graded, Oracle
 from studies.picture_world.study import ARMS, make_config, paint_scenes, run_arm
-from studies.picture_world.study_tables import write_results
+from studies.picture_world.study_tables import _choices, write_results
 from tests.studies.picture_world.worlds import NAMES, random_scene
 from tests.tiny_models import load_tiny, make_picture
 
@@ -79,11 +81,24 @@ def test_arms_share_the_draft_and_the_tables_name_them_all(out: Path, monkeypatc
     assert all(len(run.pairs) == 5 * PICTURES for run in graded)
     assert {p.graded.grade for run in graded for p in run.pairs} >= {"true", "false"}
     text = write_results(graded, {arm.name: arm.phrase for arm in ARMS}, out)
-    assert all(phrase in text for phrase in ("| C3L |", "| draft, half kept: longest |", "| blank | log_ratio |"))
+    assert all(
+        phrase in text
+        for phrase in ("| C3L |", "| draft, half kept: longest |", "| blank | log_ratio |", "| answer length |")
+    )
     results = json.loads((out / "results.json").read_text())
     assert results["data"]["draft, half kept: random"]["pairs"] == 5 * PICTURES / 2
     assert {row["against"] for row in results["pairs"] if row["data"] == "C3L"} == {"likelihood on positives only"}
     assert (out / "true_share.svg").read_text().count("<svg") == 1
+
+
+def test_what_a_measure_chooses_by_hand() -> None:
+    pairs = [pair(f"p{i}", "true", i2c=1.0) for i in range(10)] + [pair(f"p{i}", "false", i2c=2.0) for i in range(10)]
+    chosen = _choices([GradedRun("draft", 0, tuple(pairs), 10)])
+    assert chosen["log_ratio"]["half"]["value"] == chosen["log_ratio"]["positives"]["value"] == 0
+    assert chosen["log_ratio"]["positives_over_negatives_same_kinds"]["value"] == -1
+    turned = remeasure(GradedRun("draft", 0, tuple(pairs), 10), lambda scores: -scores.logprobs_with_image[0])
+    positives, negatives = split_positives(turned)
+    assert (true_share(positives.pairs), true_share(negatives.pairs)) == (1, 0)
 
 
 def test_shares_by_hand() -> None:
