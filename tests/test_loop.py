@@ -133,7 +133,7 @@ def test_another_form_would_choose_other_positives_so_it_is_refused(world):
     config = make_config(
         world / "whole", world / "pictures", world / "llava", *SETTINGS, "scoring.form=weighted_log_ratio"
     )
-    with pytest.raises(StaleStageError, match=r"tuned .* scoring\.form: log_ratio -> weighted_log_ratio"):
+    with pytest.raises(StaleStageError, match=r"tuned .* scoring\.form: discounted_likelihood -> weighted_log_ratio"):
         walk(config, load_model)
 
 

@@ -86,7 +86,7 @@ def test_every_turn_gives_one_row_with_exactly_these_keys_in_order(work):
     assert reasons == ["no_image", "unreadable_image", "unreadable_image", "empty_answer", "bad_path"]
     assert "missing_image" in rows[3]["error"]
     assert "not_an_image" in rows[4]["error"]
-    assert rows[0]["i2c"] == rows[0]["log_ratio"]
+    assert rows[0]["i2c"] == rows[0]["discounted_likelihood"]
     assert rows[0]["n_answer_tokens"] == 3
     assert (rows[0]["question"], rows[6]["answer"]) == ("What?", "A caf\u00e9 \x1b[31m")
     assert summary["rows"] == len(rows) == 28

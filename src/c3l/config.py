@@ -63,7 +63,9 @@ class GenerationConfig(Settings):
 class ScoringConfig(Settings):
     """How S(I2C) is measured."""
 
-    form: Form = Field("log_ratio", description="ours: ranks true names over false ones best, docs/experiments.md")
+    form: Form = Field(
+        "discounted_likelihood", description="ours: keeps the most true pairs of a draft, docs/experiments.md"
+    )
     no_image: NoImageMode = Field("drop", description="What 'without the image' means")
     others: int = Field(4, ge=1, le=64, description="m, pictures averaged in the `others` mode")
     batch_size: int = Field(4, ge=1, description="Images a batch, each with all its pairs; changes speed only")
@@ -136,7 +138,9 @@ class FilteringConfig(Settings):
     min_score: float | None = Field(None, allow_inf_nan=False, description="threshold: lowest S(I2C) kept, nats")
     max_score: float | None = Field(None, allow_inf_nan=False, description="threshold: highest S(I2C) kept, nats")
     band: tuple[float, float] = Field((0.25, 0.75), description="band: quantiles of S(I2C) between which to keep")
-    stratify: Literal["none", "image", "instruction"] = Field("none", description="Apply the rule within each")
+    stratify: Literal["none", "image", "instruction", "opening"] = Field(
+        "none", description="Apply the rule within each; opening: the question's first word"
+    )
 
     @model_validator(mode="after")
     def _rule_has_its_numbers(self) -> Self:

@@ -1,5 +1,6 @@
 """Filtering: each rule on cases worked by hand, and what holds for all of them."""
 
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -63,6 +64,16 @@ def kept(pool: list[ScoredSample] = POOL, seed: int = 0, **settings: Any) -> str
 )
 def test_each_rule_keeps_what_it_says(settings: dict[str, Any], expected: str) -> None:
     assert kept(**settings) == kept(POOL[::-1], **settings) == expected
+
+
+def test_within_openings_the_mixture_of_questions_stays() -> None:
+    questions = {"a": "Is it red?", "b": "is there one?", "c": "What is it?", "d": "IS, say, it so?", "e": "What?"}
+    by_id = {one.sample.sample_id: one for one in POOL}
+    pool = [replace(by_id[i], sample=replace(by_id[i].sample, question=q)) for i, q in questions.items()]
+    assert kept(pool, rule="top_fraction", stratify="opening", fraction=0.5) == "abc"
+    assert kept(pool, rule="lowest", stratify="opening", fraction=0.3) == "de"
+    rows = filter_samples(pool, FilteringConfig(rule="top_fraction", stratify="opening"), 0)
+    assert {row.sample_id: row.reason for row in rows}["e"] == "top_fraction 0.5: rank 2 of 2 of opening what"
 
 
 def test_a_share_is_rounded_up_without_float_dust() -> None:
@@ -137,7 +148,12 @@ POOLS = st.lists(
 ).map(lambda rows: [scored(f"s{n}", *row) for n, row in enumerate(rows)])
 
 
-@given(POOLS, st.sampled_from(get_args(FilterRule)), st.sampled_from(["none", "image", "instruction"]), st.data())
+@given(
+    POOLS,
+    st.sampled_from(get_args(FilterRule)),
+    st.sampled_from(["none", "image", "instruction", "opening"]),
+    st.data(),
+)
 def test_order_changes_nothing_and_every_sample_has_one_row(
     pool: list[ScoredSample], rule: FilterRule, stratify: str, data: st.DataObject
 ) -> None:

@@ -6,19 +6,20 @@ import pytest
 from tests.report.fake_rounds import make_rounds
 from tests.report.fake_run import MAKER, make_contents, without_scores
 
-from c3l.records import ScoredSample
+from c3l.records import AnswerScores, ScoredSample
 from c3l.report.contents import ReportContents
 from c3l.report.rounds import Point, build_rounds, draw_change, mean_by_picture, split_rounds
 
 
 def with_scores(draft: list[tuple[int, float]], last: list[tuple[int, float]]) -> ReportContents:
-    """A run whose two rounds have just these (picture, S(I2C))."""
+    """A run whose two rounds have just these (picture, S(I2C)), of answers of one token."""
     contents = make_rounds(4)
     refs, template = list(contents.images), contents.scored[0]
 
     def write(round: int, number: int, picture: int, i2c: float) -> ScoredSample:
         sample = replace(template.sample, sample_id=f"{round}-{number}", image_id=refs[picture], round=round)
-        return replace(template, sample=sample, i2c=i2c)
+        scores = AnswerScores((1,), ("a",), (i2c - 20,), (-20.0,))
+        return replace(template, sample=sample, i2c=i2c, scores=scores)
 
     rounds = [[write(round, n, *one) for n, one in enumerate(given)] for round, given in enumerate((draft, last))]
     return replace(contents, earlier=rounds[0], scored=rounds[1])
@@ -54,7 +55,7 @@ def test_a_round_in_numbers() -> None:
     view = build_rounds(with_scores([(0, -0.5), (0, 0.1), (1, 0.1), (1, 0.7)], [(0, 1.0)]), {})
     assert view is not None
     draft = view.rows[0]
-    assert (draft.pairs, draft.pictures, draft.median, draft.mean, draft.below) == (4, 2, "+0.10", "+0.10", "25%")
+    assert (draft.pairs, draft.pictures, draft.median, draft.mean, draft.against) == (4, 2, "+0.10", "+0.10", "25%")
 
 
 def test_histograms_share_both_axes_whatever_the_number_of_pairs() -> None:

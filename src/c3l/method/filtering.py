@@ -1,6 +1,7 @@
 """Filtering: which scored pairs are kept, and the controls that any claim about S(I2C) stands beside."""
 
 import math
+import string
 from collections.abc import Callable, Iterable
 from itertools import groupby
 
@@ -13,7 +14,8 @@ def filter_samples(scored: Iterable[ScoredSample], config: FilteringConfig, seed
     """One row a sample, kept or not, with the rule and its number; by image id, then rank.
 
     The order of the input changes nothing: ties are broken by sample id. A share of n pairs is rounded up.
-    With ``stratify``, the rule is applied within each image or each instruction by itself.
+    With ``stratify``, the rule is applied within each image, instruction or first word of a question by itself; the
+    last keeps the mixture of kinds of question as it was.
 
     Args:
         scored: Samples with finite S(I2C), each once.
@@ -41,18 +43,22 @@ def filter_samples(scored: Iterable[ScoredSample], config: FilteringConfig, seed
 def _strata(scored: Iterable[ScoredSample], config: FilteringConfig) -> list[tuple[str, list[ScoredSample]]]:
     """What the rule is applied within, each with how reasons name it; the best is always that of an image."""
     by_image = config.stratify == "image" or config.rule == "best_per_image"
-    by_instruction = config.stratify == "instruction"
 
     def key(one: ScoredSample) -> tuple[str, str]:
         sample = one.sample
-        return sample.image_id if by_image else "", sample.instruction_id if by_instruction else ""
+        other = {"instruction": sample.instruction_id, "opening": _opening(sample.question)}.get(config.stratify, "")
+        return sample.image_id if by_image else "", other
 
     strata = []
-    for (_, instruction), stratum in groupby(sorted(scored, key=key), key):
-        where = " of its image" if by_image else ""
-        where += f" of instruction {instruction}" if by_instruction else ""
+    for (_, name), stratum in groupby(sorted(scored, key=key), key):
+        where = (" of its image" if by_image else "") + (f" of {config.stratify} {name}" if name else "")
         strata.append((where, list(stratum)))
     return strata
+
+
+def _opening(question: str) -> str:
+    """The question's first word, which tells its kind: is, what, how."""
+    return question.lstrip().partition(" ")[0].lower().strip(string.punctuation)
 
 
 def _judge(stratum: list[ScoredSample], where: str, config: FilteringConfig, seed: int) -> dict[str, tuple[bool, str]]:

@@ -21,7 +21,7 @@ from c3l.report.curves import ACCURACY, LOSSES, build_tuning
 from c3l.report.gallery import GalleryView, build_gallery
 from c3l.report.rounds import build_rounds
 from c3l.report.statistics import compute_spearman, find_bin_edges, find_median, find_quantiles
-from c3l.report.tokens import LEVEL_FACTORS, format_signed
+from c3l.report.tokens import LEVEL_FACTORS, format_signed, is_less_likely
 
 MAX_REJECTIONS = 200
 TEMPLATES = Path(__file__).parent / "templates"
@@ -111,7 +111,7 @@ def build_context(contents: ReportContents) -> dict[str, Any]:
         "median": _show(find_median(scores)),
         "median_kept": _show(find_median(kept)),
         "median_dropped": _show(find_median(dropped)),
-        "against": sum(score < 0 for score in scores),
+        "against": sum(is_less_likely(pair.scored.scores) for pair in pairs),
         "form": pairs[0].scored.form if pairs else None,
         "forms": build_form_rows(contents, pairs),
         "form_meanings": FORMS,

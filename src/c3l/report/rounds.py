@@ -11,7 +11,7 @@ from c3l.records import ScoredSample, name_round
 from c3l.report.charts import Frame, draw_bar, draw_figure, draw_grid, draw_upright
 from c3l.report.contents import ReportContents
 from c3l.report.statistics import count_bins, find_bin_edges, find_median
-from c3l.report.tokens import format_signed
+from c3l.report.tokens import format_signed, is_less_likely
 
 NONE = "\N{EN DASH}"
 
@@ -25,7 +25,7 @@ class RoundRow:
     pictures: int
     median: str
     mean: str
-    below: str
+    against: str
     length: str
     chart: Markup
 
@@ -108,7 +108,7 @@ def _build_row(
         pictures=len({one.sample.image_id for one in scored}),
         median=NONE if median is None else format_signed(median),
         mean=format_signed(sum(scores) / len(scores)) if scores else NONE,
-        below=f"{100 * sum(score < 0 for score in scores) / len(scores):.0f}%" if scores else NONE,
+        against=f"{100 * sum(is_less_likely(one.scores) for one in scored) / len(scored):.0f}%" if scored else NONE,
         length=NONE if length is None else f"{length:g}",
         chart=Markup("") if median is None else _draw_round(label, scored, edges, tallest, median, css),
     )

@@ -45,6 +45,11 @@ def cut_pieces(answer: str, scores: AnswerScores) -> tuple[Piece, ...]:
     return tuple(pieces)
 
 
+def is_less_likely(scores: AnswerScores) -> bool:
+    """Whether the answer is less likely with the image than without it, whatever the form of its score."""
+    return sum(scores.logprobs_with_image) < sum(scores.logprobs_without_image)
+
+
 def find_level(change: float) -> str:
     """The colour class of a change in log-probability (nats), from the borders of ``LEVEL_FACTORS``."""
     level = sum(abs(change) >= math.log(factor) - 1e-9 for factor in LEVEL_FACTORS)
