@@ -250,7 +250,7 @@ class Figure:
         seen: With the picture.
         blind: The same questions without any picture; None where they were not asked so.
         by_image: ``seen`` minus ``blind``, over the same units: what the picture is worth.
-        difference: ``seen`` minus that of the baseline, over the same units; None without a baseline.
+        difference: ``seen`` minus that of the baseline, over the units that count in both; None without a baseline.
     """
 
     name: str

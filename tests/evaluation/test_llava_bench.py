@@ -14,6 +14,7 @@ import pytest
 from c3l.errors import DataError
 from c3l.evaluation.judges import CachedJudge, JudgeError, NoReviewError
 from c3l.evaluation.llava_bench import LlavaBench, parse_review, read_llava_bench
+from c3l.evaluation.scores import score
 from c3l.evaluation.statistics import compare, estimate
 from c3l.evaluation.task import Prediction, Tally
 
@@ -306,10 +307,26 @@ def test_two_models_are_compared_on_the_same_items_though_a_review_failed(tmp_pa
     bench = read_llava_bench(write(tmp_path), by_answer(MARKS))
     other = replace(bench, judge=by_answer({"answer 1": "?"} | {f"answer {n}": "8 4" for n in (0, 2, 3)}))
     difference = compare(bench.tally(ANSWERS, "judge"), other.tally(ANSWERS, "judge"), bench.figures, draws=200)
-    assert difference["relative"].value == pytest.approx(100 * 22.5 / 34 - 50)
+    # question 1 has no review of the other's answer, so it counts for neither: (6 + 9.5 + 2) / (8 + 9 + 7) and 12 / 24
+    assert difference["relative"].value == pytest.approx(100 * 17.5 / 24 - 50)
     assert difference["relative/detail"].value is None
     same = bench.tally(ANSWERS, "judge")
     assert compare(same, same, bench.figures, draws=200)["relative"].high == 0
+
+
+def test_a_question_that_one_model_could_not_answer_is_no_part_of_the_difference(tmp_path: Path) -> None:
+    bench = read_llava_bench(write(tmp_path), by_answer(MARKS))
+    blind = {name: replace(one, blind_text=one.text) for name, one in ANSWERS.items()}
+    fewer = ANSWERS | {"1": Prediction("1", failed="no such picture")}
+    [relative, *_] = score(bench, "judge", blind, fewer, 0).figures
+    assert relative.seen.value == pytest.approx(100 * 22.5 / 34)
+    assert relative.difference is not None and relative.by_image is not None
+    assert relative.difference.value == relative.by_image.value == 0
+    [relative, *_] = score(
+        bench, "judge", ANSWERS | {"1": Prediction("1", failed="no such picture")}, ANSWERS, 0
+    ).figures
+    assert relative.seen.value == pytest.approx(100 * 17.5 / 24)
+    assert relative.difference is not None and relative.difference.value == 0
 
 
 def test_progress_is_told_of_every_item(tmp_path: Path) -> None:

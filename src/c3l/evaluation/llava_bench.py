@@ -84,9 +84,8 @@ class Subject:
 class LlavaBench:
     """The benchmark, and who reviews.
 
-    Two models' figures are each over the questions that have a review of theirs: a tally knows one model alone. A
-    question that failed for one of them is a row of zeros there, so it stays paired but is missing from that side of
-    the difference; ``Tally.failed`` of both says how many there can be. Read a difference with any with care.
+    A model's figures are over the questions that have a review of its own answer; the difference of two models over
+    those that have one of each.
 
     Attributes:
         items: The questions.

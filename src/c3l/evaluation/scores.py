@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from c3l.evaluation.statistics import Resampled, reorder, resample, subtract, summarise
-from c3l.evaluation.task import Benchmark, Prediction
+from c3l.evaluation.statistics import Resampled, pair, reorder, resample, subtract, summarise
+from c3l.evaluation.task import Benchmark, Prediction, Tally
 from c3l.records import Figure
 
 Predictions = Mapping[str, Prediction]
@@ -38,20 +38,26 @@ def score(benchmark: Benchmark, rule: str, seen: Predictions, baseline: Predicti
         seed: Of the bootstrap.
     """
     tally = benchmark.tally(seen, rule)
-    whole = resample(tally, benchmark.figures, seed)
+    whole = _draw(benchmark, tally, seed)
 
-    def draw(answers: Predictions) -> Resampled:
-        return resample(reorder(benchmark.tally(answers, rule), tally), benchmark.figures, seed)
+    def compare(answers: Predictions) -> tuple[Resampled, Resampled]:
+        """The figures of other answers, and ours minus theirs over the units that count in both."""
+        theirs = reorder(benchmark.tally(answers, rule), tally)
+        alone, (ours_paired, theirs_paired) = _draw(benchmark, theirs, seed), pair(tally, theirs)
+        ours = whole if ours_paired is tally else _draw(benchmark, ours_paired, seed)
+        return alone, subtract(ours, alone if theirs_paired is theirs else _draw(benchmark, theirs_paired, seed))
 
-    blind = draw(without_images(seen)) if was_blind(seen) else {}
-    other = draw(baseline) if baseline is not None else {}
-    without, by_image = summarise(blind), summarise(subtract(whole, blind)) if blind else {}
-    difference = summarise(subtract(whole, other)) if other else {}
+    blind, by_image = map(summarise, compare(without_images(seen))) if was_blind(seen) else ({}, {})
+    difference = summarise(compare(baseline)[1]) if baseline is not None else {}
     figures = tuple(
-        Figure(name, value, without.get(name), by_image.get(name), difference.get(name))
+        Figure(name, value, blind.get(name), by_image.get(name), difference.get(name))
         for name, value in summarise(whole).items()
     )
     return Scores(tally.items, tally.unparsed, tally.failed, figures)
+
+
+def _draw(benchmark: Benchmark, tally: Tally, seed: int) -> Resampled:
+    return resample(tally, benchmark.figures, seed)
 
 
 def was_blind(predictions: Predictions) -> bool:

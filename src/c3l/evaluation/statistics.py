@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,12 +24,12 @@ def estimate(tally: Tally, figures: Figures, seed: int = 0, draws: int = DRAWS) 
 
 
 def compare(tally: Tally, other: Tally, figures: Figures, seed: int = 0, draws: int = DRAWS) -> dict[str, Estimate]:
-    """The difference of every figure, ``tally`` minus ``other``, both over the same drawn units.
+    """The difference of every figure, ``tally`` minus ``other``, both over the same drawn units that count in both.
 
     Raises:
         DataError: If the two are not about the same units.
     """
-    ours, theirs = resample(tally, figures, seed, draws), resample(reorder(other, tally), figures, seed, draws)
+    ours, theirs = (resample(one, figures, seed, draws) for one in pair(tally, reorder(other, tally)))
     return summarise(subtract(ours, theirs))
 
 
@@ -60,6 +61,21 @@ def _interval(value: float, drawn: FloatArray) -> Estimate:
         return Estimate(None, None, None)
     low, high = np.quantile(defined, (0.025, 0.975))
     return Estimate(value, float(low), float(high))
+
+
+def pair(tally: Tally, other: Tally) -> tuple[Tally, Tally]:
+    """Both without what only one of them counts: a row that is all zeros in one becomes so in the other.
+
+    Such a unit has no answer, or no review, and no part in its own side's figures. A tally in which nothing changes is
+    returned as it is. Both have the same units in the same order.
+    """
+    both = tally.values.any(axis=1, keepdims=True) & other.values.any(axis=1, keepdims=True)
+
+    def restrict(one: Tally) -> Tally:
+        values = np.where(both, one.values, 0.0)
+        return one if (values == one.values).all() else replace(one, values=values)
+
+    return restrict(tally), restrict(other)
 
 
 def reorder(tally: Tally, like: Tally) -> Tally:
