@@ -5,6 +5,7 @@ Ids stand inside every record, and nothing is ever joined by position. No record
 
 import hashlib
 import math
+import string
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -72,6 +73,11 @@ class Sample:
     answer: str
     round: int
     index: int
+
+    @property
+    def opening(self) -> str:
+        """The question's first word, lower case, which tells its kind: is, what, how."""
+        return self.question.lstrip().partition(" ")[0].lower().strip(string.punctuation)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """Filtering: which scored pairs are kept, and the controls that any claim about S(I2C) stands beside."""
 
 import math
-import string
 from collections.abc import Callable, Iterable
 from itertools import groupby
 
@@ -46,7 +45,7 @@ def _strata(scored: Iterable[ScoredSample], config: FilteringConfig) -> list[tup
 
     def key(one: ScoredSample) -> tuple[str, str]:
         sample = one.sample
-        other = {"instruction": sample.instruction_id, "opening": _opening(sample.question)}.get(config.stratify, "")
+        other = {"instruction": sample.instruction_id, "opening": sample.opening}.get(config.stratify, "")
         return sample.image_id if by_image else "", other
 
     strata = []
@@ -54,11 +53,6 @@ def _strata(scored: Iterable[ScoredSample], config: FilteringConfig) -> list[tup
         where = (" of its image" if by_image else "") + (f" of {config.stratify} {name}" if name else "")
         strata.append((where, list(stratum)))
     return strata
-
-
-def _opening(question: str) -> str:
-    """The question's first word, which tells its kind: is, what, how."""
-    return question.lstrip().partition(" ")[0].lower().strip(string.punctuation)
 
 
 def _judge(stratum: list[ScoredSample], where: str, config: FilteringConfig, seed: int) -> dict[str, tuple[bool, str]]:

@@ -19,6 +19,7 @@ from c3l.report.charts import Dot, draw_histogram, draw_scatter, draw_share
 from c3l.report.contents import Pair, ReportContents, join_pairs
 from c3l.report.curves import ACCURACY, LOSSES, build_tuning
 from c3l.report.gallery import GalleryView, build_gallery
+from c3l.report.openings import build_openings
 from c3l.report.rounds import build_rounds
 from c3l.report.statistics import compute_spearman, find_bin_edges, find_median, find_quantiles
 from c3l.report.tokens import LEVEL_FACTORS, format_signed, is_less_likely
@@ -116,6 +117,7 @@ def build_context(contents: ReportContents) -> dict[str, Any]:
         "forms": build_form_rows(contents, pairs),
         "form_meanings": FORMS,
         "without": NO_IMAGE[pairs[0].scored.no_image] if pairs else "",
+        "openings": build_openings(contents, pairs),
         "panels": build_panels(pairs),
         "scatter": build_scatter(pairs, gallery),
         "spearman": _show(spearman),

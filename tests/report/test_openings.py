@@ -1,0 +1,55 @@
+from dataclasses import replace
+
+from tests.report.fake_rounds import make_rounds
+from tests.report.fake_run import make_contents, without_scores
+
+from c3l.records import ScoredSample
+from c3l.report.contents import ReportContents, join_pairs
+from c3l.report.openings import SHOWN, build_openings
+
+
+def ask(contents: ReportContents, draft: list[str], last: list[str], kept: int) -> ReportContents:
+    """A run whose two rounds ask just these questions, the first so many of the last kept."""
+    template, decision = contents.scored[0], contents.selected[0]
+
+    def write(round: int, questions: list[str]) -> list[ScoredSample]:
+        rows = [(f"{round}-{n}", question) for n, question in enumerate(questions)]
+        return [
+            replace(template, sample=replace(template.sample, sample_id=name, question=question, round=round))
+            for name, question in rows
+        ]
+
+    selected = [replace(decision, sample_id=f"1-{n}", kept=n < kept) for n in range(len(last))]
+    return replace(contents, earlier=write(0, draft), scored=write(1, last), selected=selected)
+
+
+def test_shares_by_hand_with_the_draft_first() -> None:
+    draft, last = ["Is it?", "is that it?", "What is it?", "How?"], ["What?", "What, now?", "Is it?"]
+    contents = ask(make_rounds(4), draft, last, kept=2)
+    view = build_openings(contents, join_pairs(contents))
+    assert view is not None
+    assert view.heads == ("Draft", "Refined (round 1)", "Kept")
+    # of what was kept 2 of 2 begin with what, of the draft 1 of 4
+    assert [(row.opening, row.shares) for row in view.rows] == [
+        ("what", ("25%", "67%", "100%")),
+        ("is", ("50%", "33%", "0%")),
+        ("how", ("25%", "0%", "0%")),
+    ]
+    assert view.moved == 75
+
+
+def test_rare_words_stand_together_and_nothing_is_lost() -> None:
+    questions = [f"word{n % 12}{'x' * 40} is it?" for n in range(40)]
+    contents = ask(make_rounds(4), questions, questions, kept=40)
+    view = build_openings(contents, join_pairs(contents))
+    assert view is not None
+    assert (len(view.rows), view.rows[-1].opening, view.moved) == (SHOWN + 1, "4 others", 0)
+    assert view.rows[0].opening == f"word0{'x' * 18}\N{HORIZONTAL ELLIPSIS}"
+
+
+def test_a_run_of_one_round_compares_what_was_kept_with_all() -> None:
+    contents = make_contents(6)
+    view = build_openings(contents, join_pairs(contents))
+    assert view is not None
+    assert view.heads == ("All pairs", "Kept")
+    assert build_openings(without_scores(contents), ()) is None
