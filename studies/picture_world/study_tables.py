@@ -29,8 +29,16 @@ from studies.picture_world.measure import auroc, spearman
 
 CONTROLS: tuple[FilterRule, ...] = ("top_fraction", "random", "longest", "lowest", "band")
 FILTERED = ("draft", "c3l", "likelihood")
+
+
+def _discount(share: float) -> Callable[[AnswerScores], float]:
+    """Log-likelihood with the image less a share of that without; 0.5 is ``discounted_likelihood``."""
+    return lambda scores: float(np.mean(scores.logprobs_with_image) - share * np.mean(scores.logprobs_without_image))
+
+
 MEASURES: dict[str, Callable[[AnswerScores], float]] = {
     **{form: (lambda scores, form=form: compute_i2c(scores, form)) for form in FORMS},
+    **{f"likelihood, discounted by {share}": _discount(share) for share in (0.25, 0.75)},
     "answer likelihood (with image)": lambda scores: float(np.mean(scores.logprobs_with_image)),
     "answer length": lambda scores: float(len(scores.token_ids)),
 }
@@ -134,12 +142,18 @@ def _choices(runs: Sequence[GradedRun]) -> dict[str, dict[str, Any]]:
             "half_over_random": asdict(difference(best, half)),
             "half_over_random_same_kinds": asdict(difference(best, half, same_kinds(best, half))),
             "half_nouns_of_100": diversity(best)[1],
+            "half_log_ratio": asdict(bootstrap(best, _mean_log_ratio)),
             "positives": asdict(bootstrap(positives, true_share)),
             "positives_over_negatives_same_kinds": asdict(
                 difference(positives, negatives, same_kinds(positives, negatives))
             ),
         }
     return out
+
+
+def _mean_log_ratio(pairs: Sequence[GradedPair]) -> float:
+    """How much likelier the picture makes the answers, nats a token, whatever they were chosen by."""
+    return float(np.mean([compute_i2c(pair.scored.scores, "log_ratio") for pair in pairs]))
 
 
 def _forms(runs: Sequence[GradedRun]) -> dict[str, dict[str, Any]]:
@@ -197,12 +211,13 @@ def _pairs_table(rows: Sequence[Mapping[str, Any]]) -> str:
 def _choices_table(choices: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [
         "| the draft's half with the highest | true of gradable | over a random half | the same, kinds evened "
-        "| things asked about, of 100 pairs | the best pair of each picture | over its others, kinds evened |"
+        "| things asked about, of 100 pairs | its mean log-ratio, nats "
+        "| the best pair of each picture | over its others, kinds evened |"
     ]
-    rows.append("|---|--:|--:|--:|--:|--:|--:|")
+    rows.append("|---|--:|--:|--:|--:|--:|--:|--:|")
     for name, row in choices.items():
         cells = [_share(row["half"]), _signed(row["half_over_random"]), _signed(row["half_over_random_same_kinds"])]
-        cells += [f"{row['half_nouns_of_100']:.1f}", _share(row["positives"])]
+        cells += [f"{row['half_nouns_of_100']:.1f}", _signed(row["half_log_ratio"]), _share(row["positives"])]
         cells.append(_signed(row["positives_over_negatives_same_kinds"]))
         rows.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(rows)
