@@ -38,6 +38,7 @@ from transformers import (
     Qwen2VLConfig,
     Qwen2VLImageProcessorPil,
     Qwen2VLProcessor,
+    Qwen3VLConfig,
 )
 from transformers.processing_utils import ProcessorMixin
 
@@ -59,6 +60,7 @@ TEXT = {
     "max_position_embeddings": 2048,
     "tie_word_embeddings": False,
 }
+MROPE = {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0}
 VISION = {
     "hidden_size": 16,
     "intermediate_size": 24,
@@ -99,7 +101,7 @@ def load_tiny(family: str, folder: Path) -> Tiny:
     if not (folder / "config.json").exists():
         _write(family, folder)
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
-    processor = _read_qwen(folder) if family == "qwen2_vl" else AutoProcessor.from_pretrained(folder)
+    processor = _read_qwen(folder) if family in ("qwen2_vl", "qwen3_vl") else AutoProcessor.from_pretrained(folder)
     return Tiny(family, model, processor)
 
 
@@ -231,23 +233,20 @@ def _read_qwen(folder: Path) -> PicturesOnlyQwen2VLProcessor:
     return processor
 
 
+def _qwen_ids(tokenizer: PreTrainedTokenizerFast) -> dict[str, int]:
+    tokens = {
+        "image": "<|image_pad|>",
+        "video": "<|video_pad|>",
+        "vision_start": "<|vision_start|>",
+        "vision_end": "<|vision_end|>",
+    }
+    return {f"{name}_token_id": tokenizer.convert_tokens_to_ids(token) for name, token in tokens.items()}
+
+
 def _qwen2_vl() -> tuple[Any, Any]:
     tokenizer, processor = _qwen_parts()
-    token_ids = {
-        f"{name}_token_id": tokenizer.convert_tokens_to_ids(token)
-        for name, token in {
-            "image": "<|image_pad|>",
-            "video": "<|video_pad|>",
-            "vision_start": "<|vision_start|>",
-            "vision_end": "<|vision_end|>",
-        }.items()
-    }
     config = Qwen2VLConfig(
-        text_config={
-            **TEXT,
-            **_ids(tokenizer),
-            "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0},
-        },
+        text_config={**TEXT, **_ids(tokenizer), "rope_parameters": MROPE},
         vision_config={
             "depth": 2,
             "embed_dim": 16,
@@ -256,7 +255,26 @@ def _qwen2_vl() -> tuple[Any, Any]:
             "hidden_size": 32,
             "patch_size": 8,
         },
-        **token_ids,
+        **_qwen_ids(tokenizer),
+    )
+    return config, processor
+
+
+def _qwen3_vl() -> tuple[Any, Any]:
+    tokenizer, processor = _qwen_parts()
+    config = Qwen3VLConfig(
+        text_config={**TEXT, **_ids(tokenizer), "head_dim": 8, "rope_parameters": MROPE},
+        vision_config={
+            "depth": 2,
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_heads": 2,
+            "out_hidden_size": 32,
+            "patch_size": 8,
+            "num_position_embeddings": 64,
+            "deepstack_visual_indexes": [0, 1],
+        },
+        **_qwen_ids(tokenizer),
     )
     return config, processor
 
@@ -306,6 +324,7 @@ FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
     "llava_next": _llava_next,
     "fast_vlm": _fast_vlm,
     "qwen2_vl": _qwen2_vl,
+    "qwen3_vl": _qwen3_vl,
     "idefics3": _idefics3,
     "gemma3": _gemma3,
 }

@@ -1,5 +1,7 @@
 """Asking a model: order, blind answers, failures, and that batches change nothing."""
 
+from dataclasses import replace
+
 import pytest
 from PIL import Image
 
@@ -76,6 +78,16 @@ def test_without_blind_nothing_is_asked_twice():
     assert made[0].without_image().text == ""
 
 
-def test_numbers_that_are_not_finite_are_a_failure():
-    made = ask(FakeModel(finish_reason="non_finite_logits"), ASKED[:1])
-    assert "not finite" in made[0].failed
+@pytest.mark.parametrize("blind_only", [True, False])
+def test_numbers_that_are_not_finite_are_a_failure(blind_only):
+    class Breaking(FakeModel):
+        def generate(self, requests, sampling):
+            made = super().generate(requests, sampling)
+            broken = [request.image is None or not blind_only for request in requests]
+            return [
+                replace(one, finish_reason="non_finite_logits") if bad else one
+                for one, bad in zip(made, broken, strict=True)
+            ]
+
+    assert "not finite" in ask(Breaking(), ASKED[:1])[0].failed
+    assert bool(ask(Breaking(), ASKED[:1], blind=False)[0].failed) is not blind_only

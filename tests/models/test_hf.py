@@ -198,7 +198,7 @@ def test_others_without_other_pictures_is_refused(llava):
 
 def test_mask_hides_the_picture_and_keeps_the_positions(family, model):
     if "mask" not in model.no_image_modes():
-        assert family.family == "qwen2_vl"
+        assert family.family in ("qwen2_vl", "qwen3_vl")
         with pytest.raises(BackendError, match=r"scoring\.no_image"):
             model.score(REQUESTS, "mask")
         return
@@ -253,6 +253,30 @@ def test_prompts_about_one_picture_share_what_they_begin_with(temperature, model
         together = model.generate(asked, sampling)
     assert len(encoded) == (2 if model.shares_images else 0)
     assert together == alone
+
+
+def test_a_family_that_counts_positions_by_the_cache_shares_no_cache(llava, monkeypatch):
+    """As HyperCLOVAX-Vision and EXAONE 4.5 do: what ``generate`` says of positions does not reach the model."""
+    inner = llava._model.prepare_inputs_for_generation
+
+    def drop_positions(*args, **kwargs):
+        return inner(*args, **kwargs) | {"position_ids": None}
+
+    drop_positions.__signature__ = __import__("inspect").signature(inner)
+    monkeypatch.setattr(llava._model, "prepare_inputs_for_generation", drop_positions)
+    prompts = ["Say it", "Say it, and tell me more about it, please", "No", "What is it that you can see?"]
+    asked = [GenerateRequest(f"g{n}", GENERATE[0].image, prompt, seed=n) for n, prompt in enumerate(prompts)]
+    sampling = Sampling(1.0, 1.0, 16)
+    assert llava.generate(asked, sampling) == [llava.generate([request], sampling)[0] for request in asked]
+
+
+@pytest.mark.parametrize("room", [1, 3])
+def test_keys_and_values_grow_past_their_room(room, llava, monkeypatch):
+    sampling, asked = Sampling(1.0, 1.0, 24), [replace(GENERATE[0], seed=n) for n in range(3)]
+    expected = llava.generate(asked, sampling)
+    monkeypatch.setattr("c3l.models.cache.ROOM", room)
+    monkeypatch.setattr("c3l.models.writing.LEG", 7)
+    assert llava.generate(asked, sampling) == expected
 
 
 def feed_sizes(model, monkeypatch):

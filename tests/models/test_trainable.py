@@ -282,8 +282,9 @@ def test_an_image_that_several_rows_share_is_processed_and_encoded_once(tiny, na
         assert len(encoded) == len(batch["vision"]) == 2
 
 
-def test_features_are_remembered_over_epochs_as_long_as_there_is_room(tiny, monkeypatch):
-    model = make(tiny("llava"))
+@pytest.mark.parametrize("name", ["llava", "qwen3_vl"])  # one tensor, and tuples of tensors in lists
+def test_features_are_remembered_over_epochs_as_long_as_there_is_room(name, tiny, monkeypatch):
+    model = make(tiny(name))
     encoded, encode = [], model._vision.encode
     monkeypatch.setattr(model._vision, "encode", lambda tensors: encoded.append(1) or encode(tensors))
     first = model.read(model.collate(ROWS))

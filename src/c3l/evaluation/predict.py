@@ -1,5 +1,6 @@
 """Ask a model every item of a benchmark, with the picture and, if wanted, without it."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -71,8 +72,8 @@ def _open(items: Sequence[Item], open_picture: OpenPicture) -> list[_Job]:
 
 
 def _ask(jobs: Sequence[_Job], model: InferenceModel, sampling: Sampling, blind: bool) -> list[Prediction]:
-    done = {job.item.item_id: Prediction(job.item.item_id, failed=job.problem) for job in jobs if job.problem}
-    opened = [job for job in jobs if not job.problem]
+    opened = [job for job in jobs if job.picture is not None]
+    done = {job.item.item_id: Prediction(job.item.item_id, failed=job.problem) for job in jobs if job.picture is None}
     written = [job for job in opened if not job.item.choices]
     compared = [job for job in opened if job.item.choices]
     if written:
@@ -85,14 +86,14 @@ def _ask(jobs: Sequence[_Job], model: InferenceModel, sampling: Sampling, blind:
 def _write(jobs: Sequence[_Job], model: InferenceModel, sampling: Sampling, blind: bool) -> dict[str, Prediction]:
     seen = [GenerateRequest(job.item.item_id, job.picture, job.item.prompt, seed=0) for job in jobs]
     unseen = [GenerateRequest(job.item.item_id, None, job.item.prompt, seed=0) for job in jobs] if blind else []
-    texts = model.generate(seen, sampling)
-    blind_texts = [it.text for it in model.generate(unseen, sampling)] if blind else [None] * len(jobs)
+    answers = model.generate(seen, sampling)
+    others = model.generate(unseen, sampling) if blind else [None] * len(jobs)
     made = {}
-    for job, completion, other in zip(jobs, texts, blind_texts, strict=True):
-        broken = completion.finish_reason == "non_finite_logits"
+    for job, answer, other in zip(jobs, answers, others, strict=True):
+        broken = any(it is not None and it.finish_reason == "non_finite_logits" for it in (answer, other))
         problem = "the model gave numbers that are not finite; try --dtype float32" if broken else ""
         name = job.item.item_id
-        made[name] = Prediction(name, completion.text, failed=problem, blind_text=other)
+        made[name] = Prediction(name, answer.text, failed=problem, blind_text=None if other is None else other.text)
     return made
 
 
@@ -105,15 +106,15 @@ def _compare(jobs: Sequence[_Job], model: InferenceModel, blind: bool) -> dict[s
     made = {}
     for job, scores in zip(jobs, model.score(requests, "drop"), strict=True):
         name = job.item.item_id
-        if not all(one.token_ids and one.is_finite() for one in scores):
-            made[name] = Prediction(name, failed="a choice has no token, or its likelihood is not finite")
-            continue
         seen, unseen = zip(*map(_means, scores), strict=True)
-        made[name] = Prediction(name, likelihoods=seen, blind_likelihoods=unseen if blind else ())
+        found = Prediction(name, likelihoods=seen, blind_likelihoods=unseen if blind else ())
+        if not all(map(math.isfinite, (*found.likelihoods, *found.blind_likelihoods))):
+            found = Prediction(name, failed="a choice has no token, or its likelihood is not finite")
+        made[name] = found
     return made
 
 
 def _means(scores: AnswerScores) -> tuple[float, float]:
-    """Mean log-probability of a choice's tokens, nats: with the picture, and without."""
-    count = len(scores.token_ids)
+    """Mean log-probability of a choice's tokens, nats: with the picture, and without; NaN where it has none."""
+    count = len(scores.token_ids) or math.nan
     return sum(scores.logprobs_with_image) / count, sum(scores.logprobs_without_image) / count

@@ -21,7 +21,8 @@ AHEAD = 8  # choice: so many opened pictures are held beyond those of a batch
 def map_ahead(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """``map`` by threads that are a few items ahead of what is asked for, so that a model need not wait for pictures.
 
-    Results come in the order of the items; what ``work`` raises is raised where its result would come.
+    Results come in the order of the items; what ``work`` raises is raised where its result would come, what ``items``
+    raises at once.
     """
     waiting: deque[Future[R]] = deque()
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="ahead")

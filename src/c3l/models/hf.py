@@ -21,7 +21,7 @@ from c3l.records import AnswerScores, NoImageMode, Provenance
 logger = logging.getLogger(__name__)
 
 # What allocators say; CUDA's own error has a class.
-_MEMORY_WORDS = ("not enough memory", "can't allocate memory", "out of memory")
+_MEMORY_WORDS = ("not enough memory", "can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 class HfModel:

@@ -98,22 +98,28 @@ def _digest(vision: Mapping[str, Tensor]) -> bytes:
 
 
 def _map(features: PictureFeatures, change: Callable[[Tensor], Tensor]) -> PictureFeatures:
-    changed = {
-        name: change(value) if isinstance(value, Tensor) else [change(part) for part in value]
-        for name, value in _read(features.output).items()
-    }
+    changed = {name: _change(value, change) for name, value in _read(features.output).items()}
     shapes = {key: change(value) for key, value in features.shapes.items()}
     return PictureFeatures(_rebuild(features.output, changed), shapes)
 
 
+def _change(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    return change(value) if isinstance(value, Tensor) else [_change(part, change) for part in value]
+
+
 def _count_bytes(features: PictureFeatures) -> int:
-    values = [*_read(features.output).values(), *features.shapes.values()]
-    tensors = [part for value in values for part in ([value] if isinstance(value, Tensor) else value)]
-    return sum(tensor.nbytes for tensor in tensors)
+    sizes: list[int] = []
+
+    def count(tensor: Tensor) -> Tensor:
+        sizes.append(tensor.nbytes)
+        return tensor
+
+    _map(features, count)
+    return sum(sizes)
 
 
 def _read(output: Any) -> dict[str, Any]:
-    """The fields that a decoder reads: a tensor each, or a list of tensors."""
+    """The fields that a decoder reads: a tensor each, or tensors in lists and tuples, as the family gives them."""
     fields = {name: getattr(output, name, None) for name in ("pooler_output", "deepstack_features")}
     return {name: value for name, value in fields.items() if value is not None}
 

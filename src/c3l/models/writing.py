@@ -85,7 +85,7 @@ class Writing:
             key: value.to(self._model.device) for key, value in self._encoder.collate_prompts(encoded).items()
         }
         features: dict[int, PictureFeatures] = {}
-        for image, prompt in zip(images, encoded, strict=False):
+        for image, prompt in zip(images, encoded if images else (), strict=True):
             if id(image) not in features:
                 features[id(image)] = self._vision.encode(prompt.vision)
         cache = make_roomy(self._model) if self._forcing.packs() else None
