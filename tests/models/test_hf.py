@@ -255,7 +255,7 @@ def test_prompts_about_one_picture_share_what_they_begin_with(temperature, model
     assert together == alone
 
 
-def test_a_family_that_counts_positions_by_the_cache_shares_no_cache(llava, monkeypatch):
+def test_a_family_that_counts_positions_by_the_cache_shares_no_cache(llava, monkeypatch, caplog):
     """As HyperCLOVAX-Vision and EXAONE 4.5 do: what ``generate`` says of positions does not reach the model."""
     inner = llava._model.prepare_inputs_for_generation
 
@@ -268,6 +268,8 @@ def test_a_family_that_counts_positions_by_the_cache_shares_no_cache(llava, monk
     asked = [GenerateRequest(f"g{n}", GENERATE[0].image, prompt, seed=n) for n, prompt in enumerate(prompts)]
     sampling = Sampling(1.0, 1.0, 16)
     assert llava.generate(asked, sampling) == [llava.generate([request], sampling)[0] for request in asked]
+    assert [record.message for record in caplog.records].count(caplog.records[0].message) == 1
+    assert "computed whole" in caplog.records[0].message
 
 
 @pytest.mark.parametrize("room", [1, 3])

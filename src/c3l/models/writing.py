@@ -5,6 +5,7 @@ batch, where the family allows that (as in ``forcing``); else every prompt is co
 the longest.
 """
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from c3l.models.interface import Completion, GenerateRequest, Sampling
 from c3l.models.packing import Path, attention_mask, pack
 from c3l.models.sampling import FiniteGuard, SeededSampler
 from c3l.models.vision import PictureFeatures, VisionEncoder, move
+
+logger = logging.getLogger(__name__)
 
 LEG = 32  # tokens until rows that have ended leave; choice
 
@@ -41,6 +44,7 @@ class Writing:
     def __init__(self, model: Any, encoder: ChatEncoder, vision: VisionEncoder, forcing: TeacherForcing) -> None:
         self._model, self._encoder, self._vision, self._forcing = model, encoder, vision, forcing
         self._stop_ids = stop_ids(model, encoder.tokenizer)
+        self._warned = False
 
     def write(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
         """One completion a request, in order; all requests have a picture, or none has."""
@@ -88,13 +92,26 @@ class Writing:
         for image, prompt in zip(images, encoded if images else (), strict=True):
             if id(image) not in features:
                 features[id(image)] = self._vision.encode(prompt.vision)
-        cache = make_roomy(self._model) if self._forcing.packs() else None
-        if cache is not None:
+        if (cache := self._make_cache()) is not None:
             inputs["past_key_values"] = cache
             if len(features) < len(images):
                 self._read_trees(encoded, [id(image) for image in images], features, cache)
                 return inputs
         return inputs | (self._vision.join([features[id(image)] for image in images]) if images else {})
+
+    def _make_cache(self) -> DynamicCache | None:
+        """An empty cache if rows may share what they begin with, and leave; says once that they may not."""
+        if not self._forcing.packs():  # which has said why
+            return None
+        cache = make_roomy(self._model)
+        if cache is None and not self._warned:
+            self._warned = True
+            logger.warning(
+                "%s keeps its own count of positions, or not all keys and values: every prompt is computed whole, "
+                "more slowly",
+                type(self._model).__name__,
+            )
+        return cache
 
     def _read_trees(
         self,
