@@ -48,7 +48,7 @@ def build_openings(contents: ReportContents, pairs: Sequence[Pair]) -> OpeningsV
     by_count = sorted(counts, key=lambda opening: (-counts[opening], opening))
     rows = [OpeningRow(_shorten(opening), _show(mixtures, [opening])) for opening in by_count[:SHOWN]]
     if rest := by_count[SHOWN:]:
-        rows.append(OpeningRow(f"{len(rest)} others", _show(mixtures, rest)))
+        rows.append(OpeningRow("1 other" if len(rest) == 1 else f"{len(rest)} others", _show(mixtures, rest)))
     first, last = mixtures[0], mixtures[-1]
     return OpeningsView(tuple(columns), tuple(rows), sum(max(0.0, last[o] - first.get(o, 0.0)) for o in last))
 
