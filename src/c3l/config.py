@@ -64,7 +64,7 @@ class ScoringConfig(Settings):
     """How S(I2C) is measured."""
 
     form: Form = Field(
-        "discounted_likelihood", description="ours: keeps the most true pairs of a draft, docs/experiments.md"
+        "discounted_likelihood", description="ours: of the forms it keeps the truest half, docs/experiments.md"
     )
     no_image: NoImageMode = Field("drop", description="What 'without the image' means")
     others: int = Field(4, ge=1, le=64, description="m, pictures averaged in the `others` mode")

@@ -2,7 +2,7 @@
 
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -108,14 +108,15 @@ def _change(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def _count_bytes(features: PictureFeatures) -> int:
-    sizes: list[int] = []
+    return sum(tensor.nbytes for tensor in _tensors([*_read(features.output).values(), *features.shapes.values()]))
 
-    def count(tensor: Tensor) -> Tensor:
-        sizes.append(tensor.nbytes)
-        return tensor
 
-    _map(features, count)
-    return sum(sizes)
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    else:
+        for part in value:
+            yield from _tensors(part)
 
 
 def _read(output: Any) -> dict[str, Any]:
