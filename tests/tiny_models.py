@@ -60,6 +60,7 @@ TEXT = {
     "max_position_embeddings": 2048,
     "tie_word_embeddings": False,
 }
+LAYERS = ["sliding_attention", "full_attention"]
 MROPE = {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0}
 VISION = {
     "hidden_size": 16,
@@ -303,7 +304,7 @@ def _gemma3() -> tuple[Any, Any]:
     tokenizer = _tokenizer("<image_soft_token>", **tokens)
     ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in tokens.items()}
     config = Gemma3Config(
-        text_config={**TEXT, **_ids(tokenizer), "head_dim": 8, "sliding_window": 512},
+        text_config={**TEXT, **_ids(tokenizer), "head_dim": 8, "sliding_window": 512, "layer_types": LAYERS},
         vision_config=VISION,
         mm_tokens_per_image=4,
         boi_token_index=ids["boi_token"],

@@ -14,7 +14,6 @@ from c3l.models.rows import Row
 from c3l.models.vision import VisionEncoder
 from tiny_models import FAMILIES, make_picture
 
-PACKS = {"llava", "llava_next", "fast_vlm", "idefics3"}
 COMPLETIONS = ("A dog.", "A dog on the grass.", "x")
 
 
@@ -47,7 +46,7 @@ def test_in_double_precision_packed_rows_are_exact(name, tiny):
         with torch.inference_mode():
             packed = list(taught.predict([rows, without_images(rows)]))
             apart = [taught.predict_apart(one, {}) for one in (rows, without_images(rows))]
-        assert taught._packs is (name in PACKS)
+        assert taught.packs()
         for ours, plain in zip(packed, apart, strict=True):
             assert ours.shape == plain.shape
             torch.testing.assert_close(ours, plain, rtol=0, atol=1e-12)
@@ -64,8 +63,9 @@ def test_many_views_of_the_same_rows_are_each_their_own(tiny):
             torch.testing.assert_close(ours, taught.predict_apart(rows, {}), rtol=0, atol=1e-4)
 
 
-def test_tokens_and_head_rows_are_those_of_the_bound(tiny, monkeypatch):
-    family = tiny("llava")
+@pytest.mark.parametrize("name", ["llava", "qwen2_vl", "qwen3_vl", "gemma3"])
+def test_tokens_and_head_rows_are_those_of_the_bound(name, tiny):
+    family = tiny(name)
     taught = make_forcing(family)
     rows = make_rows(taught)
     list(taught.predict([rows[:1]]))  # at its first rows it tries itself out
@@ -101,14 +101,42 @@ def test_tokens_and_head_rows_are_those_of_the_bound(tiny, monkeypatch):
     assert sum(fed) < 0.6 * whole
 
 
-def test_a_family_that_cannot_says_so_and_computes_rows_whole(tiny, caplog):
-    taught = make_forcing(tiny("qwen2_vl"))
+def test_a_sliding_window_shorter_than_the_rows_hides_what_is_behind_it(tiny, monkeypatch):
+    family = tiny("gemma3")
+    monkeypatch.setattr(family.model.config.text_config, "sliding_window", 16)
+    try:
+        taught = make_forcing(family, torch.float64)
+        rows = make_rows(taught)
+        with torch.inference_mode():
+            [ours] = taught.predict([rows])
+            assert taught.packs()
+            torch.testing.assert_close(ours, taught.predict_apart(rows, {}), rtol=0, atol=1e-12)
+            monkeypatch.setattr(family.model.config.text_config, "sliding_window", 512)
+            assert not torch.allclose(ours, next(taught.predict([rows])), atol=1e-2)
+    finally:
+        family.model.to(torch.float32)
+
+
+def test_a_family_that_cannot_says_so_and_computes_rows_whole(tiny, caplog, monkeypatch):
+    family = tiny("llava")
+    layers = ["linear_attention", "full_attention"]
+    monkeypatch.setattr(family.model.config.text_config, "layer_types", layers, raising=False)
+    taught = make_forcing(family)
     rows = make_rows(taught)
     with caplog.at_level(logging.WARNING):
         list(taught.predict([rows]))
         list(taught.predict([rows]))
-    assert [record.message for record in caplog.records if "positions follow" in record.message]
-    assert len(caplog.records) == 1
+    assert ["layers of linear_attention" in record.message for record in caplog.records] == [True]
+
+
+def test_a_model_that_trips_over_packed_rows_computes_them_whole(tiny, caplog, monkeypatch):
+    monkeypatch.setattr(forcing, "attention_mask", lambda *_: {"full_attention": None})
+    taught = make_forcing(tiny("llava"))
+    rows = make_rows(taught)
+    with torch.inference_mode():
+        [ours] = taught.predict([rows])
+        torch.testing.assert_close(ours, taught.predict_apart(rows, {}), rtol=0, atol=1e-4)
+    assert "packed rows end with" in caplog.text
 
 
 def test_a_model_whose_packed_numbers_differ_is_found_out(tiny, caplog, monkeypatch):

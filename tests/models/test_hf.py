@@ -242,7 +242,7 @@ def test_generation_is_the_same_for_any_batch_size_and_order(temperature, model)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_prompts_about_one_picture_share_what_they_begin_with(temperature, model):
+def test_prompts_about_one_picture_share_what_they_begin_with(temperature, family, model):
     sampling, pictures = Sampling(temperature, 1.0, 8), [make_picture(1), make_picture(2, SIZES[1])]
     prompts = ["Say it", "Say it!", "Say it", "No"]
     asked = [GenerateRequest(f"g{n}", pictures[n % 2], prompt, seed=n) for n, prompt in enumerate(prompts * 2)]
@@ -253,6 +253,7 @@ def test_prompts_about_one_picture_share_what_they_begin_with(temperature, model
         together = model.generate(asked, sampling)
     assert len(encoded) == (2 if model.shares_images else 0)
     assert together == alone
+    assert model._writing.shares() is (family.family != "gemma3")  # its sliding layers forget
 
 
 def test_a_family_that_counts_positions_by_the_cache_shares_no_cache(llava, monkeypatch, caplog):
@@ -304,15 +305,17 @@ def test_a_prompts_tokens_are_read_once_for_all_its_candidates(llava, monkeypatc
 
 
 @pytest.mark.parametrize("first", [0, -1])  # the shortest prompt and the longest, whose padding leaves with it
-def test_rows_that_have_ended_leave_the_batch(first, llava, monkeypatch):
+@pytest.mark.parametrize("name", ["llava", "qwen3_vl"])
+def test_rows_that_have_ended_leave_the_batch(name, first, tiny, monkeypatch):
+    model = HfModel(tiny(name).model, tiny(name).processor, PROVENANCE)
     sampling, asked = Sampling(1.0, 1.0, 24), GENERATE[:2] + GENERATE[3:]
-    texts = [it.text for it in llava.generate(asked, sampling)]
+    texts = [it.text for it in model.generate(asked, sampling)]
     stop = next(c for c in texts[first][:9] if any(c not in text for text in texts))
-    monkeypatch.setattr(llava._writing, "_stop_ids", frozenset(llava._encoder.encode_completion(stop)))
-    alone = [llava.generate([request], sampling)[0] for request in asked]
+    monkeypatch.setattr(model._writing, "_stop_ids", frozenset(model._encoder.encode_completion(stop)))
+    alone = [model.generate([request], sampling)[0] for request in asked]
     monkeypatch.setattr("c3l.models.writing.LEG", 5)
-    sizes = feed_sizes(llava, monkeypatch)
-    assert llava.generate(asked, sampling) == alone
+    sizes = feed_sizes(model, monkeypatch)
+    assert model.generate(asked, sampling) == alone
     written = [len(it.text) + 1 if it.finish_reason == "stop" else 24 for it in alone]
     assert min(written) < 10 and max(written) == 24
     in_legs = sum(min(24, -(-tokens // 5) * 5) for tokens in written)

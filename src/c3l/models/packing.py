@@ -7,12 +7,11 @@ Rows become paths in a tree of tokens, the tree becomes one row of its own. Thre
     <u>        what is it ? | a dog .        sees     its ancestors and itself
 
 A token's place is its depth, and it attends to its ancestors alone, so every row is computed as if it stood there
-by itself. A picture's tokens are alike only if the picture is.
+by itself. A picture's tokens are alike only if the picture is. What a family asks for beyond that is in ``layout``.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +19,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 SPREAD = 1.25  # choice; see `pack`
-_ATTENTION = ("sdpa", "eager")  # the implementations that take a mask of every token against every other
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +28,14 @@ class Path:
     Attributes:
         ids: Its tokens.
         picture: A number for the picture that its image tokens show; rows with equal numbers share them.
+        positions: (D, L) int64, D positions a token where a family counts otherwise than by the place in the row.
+        whole_pictures: Whether the tokens of a picture see all of it, those to come too.
     """
 
     ids: tuple[int, ...]
     picture: int
+    positions: NDArray[np.int64] | None = None
+    whole_pictures: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class Packed:
 
     Attributes:
         ids: (B, T) int64.
-        positions: (B, T) int64, a token's depth.
+        positions: (B, T) int64, a token's depth, or (D, B, T) where the rows brought positions of their own.
+        depths: (B, T) int64.
         mask: (B, 1, T, T) bool, true where a token sees another.
         rows: Of each packed row, in the order given: its tree's place in the batch, and the places of its tokens.
         pictures: Number of the picture each time that one is shown, tree after tree, left to right.
@@ -50,6 +53,7 @@ class Packed:
 
     ids: Tensor
     positions: Tensor
+    depths: Tensor
     mask: Tensor
     rows: tuple[tuple[int, tuple[int, ...]], ...]
     pictures: tuple[int, ...]
@@ -63,6 +67,8 @@ class _Tree:
         self.depths: list[int] = []
         self.parents: list[int] = []
         self.pictures: list[int] = []
+        self._positions: dict[int, NDArray[np.int64]] = {}  # of tokens that do not stand at their depth
+        self._blocks: dict[int, int] = {}  # token of a picture that sees itself whole -> the first of these tokens
         self._shows: list[bool] = []  # whether a token or one before it is a picture's
         self._children: dict[tuple[int, int, int], int] = {}
         self._image_token = image_token
@@ -70,11 +76,15 @@ class _Tree:
     def insert(self, path: Path) -> tuple[int, ...]:
         """The places of a row's tokens."""
         places, parent = [], -1
-        for token in path.ids:
+        for number, token in enumerate(path.ids):
             is_image = token == self._image_token
             key = (parent, token, path.picture if is_image else -1)
             if key not in self._children:
-                self._children[key] = self._append(token, parent, path.picture if is_image else -1)
+                place = self._children[key] = self._append(token, parent, path.picture if is_image else -1)
+                if path.positions is not None:
+                    self._positions[place] = path.positions[:, number]
+                if is_image and path.whole_pictures:
+                    self._blocks[place] = self._blocks.get(parent, place)
             parent = self._children[key]
             places.append(parent)
         return tuple(places)
@@ -90,12 +100,27 @@ class _Tree:
         return len(self.ids) - 1
 
     def sees(self) -> NDArray[np.bool_]:
-        """(n, n): each token its ancestors and itself."""
+        """(n, n): each token its ancestors, itself, and all of the picture that it is part of if that is seen whole."""
         table = np.eye(len(self.ids), dtype=np.bool_)
         for place, parent in enumerate(self.parents):
             if parent >= 0:
                 table[place] |= table[parent]
+        blocks: dict[int, list[int]] = {}
+        for place, first in self._blocks.items():
+            blocks.setdefault(first, []).append(place)
+        for places in blocks.values():
+            table[np.ix_(places, places)] = True
         return table
+
+    def positions(self) -> NDArray[np.int64]:
+        """(n,), each token's depth, or (D, n) where rows brought positions of their own."""
+        depths = np.array(self.depths, dtype=np.int64)
+        if not self._positions:
+            return depths
+        out = np.tile(depths, (len(next(iter(self._positions.values()))), 1))
+        for place, position in self._positions.items():
+            out[:, place] = position
+        return out
 
 
 def pack(
@@ -133,17 +158,19 @@ def _collate(
     trees: Sequence[_Tree], rows: Sequence[Sequence[tuple[int, tuple[int, ...]]]], pad: int
 ) -> tuple[Packed, list[int]]:
     width = max(len(tree.ids) for tree in trees)
-    ids = torch.full((len(trees), width), pad, dtype=torch.int64)
-    positions = torch.zeros((len(trees), width), dtype=torch.int64)
     mask = torch.eye(width, dtype=torch.bool).repeat(len(trees), 1, 1)  # padding sees itself, or all would be NaN
     for place, tree in enumerate(trees):
         count = len(tree.ids)
-        ids[place, :count] = torch.tensor(tree.ids)
-        positions[place, :count] = torch.tensor(tree.depths)
         mask[place, :count, :count] = torch.from_numpy(tree.sees())
+    positions = [tree.positions() for tree in trees]
+    most = max(one.ndim for one in positions)
+    if most == 2:  # trees without a picture of their own count in all directions alike
+        directions = next(len(one) for one in positions if one.ndim == 2)
+        positions = [one if one.ndim == 2 else np.tile(one, (directions, 1)) for one in positions]
     packed = Packed(
-        ids=ids,
-        positions=positions,
+        ids=_fill([np.array(tree.ids) for tree in trees], width, pad),
+        positions=_fill(positions, width, 0),
+        depths=_fill([np.array(tree.depths) for tree in trees], width, 0),
         mask=mask[:, None],
         rows=tuple((place, path) for place, of_tree in enumerate(rows) for _, path in of_tree),
         pictures=tuple(picture for tree in trees for picture in tree.pictures),
@@ -151,25 +178,8 @@ def _collate(
     return packed, [number for of_tree in rows for number, _ in of_tree]
 
 
-def find_obstacle(model: Any) -> str:
-    """Why rows of this model cannot be packed; empty if nothing speaks against it."""
-    text = model.config.get_text_config()
-    kinds = set(getattr(text, "layer_types", None) or ["full_attention"])
-    attention = getattr(model.config, "_attn_implementation", None)
-    if kinds != {"full_attention"}:
-        return f"its layers are {', '.join(sorted(kinds))}"
-    if getattr(text, "sliding_window", None) and getattr(text, "use_sliding_window", True):
-        return "its attention has a sliding window"
-    if hasattr(model.base_model, "get_rope_index"):
-        return "its positions follow the picture's grid"
-    if attention not in _ATTENTION:
-        return f"its attention is {attention}, which takes no mask of its own"
-    return ""
-
-
-def attention_mask(mask: Tensor, model: Any) -> Tensor:
-    """(B, 1, T, T) bool as the model's attention takes it: as it is, or as numbers to be added to scores."""
-    mask = mask.to(model.device)
-    if model.config._attn_implementation == "sdpa":
-        return mask
-    return torch.zeros_like(mask, dtype=model.dtype).masked_fill_(~mask, torch.finfo(model.dtype).min)
+def _fill(rows: Sequence[NDArray[np.int64]], width: int, value: int) -> Tensor:
+    """Rows (..., n) padded to one width and put side by side, (..., B, width) int64."""
+    spaces = [[(0, 0)] * (row.ndim - 1) + [(0, width - row.shape[-1])] for row in rows]
+    filled = [np.pad(row, space, constant_values=value) for row, space in zip(rows, spaces, strict=True)]
+    return torch.from_numpy(np.stack(filled, axis=-2).astype(np.int64))

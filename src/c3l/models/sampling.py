@@ -63,3 +63,23 @@ class SeededSampler(LogitsProcessor):  # type: ignore[misc]
         # right=True: a token of probability 0 does not raise the sum, so it is never first above the level
         drawn = torch.searchsorted(cumulated, level, right=True).clamp_max(scores.shape[-1] - 1)
         return torch.full_like(scores, -torch.inf).scatter_(1, drawn, 0.0)
+
+
+class Dictation(LogitsProcessor):  # type: ignore[misc]
+    """Has every row write the same tokens, and remembers what it would have written.
+
+    Attributes:
+        heard: Log-probabilities (B, V), float32, token after token.
+    """
+
+    def __init__(self, ids: Sequence[int]) -> None:
+        self.heard: list[Tensor] = []
+        self._ids = ids
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Scores (B, V) in, (B, V) out: 0 at the next of the tokens, minus infinity elsewhere."""
+        token = self._ids[len(self.heard)]
+        self.heard.append(scores.float().log_softmax(dim=-1))
+        dictated = torch.full_like(scores, -torch.inf)
+        dictated[:, token] = 0.0
+        return dictated

@@ -17,9 +17,9 @@ from c3l.errors import BackendError, DataError
 from c3l.models.encoding import ChatEncoder, ScoredRow
 from c3l.models.forcing import TeacherForcing, image_token_id
 from c3l.models.interface import ForcedRow, Readings
+from c3l.models.layout import attention_mask, make_path
 from c3l.models.logits import log_probs, pick
-from c3l.models.packing import Path as TokenPath
-from c3l.models.packing import attention_mask, pack
+from c3l.models.packing import pack
 from c3l.models.vision import FeatureStore, VisionEncoder, move
 from c3l.records import Provenance
 
@@ -90,8 +90,8 @@ class TrainableHfModel(nn.Module):
             ``in_completion``: (R, T) bool; ``targets``: (A,) the ids of all completions in a row; ``vision``: the
             processor's tensors, one dictionary a distinct image, or one for all rows where the family takes no
             ready features; ``shown``: numbers of the images in the order in which the text shows them; of trees
-            ``mask``, (B, 1, T, T) bool, and where their tokens stand in the rows: ``places``, (R, T) int64, and
-            ``predicts``, (A,) int64, both counted through the trees.
+            ``mask``, (B, 1, T, T) bool, ``depths``, (B, T) int64, and where their tokens stand in the rows:
+            ``places``, (R, T) int64, and ``predicts``, (A,) int64, both counted through the trees.
 
         Raises:
             DataError: If a completion has no token.
@@ -127,7 +127,10 @@ class TrainableHfModel(nn.Module):
 
     def _collate_trees(self, rows: Sequence[ScoredRow], images: Sequence[int]) -> dict[str, Any]:
         whole = self._collate_rows(rows, images)
-        paths = [TokenPath(row.prompt.ids + row.completion, image) for row, image in zip(rows, images, strict=True)]
+        paths = [
+            make_path(self._base, row.prompt, row.prompt.ids + row.completion, image)
+            for row, image in zip(rows, images, strict=True)
+        ]
         token = image_token_id(self._base)
         [(packed, numbers)] = pack(paths, images, token, self._encoder.pad_id, spread=math.inf)
         width = packed.ids.shape[1]
@@ -137,6 +140,7 @@ class TrainableHfModel(nn.Module):
         return {
             "text": {"input_ids": packed.ids, "position_ids": packed.positions},
             "mask": packed.mask,
+            "depths": packed.depths,
             "real": whole["real"],
             "in_completion": whole["in_completion"],
             "shown": torch.tensor(packed.pictures, dtype=torch.int64),
@@ -179,7 +183,7 @@ class TrainableHfModel(nn.Module):
         output = self.lvlm(
             **text,
             **self._show(batch),
-            attention_mask=attention_mask(batch["mask"], self._base),
+            attention_mask=attention_mask(batch["mask"], batch["depths"], self._base),
             logits_to_keep=keep.view(text["input_ids"].shape),
             use_cache=False,
             output_hidden_states=True,

@@ -13,15 +13,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
-from transformers import DynamicCache, GenerationConfig, LogitsProcessorList
+from transformers import DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from c3l.models.cache import make_roomy
 from c3l.models.encoding import ChatEncoder, EncodedPrompt, stop_ids
-from c3l.models.forcing import TeacherForcing, image_token_id
+from c3l.models.forcing import TeacherForcing, image_token_id, tolerance
 from c3l.models.interface import Completion, GenerateRequest, Sampling
-from c3l.models.packing import Path, attention_mask, pack
-from c3l.models.sampling import FiniteGuard, SeededSampler
+from c3l.models.layout import attention_mask, keep_offsets, make_path, set_offsets
+from c3l.models.packing import pack
+from c3l.models.rows import GREY
+from c3l.models.sampling import Dictation, FiniteGuard, SeededSampler
 from c3l.models.vision import PictureFeatures, VisionEncoder, move
 
 logger = logging.getLogger(__name__)
@@ -44,13 +47,13 @@ class Writing:
     def __init__(self, model: Any, encoder: ChatEncoder, vision: VisionEncoder, forcing: TeacherForcing) -> None:
         self._model, self._encoder, self._vision, self._forcing = model, encoder, vision, forcing
         self._stop_ids = stop_ids(model, encoder.tokenizer)
-        self._warned = False
+        self._shares: bool | None = None  # unknown until somebody asks
 
     def write(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
         """One completion a request, in order; all requests have a picture, or none has."""
         texts = [_Text(request) for request in requests]
         sampler = SeededSampler(sampling, [request.seed for request in requests]) if sampling.temperature > 0 else None
-        inputs, rows, left = self._begin(requests), texts, sampling.max_new_tokens
+        inputs, rows, left = self._begin(requests, self.shares()), texts, sampling.max_new_tokens
         while rows and left:
             leg = min(left, LEG) if "past_key_values" in inputs else left
             sequences = self._go_on(inputs, rows, sampler, leg)
@@ -58,12 +61,14 @@ class Writing:
             staying = [place for place, text in enumerate(rows) if not self._has_ended(text)]
             rows = [rows[place] for place in staying]
             if rows and left:
-                inputs = _keep(inputs, sequences, staying)
+                inputs = self._keep(inputs, sequences, staying)
                 if sampler:
                     sampler.keep(staying)
         return [self._complete(text) for text in texts]
 
-    def _go_on(self, inputs: dict[str, Any], rows: Sequence[_Text], sampler: SeededSampler | None, leg: int) -> Tensor:
+    def _go_on(
+        self, inputs: dict[str, Any], rows: Sequence[_Text], sampler: LogitsProcessor | None, leg: int
+    ) -> Tensor:
         """Write at most so many tokens more into the rows; the batch's token ids, (R, T)."""
         guard = FiniteGuard(min(self._stop_ids, default=self._encoder.pad_id))
         with self._own_settings(leg):
@@ -77,7 +82,7 @@ class Writing:
             text.ids.extend(tokens)
         return sequences
 
-    def _begin(self, requests: Sequence[GenerateRequest]) -> dict[str, Any]:
+    def _begin(self, requests: Sequence[GenerateRequest], share: bool) -> dict[str, Any]:
         """Left-padded prompts with what shows their pictures; requests with the same picture object share it."""
         prompts = [request.prompt for request in requests]
         images = [request.image for request in requests if request.image is not None]
@@ -92,26 +97,51 @@ class Writing:
         for image, prompt in zip(images, encoded if images else (), strict=True):
             if id(image) not in features:
                 features[id(image)] = self._vision.encode(prompt.vision)
-        if (cache := self._make_cache()) is not None:
+        if share and (cache := make_roomy(self._model)) is not None:
             inputs["past_key_values"] = cache
             if len(features) < len(images):
                 self._read_trees(encoded, [id(image) for image in images], features, cache)
                 return inputs
         return inputs | (self._vision.join([features[id(image)] for image in images]) if images else {})
 
-    def _make_cache(self) -> DynamicCache | None:
-        """An empty cache if rows may share what they begin with, and leave; says once that they may not."""
-        if not self._forcing.packs():  # which has said why
-            return None
-        cache = make_roomy(self._model)
-        if cache is None and not self._warned:
-            self._warned = True
+    def shares(self) -> bool:
+        """Whether rows may share what they begin with, and leave, with the same texts; tried out once."""
+        if self._shares is None:
+            self._shares = self._forcing.packs() and self._find_out()  # `packs` has said why not
+        return self._shares
+
+    def _find_out(self) -> bool:
+        obstacle = "its layers keep other things than all keys and values"
+        if make_roomy(self._model) is not None:
+            obstacle = self._try_out()
+        if obstacle:
             logger.warning(
-                "%s keeps its own count of positions, or not all keys and values: every prompt is computed whole, "
-                "more slowly",
+                "%s cannot write from a shared cache, since %s: every prompt is computed whole, more slowly",
                 type(self._model).__name__,
+                obstacle,
             )
-        return cache
+        return not obstacle
+
+    def _try_out(self) -> str:
+        """Write the same words with sharing and without: two prompts about one picture, and one that leaves midway."""
+        words = [token for token in self._encoder.encode_completion("it is so") if token not in self._stop_ids]
+        words = [*words, *words, *words, *words][:4]
+        images = [Image.new("RGB", size, GREY) for size in ((96, 64), (64, 64))]
+        asked = [(images[0], "Is it?"), (images[0], "Is it so, or is it not so?"), (images[1], "Is it so?")]
+        requests = [GenerateRequest("", image, prompt, 0) for image, prompt in asked]
+        plain, shared = Dictation(words), Dictation(words)
+        texts = [_Text(request) for request in requests]
+        self._go_on(self._begin(requests, share=False), texts, plain, 4)
+        try:
+            inputs = self._begin(requests, share=True)
+            sequences = self._go_on(inputs, texts, shared, 2)
+            self._go_on(self._keep(inputs, sequences, [0, 2]), [texts[0], texts[2]], shared, 2)
+        except Exception as error:  # whatever a family trips over: `generate` does whole prompts as it wants them
+            return f"it ends with {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        pairs = [(plain.heard[n], shared.heard[n]) for n in range(2)]
+        pairs += [(plain.heard[n][[0, 2]], shared.heard[n]) for n in range(2, 4)]
+        worst = max(float((one - other).abs().max()) for one, other in pairs)
+        return "" if worst <= tolerance(self._model) else f"what it would write is off by {worst:.2g} nats"
 
     def _read_trees(
         self,
@@ -121,14 +151,17 @@ class Writing:
         cache: DynamicCache,
     ) -> None:
         """Read all prompts but for their last tokens into the cache; those about one picture as one tree."""
-        paths = [Path(prompt.ids[:-1], picture) for prompt, picture in zip(prompts, pictures, strict=True)]
+        paths = [
+            make_path(self._model, prompt, prompt.ids[:-1], picture)
+            for prompt, picture in zip(prompts, pictures, strict=True)
+        ]
         token, pad = image_token_id(self._model), self._encoder.pad_id
         [(packed, numbers)] = pack(paths, pictures, token, pad, spread=math.inf)
         trees = DynamicCache(config=self._model.config.get_text_config(decoder=True))
         self._model(
             input_ids=packed.ids.to(self._model.device),
             position_ids=packed.positions.to(self._model.device),
-            attention_mask=attention_mask(packed.mask, self._model),
+            attention_mask=attention_mask(packed.mask, packed.depths, self._model),
             logits_to_keep=1,
             past_key_values=trees,
             use_cache=True,
@@ -139,6 +172,7 @@ class Writing:
         for number, (tree, path) in zip(numbers, packed.rows, strict=True):
             places[number, width - len(path) :] = torch.tensor(path) + tree * packed.ids.shape[1]
         places = places.to(self._model.device)
+        set_offsets(self._model, paths)
         for source, target in zip(trees.layers, cache.layers, strict=True):
             both = (held.transpose(1, 2).flatten(0, 1)[places].transpose(1, 2) for held in (source.keys, source.values))
             target.hold(*both)
@@ -154,6 +188,22 @@ class Writing:
             return Completion(name, self._encoder.decode_completion(ids[:broken]), "non_finite_logits")
         return Completion(name, self._encoder.decode_completion(ids[:end]), "length" if end is None else "stop")
 
+    def _keep(self, inputs: dict[str, Any], sequences: Tensor, rows: Sequence[int]) -> dict[str, Any]:
+        """What ``generate`` goes on from, for these rows: all but the last token of each is in the cache."""
+        before, places = inputs["attention_mask"], torch.tensor(rows, device=sequences.device)
+        written = sequences.shape[1] - before.shape[1]
+        mask = torch.nn.functional.pad(before, (0, written), value=1).index_select(0, places)
+        unused = int(mask.cumsum(dim=1).eq(0).all(dim=0).sum())  # columns that are padding in all rows
+        if unused or len(rows) < len(sequences):
+            for layer in inputs["past_key_values"].layers:
+                layer.select(places, unused)
+            keep_offsets(self._model, places)
+        return {
+            "input_ids": sequences.index_select(0, places)[:, unused:],
+            "attention_mask": mask[:, unused:],
+            "past_key_values": inputs["past_key_values"],
+        }
+
     @contextmanager
     def _own_settings(self, tokens: int) -> Iterator[None]:
         # A folder's generation_config.json may ask for top_k or a repetition penalty; `Sampling` does not.
@@ -168,19 +218,3 @@ class Writing:
             yield
         finally:
             self._model.generation_config = before
-
-
-def _keep(inputs: dict[str, Any], sequences: Tensor, rows: Sequence[int]) -> dict[str, Any]:
-    """What ``generate`` goes on from, for these rows: all but the last token of each is in the cache."""
-    before, places = inputs["attention_mask"], torch.tensor(rows, device=sequences.device)
-    written = sequences.shape[1] - before.shape[1]
-    mask = torch.nn.functional.pad(before, (0, written), value=1).index_select(0, places)
-    unused = int(mask.cumsum(dim=1).eq(0).all(dim=0).sum())  # columns that are padding in all rows
-    if unused or len(rows) < len(sequences):
-        for layer in inputs["past_key_values"].layers:
-            layer.select(places, unused)
-    return {
-        "input_ids": sequences.index_select(0, places)[:, unused:],
-        "attention_mask": mask[:, unused:],
-        "past_key_values": inputs["past_key_values"],
-    }
