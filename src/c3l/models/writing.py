@@ -124,7 +124,7 @@ class Writing:
 
     def _try_out(self) -> str:
         """Write the same words with sharing and without: two prompts about one picture, and one that leaves midway."""
-        words = [token for token in self._encoder.encode_completion("it is so") if token not in self._stop_ids]
+        words = [token for token in self._encoder.encode_completion("it is so") if token not in self._stop_ids] or [0]
         words = [*words, *words, *words, *words][:4]
         images = [Image.new("RGB", size, GREY) for size in ((96, 64), (64, 64))]
         asked = [(images[0], "Is it?"), (images[0], "Is it so, or is it not so?"), (images[1], "Is it so?")]
