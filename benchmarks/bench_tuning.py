@@ -49,7 +49,7 @@ def _fed(lvlm: TrainableHfModel, rows: list[ForcedRow]) -> float:
     lvlm._packs = False
     whole = int(lvlm.collate(rows)["text"]["attention_mask"].sum())
     lvlm._packs = True
-    return whole / lvlm.collate(rows)["text"]["input_ids"].numel()
+    return whole / int(lvlm.collate(rows)["text"]["input_ids"].numel())
 
 
 def main() -> None:

@@ -111,7 +111,8 @@ def loss_of(connector: nn.Module, words: Words, cells: Cells) -> Tensor:
     on_things = -(log_p[cells.rows, cells.names] * cells.weights).sum() / named.sum().clamp_min(1)
     elsewhere = -log_p[~named][:, -NOTHING:].logsumexp(-1).mean()
     length = (tokens.norm(dim=-1) - words.length).square().mean()
-    return on_things + 0.3 * elsewhere + 0.02 * length
+    loss: Tensor = on_things + 0.3 * elsewhere + 0.02 * length
+    return loss
 
 
 class Pictures:
@@ -168,7 +169,7 @@ def align(world: Path, out: Path, chunks: Sequence[int], recipe: Recipe) -> None
             group["lr"] = group["base"] * scale
         loss = loss_of(connector, words, pictures.draw(rng, recipe, words.index))
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if step % 100 == 99:
             print(f"step {step + 1} loss {loss.item():.3f} {(time.time() - start) / (step + 1):.2f} s/step", flush=True)

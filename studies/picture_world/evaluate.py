@@ -10,6 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from PIL import Image
 
 from c3l.config import GenerationConfig, ModelConfig, ScoringConfig
 from c3l.method.generation import generate, parse
-from c3l.method.i2c import FORMS, compute_i2c
+from c3l.method.i2c import compute_i2c
 from c3l.method.parsing import find_pairs
 from c3l.method.prompts import load_templates
 from c3l.method.scoring import score_samples
@@ -27,7 +28,7 @@ from c3l.models.load import load_model
 from c3l.records import AnswerScores, Generation, ImageRef, NoImageMode, Sample, ScoredSample, make_id
 from studies.picture_world import things
 from studies.picture_world.lexicon import EVERYDAY, WordNet, with_article
-from studies.picture_world.measure import auroc, interval, spearman
+from studies.picture_world.measure import MEASURES, auroc, interval, spearman
 from studies.picture_world.oracle import Oracle
 from studies.picture_world.prepare import painter, photographs
 from studies.picture_world.prototypes import read_classes
@@ -124,15 +125,16 @@ def share_a_name(a: Scene, b: Scene) -> bool:
 
 def _rankings(true: Sequence[AnswerScores], false: Sequence[AnswerScores]) -> dict[str, Any]:
     """For each form: AUROC with its interval, and Spearman correlation with the number of answer tokens."""
-    measures: dict[str, Callable[[AnswerScores], float]] = {f: (lambda s, f=f: compute_i2c(s, f)) for f in FORMS}
-    measures["answer likelihood (with image)"] = lambda s: float(np.mean(s.logprobs_with_image))
-    measures["answer length"] = lambda s: float(len(s.token_ids))
     lengths = [len(s.token_ids) for s in (*true, *false)]
     out = {}
-    for name, measure in measures.items():
+    for name, measure in MEASURES.items():
         t, f = np.array([measure(s) for s in true]), np.array([measure(s) for s in false])
         both, is_true = np.concatenate([t, f]), np.arange(len(t) + len(f)) < len(t)
-        low, high = interval(lambda rows, v=both, y=is_true: auroc(v[rows][y[rows]], v[rows][~y[rows]]), len(both))
+
+        def of_rows(rows: np.ndarray, v: np.ndarray = both, y: np.ndarray = is_true) -> float:
+            return auroc(v[rows][y[rows]], v[rows][~y[rows]])
+
+        low, high = interval(of_rows, len(both))
         out[name] = {
             "auroc": round(auroc(t, f), 4),
             "interval": [round(low, 3), round(high, 3)],
@@ -268,8 +270,12 @@ def measurements(
         ),
     }
     for mode in modes[1:]:
-        table[f"naming_photographs_{mode}"] = lambda mode=mode: naming(Bench(model, held_out_photographs(world)), mode)
+        table[f"naming_photographs_{mode}"] = partial(_name_photographs, world, model, mode)
     return table
+
+
+def _name_photographs(world: Path, model: InferenceModel, mode: NoImageMode) -> dict[str, Any]:
+    return naming(Bench(model, held_out_photographs(world)), mode)
 
 
 def main() -> None:

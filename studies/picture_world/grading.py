@@ -4,6 +4,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -62,9 +63,9 @@ def grade_run(run: Run, config: RunConfig, arm: str, oracle: Oracle, scenes: Map
     return GradedRun(arm, config.seed, tuple(pairs), written.info.out.get("generation", 0))
 
 
-def keep(run: GradedRun, rule: FilterRule, fraction: float = 0.5) -> GradedRun:
-    """The run with only the pairs that a filter keeps."""
-    config = FilteringConfig(rule=rule, fraction=fraction)
+def keep(run: GradedRun, rule: FilterRule, stratify: Literal["none", "opening"] = "none") -> GradedRun:
+    """The run with only the half of its pairs that a filter keeps."""
+    config = FilteringConfig(rule=rule, fraction=0.5, stratify=stratify)
     kept = {one.sample_id for one in filter_samples([p.scored for p in run.pairs], config, run.seed) if one.kept}
     pairs = tuple(pair for pair in run.pairs if pair.scored.sample.sample_id in kept)
     return GradedRun(f"{run.arm}:{rule}", run.seed, pairs, run.texts)

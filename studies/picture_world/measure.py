@@ -1,8 +1,19 @@
-"""Statistics of the study: ranking quality, rank correlation and bootstrap intervals, in plain numpy."""
+"""What pairs are ranked by, and statistics of it: ranking quality, rank correlation, bootstrap intervals."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
+
+from c3l.method.i2c import FORMS, compute_i2c
+from c3l.records import AnswerScores
+
+MEASURES: dict[str, Callable[[AnswerScores], float]] = {
+    **{form: partial(compute_i2c, form=form) for form in FORMS},
+    "answer likelihood (with image)": lambda scores: float(np.mean(scores.logprobs_with_image)),
+    "answer length": lambda scores: float(len(scores.token_ids)),
+}
+"""Every form of S(I2C), and the baselines beside it."""
 
 
 def ranks(values: Sequence[float]) -> np.ndarray:
@@ -13,7 +24,7 @@ def ranks(values: Sequence[float]) -> np.ndarray:
     return np.asarray((last - (count - 1) / 2)[place])
 
 
-def auroc(positive: Sequence[float], negative: Sequence[float]) -> float:
+def auroc(positive: Sequence[float] | np.ndarray, negative: Sequence[float] | np.ndarray) -> float:
     """Chance that a positive scores above a negative, ties counting half; NaN where one side is empty."""
     if not len(positive) or not len(negative):
         return float("nan")

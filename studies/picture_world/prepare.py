@@ -69,7 +69,7 @@ def encode(tower: torch.nn.Module, processor: object, pictures: list[Image.Image
     """The tower's features of pictures: (B, 49, 1280) float16 in [0, 6]."""
     pixels = processor.image_processor(images=pictures, return_tensors="pt")["pixel_values"]  # type: ignore[attr-defined]
     features = tower(pixels.to(next(tower.parameters()).dtype)).last_hidden_state
-    return features.flatten(2).permute(0, 2, 1).to(torch.float16).numpy()
+    return np.asarray(features.flatten(2).permute(0, 2, 1).to(torch.float16).numpy())
 
 
 def prepare(world: Path, first: int, last: int) -> None:

@@ -89,7 +89,8 @@ class Painter:
             box = _place(cut, placed, len(chosen), rng)
             if box is not None:
                 _paste(canvas, cut, box)
-                placed.append(Placed(thing.names, thing.colour, tuple(v / SIDE for v in box)))
+                left, top, right, bottom = box
+                placed.append(Placed(thing.names, thing.colour, (left / SIDE, top / SIDE, right / SIDE, bottom / SIDE)))
         return _lit(canvas, rng), Scene(scene_id, tuple(placed))
 
     def _choose(self, kind: str, rng: random.Random) -> list[Thing]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from c3l.config import FilterRule
-from c3l.method.i2c import FORMS, compute_i2c
+from c3l.method.i2c import compute_i2c
 from c3l.records import AnswerScores
 from studies.picture_world.grading import (
     GradedPair,
@@ -25,7 +25,7 @@ from studies.picture_world.grading import (
     split_positives,
     true_share,
 )
-from studies.picture_world.measure import auroc, spearman
+from studies.picture_world.measure import MEASURES, auroc, spearman
 
 CONTROLS: tuple[FilterRule, ...] = ("top_fraction", "random", "longest", "lowest", "band")
 FILTERED = ("draft", "c3l", "likelihood")
@@ -36,11 +36,9 @@ def _discount(share: float) -> Callable[[AnswerScores], float]:
     return lambda scores: float(np.mean(scores.logprobs_with_image) - share * np.mean(scores.logprobs_without_image))
 
 
-MEASURES: dict[str, Callable[[AnswerScores], float]] = {
-    **{form: (lambda scores, form=form: compute_i2c(scores, form)) for form in FORMS},
+CHOOSING: dict[str, Callable[[AnswerScores], float]] = {
+    **MEASURES,
     **{f"likelihood, discounted by {share}": _discount(share) for share in (0.25, 0.75)},
-    "answer likelihood (with image)": lambda scores: float(np.mean(scores.logprobs_with_image)),
-    "answer length": lambda scores: float(len(scores.token_ids)),
 }
 
 
@@ -133,14 +131,17 @@ def _choices(runs: Sequence[GradedRun]) -> dict[str, dict[str, Any]]:
     """For every measure: how true its highest half of the draft is, and the best pair of each picture."""
     out = {}
     half = [keep(run, "random") for run in runs]
-    for name, measure in MEASURES.items() if runs else ():
+    for name, measure in CHOOSING.items() if runs else ():
         measured = [remeasure(run, measure) for run in runs]
         best = [keep(run, "top_fraction") for run in measured]
+        of_openings = [keep(run, "top_fraction", stratify="opening") for run in measured]
         positives, negatives = zip(*(split_positives(run) for run in measured), strict=True)
         out[name] = {
             "half": asdict(bootstrap(best, true_share)),
             "half_over_random": asdict(difference(best, half)),
             "half_over_random_same_kinds": asdict(difference(best, half, same_kinds(best, half))),
+            "half_of_each_opening": asdict(bootstrap(of_openings, true_share)),
+            "half_of_each_opening_over_random": asdict(difference(of_openings, half)),
             "half_nouns_of_100": diversity(best)[1],
             "half_log_ratio": asdict(bootstrap(best, _mean_log_ratio)),
             "positives": asdict(bootstrap(positives, true_share)),
@@ -162,7 +163,7 @@ def _forms(runs: Sequence[GradedRun]) -> dict[str, dict[str, Any]]:
     pairs = [pair for run in runs for pair in run.pairs]
     lengths = [len(pair.scored.scores.token_ids) for pair in pairs]
     out = {}
-    for name, measure in MEASURES.items():
+    for name, measure in CHOOSING.items():
         values = {id(pair): measure(pair.scored.scores) for pair in pairs}
 
         def statistic(chosen: Sequence[GradedPair], values: Mapping[int, float] = values) -> float:
@@ -211,12 +212,14 @@ def _pairs_table(rows: Sequence[Mapping[str, Any]]) -> str:
 def _choices_table(choices: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [
         "| the draft's half with the highest | true of gradable | over a random half | the same, kinds evened "
+        "| the highest half within each first word, true | over a random half "
         "| things asked about, of 100 pairs | its mean log-ratio, nats "
         "| the best pair of each picture | over its others, kinds evened |"
     ]
-    rows.append("|---|--:|--:|--:|--:|--:|--:|--:|")
+    rows.append("|---|" + "--:|" * 9)
     for name, row in choices.items():
         cells = [_share(row["half"]), _signed(row["half_over_random"]), _signed(row["half_over_random_same_kinds"])]
+        cells += [_share(row["half_of_each_opening"]), _signed(row["half_of_each_opening_over_random"])]
         cells += [f"{row['half_nouns_of_100']:.1f}", _signed(row["half_log_ratio"]), _share(row["positives"])]
         cells.append(_signed(row["positives_over_negatives_same_kinds"]))
         rows.append(f"| {name} | {' | '.join(cells)} |")

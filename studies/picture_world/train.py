@@ -239,7 +239,7 @@ class Training:
             group["lr"] = group["base"] * scale
         batch, features = self.batch(self.step)
         loss = loss_of(self.model, batch, features, self.rows.image)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         for name, parameter in self.trainable.items():
             self.masters[name].grad, parameter.grad = parameter.grad.float(), None
         torch.nn.utils.clip_grad_norm_(list(self.masters.values()), 1.0)
