@@ -30,7 +30,7 @@ ALLOWED = {  # room -> what it may import of c3l, besides itself
     "context": {*BASE, "config_file", "data", "models.load", "executors", "plan", "progress"},
     "stages": {*BASE, "data", "method", "models.interface", "executors", "context", "plan"},
     "tuning": {*BASE, "data", "method", "models.interface", "models.load", "training", "context", "stages"},
-    "finetuning": {*BASE, "data", "models.interface", "models.load", "training", "progress"},
+    "finetuning": {*BASE, "data", "models.interface", "models.load", "training", "plan", "progress"},
     "learning": {
         *BASE,
         "benchmarking",
@@ -44,7 +44,7 @@ ALLOWED = {  # room -> what it may import of c3l, besides itself
         "stages",
         "tuning",
     },
-    "benchmarking": {*BASE, "data", "models.interface", "models.load", "evaluation", "executors", "progress"},
+    "benchmarking": {*BASE, "data", "models.interface", "models.load", "evaluation", "executors", "plan", "progress"},
     "counts": {*BASE, "config_file", "data", "method", "report", "stages"},
     "estimates": {*BASE, "data", "method", "progress"},
     "display": {*BASE, "config_file", "data", "counts", "stages", "progress"},

@@ -37,10 +37,10 @@ from c3l.evaluation.task import Benchmark, Item, Prediction
 from c3l.executors import LoadModel
 from c3l.models.interface import Completion, GenerateRequest, InferenceModel, Sampling
 from c3l.models.load import load_model, resolve_dtype, weights_hash
+from c3l.plan import EVALUATOR_VERSION
 from c3l.progress import Progress
 from c3l.records import EvalReport, Provenance, from_json, to_json
 
-EVALUATOR_VERSION = 1
 PREDICTIONS, SCORES, SETTINGS, REVIEWS = "predictions.jsonl", "scores.json", "settings.json", "reviews.jsonl"
 _SYNC_EVERY = 32  # predictions that a kill loses at most
 

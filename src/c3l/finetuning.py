@@ -22,6 +22,7 @@ from c3l.data.stage import plain, refuse_changes
 from c3l.errors import DataError
 from c3l.models.interface import Conversation, FinetunableModel
 from c3l.models.load import load_finetunable, resolve_dtype, weights_hash
+from c3l.plan import FINETUNER_VERSION
 from c3l.progress import Progress
 from c3l.records import Rejected, from_json, to_json
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     from c3l.training.finetuning import FinetuningStep, TextConversation
 
-FINETUNER_VERSION = 2
 ADAPTER, MERGED, CHECKPOINTS = "adapter", "merged", "checkpoints"
 SUMMARY, SETTINGS, LOG, REJECTED = "finetune.json", "settings.json", "log.jsonl", "rejected.jsonl"
 _LOOKED = "looked.json"  # beside the checkpoints: the rows that were found fit to learn from

@@ -17,6 +17,8 @@ from c3l.method.scoring import SCORER_VERSION
 from c3l.records import name_round, name_step
 
 TUNER_VERSION = 1
+FINETUNER_VERSION = 2
+EVALUATOR_VERSION = 1
 # they change how a tuning runs and what is seen of it, not what comes out
 _NO_RESULT = {"save_steps", "logging_steps", "report_to", "gradient_checkpointing"}
 
@@ -105,7 +107,8 @@ def _plan_learning(config: RunConfig, base: str, writer: str, export: StagePlan)
     ends_with = writer
     if config.finetuning.enabled:
         recipe = config.finetuning.model_dump(exclude=_NO_RESULT)
-        tuned = _plan("finetuned", _plan_model(config, base) | _named("finetuning", recipe), export, costly=True)
+        settings = _plan_model(config, base) | _named("finetuning", recipe) | {"finetuner_version": FINETUNER_VERSION}
+        tuned = _plan("finetuned", settings, export, costly=True)
         ends_with = tuned.fingerprint
         yield tuned
     for task in config.evaluation.tasks:
@@ -114,7 +117,7 @@ def _plan_learning(config: RunConfig, base: str, writer: str, export: StagePlan)
         )
         if task.task == "llava_bench":
             asked["evaluation.judge"] = config.evaluation.judge.model_dump()
-        models = _plan_model(config, base) | {"ends_with": ends_with}
+        models = _plan_model(config, base) | {"ends_with": ends_with, "evaluator_version": EVALUATOR_VERSION}
         yield _plan(f"evaluation/{task.task}", models | asked, costly=True)
 
 

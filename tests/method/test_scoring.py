@@ -243,14 +243,21 @@ def test_no_samples_no_outcomes():
     assert run([]) == []
 
 
-def test_the_versions_of_scorer_and_parser_make_their_stages_stale(monkeypatch):
-    before = make_plan(RunConfig(), "weights")
-    monkeypatch.setattr(plan, "PARSER_VERSION", 99)
-    parser = make_plan(RunConfig(), "weights")
-    changed = [name for name in before if parser[name].fingerprint != before[name].fingerprint]
-    assert changed[0] == "draft/parsed" and parser["draft/parsed"].settings["parser_version"] == 99
-    monkeypatch.undo()
-    monkeypatch.setattr(plan, "SCORER_VERSION", 99)
-    scorer = make_plan(RunConfig(), "weights")
-    changed = [name for name in before if scorer[name].fingerprint != before[name].fingerprint]
-    assert changed[0] == "draft/scored" and scorer["draft/scored"].settings["scorer_version"] == 99
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [
+        ("PARSER_VERSION", "draft/parsed"),
+        ("SCORER_VERSION", "draft/scored"),
+        ("TUNER_VERSION", "tuned"),
+        ("FINETUNER_VERSION", "finetuned"),
+        ("EVALUATOR_VERSION", "evaluation/pope"),
+    ],
+)
+def test_a_new_version_of_the_code_makes_its_stage_stale(name, stage, monkeypatch):
+    pope = {"task": "pope", "data": ["pope.json"]}
+    config = RunConfig.model_validate({"finetuning": {"enabled": True}, "evaluation": {"tasks": [pope]}})
+    before = make_plan(config, "weights")
+    monkeypatch.setattr(plan, name, 99)
+    after = make_plan(config, "weights")
+    changed = [one for one in before if after[one].fingerprint != before[one].fingerprint]
+    assert changed[0] == stage and after[stage].settings[name.lower()] == 99
