@@ -15,13 +15,13 @@ demo: .venv/c3l  ## write, score, filter, export and report on the example pictu
 	@echo "Look at runs/demo/report.html"
 
 test: .venv/c3l-dev  ## run the tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 check: .venv/c3l-dev  ## lint, format, types, then the tests
 	$(BIN)/ruff check src tests studies benchmarks
 	$(BIN)/ruff format --check src tests studies benchmarks
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 fix: .venv/c3l-dev  ## let ruff mend what it can
 	$(BIN)/ruff check --fix src tests studies benchmarks

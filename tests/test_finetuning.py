@@ -1,9 +1,6 @@
 """``finetune_files``: a LLaVA file in, a tuned model out; what is rejected; stop, go on, and do nothing twice."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +16,7 @@ from c3l.models.hf import HfModel
 from c3l.models.load import load_model
 from c3l.progress import SilentProgress
 from c3l.training.checkpoints import Advance
+from processes import fork_together
 from runs import draw_pictures
 from tiny_models import load_tiny
 
@@ -151,7 +149,6 @@ def test_a_stopped_one_goes_on_to_the_same_model(place, method, world, tmp_path,
     assert not (tmp_path / "cut" / "checkpoints").exists()
 
 
-@pytest.mark.timeout(900)  # two more processes load torch: on a busy machine that alone took minutes
 def test_two_processes_learn_as_one_with_twice_the_batch(world, tmp_path):
     """Two pictures in twelve rows, two a process and step: some batches have none, and the connector learns nothing."""
     root, _ = world
@@ -162,11 +159,10 @@ def test_two_processes_learn_as_one_with_twice_the_batch(world, tmp_path):
     single = configure(root, *recipe, "finetuning.batch_size=4")
     finetune_files(tmp_path / "data.json", tmp_path / "alone", single, SilentProgress())
     settings = [word for setting in (*SETTINGS, *recipe) for word in ("--set", setting)]
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "c3l",
-              "finetune", "--data", str(tmp_path / "data.json"), "--out", str(tmp_path / "together"),
-              "--image-root", str(root / "images"), "--model", str(root / "model"), *settings]  # fmt: skip
-    done = subprocess.run(launch, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    assert done.returncode == 0, done.stderr
+    command = ["finetune", "--data", str(tmp_path / "data.json"), "--out", str(tmp_path / "together"),
+               "--image-root", str(root / "images"), "--model", str(root / "model"), *settings]  # fmt: skip
+    log = tmp_path / "log"
+    assert fork_together(lambda: main(command), 2, log) == [0, 0], log.read_text()
     one, two = (load_file(tmp_path / out / "adapter/adapter_model.safetensors") for out in ("alone", "together"))
     assert max(float(one[name].abs().max()) for name in one if "lora_B" in name) > 1e-3, "nothing was tuned"
     assert one.keys() == two.keys() and any("projector" in name for name in one)

@@ -6,7 +6,6 @@ the tuning and the merged model are the tiny model's own.
 
 import json
 import math
-import multiprocessing
 import os
 import shutil
 import signal
@@ -14,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -32,6 +32,7 @@ from c3l.models.interface import Completion, GenerateRequest, Pair, Sampling, Sc
 from c3l.models.load import load_model
 from c3l.records import ContrastiveGroup, HeldOut, ImageRef, Rejected, ScoredSample, Selected, TuningStep
 from fakes import write_pairs
+from processes import fork
 from runs import draw_pictures, make_config, read_all, walk
 from tiny_models import load_tiny
 
@@ -205,19 +206,8 @@ def begin(world: Path, name: str) -> Path:
     return run
 
 
-def command(run: Path) -> None:
-    os.setsid()
-    with (run.parent / f"{run.name}.log").open("a") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
-        sys.stdout = sys.stderr = log
-        os._exit(main(["run", "--run", str(run)]))
-
-
-def start(run: Path) -> multiprocessing.Process:
-    process = multiprocessing.get_context("fork").Process(target=command, args=(run,))
-    process.start()
-    return process
+def start(run: Path) -> BaseProcess:
+    return fork(lambda: main(["run", "--run", str(run)]), run.parent / f"{run.name}.log")
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,12 @@
 
 import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from c3l.errors import DataError
 from c3l.training.checkpoints import WEIGHTS, find_checkpoint
-from tiny_models import load_tiny
+from processes import fork
 from training.tiny_groups import tune_tiny
 
 # 6 groups in batches of 2: 3 steps an epoch, 6 in all, a checkpoint every 2; the order and dropout matter
@@ -135,24 +132,16 @@ def test_a_checkpoint_holds_what_is_trained_and_refuses_other_adapters(tiny, tmp
         tune_tiny(tiny("llava"), tmp_path, projection="none", **RECIPE)
 
 
-@pytest.mark.timeout(900)  # a second process loads torch: on a busy machine that alone took minutes
 def test_a_killed_process_is_continued_to_the_same_bits(tmp_path, whole, tiny):
-    load_tiny("llava", tmp_path / "llava")
-    tests = Path(__file__).parents[1]
-    paths = [str(tests), str(tests.parent / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    process = subprocess.Popen(
-        [sys.executable, str(tests / "training" / "tiny_groups.py"), str(tmp_path / "llava"), str(tmp_path / "c"), "5"],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        seen = [process.stdout.readline().strip() for _ in range(5)]
-    finally:
-        process.kill()
-    process.communicate()
-    assert seen == ["1", "2", "3", "4", "5"]
-    assert process.returncode == -signal.SIGKILL
+    seen = []
+
+    def die(steps):
+        seen.append(steps)
+        if sum(seen) == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    process = fork(lambda: tune_tiny(tiny("llava"), tmp_path / "c", advance=die, **RECIPE) and 0, tmp_path / "log")
+    process.join(200)
+    assert process.exitcode == -signal.SIGKILL, (tmp_path / "log").read_text()
     assert find_checkpoint(tmp_path / "c").step == 4
     assert_same(tune_tiny(tiny("llava"), tmp_path / "c", **RECIPE), whole())

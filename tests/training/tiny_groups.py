@@ -1,6 +1,5 @@
-"""Groups of texts about small pictures, and tuning tiny llava on them; run as a program, for tests that kill it."""
+"""Groups of texts about small pictures, and tuning tiny llava on them."""
 
-import sys
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -14,7 +13,7 @@ from c3l.models.trainable import TrainableHfModel
 from c3l.records import ImageRef, Provenance
 from c3l.training.contrastive import Tuning, tune
 from c3l.training.groups import TextGroup
-from tiny_models import Tiny, load_tiny, make_picture
+from tiny_models import Tiny, make_picture
 
 PROVENANCE = Provenance("tiny", "", "hf", "float32", "cpu", 0, {})
 SHORT = {"lora_r": 4, "lora_alpha": 8, "batch_size": 2, "save_steps": 2, "held_out": 0.0}
@@ -59,19 +58,3 @@ def tune_tiny(
     lvlm = make_lvlm(tiny, config, dtype)
     tuning = tune(lvlm, groups or make_groups(count), open_image, config, 0, folder, advance)
     return tuning, {name: p.detach().clone() for name, p in lvlm.named_parameters() if p.requires_grad}
-
-
-if __name__ == "__main__":
-    model, checkpoints, line = sys.argv[1:]
-    torch.set_num_threads(1)
-    done = 0
-
-    def stall(steps: int) -> None:
-        """Say how far it is; the one who reads it kills this process."""
-        global done
-        done += steps
-        print(done, flush=True)
-        if done == int(line):
-            sys.stdin.read()
-
-    tune_tiny(load_tiny("llava", Path(model)), Path(checkpoints), advance=stall, epochs=2, lora_dropout=0.1)
