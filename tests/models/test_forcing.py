@@ -19,7 +19,8 @@ COMPLETIONS = ("A dog.", "A dog on the grass.", "x")
 
 def make_forcing(family, dtype=torch.float32):
     model = family.model.to(dtype)
-    return TeacherForcing(model, ChatEncoder(family.processor), VisionEncoder(model))
+    encoder = ChatEncoder(family.processor)
+    return TeacherForcing(model, encoder, VisionEncoder(model, encoder))
 
 
 def make_rows(taught, pictures=(0, 1), **more):

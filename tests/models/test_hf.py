@@ -167,6 +167,15 @@ def test_a_model_that_takes_no_ready_features_gives_the_same_scores(family, mode
     assert_same(model.score(REQUESTS, "blank"), shared)
 
 
+def test_a_family_with_features_of_a_form_of_its_own_encodes_a_picture_a_row(tiny, llava):
+    family = tiny("llava")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(family.model.base_model, "get_image_features", lambda pixel_values, return_dict: [(3, [1.0])])
+        model = HfModel(family.model, family.processor, PROVENANCE)
+    assert not model.shares_images
+    assert_same(model.score(REQUESTS, "drop"), llava.score(REQUESTS, "drop"))
+
+
 def test_blank_is_a_grey_picture_of_the_same_size(family, model):
     scores = model.score(REQUESTS, "blank")[1][0]
     log_q, ids = score_by_hand(family, Image.new("RGB", SIZES[1], (128, 128, 128)), PAIRS[0])

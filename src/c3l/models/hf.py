@@ -38,7 +38,7 @@ class HfModel:
         self._model = model.eval()
         self._provenance = provenance
         self._encoder = ChatEncoder(processor)
-        self._vision = VisionEncoder(model)
+        self._vision = VisionEncoder(model, self._encoder)
         self._forcing = TeacherForcing(model, self._encoder, self._vision)
         self._writing = Writing(model, self._encoder, self._vision, self._forcing)
         if not self._vision.can_share:

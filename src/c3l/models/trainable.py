@@ -44,7 +44,7 @@ class TrainableHfModel(nn.Module):
         self._provenance = provenance
         self._processor = processor
         self._encoder = ChatEncoder(processor)
-        self._vision = VisionEncoder(model)
+        self._vision = VisionEncoder(model, self._encoder)
         self._features = FeatureStore(self._vision, model)
         self._packs = TeacherForcing(model, self._encoder, self._vision).packs()
         self._takes_positions = "logits_to_keep" in inspect.signature(model.forward).parameters

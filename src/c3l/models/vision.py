@@ -7,7 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
+
+from c3l.models.encoding import ChatEncoder
 
 ROOM = 2 * 2**30  # bytes; choice
 
@@ -29,13 +32,22 @@ class PictureFeatures:
 class VisionEncoder:
     """Encodes pictures one at a time, so that a picture's features never depend on its batch."""
 
-    def __init__(self, model: Any) -> None:
-        """Wrap a loaded image-text model."""
+    def __init__(self, model: Any, encoder: ChatEncoder) -> None:
+        """Wrap a loaded image-text model, and try out whether its features can be shown again."""
         self._model = model
         self._encode = getattr(model.base_model, "get_image_features", None)
         takes_features = "mm_encoder_outputs" in inspect.signature(model.forward).parameters
-        self.can_share = takes_features and self._encode is not None
+        self.can_share = takes_features and self._encode is not None and self._try_out(encoder)
         """Whether the family takes features that were computed before; if not, pictures are encoded a row."""
+
+    @torch.no_grad()
+    def _try_out(self, encoder: ChatEncoder) -> bool:
+        prompt = encoder.encode_prompt("Is it?", Image.new("RGB", (64, 64)))
+        try:
+            self.join([self.encode(prompt.vision)] * 2)
+        except (AttributeError, TypeError):  # Granite 4 Vision: features of a form of its own
+            return False
+        return True
 
     def encode(self, vision: Mapping[str, Tensor]) -> PictureFeatures:
         """The features of one picture from the processor's tensors of it."""
