@@ -236,7 +236,7 @@ def test_gradient_checkpointing_gives_the_same_loss_and_gradient_and_is_on(tiny,
     assert all(torch.allclose(got[key], wanted[key], atol=1e-6) for key in wanted)
 
 
-@pytest.mark.parametrize("name", ["llava", "llava_next", "fast_vlm", "idefics3"])
+@pytest.mark.parametrize("name", FAMILIES)
 def test_trees_give_the_readings_and_gradients_of_whole_rows(tiny, name):
     model = make(tiny(name), dtype=torch.float64)
     assert model._packs
