@@ -262,7 +262,22 @@ def test_prompts_about_one_picture_share_what_they_begin_with(temperature, famil
         together = model.generate(asked, sampling)
     assert len(encoded) == (2 if model.shares_images else 0)
     assert together == alone
-    assert model._writing.shares() is (family.family != "gemma3")  # its sliding layers forget
+    assert model._writing.shares()
+
+
+def test_a_sliding_window_shorter_than_the_text_hides_what_is_behind_it(tiny, monkeypatch):
+    family = tiny("gemma3")
+    prompts = ["Say it", "Say it!", "No, do not say it, but tell me what it is that you can see"]
+    asked = [GenerateRequest(f"g{n}", GENERATE[n % 2].image, prompt, seed=n) for n, prompt in enumerate(prompts * 2)]
+    texts = []
+    for window in (16, 512):
+        monkeypatch.setattr(family.model.config.text_config, "sliding_window", window)
+        for shares in (True, False):
+            model = HfModel(family.model, family.processor, PROVENANCE)
+            monkeypatch.setattr(model._writing, "shares", lambda shares=shares: shares)
+            texts.append([it.text for it in model.generate(asked, Sampling(1.0, 1.0, 40))])
+    assert texts[0] == texts[1] and texts[2] == texts[3]
+    assert texts[0] != texts[2]
 
 
 def test_a_family_that_counts_positions_by_the_cache_shares_no_cache(llava, monkeypatch, caplog):

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 ROOM = 64  # tokens of room; choice
 
@@ -55,9 +55,12 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
 
 
 def make_roomy(model: Any) -> DynamicCache | None:
-    """An empty cache for a model; None if its layers keep other things than all keys and values."""
+    """An empty cache for a model; None if its layers keep other things than keys and values.
+
+    Layers with a sliding window keep all of them too, and their mask hides what is behind it.
+    """
     cache = DynamicCache(config=model.config.get_text_config(decoder=True))
-    if not cache.layers or any(type(layer) is not DynamicLayer for layer in cache.layers):
+    if not cache.layers or any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers):
         return None
     cache.layers = [RoomyLayer() for _ in cache.layers]
     return cache

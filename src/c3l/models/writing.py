@@ -157,7 +157,7 @@ class Writing:
         ]
         token, pad = image_token_id(self._model), self._encoder.pad_id
         [(packed, numbers)] = pack(paths, pictures, token, pad, spread=math.inf)
-        trees = DynamicCache(config=self._model.config.get_text_config(decoder=True))
+        trees = DynamicCache()  # without the config: with it, sliding layers would forget
         self._model(
             input_ids=packed.ids.to(self._model.device),
             position_ids=packed.positions.to(self._model.device),
