@@ -97,7 +97,7 @@ def test_bounds_of_a_threshold_are_finite_and_in_order(bounds, tmp_path):
     [
         ("contrastive: {contrastive_weight: 0, likelihood_weight: 0}", "nothing would be trained"),
         ("contrastive: {negatives: batch, similarity: likelihood}", "set similarity: hidden, or negatives: image"),
-        ("contrastive: {negatives: batch, batch_size: 1}", "set batch_size: 2 or more"),
+        ("contrastive: {negatives: batch, similarity: hidden, batch_size: 1}", "set batch_size: 2 or more"),
         ("contrastive: {temperature: 0}", "contrastive.temperature"),
         ("contrastive: {temperature: .inf}", "contrastive.temperature"),
         ("contrastive: {contrastive_weight: .nan}", "contrastive.contrastive_weight"),
@@ -125,3 +125,16 @@ def test_rounds_have_bounds_and_those_are_allowed(rounds, tmp_path):
 def test_either_weight_alone_is_a_loss(tmp_path):
     for weight in ("contrastive_weight", "likelihood_weight"):
         assert getattr(load_text(f"contrastive: {{{weight}: 0}}", tmp_path).contrastive, weight) == 0
+
+
+@pytest.mark.parametrize(
+    ("named", "temperature"),
+    [
+        ("{}", 1.0),
+        ("{similarity: likelihood}", 1.0),
+        ("{similarity: hidden}", 0.1),
+        ("{similarity: hidden, temperature: 0.5}", 0.5),
+    ],
+)
+def test_the_temperature_follows_the_similarity_unless_it_is_named(named, temperature, tmp_path):
+    assert load_text(f"contrastive: {named}", tmp_path).contrastive.temperature == temperature

@@ -5,7 +5,7 @@ step the paper's wording follows), *ours* (measured in docs/experiments.md) or *
 """
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -88,11 +88,15 @@ class ContrastiveConfig(Settings):
     model_config = ConfigDict(allow_inf_nan=False)
 
     similarity: Literal["hidden", "likelihood"] = Field(
-        "hidden", description="Cosine of pooled hidden states (CLAPS), or log-likelihood a token of the pair's text"
+        "likelihood",
+        description="Cosine of pooled hidden states (CLAPS), or log-likelihood a token of the pair's text "
+        "(docs/experiments.md)",
     )
     pooling: Literal["mean", "last"] = Field("mean", description="Over a text's tokens, or its last one; CLAPS: mean")
     projection: Literal["linear_relu", "none"] = Field("linear_relu", description="Shared by all; CLAPS")
-    temperature: float = Field(0.1, gt=0, description="Similarities are divided by it; usual 0.05 to 1; CLAPS")
+    temperature: float = Field(
+        1.0, gt=0, description="Similarities are divided by it; if not named 0.1 for hidden (CLAPS), 1 for likelihood"
+    )
     contrastive_weight: float = Field(1.0, ge=0, description="Of InfoNCE; 0 leaves plain likelihood training; CLAPS")
     likelihood_weight: float = Field(1.0, ge=0, description="Of the positive's negative log-likelihood; CLAPS")
     negatives: Literal["image", "batch"] = Field(
@@ -117,6 +121,13 @@ class ContrastiveConfig(Settings):
     save_steps: int = Field(50, ge=1, description="Steps between checkpoints: what is lost at most by a kill")
     logging_steps: int = Field(1, ge=1)
     report_to: tuple[str, ...] = Field((), description="Trackers of transformers: tensorboard, wandb, ...")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _temperature_follows_similarity(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("similarity") == "hidden":
+            return {"temperature": 0.1} | given
+        return given
 
     @model_validator(mode="after")
     def _has_a_loss(self) -> Self:

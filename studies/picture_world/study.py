@@ -50,7 +50,7 @@ class Arm:
 TUNED = (*DRAFT, "selected", "tuned", "refined/generated", "refined/parsed")
 ARMS = (
     Arm("draft", "draft", ("rounds=0",), start=""),
-    Arm("c3l", "C3L", ()),
+    Arm("c3l", "C3L over hidden states", ()),
     Arm("likelihood", "likelihood on positives only", ("contrastive.contrastive_weight=0",)),
     Arm("random_positive", "C3L with random positives", ("selection.positive=random",)),
     Arm("log_ratio", "C3L, scored by log_ratio", ("scoring.form=log_ratio",)),
@@ -61,7 +61,7 @@ ARMS = (
     ),
     Arm(
         "similarity_likelihood",
-        "InfoNCE over likelihoods, temperature 1",
+        "C3L over likelihoods",
         ("contrastive.similarity=likelihood", "contrastive.temperature=1"),
     ),
     Arm("temperature_0.5", "temperature 0.5", ("contrastive.temperature=0.5",)),
@@ -109,6 +109,8 @@ def make_config(arm: Arm, out: Path, seed: int, pictures: int, model: str, share
         "shard_size=60",
         "generation.batch_size=60",
         "contrastive.epochs=2",
+        "contrastive.similarity=hidden",  # the paper's, as we read it; an arm of its own has the default
+        "contrastive.temperature=0.1",
     ]
     return load_config(None, [*common, *shared, *arm.settings])
 

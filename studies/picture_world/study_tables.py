@@ -28,7 +28,7 @@ from studies.picture_world.grading import (
 from studies.picture_world.measure import MEASURES, auroc, spearman
 
 CONTROLS: tuple[FilterRule, ...] = ("top_fraction", "random", "longest", "lowest", "band")
-FILTERED = ("draft", "c3l", "likelihood")
+FILTERED = ("draft", "c3l", "likelihood", "similarity_likelihood")
 
 
 def _discount(share: float) -> Callable[[AnswerScores], float]:
@@ -105,14 +105,16 @@ def _data(variants: Mapping[str, list[GradedRun]], draft: list[GradedRun] | None
 
 
 def _compare(variants: Mapping[str, list[GradedRun]], phrases: Mapping[str, str]) -> list[dict[str, Any]]:
-    """C3L against each of its controls, and each half kept by S(I2C) against the other halves of the same data."""
-    c3l = phrases["c3l"]
+    """Contrastive tunings against the controls, and each half kept by S(I2C) against the other halves of its data."""
     controls = [phrases[arm] for arm in ("likelihood", "random_positive", "likelihood_random")]
-    wanted = [(c3l, control) for control in controls]
+    wanted = []
+    for arm in ("c3l", "similarity_likelihood"):
+        wanted += [(phrases[arm], control) for control in controls]
+        best, control = (f"{phrases[one]}, half kept: highest S(I2C)" for one in (arm, "likelihood"))
+        wanted.append((best, control))
     for arm in FILTERED:
         best = f"{phrases[arm]}, half kept: highest S(I2C)"
         wanted += [(best, f"{phrases[arm]}, half kept: {rule}") for rule in CONTROLS if rule != "top_fraction"]
-    wanted.append((f"{c3l}, half kept: highest S(I2C)", f"{phrases['likelihood']}, half kept: highest S(I2C)"))
     return [
         {
             "data": one,

@@ -16,7 +16,7 @@ from c3l.training.groups import TextGroup
 from tiny_models import Tiny, make_picture
 
 PROVENANCE = Provenance("tiny", "", "hf", "float32", "cpu", 0, {})
-SHORT = {"lora_r": 4, "lora_alpha": 8, "batch_size": 2, "save_steps": 2, "held_out": 0.0}
+SHORT = {"similarity": "hidden", "lora_r": 4, "lora_alpha": 8, "batch_size": 2, "save_steps": 2, "held_out": 0.0}
 
 
 def make_group(number: int, negatives: int = 2) -> TextGroup:
