@@ -140,19 +140,53 @@ def test_a_model_that_trips_over_packed_rows_computes_them_whole(tiny, caplog, m
     assert "packed rows end with" in caplog.text
 
 
-def test_a_model_whose_packed_numbers_differ_is_found_out(tiny, caplog, monkeypatch):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_model_whose_packed_numbers_differ_is_found_out(dtype, tiny, caplog, monkeypatch):
     honest = forcing.pack
 
     def with_wrong_places(*given):
         return ((replace(packed, positions=packed.positions * 0), numbers) for packed, numbers in honest(*given))
 
     monkeypatch.setattr(forcing, "pack", with_wrong_places)
-    taught = make_forcing(tiny("llava"))
-    rows = make_rows(taught)
-    with torch.inference_mode():
-        [ours] = taught.predict([rows])
-        torch.testing.assert_close(ours, taught.predict_apart(rows, {}), rtol=0, atol=1e-4)
+    family = tiny("llava")
+    try:
+        taught = make_forcing(family, dtype)
+        rows = make_rows(taught)
+        with torch.inference_mode():
+            [ours] = taught.predict([rows])
+            torch.testing.assert_close(ours, taught.predict_apart(rows, {}), rtol=0, atol=1e-4)
+    finally:
+        family.model.to(torch.float32)
     assert "packed rows are off" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["llava", "qwen2_vl", "gemma3"])
+def test_rounding_in_16_bits_is_no_obstacle(name, tiny):
+    family = tiny(name)
+    try:
+        assert make_forcing(family, torch.bfloat16).packs()
+    finally:
+        family.model.to(torch.float32)
+
+
+def test_token_types_that_nobody_knows_are_an_obstacle(tiny, caplog, monkeypatch):
+    family = tiny("gemma3")
+    monkeypatch.setattr(family.model.config, "model_type", "gemma99")
+    assert not make_forcing(family).packs()
+    assert "what it does with token_type_ids is not known" in caplog.text
+
+
+def test_a_family_without_chats_that_have_no_picture_packs_those_that_have(tiny, monkeypatch):
+    taught = make_forcing(tiny("llava"))
+    encode = taught._encoder.encode_prompt
+
+    def need_picture(prompt, image):
+        if image is None:
+            raise ValueError("there is no picture")
+        return encode(prompt, image)
+
+    monkeypatch.setattr(taught._encoder, "encode_prompt", need_picture)
+    assert taught.packs()
 
 
 def test_rows_that_hide_their_picture_are_computed_whole(tiny):

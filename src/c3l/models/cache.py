@@ -6,6 +6,7 @@ only when the room is used up or rows leave.
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
@@ -55,12 +56,27 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
 
 
 def make_roomy(model: Any) -> DynamicCache | None:
-    """An empty cache for a model; None if its layers keep other things than keys and values.
+    """An empty cache for a model, which may hold rows with padding.
 
-    Layers with a sliding window keep all of them too, and their mask hides what is behind it.
+    None if its layers keep other things than keys and values, or if its ``generate`` counts positions by the length of
+    the cache: padding would shift them. Layers with a sliding window keep all too; their mask hides what is behind it.
     """
     cache = DynamicCache(config=model.config.get_text_config(decoder=True))
-    if not cache.layers or any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers):
+    known = (DynamicLayer, DynamicSlidingWindowLayer)
+    if not cache.layers or any(type(layer) not in known for layer in cache.layers) or not _hands_on(model):
         return None
     cache.layers = [RoomyLayer() for _ in cache.layers]
     return cache
+
+
+def _hands_on(model: Any) -> bool:
+    """Whether the positions that ``generate`` finds reach the model: HyperCLOVAX-Vision and EXAONE 4.5 drop them."""
+    positions = torch.tensor([[3, 4]])
+    inputs = model.prepare_inputs_for_generation(
+        torch.zeros_like(positions),
+        position_ids=positions,
+        attention_mask=torch.ones_like(positions),
+        use_cache=True,
+    )
+    found = inputs.get("position_ids")
+    return found is not None and found.tolist() == positions.tolist()

@@ -16,14 +16,23 @@ _ATTENTION = ("sdpa", "eager")  # the implementations that take a mask of every 
 _FULL, _SLIDING = "full_attention", "sliding_attention"
 
 
-def find_obstacle(model: Any) -> str:
-    """Why rows of this model cannot be packed; empty if nothing speaks against it."""
+def find_obstacle(model: Any, prompt: EncodedPrompt) -> str:
+    """Why rows of this model cannot be packed; empty if nothing speaks against it.
+
+    Args:
+        model: The model.
+        prompt: One with a picture, as the family's processor makes it.
+    """
     strange = _layer_kinds(model) - {_FULL, _SLIDING}
-    attention = getattr(model.config, "_attn_implementation", None)
+    attention = _attention(model)
     if strange:
         return f"it has layers of {', '.join(sorted(strange))}"
     if attention not in _ATTENTION:
         return f"its attention is {attention}, which takes no mask of its own"
+    if getattr(model.config.get_text_config(), "use_bidirectional_attention", None):
+        return "some of its layers look ahead"
+    if prompt.types and not (_counts_by_grid(model) or _sees_pictures_whole(model)):
+        return f"what it does with {', '.join(prompt.types)} is not known"
     return ""
 
 
@@ -36,8 +45,7 @@ def make_path(model: Any, prompt: EncodedPrompt, ids: tuple[int, ...], picture: 
         ids: Its tokens: the prompt's, all or but for the last, and what follows.
         picture: A number for the picture that it shows.
     """
-    # types by this name let a picture's tokens see all of it; those that count positions have another name
-    return Path(ids, picture, _grid_positions(model, prompt, ids), "token_type_ids" in prompt.types)
+    return Path(ids, picture, _grid_positions(model, prompt, ids), _sees_pictures_whole(model))
 
 
 def _grid_positions(model: Any, prompt: EncodedPrompt, ids: tuple[int, ...]) -> NDArray[np.int64] | None:
@@ -85,16 +93,26 @@ def attention_mask(mask: Tensor, depths: Tensor, model: Any) -> Tensor | dict[st
     if kinds == {_FULL}:
         return _as_taken(full, model)
     depths, window = depths.to(model.device), model.config.get_text_config().sliding_window
-    near = full & (depths[:, None, :, None] - depths[:, None, None, :] < window)
+    near = full & (depths[:, None, None, :] > depths[:, None, :, None] - window)
     if kinds == {_SLIDING}:
         return _as_taken(near, model)
     return {_FULL: _as_taken(full, model), _SLIDING: _as_taken(near, model)}
 
 
 def _as_taken(mask: Tensor, model: Any) -> Tensor:
-    if model.config._attn_implementation == "sdpa":
+    if _attention(model) == "sdpa":
         return mask
     return torch.zeros_like(mask, dtype=model.dtype).masked_fill_(~mask, torch.finfo(model.dtype).min)
+
+
+def _attention(model: Any) -> str | None:
+    found: str | None = getattr(model.config.get_text_config(), "_attn_implementation", None)
+    return found
+
+
+def _sees_pictures_whole(model: Any) -> bool:
+    """Whether a picture's tokens see all of it, in every layer."""
+    return bool(model.config.model_type == "gemma3")
 
 
 def _counts_by_grid(model: Any) -> bool:

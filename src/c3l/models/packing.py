@@ -6,8 +6,9 @@ Rows become paths in a tree of tokens, the tree becomes one row of its own. Thre
     <u> P P P  what is it ? | a cat .   ->   place     0  1 2 3  4   5  6  7 8  9 10  9 10   1 ...
     <u>        what is it ? | a dog .        sees     its ancestors and itself
 
-A token's place is its depth, and it attends to its ancestors alone, so every row is computed as if it stood there
-by itself. A picture's tokens are alike only if the picture is. What a family asks for beyond that is in ``layout``.
+A token's place is its depth, and it attends to its ancestors alone (and, where the family says so, to the rest of its
+picture), so every row is computed as if it stood there by itself. A picture's tokens are alike only if the picture is.
+What a family asks for beyond that is in ``layout``.
 """
 
 from collections.abc import Iterator, Sequence

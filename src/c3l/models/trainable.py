@@ -86,7 +86,8 @@ class TrainableHfModel(nn.Module):
         """Rows as tensors on the CPU; those about one image are packed into one tree where the family allows it.
 
         Returns:
-            ``text``: what the language model is fed, (B, T) each: R rows, or a tree an image; ``real`` and
+            ``text``: what the language model is fed, (B, T) each but for positions of a grid, (D, B, T): R rows, or a
+            tree an image; ``real`` and
             ``in_completion``: (R, T) bool; ``targets``: (A,) the ids of all completions in a row; ``vision``: the
             processor's tensors, one dictionary a distinct image, or one for all rows where the family takes no
             ready features; ``shown``: numbers of the images in the order in which the text shows them; of trees

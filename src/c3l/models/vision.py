@@ -45,7 +45,7 @@ class VisionEncoder:
         prompt = encoder.encode_prompt("Is it?", Image.new("RGB", (64, 64)))
         try:
             self.join([self.encode(prompt.vision)] * 2)
-        except (AttributeError, TypeError):  # Granite 4 Vision: features of a form of its own
+        except (AttributeError, TypeError, ValueError):  # Granite 4 Vision: features of a form of its own
             return False
         return True
 
