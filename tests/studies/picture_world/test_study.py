@@ -83,11 +83,18 @@ def test_arms_share_the_draft_and_the_tables_name_them_all(out: Path, monkeypatc
     text = write_results(graded, {arm.name: arm.phrase for arm in ARMS}, out)
     assert all(
         phrase in text
-        for phrase in ("| C3L |", "| draft, half kept: longest |", "| blank | log_ratio |", "| answer length |")
+        for phrase in (
+            "| C3L over hidden states |",
+            "| draft, half kept: longest |",
+            "| blank | log_ratio |",
+            "| answer length |",
+        )
     )
     results = json.loads((out / "results.json").read_text())
     assert results["data"]["draft, half kept: random"]["pairs"] == 5 * PICTURES / 2
-    assert {row["against"] for row in results["pairs"] if row["data"] == "C3L"} == {"likelihood on positives only"}
+    assert {row["against"] for row in results["pairs"] if row["data"] == "C3L over hidden states"} == {
+        "likelihood on positives only"
+    }
     assert (out / "true_share.svg").read_text().count("<svg") == 1
 
 
