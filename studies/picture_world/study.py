@@ -59,11 +59,7 @@ ARMS = (
         "likelihood on random pairs",
         ("contrastive.contrastive_weight=0", "selection.positive=random"),
     ),
-    Arm(
-        "similarity_likelihood",
-        "C3L over likelihoods",
-        ("contrastive.similarity=likelihood", "contrastive.temperature=1"),
-    ),
+    Arm("similarity_likelihood", "C3L over likelihoods", ("contrastive.similarity=likelihood",)),
     Arm("temperature_0.5", "temperature 0.5", ("contrastive.temperature=0.5",)),
     Arm("contrastive_only", "likelihood weight 0", ("contrastive.likelihood_weight=0",)),
     Arm("scorer_tuned", "round 1 scored by the tuned LVLM", ("scoring.scorer=tuned",), "c3l", TUNED),
@@ -110,7 +106,6 @@ def make_config(arm: Arm, out: Path, seed: int, pictures: int, model: str, share
         "generation.batch_size=60",
         "contrastive.epochs=2",
         "contrastive.similarity=hidden",  # the paper's, as we read it; an arm of its own has the default
-        "contrastive.temperature=0.1",
     ]
     return load_config(None, [*common, *shared, *arm.settings])
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from c3l.errors import BackendError
 from c3l.models.encoding import ChatEncoder, EncodedPrompt, ScoredRow
-from c3l.models.layout import attention_mask, find_obstacle, make_path
+from c3l.models.layout import attention_mask, find_obstacle, image_token_id, make_path
 from c3l.models.logits import log_probs, tell_apart
 from c3l.models.packing import Packed, pack
 from c3l.models.rows import GREY, Row
@@ -183,9 +183,3 @@ class TeacherForcing:
                 "set scoring.no_image=drop"
             )
         return inputs["attention_mask"].masked_fill(is_image, 0)
-
-
-def image_token_id(model: Any) -> int | None:
-    """The token that stands for a piece of a picture."""
-    token: int | None = getattr(model.config, "image_token_id", getattr(model.config, "image_token_index", None))
-    return token

@@ -11,8 +11,9 @@ from PIL import Image
 from c3l.errors import BackendError, OutOfMemoryError
 from c3l.models import logits
 from c3l.models.encoding import ChatEncoder
-from c3l.models.forcing import TeacherForcing, image_token_id
+from c3l.models.forcing import TeacherForcing
 from c3l.models.interface import Completion, GenerateRequest, Sampling, ScoreRequest
+from c3l.models.layout import counts_by_grid, image_token_id
 from c3l.models.rows import GREY, Row, rows_with, rows_without
 from c3l.models.vision import VisionEncoder
 from c3l.models.writing import Writing
@@ -57,7 +58,7 @@ class HfModel:
     def no_image_modes(self) -> frozenset[NoImageMode]:
         """Every mode; ``mask`` only where positions do not follow from the attention mask, as in M-RoPE."""
         modes: set[NoImageMode] = {"drop", "blank", "noise", "others"}
-        if image_token_id(self._model) is not None and not hasattr(self._model.base_model, "get_rope_index"):
+        if image_token_id(self._model) is not None and not counts_by_grid(self._model):
             modes.add("mask")
         return frozenset(modes)
 

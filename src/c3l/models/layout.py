@@ -31,9 +31,20 @@ def find_obstacle(model: Any, prompt: EncodedPrompt) -> str:
         return f"its attention is {attention}, which takes no mask of its own"
     if getattr(model.config.get_text_config(), "use_bidirectional_attention", None):
         return "some of its layers look ahead"
-    if prompt.types and not (_counts_by_grid(model) or _sees_pictures_whole(model)):
+    if prompt.types and not (counts_by_grid(model) or _sees_pictures_whole(model)):
         return f"what it does with {', '.join(prompt.types)} is not known"
     return ""
+
+
+def image_token_id(model: Any) -> int | None:
+    """The token that stands for a piece of a picture."""
+    token: int | None = getattr(model.config, "image_token_id", getattr(model.config, "image_token_index", None))
+    return token
+
+
+def counts_by_grid(model: Any) -> bool:
+    """Whether a picture's tokens stand in the rows and columns of its grid (M-RoPE)."""
+    return hasattr(model.base_model, "get_rope_index")
 
 
 def make_path(model: Any, prompt: EncodedPrompt, ids: tuple[int, ...], picture: int) -> Path:
@@ -50,7 +61,7 @@ def make_path(model: Any, prompt: EncodedPrompt, ids: tuple[int, ...], picture: 
 
 def _grid_positions(model: Any, prompt: EncodedPrompt, ids: tuple[int, ...]) -> NDArray[np.int64] | None:
     """(D, L), by the family's own routine; None where tokens stand one behind the other."""
-    if not _counts_by_grid(model) or not prompt.vision:
+    if not counts_by_grid(model) or not prompt.vision:
         return None
     text = (0,) * len(ids)  # what follows is text
     known = {
@@ -67,14 +78,14 @@ def _grid_positions(model: Any, prompt: EncodedPrompt, ids: tuple[int, ...]) -> 
 
 def set_offsets(model: Any, paths: Sequence[Path]) -> None:
     """Tell a model that counts by the grid where these rows go on; ``generate`` asks when the cache holds them."""
-    if _counts_by_grid(model):
+    if counts_by_grid(model):
         ends = [0 if path.positions is None else int(path.positions.max()) + 1 - len(path.ids) for path in paths]
         model.base_model.rope_deltas = torch.tensor(ends, device=model.device)[:, None]
 
 
 def keep_offsets(model: Any, rows: Tensor) -> None:
     """Go on with these rows alone, (R,) int64."""
-    if _counts_by_grid(model):
+    if counts_by_grid(model):
         model.base_model.rope_deltas = model.base_model.rope_deltas.index_select(0, rows)
 
 
@@ -113,11 +124,6 @@ def _attention(model: Any) -> str | None:
 def _sees_pictures_whole(model: Any) -> bool:
     """Whether a picture's tokens see all of it, in every layer."""
     return bool(model.config.model_type == "gemma3")
-
-
-def _counts_by_grid(model: Any) -> bool:
-    """Whether a picture's tokens stand in the rows and columns of its grid (M-RoPE)."""
-    return hasattr(model.base_model, "get_rope_index")
 
 
 def _layer_kinds(model: Any) -> set[str]:

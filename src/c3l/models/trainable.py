@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from c3l.config import ContrastiveConfig
 from c3l.errors import BackendError, DataError
 from c3l.models.encoding import ChatEncoder, ScoredRow
-from c3l.models.forcing import TeacherForcing, image_token_id
+from c3l.models.forcing import TeacherForcing
 from c3l.models.interface import ForcedRow, Readings
-from c3l.models.layout import attention_mask, make_path
+from c3l.models.layout import attention_mask, image_token_id, make_path
 from c3l.models.logits import log_probs, pick
 from c3l.models.packing import pack
 from c3l.models.vision import FeatureStore, VisionEncoder, move
@@ -87,11 +87,10 @@ class TrainableHfModel(nn.Module):
 
         Returns:
             ``text``: what the language model is fed, (B, T) each but for positions of a grid, (D, B, T): R rows, or a
-            tree an image; ``real`` and
-            ``in_completion``: (R, T) bool; ``targets``: (A,) the ids of all completions in a row; ``vision``: the
-            processor's tensors, one dictionary a distinct image, or one for all rows where the family takes no
-            ready features; ``shown``: numbers of the images in the order in which the text shows them; of trees
-            ``mask``, (B, 1, T, T) bool, ``depths``, (B, T) int64, and where their tokens stand in the rows:
+            tree an image; ``real`` and ``in_completion``: (R, T) bool; ``targets``: (A,) the ids of all completions in
+            a row; ``vision``: the processor's tensors, one dictionary a distinct image, or one for all rows where the
+            family takes no ready features; ``shown``: numbers of the images in the order in which the text shows them;
+            of trees ``mask``, (B, 1, T, T) bool, ``depths``, (B, T) int64, and where their tokens stand in the rows:
             ``places``, (R, T) int64, and ``predicts``, (A,) int64, both counted through the trees.
 
         Raises:

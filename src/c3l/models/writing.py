@@ -19,9 +19,9 @@ from transformers import DynamicCache, GenerationConfig, LogitsProcessor, Logits
 
 from c3l.models.cache import make_roomy
 from c3l.models.encoding import ChatEncoder, EncodedPrompt, stop_ids
-from c3l.models.forcing import TeacherForcing, image_token_id
+from c3l.models.forcing import TeacherForcing
 from c3l.models.interface import Completion, GenerateRequest, Sampling
-from c3l.models.layout import attention_mask, keep_offsets, make_path, set_offsets
+from c3l.models.layout import attention_mask, image_token_id, keep_offsets, make_path, set_offsets
 from c3l.models.logits import tell_apart
 from c3l.models.packing import pack
 from c3l.models.rows import GREY
@@ -125,12 +125,12 @@ class Writing:
 
     def _try_out(self) -> str:
         """Write the same words with sharing and without: two prompts about one picture, and one that leaves midway."""
-        words = [token for token in self._encoder.encode_completion("it is so") if token not in self._stop_ids] or [0]
-        words = [*words, *words, *words, *words][:4]
+        words = [token for token in self._encoder.encode_completion("it is so") if token not in self._stop_ids]
         images = [Image.new("RGB", size, GREY) for size in ((96, 64), (64, 64))]
         asked = [(images[0], "Is it?"), (images[0], "Is it so, or is it not so?"), (images[1], "Is it so?")]
         requests = [GenerateRequest("", image, prompt, 0) for image, prompt in asked]
-        plain, shared = Dictation(words), Dictation(words)
+        dictated = ((words or [0]) * 4)[:4]
+        plain, shared = Dictation(dictated), Dictation(dictated)
         texts = [_Text(request) for request in requests]
         self._go_on(self._begin(requests, share=False), texts, plain, 4)
         try:
