@@ -5,23 +5,30 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import torch
+
 
 def fork(work: Callable[[], int | None], log: Path) -> BaseProcess:
-    """A process that does the work in a session of its own, writes to the log and exits with what comes back."""
+    """A process that does the work in a group of its own, writes to the log and exits with what comes back."""
     process = multiprocessing.get_context("fork").Process(target=_run, args=(work, log))
     process.start()
+    assert process.pid is not None
+    with suppress(ProcessLookupError):  # it has ended already
+        os.setpgid(process.pid, process.pid)  # here as well: who kills the group must not come before the child
     return process
 
 
 def _run(work: Callable[[], int | None], log: Path) -> None:
-    os.setsid()
+    os.setpgid(0, 0)
     with log.open("a") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         sys.stdout = sys.stderr = file
+        torch.set_num_threads(1)  # threads do not survive a fork
         code = work()
         file.flush()
         os._exit(code or 0)

@@ -4,7 +4,6 @@ A random model writes nothing that parses, so the texts of the run are written b
 tiny model's own, through the ``hf`` backend.
 """
 
-import multiprocessing
 import os
 import random
 import shutil
@@ -12,16 +11,17 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
-import torch
 
 from c3l import pipeline
 from c3l.cli import main
 from c3l.data.store import Run, read_records
 from c3l.models.load import load_model
 from c3l.records import ScoredSample, Selected
+from processes import fork
 from runs import draw_pictures, make_config, read_all, read_results, walk
 
 PICTURES = 6
@@ -46,21 +46,8 @@ def world(tmp_path_factory):
     os.environ.pop("C3L_CACHE") if before is None else os.environ.update(C3L_CACHE=before)
 
 
-def start(run: Path) -> multiprocessing.Process:
-    """The command line in a process group of its own; forked, so that torch is not imported each time."""
-    process = multiprocessing.get_context("fork").Process(target=_command, args=(run,))
-    process.start()
-    return process
-
-
-def _command(run: Path) -> None:
-    os.setsid()
-    with (run.parent / f"{run.name}.log").open("a") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
-        sys.stdout = sys.stderr = log
-        torch.set_num_threads(1)  # threads do not survive a fork
-        os._exit(main(["run", "--run", str(run)]))
+def start(run: Path) -> BaseProcess:
+    return fork(lambda: main(["run", "--run", str(run)]), run.parent / f"{run.name}.log")
 
 
 def finish(run: Path) -> int | None:
