@@ -12,6 +12,7 @@ import torch
 from benchmarks.setting import Measured, chat, draw_pictures, load, parse_arguments, publish, race, wrap
 from c3l.method.prompts import load_templates
 from c3l.models.interface import GenerateRequest, Sampling
+from c3l.models.vision import move
 
 TOKENS = 64
 LONGEST = 200  # where a text may end before
@@ -25,8 +26,8 @@ def write_plainly(model: Any, processor: Any, image: Any, prompts: list[str]) ->
     for prompt in prompts:
         row = dict(chat(processor, prompt, image, ""))
         row.pop("answer")
-        ids = {name: row[name].long() for name in ("input_ids", "attention_mask")}
-        vision = {name: value.to(model.dtype) for name, value in row.items() if name not in ids}
+        ids = {name: row[name].long().to(model.device) for name in ("input_ids", "attention_mask")}
+        vision = {name: move(value, model) for name, value in row.items() if name not in ids}
         made = model.generate(**ids, **vision, max_new_tokens=TOKENS, do_sample=False)
         out += _decode(processor, made[:, ids["input_ids"].shape[1] :])
     return out
@@ -40,7 +41,7 @@ def write_batch(model: Any, processor: Any, requests: Sequence[GenerateRequest],
     texts = processor.apply_chat_template(chats, add_generation_prompt=True)
     images = [[request.image] for request in requests]
     inputs = processor(images=images, text=texts, padding=True, padding_side="left", return_tensors="pt")
-    inputs["pixel_values"] = inputs["pixel_values"].to(model.dtype)
+    inputs = {name: move(value, model) for name, value in inputs.items()}
     made = model.generate(**inputs, max_new_tokens=tokens, do_sample=False)
     return _decode(processor, made[:, inputs["input_ids"].shape[1] :])
 

@@ -25,6 +25,7 @@ from benchmarks.setting import (
     wrap,
 )
 from c3l.models.interface import Pair, ScoreRequest
+from c3l.models.vision import move
 
 SETTINGS = [(49, 1, 8), (49, 5, 8), (49, 20, 8), (49, 5, 40), (576, 1, 8), (576, 5, 8), (576, 20, 8)]
 
@@ -36,7 +37,7 @@ def score_naively(model: Any, processor: Any, image: Any, pairs: Sequence[Pair])
     for pair in pairs:
         for shown in (image, None):
             row = dict(chat(processor, pair.prompt, shown, pair.completion))
-            answer = row.pop("answer")[0]
+            answer = row.pop("answer")[0].to(model.device)
             logits = model(**_cast(row, model)).logits[0].float().log_softmax(-1)
             out.append(logits[-len(answer) - 1 : -1].gather(1, answer[:, None])[:, 0].tolist())
     return out
@@ -48,7 +49,7 @@ def score_padded(model: Any, processor: Any, image: Any, pairs: Sequence[Pair]) 
     halves = []
     for shown in (image, None):
         rows = [dict(chat(processor, pair.prompt, shown, pair.completion)) for pair in pairs]
-        answers = [row.pop("answer")[0] for row in rows]
+        answers = [row.pop("answer")[0].to(model.device) for row in rows]
         width = max(row["input_ids"].shape[1] for row in rows)
         batch: dict[str, Tensor] = {}
         for key in rows[0]:
@@ -87,7 +88,7 @@ def sample_twice(model: Any, processor: Any, image: Any, pairs: Sequence[Pair]) 
 
 
 def _cast(row: dict[str, Tensor], model: Any) -> dict[str, Tensor]:
-    return {key: value.to(model.dtype) if value.is_floating_point() else value for key, value in row.items()}
+    return {key: move(value, model) for key, value in row.items()}
 
 
 def measure(image_tokens: int, k: int, words: int, model: Any, processor: Any, repetitions: int) -> list[Measured]:

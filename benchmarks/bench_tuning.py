@@ -15,13 +15,12 @@ from c3l.training.comparison import ContrastiveModel
 PROVENANCE = Provenance("builtin", "", "hf", "", "cpu", 0, {})
 
 
-def measure(image_tokens: int, k: int, dtype: torch.dtype, repetitions: int) -> Measured:
-    """Forward and backward of one group of K pairs."""
-    model, processor = load(image_tokens, dtype)
+def measure(image_tokens: int, k: int, model: Any, processor: Any, repetitions: int) -> Measured:
+    """Forward and backward of one group of K pairs; adds adapters to the model."""
     torch.manual_seed(0)
     recipe = ContrastiveConfig(similarity="hidden")  # what results.md was measured with
     lvlm = TrainableHfModel(model, processor, PROVENANCE, recipe)
-    tuned = ContrastiveModel(lvlm, recipe)
+    tuned = ContrastiveModel(lvlm, recipe).to(model.device)
     template = load_templates()["conversation"]
     [image] = draw_pictures(1)
     prompt = template.render(k)
@@ -39,7 +38,7 @@ def measure(image_tokens: int, k: int, dtype: torch.dtype, repetitions: int) -> 
     seconds, speedup, ours, plain = race(lambda: step(True), lambda: step(False), repetitions)
     largest = max(float(gradient.abs().max()) for gradient in plain.values())
     worst = max(float((ours[name] - plain[name]).abs().max()) for name in plain) / largest
-    name = str(dtype).removeprefix("torch.")
+    name = str(model.dtype).removeprefix("torch.")
     label = "contrastive step (difference: of gradients, relative to the largest)"
     return Measured(label, image_tokens, k, name, "whole rows", seconds, speedup, _fed(lvlm, rows), worst)
 
@@ -57,7 +56,8 @@ def main() -> None:
     arguments = parse_arguments(__doc__)
     dtype = getattr(torch, arguments.dtype)
     settings = [(49, 5), (576, 5)] if arguments.quick else [(49, 5), (49, 20), (576, 5)]
-    publish([measure(*setting, dtype, arguments.repetitions) for setting in settings], arguments, "Contrastive tuning")
+    lines = [measure(tokens, k, *load(tokens, dtype), arguments.repetitions) for tokens, k in settings]
+    publish(lines, arguments, "Contrastive tuning")
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def load(image_tokens: int, dtype: torch.dtype) -> tuple[Any, Any]:
 
 def wrap(model: Any, processor: Any) -> HfModel:
     """The backend around a loaded model."""
-    return HfModel(model, processor, Provenance("builtin", "", "hf", str(model.dtype), "cpu", 0, {}))
+    return HfModel(model, processor, Provenance("builtin", "", "hf", str(model.dtype), str(model.device), 0, {}))
 
 
 def draw_pictures(count: int) -> list[Image.Image]:
@@ -93,13 +93,19 @@ def race(ours: Callable[[], Any], other: Callable[[], Any], repetitions: int) ->
     result, expected = ours(), other()  # warm-up
     times = []
     for _ in range(repetitions):
-        start = time.perf_counter()
+        start = _now()
         result = ours()
-        middle = time.perf_counter()
+        middle = _now()
         expected = other()
-        times.append((middle - start, time.perf_counter() - middle))
+        times.append((middle - start, _now() - middle))
     ratio = float(np.median([theirs / mine for mine, theirs in times]))
     return float(np.median([mine for mine, _ in times])), ratio, result, expected
+
+
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def count_flops(model: Any, rows: Sequence[tuple[int, int, int]], head_rows: int) -> float:
@@ -150,13 +156,16 @@ def describe_machine() -> str:
     )
 
 
-def parse_arguments(about: str | None) -> argparse.Namespace:
-    """The options that every benchmark takes."""
+def parse_arguments(
+    about: str | None, extend: Callable[[argparse.ArgumentParser], object] = lambda parser: None
+) -> argparse.Namespace:
+    """The options that every benchmark takes, and more that ``extend`` adds."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="K = 5 alone")
     parser.add_argument("--dtype", default=str(fast_dtype("cpu")).removeprefix("torch."))
     parser.add_argument("--json", type=Path, help="write the lines there too, as a list of objects")
+    extend(parser)
     return parser.parse_args()
 
 
