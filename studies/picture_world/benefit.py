@@ -84,8 +84,9 @@ ARMS = (
     Arm("draft_lowest", "draft, lowest S(I2C)", "draft", _lowest),
     Arm("draft_longest", "draft, longest answers", "draft", _longest),
     Arm("refined_any", "refined, any", "c3l", _any),
-    Arm("c3l", "C3L over hidden states: refined, highest S(I2C)", "c3l", _highest),
-    Arm("c3l_likelihood", "C3L over likelihoods: refined, highest S(I2C)", "similarity_likelihood", _highest),
+    Arm("c3l", "C3L: refined, highest S(I2C)", "c3l", _highest),
+    Arm("likelihood", "likelihood on positives only: refined, highest S(I2C)", "likelihood", _highest),
+    Arm("hidden", "C3L over hidden states: refined, highest S(I2C)", "hidden", _highest),
     Arm("true", "draft, true by the oracle (a ceiling)", "draft", _true),
 )
 

@@ -50,18 +50,25 @@ class Arm:
 TUNED = (*DRAFT, "selected", "tuned", "refined/generated", "refined/parsed")
 ARMS = (
     Arm("draft", "draft", ("rounds=0",), start=""),
-    Arm("c3l", "C3L over hidden states", ()),
+    Arm("c3l", "C3L", ()),
     Arm("likelihood", "likelihood on positives only", ("contrastive.contrastive_weight=0",)),
+    Arm("contrastive_only", "contrastive term only", ("contrastive.likelihood_weight=0",)),
+    Arm("hidden", "C3L over hidden states", ("contrastive.similarity=hidden",)),
     Arm("random_positive", "C3L with random positives", ("selection.positive=random",)),
-    Arm("log_ratio", "C3L, scored by log_ratio", ("scoring.form=log_ratio",)),
     Arm(
         "likelihood_random",
         "likelihood on random pairs",
         ("contrastive.contrastive_weight=0", "selection.positive=random"),
     ),
-    Arm("similarity_likelihood", "C3L over likelihoods", ("contrastive.similarity=likelihood",)),
+    Arm(
+        "hidden_random_positive",
+        "C3L over hidden states with random positives",
+        ("contrastive.similarity=hidden", "selection.positive=random"),
+    ),
+    Arm("log_ratio", "C3L, scored by log_ratio", ("scoring.form=log_ratio",)),
     Arm("temperature_0.5", "temperature 0.5", ("contrastive.temperature=0.5",)),
-    Arm("contrastive_only", "likelihood weight 0", ("contrastive.likelihood_weight=0",)),
+    Arm("temperature_2", "temperature 2", ("contrastive.temperature=2",)),
+    Arm("two_epochs", "two epochs", ("contrastive.epochs=2",)),
     Arm("scorer_tuned", "round 1 scored by the tuned LVLM", ("scoring.scorer=tuned",), "c3l", TUNED),
     Arm("two_rounds", "two rounds", ("rounds=2",), "c3l", (*TUNED, "refined/scored")),
     *(
@@ -104,8 +111,6 @@ def make_config(arm: Arm, out: Path, seed: int, pictures: int, model: str, share
         "generation.max_new_tokens=200",
         "shard_size=60",
         "generation.batch_size=60",
-        "contrastive.epochs=2",
-        "contrastive.similarity=hidden",  # the paper's, as we read it; an arm of its own has the default
     ]
     return load_config(None, [*common, *shared, *arm.settings])
 

@@ -28,7 +28,7 @@ from studies.picture_world.grading import (
 from studies.picture_world.measure import MEASURES, auroc, spearman
 
 CONTROLS: tuple[FilterRule, ...] = ("top_fraction", "random", "longest", "lowest", "band")
-FILTERED = ("draft", "c3l", "likelihood", "similarity_likelihood")
+FILTERED = ("draft", "hidden", "likelihood", "c3l")
 
 
 def _discount(share: float) -> Callable[[AnswerScores], float]:
@@ -108,7 +108,7 @@ def _compare(variants: Mapping[str, list[GradedRun]], phrases: Mapping[str, str]
     """Contrastive tunings against the controls, and each half kept by S(I2C) against the other halves of its data."""
     controls = [phrases[arm] for arm in ("likelihood", "random_positive", "likelihood_random")]
     wanted = []
-    for arm in ("c3l", "similarity_likelihood"):
+    for arm in ("hidden", "c3l"):
         wanted += [(phrases[arm], control) for control in controls]
         best, control = (f"{phrases[one]}, half kept: highest S(I2C)" for one in (arm, "likelihood"))
         wanted.append((best, control))
