@@ -26,7 +26,10 @@ def measure(image_tokens: int, k: int, model: Any, processor: Any, repetitions: 
     prompt = template.render(k)
     texts = [template.write_reply([(pair.prompt, pair.completion)], more=True) for pair in make_pairs(k, 8)]
     rows = [ForcedRow(image, prompt, text) for text in texts]
-    places = {"candidates": torch.arange(k)[None], "valid": torch.ones(1, k, dtype=torch.bool)}
+    places = {
+        "candidates": torch.arange(k, device=model.device)[None],
+        "valid": torch.ones(1, k, dtype=torch.bool, device=model.device),
+    }
 
     def step(packs: bool) -> dict[str, Any]:
         lvlm._packs = packs

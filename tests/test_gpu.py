@@ -1,4 +1,4 @@
-"""The same numbers on a CUDA card as on the processor: scores, texts, gradients, tunings. Skipped where there is none."""
+"""The same numbers on a CUDA card as on the processor: scores, texts, gradients, tunings."""
 
 import math
 from copy import deepcopy
@@ -33,6 +33,12 @@ REQUESTS = [
 @pytest.fixture(params=FAMILIES)
 def family(request, tiny):
     return tiny(request.param)
+
+
+@pytest.fixture(autouse=True)
+def exact(monkeypatch):
+    """As `load_model` does it."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
 
 def make_backend(family, device, dtype=torch.float32):
@@ -91,7 +97,8 @@ def test_contrastive_gradients(family, similarity):
         lvlm = TrainableHfModel(deepcopy(family.model).to(device), family.processor, PROVENANCE, recipe)
         torch.manual_seed(1)
         model = ContrastiveModel(lvlm, recipe)
-        parts = model.to(device)(**GroupCollator(lvlm, open_picture)(make_groups(3)))
+        batch = GroupCollator(lvlm, open_picture)(make_groups(3))
+        parts = model.to(device)(**{k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()})
         parts["loss"].backward()
         named = model.named_parameters()
         found.append({name: p.grad.cpu() for name, p in named if p.grad is not None} | {"": parts["loss"].cpu()})

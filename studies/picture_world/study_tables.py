@@ -28,6 +28,7 @@ from studies.picture_world.grading import (
 from studies.picture_world.measure import MEASURES, auroc, spearman
 
 CONTROLS: tuple[FilterRule, ...] = ("top_fraction", "random", "longest", "lowest", "band")
+PIECES = ("contrastive_only", "temperature_0.5", "temperature_2", "two_epochs", "scorer_tuned", "two_rounds")
 FILTERED = ("draft", "hidden", "likelihood", "c3l")
 
 
@@ -112,6 +113,7 @@ def _compare(variants: Mapping[str, list[GradedRun]], phrases: Mapping[str, str]
         wanted += [(phrases[arm], control) for control in controls]
         best, control = (f"{phrases[one]}, half kept: highest S(I2C)" for one in (arm, "likelihood"))
         wanted.append((best, control))
+    wanted += [(phrases[arm], phrases["c3l"]) for arm in PIECES if arm in phrases]
     for arm in FILTERED:
         best = f"{phrases[arm]}, half kept: highest S(I2C)"
         wanted += [(best, f"{phrases[arm]}, half kept: {rule}") for rule in CONTROLS if rule != "top_fraction"]

@@ -190,8 +190,10 @@ def _adapter(name: str) -> BackendError:
 
 
 def _read(config: ModelConfig, weights: str, dtype: "torch.dtype") -> tuple[Any, Any]:
+    import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
+    torch.backends.cudnn.allow_tf32 = False  # float32 means float32: a card's convolutions would round to 10 bits
     location, revision = _find_source(config, weights)
     common = {"revision": revision, "trust_remote_code": config.trust_remote_code}
     chosen = config.attn_implementation
