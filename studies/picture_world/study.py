@@ -51,7 +51,12 @@ TUNED = (*DRAFT, "selected", "tuned", "refined/generated", "refined/parsed")
 ARMS = (
     Arm("draft", "draft", ("rounds=0",), start=""),
     Arm("c3l", "C3L", ()),
-    Arm("likelihood", "likelihood on positives only", ("contrastive.contrastive_weight=0",)),
+    Arm(
+        "likelihood",
+        "likelihood on positives only",
+        # the similarity of a term of weight 0 changes nothing; it is named since the runs that were measured name it
+        ("contrastive.contrastive_weight=0", "contrastive.similarity=hidden"),
+    ),
     Arm("contrastive_only", "contrastive term only", ("contrastive.likelihood_weight=0",)),
     Arm("hidden", "C3L over hidden states", ("contrastive.similarity=hidden",)),
     Arm("random_positive", "C3L with random positives", ("selection.positive=random",)),
