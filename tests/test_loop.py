@@ -179,9 +179,17 @@ def test_fewer_rounds_on_the_same_run_leave_the_tuned_ones_aside_and_more_build_
 
 
 def test_reading_texts_again_does_not_throw_a_tuning_away(world, capsys):
-    assert main(["generate", str(world / "whole"), "--reparse"]) == 1
-    assert f"c3l clean {world / 'whole'} tuned" in capsys.readouterr().err
-    assert (world / "whole/tuned/stage.json").exists()
+    run = copy_whole(world, "reparsed")
+    before = read_all(run)
+    assert main(["generate", str(run), "--reparse"]) == 0
+    assert "the same pairs as before" in capsys.readouterr().err
+    assert read_all(run) == before
+    shutil.rmtree(run / "draft/scored")
+    pairs = run / "draft/parsed/00000.jsonl"
+    pairs.write_text(pairs.read_text().replace("colour", "color"))
+    assert main(["generate", str(run), "--reparse"]) == 1
+    assert f"c3l clean {run} tuned" in capsys.readouterr().err
+    assert (run / "tuned/stage.json").exists()
 
 
 def test_numbers_of_a_tuning_that_broke_down_come_back(tmp_path):

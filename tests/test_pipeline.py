@@ -209,14 +209,27 @@ def test_others_draws_from_the_whole_run(config, tmp_path, root, model):
 def test_reparse_reads_the_same_texts_again_without_a_model(config):
     walk(config, Loader())
     before = read_all(config.run)
-    pairs = config.run / "draft/parsed/00000.jsonl"
-    pairs.write_text(pairs.read_text().replace("colour", "color"))
     loader = Loader()
     walk(config, loader, pipeline.run_reparse, needs_model=False)
     assert loader.times == 0
-    assert pairs.read_bytes() == before["draft/parsed/00000.jsonl"]
-    assert not (config.run / "draft/scored").exists(), "what was made of the old pairs is gone"
-    assert (config.run / "draft/generated/stage.json").exists()
+    assert read_all(config.run) == before, "the same pairs: what was made of them stays"
+    assert {one.state for one in read_states(Run.reader(config.run))} == {"done"}
+
+
+def test_reparse_throws_no_scores_away_unasked(config):
+    walk(config, Loader())
+    right = read_all(config.run)
+    pairs = config.run / "draft/parsed/00000.jsonl"
+    pairs.write_text(pairs.read_text().replace("colour", "color"))
+    before = read_all(config.run)
+    with pytest.raises(DataError, match=r"in 1 of 4 shards, and draft/scored .* `c3l clean \S+ draft/scored`"):
+        walk(config, Loader(), pipeline.run_reparse, needs_model=False)
+    assert read_all(config.run) == before
+    Run.reader(config.run).clean("draft/scored")
+    walk(config, Loader(), pipeline.run_reparse, needs_model=False)
+    assert pairs.read_bytes() == right["draft/parsed/00000.jsonl"]
+    walk(config, Loader())
+    assert read_all(config.run) == right
 
 
 def test_a_verb_says_which_one_comes_before(config):

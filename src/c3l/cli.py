@@ -40,6 +40,11 @@ from c3l.options import (
 if TYPE_CHECKING:
     from c3l.config import RunConfig
 
+_REPARSE = (
+    "Only read the texts again, without the model. The same pairs: all that follows stays. "
+    "Other pairs: refused where scores or a tuning would be lost"
+)
+
 app = typer.Typer(
     help="Write vision-language instruction data with an LVLM, measure how much each answer depends on its "
     "picture (S(I2C), in nats), keep the best, export it.",
@@ -129,7 +134,7 @@ def _generate(
     seed: Seed = None,
     overrides: Set = None,
     round: Round = 0,
-    reparse: Annotated[bool, typer.Option("--reparse", help="Only read the texts again; no model")] = False,
+    reparse: Annotated[bool, typer.Option("--reparse", help=_REPARSE)] = False,
 ) -> None:
     """List the pictures, let the LVLM write about them, and read its texts into pairs."""
     from c3l.pipeline import run_generate, run_reparse

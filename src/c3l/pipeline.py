@@ -6,14 +6,14 @@ draft; in every further round the LVLM is tuned on what the round before wrote, 
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from c3l.config import RunConfig
 from c3l.context import Context
 from c3l.counts import gather_report
 from c3l.data.export import FILES, export, verify
 from c3l.data.images import inspect_image, list_images
-from c3l.data.store import Stage, write_atomic, write_records
+from c3l.data.store import Run, Stage, write_atomic, write_records
 from c3l.errors import DataError
 from c3l.learning import check_tasks, evaluate_stages, finetune_stage
 from c3l.method.filtering import filter_samples
@@ -27,6 +27,7 @@ from c3l.records import (
     ImageRef,
     Provenance,
     Rejected,
+    Sample,
     Selected,
     name_round,
     name_step,
@@ -85,16 +86,32 @@ def run_generate(context: Context, round: int = 0) -> None:
 
 
 def run_reparse(context: Context, round: int = 0) -> None:
-    """Read the texts of a round again, as the parsers are now; what was made of the pairs is removed."""
+    """Read the texts of a round again, as the parsers are now; what follows stays if the pairs are the same.
+
+    Raises:
+        DataError: If other pairs come out, and scores or a tuning made of the old ones would be lost.
+    """
+    run, parsed = context.run, f"{name_round(round)}/parsed"
     written = need(context, f"{name_round(round)}/generated")
-    tuned = name_step("tuned", round + 1)
-    if context.run.stored(tuned) is not None:
-        raise DataError(
-            f"{context.run.path} was tuned on these pairs ({tuned}); remove that and what follows first, "
-            f"with `c3l clean {context.run.path} {tuned}`"
-        )
-    context.run.clean(f"{name_round(round)}/parsed")
+    stored, read = run.stored(parsed), _reader(context, written)
+    changed = [shard for shard in range(written.info.shards) if stored and stored.differs(shard, read(shard))]
+    if changed:
+        _refuse_loss(run, round, len(changed), written.info.shards)
+        run.clean(parsed)
+    elif stored:
+        context.progress.note(f"{parsed}: the same pairs as before, so what was made of them stays")
     parse_stage(context, written, round=round)
+
+
+def _refuse_loss(run: Run, round: int, changed: int, shards: int) -> None:
+    costly = (f"{name_round(round)}/scored", name_step("tuned", round + 1))
+    there = [name for name in costly if run.stored(name) is not None]
+    if there:
+        raise DataError(
+            f"read again, the texts of {name_round(round)} give other pairs in {changed} of {shards} shards, and "
+            f"{' and '.join(there)} in {run.path} would be lost; remove that and what follows first, "
+            f"with `c3l clean {run.path} {there[0]}`"
+        )
 
 
 def run_score(context: Context, round: int = 0) -> None:
@@ -189,20 +206,21 @@ def generate_stage(context: Context, images: Stage, *, round: int) -> Stage:
 
 def parse_stage(context: Context, written: Stage, *, round: int) -> Stage:
     """The question-answer pairs in what was written; needs no model."""
-    config = context.config.generation
-    templates = {template.id: template for template in choose_templates(config)}
-
-    def read(shard: int) -> Iterator[object]:
-        return parse(written.read_shard(shard, Generation), templates, config.pairs_per_image)
-
     return run_here(
         context,
         f"{name_round(round)}/parsed",
-        read,
+        _reader(context, written),
         inputs=written.info.out.get("generation", 0),
         shards=written.info.shards,
         shard_size=written.info.shard_size,
     )
+
+
+def _reader(context: Context, written: Stage) -> Callable[[int], Iterator[Sample | Rejected]]:
+    """A function from the number of a shard to the pairs in its texts."""
+    config = context.config.generation
+    templates = {template.id: template for template in choose_templates(config)}
+    return lambda shard: parse(written.read_shard(shard, Generation), templates, config.pairs_per_image)
 
 
 def score_stage(context: Context, parsed: Stage, *, round: int) -> Stage:

@@ -85,6 +85,11 @@ class Stage:
         self.mark_begun()
         write_records(self.shard_path(number), records)
 
+    def differs(self, number: int, records: Iterable[Any]) -> bool:
+        """Whether a shard that is there holds anything but these records."""
+        path = self.shard_path(number)
+        return path.exists() and path.read_bytes() != "".join(f"{line}\n" for line in map(_to_line, records)).encode()
+
     def mark_begun(self) -> None:
         """Say what the stage is made with before its first shard, where files of its own come earlier."""
         if not (self.folder / "begun.json").exists():
