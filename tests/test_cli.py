@@ -112,6 +112,36 @@ def test_other_settings_are_refused_with_what_to_do(options, capsys):
     assert "c3l clean whole" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["export", "whole", "--set", "filtering.rule=random"], "filtering.rule: top_fraction -> random"),
+        (["export", "whole", "--set", "filtering.rule=random"], "`c3l filter whole --set filtering.rule=random`"),
+        (["report", "whole", "--set", "export.formats=[swift]"], """--set 'export.formats=["swift"]'`"""),
+        (["run", "--run", "whole", "--set", "scoring.no_image=others", "--set", "scoring.others=9"], "no_image"),
+        (["tune", "whole"], "rounds"),
+    ],
+)
+def test_a_refused_command_names_the_settings_and_leaves_those_of_the_run(options, capsys, arguments, words):
+    assert main(["run", "--run", "whole", *options]) == 0
+    before = Path("whole/config.yaml").read_bytes()
+    capsys.readouterr()
+    assert main(arguments) != 0
+    assert words in capsys.readouterr().err
+    assert Path("whole/config.yaml").read_bytes() == before
+    assert main(["run", "--run", "whole", "--set", "max_error_rate=0.9"]) == 0
+    assert b"max_error_rate: 0.9" in Path("whole/config.yaml").read_bytes(), "an accepted one counts"
+
+
+def test_too_few_other_pictures_are_told_without_a_change(options, capsys):
+    others = ["--set", "scoring.no_image=others", "--set", "scoring.others=3"]
+    assert main(["run", "--run", "whole", *options, *others]) == 0
+    before = Path("whole/config.yaml").read_bytes()
+    shutil.rmtree("whole/draft/scored")
+    assert main(["run", "--run", "whole", "--set", "scoring.others=9"]) != 0
+    assert Path("whole/config.yaml").read_bytes() == before
+
+
 def test_an_error_of_our_own_is_one_line_and_debug_shows_more(options, monkeypatch, capsys):
     def broken(*arguments, **named):
         raise RuntimeError("first\nsecond \x1b[31m")

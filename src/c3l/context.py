@@ -36,7 +36,9 @@ class Context:
 def open_context(
     config: RunConfig, progress: Progress, executor: Executor | None = None, *, needs_model: bool = True
 ) -> Iterator[Context]:
-    """The run folder for one writer, with its settings checked against what lies there and then saved.
+    """The run folder for one writer, with its settings checked against what lies there.
+
+    They are saved as soon as a stage is begun with them, and else when all went well: a refused command changes nothing.
 
     Args:
         config: The settings asked for.
@@ -54,11 +56,15 @@ def open_context(
         config = config.model_copy(update={"model": model})
         plan = make_plan(config, weights)
         check_costly(run, plan)
-        text = dump_config(config)
-        saved = run.path / "config.yaml"
-        if not saved.exists() or saved.read_text(encoding="utf-8") != text:
-            write_atomic(saved, text)
         yield Context(run, config, plan, executor or LocalExecutor(), progress)
+        save_settings(run, config)
+
+
+def save_settings(run: Run, config: RunConfig) -> None:
+    """Make these the settings that the run goes on with where nothing else is said."""
+    text, saved = dump_config(config), run.path / "config.yaml"
+    if not saved.exists() or saved.read_text(encoding="utf-8") != text:
+        write_atomic(saved, text)
 
 
 def _settle_model(run: Run, model: ModelConfig, needs_model: bool) -> tuple[ModelConfig, str]:

@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from c3l.config import ModelConfig, RunConfig
-from c3l.context import Context
+from c3l.context import Context, save_settings
 from c3l.data.atomic import remove
 from c3l.data.images import open_image
 from c3l.data.stage import plain
-from c3l.data.store import STAGES, Run, Stage
+from c3l.data.store import STAGES, Run, Stage, explain_changes, spell_overrides
 from c3l.errors import DataError
 from c3l.executors import ShardTask, Work
 from c3l.method.generation import OpenImage, generate
 from c3l.method.prompts import choose_templates
 from c3l.method.scoring import rescore, score_samples
 from c3l.models.interface import InferenceModel
-from c3l.plan import StagePlan
 from c3l.records import Form, ImageRef, Sample, ScoredSample
 
 VERBS = {
@@ -44,19 +43,26 @@ def need(context: Context, name: str) -> Stage:
     """A stage that has to be done already.
 
     Raises:
-        DataError: If it is not, or was made with other settings; says which command makes it.
+        DataError: If it is not, or was made with other settings; names them, and the command that makes it.
     """
-    stage = context.run.stored(name)
-    if stage is None or not stage.is_done() or stage.info.fingerprint != context.plan[name].fingerprint:
-        state = "is not done" if stage is None or not stage.is_done() else "was made with other settings"
-        verb = VERBS.get(name)
-        command = f"c3l {verb} {context.run.path}" if verb else f"c3l run --run {context.run.path}"
-        raise DataError(f"stage {name} in {context.run.path} {state}; make it first with `{command}`")
+    run, stage, plan = context.run, context.run.stored(name), context.plan[name]
+    command = f"c3l {VERBS[name]} {run.path}" if name in VERBS else f"c3l run --run {run.path}"
+    if stage is None or not stage.is_done():
+        raise DataError(f"stage {name} in {run.path} is not done; make it first with `{command}`")
+    if stage.info.fingerprint != plan.fingerprint:
+        old, now = stage.info.settings, plain(plan.settings)
+        command = f"{command} {spell_overrides(old, now)}".rstrip()
+        raise DataError(
+            f"stage {name} in {run.path} was made with other settings: {explain_changes(old, now)}; "
+            f"put them back, or make it again first, with `{command}`"
+        )
     return stage
 
 
 def begin(context: Context, name: str, shards: int, shard_size: int | None = None) -> Stage:
     """The stage as it lies there, or a new one; what was made cheaply with other settings is removed.
+
+    Where there is something to make, the settings of now become those of the run.
 
     Raises:
         StaleStageError: If a costly stage was made, or begun, with other settings.
@@ -65,10 +71,13 @@ def begin(context: Context, name: str, shards: int, shard_size: int | None = Non
     stored = context.run.stored(name)
     if stored is not None and not plan.costly and stored.info.fingerprint != plan.fingerprint:
         discard(context.run, name)
-        context.progress.note(f"{name}: made again, {_what_changed(stored, plan)}")
-    return context.run.stage(
+        context.progress.note(f"{name}: made again, {explain_changes(stored.info.settings, plain(plan.settings))}")
+    stage = context.run.stage(
         name, fingerprint=plan.fingerprint, settings=plan.settings, shards=shards, shard_size=shard_size
     )
+    if not stage.is_done():
+        save_settings(context.run, context.config)
+    return stage
 
 
 def discard(run: Run, name: str) -> None:
@@ -188,9 +197,3 @@ def _source(task: ShardTask) -> Stage:
 def read_scored(scored: Stage, form: Form) -> Iterator[ScoredSample]:
     """The scored pairs, S(I2C) re-summed from the stored numbers where they were scored in another form."""
     return (one if one.form == form else rescore(one, form) for one in scored.read(ScoredSample))
-
-
-def _what_changed(stored: Stage, plan: StagePlan) -> str:
-    before, now = stored.info.settings, plain(plan.settings)
-    keys = [key for key in now if before.get(key) != now[key]]
-    return ", ".join(f"{key} is now {now[key]}" for key in keys) or "what it is made from has changed"

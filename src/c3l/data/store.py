@@ -26,8 +26,10 @@ __all__ = [
     "Run",
     "Stage",
     "StageInfo",
+    "explain_changes",
     "fingerprint",
     "read_records",
+    "spell_overrides",
     "stages_of_round",
     "write_atomic",
     "write_records",
@@ -150,15 +152,27 @@ def _check_free(folder: Path) -> None:
         raise DataError(f"{folder} is no run folder, and its {', '.join(taken)} would be lost; set another --run")
 
 
+def explain_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Each setting of a stage that differs, old -> new."""
+    changes = [f"{key}: {_show(old.get(key))} -> {_show(new.get(key))}" for key in _find_changes(old, new)]
+    return ", ".join(changes) or "another input"
+
+
+def spell_overrides(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """The ``--set`` options that turn the settings of a stage from the old into the new; may be empty."""
+    settable = [key for key in _find_changes(old, new) if "." in key]
+    return " ".join(f"--set {shlex.quote(f'{key}={_show(new.get(key))}')}" for key in settable)
+
+
+def _find_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    return [key for key in dict.fromkeys((*old, *new)) if old.get(key) != new.get(key)]
+
+
 def _explain_settings(run: Path, old: StageInfo, new: StageInfo) -> str:
-    keys = dict.fromkeys((*old.settings, *new.settings))
-    changed = [key for key in keys if old.settings.get(key) != new.settings.get(key)]
-    changes = [f"{key}: {_show(old.settings.get(key))} -> {_show(new.settings.get(key))}" for key in changed]
-    settable = [key for key in changed if "." in key]
-    back = " ".join(f"--set {shlex.quote(f'{key}={_show(old.settings.get(key))}')}" for key in settable)
-    remedy = f"put it back with `{back}`, " if settable else ""
+    back = spell_overrides(new.settings, old.settings)
+    remedy = f"put it back with `{back}`, " if back else ""
     return (
-        f"stage {old.stage} in {run} was made with other settings: {', '.join(changes) or 'another input'}; "
+        f"stage {old.stage} in {run} was made with other settings: {explain_changes(old.settings, new.settings)}; "
         f"{remedy}choose another --run, or remove it with `c3l clean {run} {old.stage}`"
     )
 
