@@ -187,6 +187,43 @@ def test_status_and_show_tell_what_is_there(options, capsys):
     assert "4 pictures" in capsys.readouterr().err
 
 
+def test_a_filter_that_keeps_nothing_says_so_and_makes_what_follows_stale(options, capsys):
+    assert main(["run", "--run", "whole", *options]) == 0
+    capsys.readouterr()
+    nothing = ["--set", "filtering.rule=threshold", "--set", "filtering.min_score=99"]
+    assert main(["filter", "whole", *nothing]) == 0
+    output = capsys.readouterr()
+    [line] = [line for line in output.err.splitlines() if "none of 20 pairs" in line]
+    assert "filtering.rule=threshold" in line
+    summary = last_line(output.out)
+    assert (summary["kept"], summary["exported"], summary["done"][-1]) == (0, 0, "filtered")
+    assert main(["status", "whole"]) == 0
+    text = capsys.readouterr().out
+    assert {line.split()[0]: line.split()[1] for line in text.splitlines()[1:]}.items() >= {
+        "filtered": "done",
+        "export": "stale",
+        "report": "stale",
+    }.items()
+    assert "`c3l run --run whole` makes it again" in text
+    assert main(["run", "--run", "whole"]) == 0
+    assert main(["status", "whole"]) == 0
+    assert "stale" not in capsys.readouterr().out
+
+
+def test_another_working_directory_finds_the_pictures(options, tmp_path, monkeypatch, capsys):
+    assert main(["run", "--run", "whole", *options, "--set", f"model.name={tmp_path / 'model'}"]) == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    run = str(tmp_path / "whole")
+    assert main(["report", run]) == 0
+    assert Path(run, "report.html").read_text().count("<img ") == 4
+    shutil.move(tmp_path / "pictures", tmp_path / "moved")
+    assert main(["report", run]) == 0
+    assert f"no image root {tmp_path / 'pictures'}" in capsys.readouterr().err
+    assert main(["report", run, "--image-root", "../moved"]) == 0
+    assert Path(run, "report.html").read_text().count("<img ") == 4
+
+
 def test_what_a_model_wrote_cannot_steer_the_terminal(options, loader, capsys):
     hostile = "It is \x1b]0;owned\x07\x1b[2Jred \u202e."
     loader.make = lambda: FakeModel(write=lambda request: write_pairs(request).replace("It is", hostile))

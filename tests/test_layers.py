@@ -45,7 +45,7 @@ ALLOWED = {  # room -> what it may import of c3l, besides itself
         "tuning",
     },
     "benchmarking": {*BASE, "data", "models.interface", "models.load", "evaluation", "executors", "plan", "progress"},
-    "counts": {*BASE, "config_file", "data", "method", "report", "stages"},
+    "counts": {*BASE, "config_file", "data", "method", "plan", "report", "stages"},
     "estimates": {*BASE, "data", "method", "progress"},
     "display": {*BASE, "config_file", "data", "counts", "stages", "progress"},
 }

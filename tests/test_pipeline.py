@@ -140,6 +140,24 @@ def test_what_took_long_is_never_thrown_away_unasked(config, root, model, overri
     assert read_all(config.run) == before, "the saved settings stay those of the records"
 
 
+def test_the_image_root_may_be_spelled_otherwise_or_move_but_not_be_another(config, root, model, tmp_path, monkeypatch):
+    walk(config, Loader())
+    before = read_all(config.run)
+    shutil.copytree(root, tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    for same in ("pictures", root / ".." / root.name, tmp_path / "moved"):
+        loader = Loader()
+        walk(make_config(config.run, same, model), loader)
+        assert loader.times == 0
+        assert read_all(config.run) == before
+    (tmp_path / "other").mkdir()
+    shutil.copy(root / "picture_0.png", tmp_path / "other/picture_1.png")
+    settings = (config.run / "config.yaml").read_bytes()
+    with pytest.raises(StaleStageError, match=r"put `--image-root \S+/moved` back"):
+        walk(make_config(config.run, tmp_path / "other", model), Loader())
+    assert (config.run / "config.yaml").read_bytes() == settings
+
+
 def test_other_weights_are_other_results(config, model):
     walk(config, Loader())
     (model / "model.safetensors").write_bytes(b"other weights")

@@ -3,14 +3,18 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from c3l.config import ModelConfig, RunConfig
-from c3l.config_file import dump_config
+from c3l.config_file import dump_config, load_config
+from c3l.data.images import BadImageError, read_image_bytes
 from c3l.data.store import Run, write_atomic
+from c3l.errors import StaleStageError
 from c3l.executors import Executor, LocalExecutor
 from c3l.models.load import resolve_dtype, weights_hash
 from c3l.plan import Plan, check_costly, make_plan
 from c3l.progress import Progress
+from c3l.records import ImageRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ def open_context(
 ) -> Iterator[Context]:
     """The run folder for one writer, with its settings checked against what lies there.
 
-    They are saved as soon as a stage is begun with them, and else when all went well: a refused command changes nothing.
+    They are saved as soon as a stage is begun with them, or else when all went well: a refused command changes none.
 
     Args:
         config: The settings asked for.
@@ -48,12 +52,14 @@ def open_context(
 
     Raises:
         RunLockedError: If another process writes to the run.
-        StaleStageError: If a stage that took long was made with other settings.
+        StaleStageError: If a stage that took long was made with other settings, or of the pictures of another folder.
         BackendError: If there is no such model.
     """
     with Run.open(config.run) as run:
         model, weights = _settle_model(run, config.model, needs_model)
-        config = config.model_copy(update={"model": model})
+        images = config.images.model_copy(update={"root": config.images.root.absolute()})
+        config = config.model_copy(update={"model": model, "images": images})
+        _check_root(run, images.root)
         plan = make_plan(config, weights)
         check_costly(run, plan)
         yield Context(run, config, plan, executor or LocalExecutor(), progress)
@@ -65,6 +71,24 @@ def save_settings(run: Run, config: RunConfig) -> None:
     text, saved = dump_config(config), run.path / "config.yaml"
     if not saved.exists() or saved.read_text(encoding="utf-8") != text:
         write_atomic(saved, text)
+
+
+def _check_root(run: Run, root: Path) -> None:
+    """Refuse another image root than the run's, unless the run's pictures have moved there."""
+    images, saved = run.stored("images"), run.path / "config.yaml"
+    if images is None or not saved.exists():
+        return
+    before = load_config(saved).images.root.absolute()
+    first = next(images.read(ImageRef), None)
+    if root == before or first is None:
+        return
+    try:
+        read_image_bytes(root, first)
+    except BadImageError as error:
+        raise StaleStageError(
+            f"the pictures of {run.path} are not those under {root} ({error.detail}); "
+            f"put `--image-root {before}` back, say where they lie now, or choose another --run"
+        ) from None
 
 
 def _settle_model(run: Run, model: ModelConfig, needs_model: bool) -> tuple[ModelConfig, str]:

@@ -10,7 +10,9 @@ from c3l.config import RunConfig, TaskName
 from c3l.config_file import dump_config, load_config
 from c3l.data.images import open_image
 from c3l.data.store import Run, Stage, read_records, stages_of_round
+from c3l.errors import ConfigError
 from c3l.method.i2c import compute_i2c
+from c3l.plan import Plan, StagePlan, make_plan
 from c3l.records import (
     EvalReport,
     HeldOut,
@@ -41,16 +43,17 @@ COUNTED: dict[str, tuple[str, str]] = {
     **dict.fromkeys(get_args(TaskName), ("questions", "reports")),
     "report": ("", ""),
 }
+State = Literal["done", "part", "missing", "stale"]
 # where a rejection means that something went wrong; those of selection and filter are what they are for
 MAY_FAIL = ("images", "generated", "parsed", "scored")
 
 
 @dataclass(frozen=True, slots=True)
 class StageState:
-    """How far a stage is."""
+    """How far a stage is; ``stale`` if it was made with other settings than those of the run now."""
 
     name: str
-    state: Literal["done", "part", "missing"]
+    state: State
     shards: int
     shards_made: int
     counts: StageCounts
@@ -58,7 +61,9 @@ class StageState:
 
 def read_states(run: Run) -> list[StageState]:
     """The stages in order of the method, those of a run that goes on just now included."""
-    return [_state(run.stored(name), name) for name in _stage_names(_read_config(run))]
+    config = _read_config(run)
+    plan = _plan_again(run, config)
+    return [_state(run.stored(name), name, plan.get(name)) for name in _stage_names(config)]
 
 
 def _stage_names(config: RunConfig) -> list[str]:
@@ -80,11 +85,27 @@ def _read_config(run: Run) -> RunConfig:
     return load_config(saved if saved.exists() else None)
 
 
-def _state(stage: Stage | None, name: str) -> StageState:
+def _plan_again(run: Run, config: RunConfig) -> Plan:
+    """What the stages depend on by the run's settings and the weights that it began with; needs no model."""
+    draft = run.stored("draft/generated")
+    if draft is None or not (run.path / "config.yaml").exists():
+        return {}
+    began = draft.info.settings
+    if config.model.dtype == "auto":
+        config = config.with_dtype(began["model.dtype"])
+    try:
+        return make_plan(config, began["weights"])
+    except ConfigError:  # templates of one's own may be gone by now, and what they made can still be looked at
+        return {}
+
+
+def _state(stage: Stage | None, name: str, plan: StagePlan | None) -> StageState:
     if stage is None:
         return StageState(name, "missing", 0, 0, StageCounts(name, *_counted(name), 0, 0, {}))
     made = stage.info.shards - len(stage.missing())
-    state: Literal["done", "part"] = "done" if stage.is_done() else "part"
+    state: State = "done" if stage.is_done() else "part"
+    if state == "done" and plan is not None and stage.info.fingerprint != plan.fingerprint:
+        state = "stale"
     return StageState(name, state, stage.info.shards, made, count(stage))
 
 
@@ -128,7 +149,7 @@ def find_error_rate(states: list[StageState]) -> tuple[float, str]:
 def summarise(run: Run) -> dict[str, Any]:
     """The run in one flat dictionary, for the last line that programs read."""
     states = {one.name: one for one in read_states(run)}
-    out = {name: one.counts.count_out for name, one in states.items()}
+    out = {name: 0 if one.state == "stale" else one.counts.count_out for name, one in states.items()}
     rounds = read_rounds(run)
     begun = [name for name in map(name_round, range(rounds + 1)) if run.stored(f"{name}/generated")]
     last = begun[-1] if begun else name_round(0)

@@ -17,7 +17,7 @@ MAX_LISTED = 200
 
 
 def format_status(run: Run) -> Iterator[str]:
-    """A table of the stages, and under each what was rejected."""
+    """A table of the stages, and under each what was rejected; at the end what to do about stale ones."""
     header = ("stage", "state", "shards", "in", "out", "rejected", "time")
     states = read_states(run)
     rows = [_status_row(one) for one in states]
@@ -27,11 +27,13 @@ def format_status(run: Run) -> Iterator[str]:
         yield _align(row, widths)
         for reason, times in one.counts.rejected.items():
             yield f"    {times} {reason}"
+    if any(one.state == "stale" for one in states):
+        yield f"stale: made with other settings than the run has now; `c3l run --run {run.path}` makes it again"
 
 
 def _status_row(one: StageState) -> tuple[str, ...]:
     shards = f"{one.shards_made}/{one.shards}" if one.shards else ""
-    if one.state != "done":
+    if one.state not in ("done", "stale"):
         return one.name, one.state, shards, "", "", "", ""
     counts = one.counts
     lost = sum(counts.rejected.values())

@@ -268,7 +268,13 @@ def filter_stage(context: Context, scored: Stage) -> Stage:
         for one in decisions:
             yield one if one.kept else Rejected(one.sample_id, one.image_id, "filtering", outside, one.reason)
 
-    return run_here(context, "filtered", decide, inputs=scored.info.out.get("scoredsample", 0))
+    stage = run_here(context, "filtered", decide, inputs=scored.info.out.get("scoredsample", 0))
+    if stage.info.inputs and not stage.info.out:
+        context.progress.note(
+            f"filtered: filtering.rule={config.filtering.rule} keeps none of {stage.info.inputs} pairs; "
+            f"`c3l show {context.run.path}` has their scores, set another rule or another limit"
+        )
+    return stage
 
 
 def export_stage(context: Context, images: Stage, scored: Stage, kept: Stage) -> Stage:
@@ -305,6 +311,11 @@ def report_stage(context: Context) -> Stage:
     stage = begin(context, "report", 0)
     if stage.is_done():
         return stage
+    if not context.config.images.root.is_dir():
+        context.progress.note(
+            f"report: there is no image root {context.config.images.root}, so it shows no picture; "
+            f"`c3l report {context.run.path} --image-root` tells where they are now"
+        )
     start = time.monotonic()
     write_report(page, gather_report(context.run, context.config))
     stage.finish(None, time.monotonic() - start)

@@ -55,7 +55,8 @@ def make_plan(config: RunConfig, weights: str) -> dict[str, StagePlan]:
     Raises:
         ConfigError: If an instruction template is unknown.
     """
-    rules = config.images.model_dump(include={"root", "limit", "max_pixels", "min_side", "max_aspect"})
+    # not the root: the list is frozen and each picture known by its hash, wherever the folder lies by now
+    rules = config.images.model_dump(include={"limit", "max_pixels", "min_side", "max_aspect"})
     form = {"scoring.form": config.scoring.form}
     images = _plan("images", _named("images", rules), costly=True)
     stages = [images, *_plan_round(config, weights, weights, 0, images)]
