@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from c3l.cli import main
+from c3l.data.store import Run
 from c3l.executors import LocalExecutor
 from c3l.method.scoring import score_samples
 from fakes import FakeModel, write_pairs
@@ -119,7 +120,7 @@ def test_other_settings_are_refused_with_what_to_do(options, capsys):
         (["export", "whole", "--set", "filtering.rule=random"], "`c3l filter whole --set filtering.rule=random`"),
         (["report", "whole", "--set", "export.formats=[swift]"], """--set 'export.formats=["swift"]'`"""),
         (["run", "--run", "whole", "--set", "scoring.no_image=others", "--set", "scoring.others=9"], "no_image"),
-        (["tune", "whole"], "rounds"),
+        (["tune", "whole"], "round 1 needs rounds >= 1, got rounds=0; add `--set rounds=1`"),
     ],
 )
 def test_a_refused_command_names_the_settings_and_leaves_those_of_the_run(options, capsys, arguments, words):
@@ -185,6 +186,17 @@ def test_status_and_show_tell_what_is_there(options, capsys):
     assert "kept, top_fraction 0.5: rank" in text
     assert main(["show", "whole", "picture"]) == 1
     assert "4 pictures" in capsys.readouterr().err
+
+
+def test_status_tells_of_a_tuning_that_is_only_begun(options, capsys):
+    assert main(["run", "--run", "whole", *options, "--set", "export.formats=[llava]"]) == 0
+    run = Run.reader(Path("whole"))
+    run.stage("finetuned", fingerprint="x", settings={}, shards=0).mark_begun()
+    text = Path("whole/config.yaml").read_text()
+    Path("whole/config.yaml").write_text(text.replace("  enabled: false", "  enabled: true"))
+    capsys.readouterr()
+    assert main(["status", "whole"]) == 0
+    assert "finetuned        part" in capsys.readouterr().out
 
 
 def test_a_filter_that_keeps_nothing_says_so_and_makes_what_follows_stale(options, capsys):

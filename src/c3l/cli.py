@@ -186,7 +186,9 @@ def _score(
 def _check_round(settings: "RunConfig", round: int, most: int | None = None) -> None:
     most = settings.rounds if most is None else most
     if round > most:
-        raise ConfigError(f"got --round {round}, expected at most {most}: set rounds={round} for more")
+        raise ConfigError(
+            f"round {round} needs rounds >= {round}, got rounds={settings.rounds}; add `--set rounds={round}`"
+        )
 
 
 def _add_leading(verb: str, summary: str, go: "Callable[[RunConfig, int], None]") -> None:

@@ -110,7 +110,7 @@ def _state(stage: Stage | None, name: str, plan: StagePlan | None) -> StageState
 
 
 def count(stage: Stage) -> StageCounts:
-    """The counts of a finished stage, out of its ``stage.json``."""
+    """The counts of a stage, out of its ``stage.json``; 0 of one that is only begun."""
     info = stage.info
     came_in = info.inputs or 0
     # the records of these are not what they count
@@ -118,7 +118,12 @@ def count(stage: Stage) -> StageCounts:
     if info.stage == "finetuned":
         summary = info.recorded
         return StageCounts(
-            info.stage, *_counted(info.stage), came_in, summary["trained"], summary["rejected"], info.seconds
+            info.stage,
+            *_counted(info.stage),
+            came_in,
+            summary.get("trained", 0),
+            summary.get("rejected", {}),
+            info.seconds,
         )
     came_out = came_in if itself else sum(info.out.values())
     return StageCounts(info.stage, *_counted(info.stage), came_in, came_out, info.rejected, info.seconds)
