@@ -157,6 +157,54 @@ def test_an_error_of_our_own_is_one_line_and_debug_shows_more(options, monkeypat
     assert main(["run", "--run", "whole"]) == 0
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "run --run new/run --image-root nowhere",
+        "run --run new/run --model nowhere",
+        "run --run new/run --dry-run",
+        "check --run new/run --limit 1",
+        "generate new/run --reparse",
+        "score new/run",
+        "tune new/run",
+        "export new/run",
+        "report new/run",
+        "status new/run",
+        "show new/run",
+        "clean new/run",
+    ],
+)
+def test_where_there_was_no_run_a_command_that_makes_nothing_leaves_nothing(options, capsys, arguments):
+    verb, *words = arguments.split()
+    more = options if verb in ("run", "check") else []
+    main([verb, *more, *words])
+    assert not Path("new").exists(), capsys.readouterr().err
+
+
+def test_a_run_folder_of_somebody_else_is_left_as_it_is(options, capsys):
+    Path("mine").mkdir()
+    assert main(["export", "mine"]) == 1
+    assert not list(Path("mine").iterdir())
+    Path("mine/letter").write_text("x")
+    for taken in ("mine/letter", "mine/letter/run"):
+        capsys.readouterr()
+        assert main(["run", "--run", taken, *options]) == 1
+        [line] = capsys.readouterr().err.splitlines()
+        assert line == f"c3l: got {taken} as the run folder, but mine/letter is a file; set another --run"
+        assert main(["status", taken]) == 1
+
+
+def test_ctrl_c_says_how_to_go_on(options, monkeypatch, capsys):
+    def stop(*arguments, **named):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("c3l.stages.score_samples", stop)
+    assert main(["run", "--run", "whole", *options]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "c3l: stopped; start the same command again to go on"
+    monkeypatch.setattr("c3l.stages.score_samples", score_samples)
+    assert main(["run", "--run", "whole"]) == 0
+
+
 def test_too_many_rejections_have_a_code_of_their_own(options, loader, capsys):
     loader.make = lambda: FakeModel(write=lambda request: "I see a dog.")
     assert main(["run", "--run", "whole", *options]) == 3

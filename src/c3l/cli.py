@@ -18,6 +18,7 @@ from c3l.options import (
     BAD_SETTINGS,
     FAILED,
     OK,
+    STOPPED,
     TOO_MANY_REJECTED,
     Config,
     Debug,
@@ -48,7 +49,8 @@ _REPARSE = (
 app = typer.Typer(
     help="Write vision-language instruction data with an LVLM, measure how much each answer depends on its "
     "picture (S(I2C), in nats), keep the best, export it.",
-    epilog="Exit codes: 0 ok, 1 failed, 2 bad arguments or settings, 3 finished with too many rejections.",
+    epilog="Exit codes: 0 ok, 1 failed, 2 bad arguments or settings, 3 finished with too many rejections, "
+    "130 stopped by Ctrl-C.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -65,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         app([word for word in words if word != "--debug"], prog_name="c3l")
     except SystemExit as end:
+        if end.code == STOPPED:
+            print("c3l: stopped; start the same command again to go on", file=sys.stderr)
         return end.code if isinstance(end.code, int) else FAILED
     except Exception as error:
         if debug:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from c3l.context import Context
 
 OK, FAILED, BAD_SETTINGS, TOO_MANY_REJECTED = 0, 1, 2, 3
+STOPPED = 130  # what typer ends with at Ctrl-C
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder")]
 Config = Annotated[Path | None, typer.Option(help="YAML file of settings; default: the run's own config.yaml")]

@@ -1,5 +1,6 @@
 """The run folder: killed anywhere it resumes to the same bytes, and never mixes different settings."""
 
+import fcntl
 import json
 import os
 import subprocess
@@ -473,3 +474,17 @@ def test_leftovers_are_removed_when_a_run_is_opened(tmp_path: Path) -> None:
     (path / ".mine").write_text("stays")
     with Run.open(tmp_path / "run"):
         assert [found.name for found in path.iterdir()] == [".mine"]
+
+
+def test_a_lock_whose_file_a_holder_has_just_removed_holds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock = fcntl.flock
+
+    def take_late(descriptor: int, flags: int) -> None:
+        (tmp_path / ".lock").unlink()
+        flock(descriptor, flags)
+
+    monkeypatch.setattr("c3l.data.lock.fcntl.flock", take_late)
+    with pytest.raises(RunLockedError), Run.open(tmp_path):
+        pass

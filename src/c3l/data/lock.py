@@ -36,12 +36,22 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
 def _take(descriptor: int, path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not _is_there(descriptor, path):
+            raise BlockingIOError
     except BlockingIOError:
         raise RunLockedError(
             f"{path.parent} is being written by {_holder(path)}; wait for it, stop it, or set another --run"
         ) from None
     except OSError as error:
         raise StorageError(f"cannot lock {path}: {error.strerror}; put the run on a local disk") from error
+
+
+def _is_there(descriptor: int, path: Path) -> bool:
+    """Whether the locked file still has its name: a holder that left nothing behind has removed it."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _holder(path: Path) -> str:
