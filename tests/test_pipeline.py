@@ -290,7 +290,8 @@ def test_a_model_that_writes_nothing_of_use_gives_an_empty_data_set(config):
     walk(config, Loader(lambda: FakeModel(write=lambda request: "I see a dog.")))
     assert (config.run / "export/llava.json").read_text().strip() == "[]"
     assert find_error_rate(read_states(Run.reader(config.run))) == (1.0, "draft/parsed")
-    assert (config.run / "report.html").exists()
+    page = (config.run / "report.html").read_text()
+    assert page.count("<dt>Weights</dt>") == 1, "the writer's; an export of nothing was made by no model"
 
 
 def test_a_folder_without_pictures_is_explained(tmp_path, model):

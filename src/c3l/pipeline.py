@@ -293,12 +293,12 @@ def export_stage(context: Context, images: Stage, scored: Stage, kept: Stage) ->
     maker = scored.info.provenance or _no_maker(context)
     export(rows, pictures, folder, config.export, maker, config.images.root)
     counts = {FILES[name]: verify(folder / FILES[name], name) for name in config.export.formats}
-    stage.finish(maker, time.monotonic() - start, inputs=len(rows), recorded={"rows": counts})
+    stage.finish(scored.info.provenance, time.monotonic() - start, inputs=len(rows), recorded={"rows": counts})
     return stage
 
 
 def _no_maker(context: Context) -> Provenance:
-    """What stands in an export without rows, for which no model was loaded."""
+    """What an export without rows is given, for which no model was loaded."""
     model = context.config.model
     return Provenance(model.name, "", model.backend, model.dtype, "", context.config.seed, {})
 

@@ -4,6 +4,7 @@ from tests.report.fake_rounds import make_rounds
 from tests.report.fake_run import make_contents, without_scores
 
 from c3l.records import ScoredSample
+from c3l.report.build import render_report
 from c3l.report.contents import ReportContents, join_pairs
 from c3l.report.openings import SHOWN, build_openings
 
@@ -53,3 +54,11 @@ def test_a_run_of_one_round_compares_what_was_kept_with_all() -> None:
     assert view is not None
     assert view.heads == ("All pairs", "Kept")
     assert build_openings(without_scores(contents), ()) is None
+
+
+def test_what_would_have_to_move_is_a_share_and_no_count() -> None:
+    contents = make_contents(20)
+    everything = [replace(one, kept=True) for one in contents.selected]
+    assert "<b>0% of the kept pairs</b>" in render_report(replace(contents, selected=everything))
+    nothing = [replace(one, kept=False) for one in contents.selected]
+    assert "of the kept pairs" not in render_report(replace(contents, selected=nothing))
