@@ -74,6 +74,19 @@ def test_run_then_again_then_stage_by_stage(options, loader, capsys):
         assert Path("whole", name).read_bytes() == Path("parts", name).read_bytes()
 
 
+def test_every_summary_is_whole_in_the_help(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["--help"]) == 0
+    assert "..." not in capsys.readouterr().out.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize("command", ["run", "run --dry-run", "check"])
+def test_without_an_image_root_the_missing_setting_is_named(options, capsys, command):
+    assert main([*command.split(), *options[2:]]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("c3l: images.root is not set, and its default examples/images is not a folder here; ")
+
+
 def test_underscores_and_any_place_of_debug_are_accepted(options, capsys):
     assert main(["run", "--run=whole", "--dry_run", "--debug", *options]) == 0
     assert main(["run", "--run=whole", "--dry_run", "--image_root=pictures"]) == 0

@@ -140,7 +140,7 @@ def _generate(
     round: Round = 0,
     reparse: Annotated[bool, typer.Option("--reparse", help=_REPARSE)] = False,
 ) -> None:
-    """List the pictures, let the LVLM write about them, and read its texts into pairs."""
+    """List the pictures, let the LVLM write, read pairs in its texts."""
     from c3l.pipeline import run_generate, run_reparse
 
     arguments = gather(config, image_root, model, dtype, limit, seed, overrides)
@@ -166,7 +166,10 @@ def _score(
     batch_size: Annotated[int | None, typer.Option(help="Pictures a batch (scoring.batch_size)")] = None,
     round: Round = 0,
 ) -> None:
-    """Measure S(I2C) of a run's pairs, or of any LLaVA data set: --data FILE --image-root DIR --out OUT."""
+    """Measure S(I2C) of a run's pairs, or of any LLaVA data set.
+
+    The latter with --data FILE --image-root DIR --out OUT.
+    """
     more = {"scoring.form": form, "scoring.no_image": no_image, "scoring.batch_size": batch_size}
     arguments = gather(config, image_root, model, dtype, limit, seed, overrides, more)
     if run is not None and data is None and out is None:
@@ -229,7 +232,7 @@ def _tune(settings: "RunConfig", round: int) -> None:
     walk(settings, partial(run_tune, round=round))
 
 
-_add_leading("select", "Of every picture, the pair with the highest S(I2C) and its negatives.", _select)
+_add_leading("select", "Choose the positive and the negatives of every picture.", _select)
 _add_leading("tune", "Tune the LVLM towards the positives and away from the negatives.", _tune)
 
 
@@ -251,8 +254,8 @@ def _add_stage(verb: str, summary: str) -> None:
     app.command(verb, help=summary)(command)
 
 
-_add_stage("filter", "Keep the best pairs by a rule; selection.jsonl says why each was kept or not.")
-_add_stage("export", "Write the kept pairs for trainers: llava, llamafactory, swift, trl, ids.")
+_add_stage("filter", "Keep the best pairs by a rule; selection.jsonl says why each.")
+_add_stage("export", "Write the kept pairs in trainers' formats (export.formats).")
 _add_stage("report", "Write report.html again.")
 
 
@@ -277,7 +280,7 @@ def _show(
     run: RunFolder,
     name: Annotated[str | None, typer.Argument(metavar="[ID]", help="A picture: its id or path, or a part")] = None,
 ) -> None:
-    """Show a picture's pairs with their scores; without ID, all pictures."""
+    """Show all pictures, or with ID one and its pairs and scores."""
     from c3l.data.store import Run
     from c3l.display import format_pairs, format_pictures
 
@@ -296,7 +299,7 @@ def _check(
     seed: Seed = None,
     overrides: Set = None,
 ) -> None:
-    """Look at the pictures, the disk and the model before a long run, and score one picture."""
+    """Look at pictures, disk and model before a long run."""
     from c3l.checks import check
     from c3l.progress import make_progress
 
@@ -312,7 +315,7 @@ def _clean(
     stage: Annotated[str, typer.Argument(metavar="[STAGE]", help="Remove it and all stages after it")] = "images",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask")] = False,
 ) -> None:
-    """Remove a stage and those after it, so that they are made again; without STAGE, all of them."""
+    """Remove a stage and all after it; without STAGE, every stage."""
     from c3l.data.store import STAGES, Run
 
     folder = Run.reader(run)

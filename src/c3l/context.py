@@ -57,9 +57,11 @@ def open_context(
     """
     with Run.open(config.run) as run:
         model, weights = _settle_model(run, config.model, needs_model)
-        images = config.images.model_copy(update={"root": config.images.root.absolute()})
+        images = config.images
+        if images.root.is_dir():  # so that another working directory finds it; else it is told as it was named
+            images = images.model_copy(update={"root": images.root.absolute()})
         config = config.model_copy(update={"model": model, "images": images})
-        _check_root(run, images.root)
+        _check_root(run, images.root.absolute())
         plan = make_plan(config, weights)
         check_costly(run, plan)
         yield Context(run, config, plan, executor or LocalExecutor(), progress)

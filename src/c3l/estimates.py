@@ -9,7 +9,6 @@ from typing import Any
 from c3l.config import RunConfig
 from c3l.data.images import list_images
 from c3l.data.store import Run, Stage
-from c3l.errors import ConfigError
 from c3l.method.prompts import choose_templates
 from c3l.progress import format_seconds
 
@@ -43,7 +42,7 @@ def estimate(config: RunConfig) -> Iterator[str | dict[str, Any]]:
     """Lines for a person, then the figures as a dictionary; loads no model.
 
     Raises:
-        ConfigError: If the image root is not there and ``images.limit`` does not say how many to expect.
+        DataError: If the image root is not there and ``images.limit`` does not say how many to expect.
     """
     images, source = count_images(config)
     counts = count_work(config, images)
@@ -79,10 +78,8 @@ def estimate(config: RunConfig) -> Iterator[str | dict[str, Any]]:
 def count_images(config: RunConfig) -> tuple[int, str]:
     """How many pictures, and how that is known."""
     rules = config.images
-    if rules.root.is_dir():
+    if rules.limit is None or rules.root.is_dir():
         return len(list_images(rules.root, rules.limit)), f"in {rules.root}"
-    if rules.limit is None:
-        raise ConfigError(f"there is no image root {rules.root}; set images.root or --image-root, or images.limit")
     return rules.limit, f"assumed from images.limit: there is no {rules.root} yet"
 
 

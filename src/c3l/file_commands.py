@@ -39,7 +39,10 @@ def finetune(
     seed: Seed = None,
     overrides: Set = None,
 ) -> None:
-    """Tune an LVLM on instruction data (finetuning.* are its settings); leaves an adapter and a merged model."""
+    """Tune an LVLM on instruction data.
+
+    Leaves an adapter and a merged model; finetuning.* are its settings.
+    """
     from c3l.finetuning import finetune_files
     from c3l.progress import make_progress
 
@@ -77,7 +80,10 @@ def evaluate(
         bool, typer.Option("--print-commands", help="Only print how lmms-eval and VLMEvalKit evaluate --model")
     ] = False,
 ) -> None:
-    """Measure an LVLM on a benchmark's own files, with intervals and the score without any picture beside it."""
+    """Measure an LVLM on a benchmark's own files.
+
+    Every figure comes with its interval, and with the score without any picture beside it.
+    """
     more = {
         "evaluation.batch_size": batch_size,
         "evaluation.blind": blind,

@@ -67,6 +67,11 @@ def list_images(root: Path, limit: int | None = None) -> list[str]:
         DataError: If ``root`` is not a folder, or a folder under it cannot be read.
     """
     if not root.is_dir():
+        if root == ImagesConfig().root:
+            raise DataError(
+                f"images.root is not set, and its default {root} is not a folder here; "
+                "name the folder of your pictures with --image-root"
+            )
         raise DataError(f"got image root {root}, expected a folder of pictures; set images.root or --image-root")
     found = []
     for folder, folders, names in os.walk(root, onerror=_refuse_folder):
