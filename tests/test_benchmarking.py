@@ -12,7 +12,7 @@ from c3l.cli import main
 from c3l.config import BenchmarkConfig, ImagesConfig
 from c3l.config_file import load_config
 from c3l.data.paths import BadImageError
-from c3l.errors import DataError, StaleStageError
+from c3l.errors import DataError, StaleStageError, TooManyRejectedError
 from c3l.models.load import load_model
 from c3l.progress import SilentProgress
 from fakes import FakeModel
@@ -185,6 +185,47 @@ def test_a_mistake_is_one_line(arguments, words, capsys, monkeypatch, tmp_path):
     error = capsys.readouterr().err.strip()
     assert words in error
     assert "\n" not in error
+
+
+@pytest.mark.parametrize(
+    ("root", "error", "said"),
+    [
+        ("nowhere", DataError, "expected the folder"),
+        ("empty", TooManyRejectedError, "6 of 6 questions have no picture"),
+    ],
+)
+def test_a_wrong_image_root_ends_before_a_model_is_loaded_and_is_not_remembered(root, error, said, world, tmp_path):
+    (tmp_path / "empty").mkdir()
+    task, loader = write_pope(tmp_path), Counting()
+    wrong, right = (task.model_copy(update={"image_root": path}) for path in (tmp_path / root, world / "images"))
+    with pytest.raises(error, match=said):
+        evaluate_files(wrong, tmp_path / "out", configure(world), SilentProgress(), loader)
+    assert loader.times == 0
+    assert evaluate_files(right, tmp_path / "out", configure(world), SilentProgress(), loader)[0].failed == 2
+
+
+def test_what_failed_is_asked_again_as_soon_as_its_picture_opens(world, tmp_path):
+    draw_pictures(tmp_path / "images", 2)
+    task, out, loader = write_pope(tmp_path), tmp_path / "out", Counting()
+    assert evaluate_files(task, out, configure(world), SilentProgress(), loader)[0].failed == 2
+    (tmp_path / "images" / "picture_0.png").rename(tmp_path / "images" / "broken.jpg")
+    assert evaluate_files(task, out, configure(world), SilentProgress(), loader)[0].failed == 0
+    assert loader.times == 2
+    lines = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
+    assert sorted(line["item_id"] for line in lines) == [f"random/{n}" for n in range(6)]
+
+
+def test_too_many_failures_are_code_3_with_their_commonest_reason(world, tmp_path, capsys):
+    task = write_pope(tmp_path, ("broken.jpg", "broken.jpg", "picture_0.png"))
+    named = ["--task", "pope", "--data", str(task.data[0]), "--model", str(world / "model"), "--dtype", "float32"]
+    command = ["evaluate", *named, "--set", "model.device=cpu", "--out", str(tmp_path / "out"), "--image-root"]
+    assert main([*command, str(world / "images")]) == 3
+    shown = capsys.readouterr()
+    assert "4 of 6 questions failed, above max_error_rate 50%; the commonest reason: not_an_image" in shown.err
+    assert json.loads(shown.out.splitlines()[-1])["above_max_error_rate"] is True
+    assert main([*command, str(world / "images"), "--set", "max_error_rate=1"]) == 0
+    (tmp_path / "empty").mkdir()
+    assert main([*command[:-2], str(tmp_path / "other"), "--image-root", str(tmp_path / "empty")]) == 3
 
 
 def test_the_command_shows_a_table_and_one_line(world, tmp_path, capsys):

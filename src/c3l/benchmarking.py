@@ -1,13 +1,15 @@
 """Evaluate a model on one benchmark: its files in, ``predictions.jsonl`` and ``scores.json`` out.
 
-A prediction that is in the file is not made again, so a killed evaluation goes on where it was, and the figures can
-be computed anew without a model. ``settings.json`` says what the predictions were made with, and by whom.
+A prediction that is in the file is not made again unless it failed, so a killed evaluation goes on where it was, and
+the figures can be computed anew without a model. ``settings.json`` says what the predictions were made with, and by
+whom.
 """
 
 import base64
 import binascii
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,9 +26,9 @@ from c3l.data.atomic import make_folder, write_atomic
 from c3l.data.images import decode_image, open_image
 from c3l.data.journal import append_lines, read_lines
 from c3l.data.lock import exclusive_lock
-from c3l.data.paths import BadImageError
+from c3l.data.paths import BadImageError, resolve_under
 from c3l.data.stage import refuse_changes
-from c3l.errors import DataError
+from c3l.errors import DataError, TooManyRejectedError
 from c3l.evaluation.convert import write_conversions
 from c3l.evaluation.judges import CachedJudge, EndpointJudge, Judge, ModelJudge
 from c3l.evaluation.llava_bench import LlavaBench
@@ -71,6 +73,7 @@ def evaluate_files(
         RunLockedError: If another process writes to ``out``.
         ConfigError: If something that the task needs is not set.
         DataError: If a file cannot be read, or a prediction that is needed is missing.
+        TooManyRejectedError: If too many of the pictures are not there.
     """
     judge = _make_judge(task, out, config, load)
     benchmark = read_benchmark(task, judge, config.evaluation.judge)
@@ -78,8 +81,9 @@ def evaluate_files(
     make_folder(out)
     with exclusive_lock(out):
         if not rescore:
-            config = _settle(out, task, hashes, benchmark, config)
-            _predict_rest(out, task, benchmark, config, progress, load)
+            made = _read_worth(out)
+            config, made_with = _settle(out, task, hashes, benchmark, config, begun=bool(made))
+            _predict_rest(out, task, benchmark, made, made_with, config, progress, load)
         predictions, maker = read_predictions(out, benchmark.items)
         others, other_maker = _read_baseline(baseline, benchmark.items, hashes) if baseline else (None, None)
         settings = _describe(benchmark, judge, config.evaluation.judge)
@@ -91,7 +95,24 @@ def evaluate_files(
                 reports.append(EvalReport(benchmark.name, rule, *counts, maker, other_maker, hashes, settings))
         write_conversions(out, benchmark, predictions, maker.model)
         write_atomic(out / SCORES, "[" + ",\n".join(map(to_json, reports)) + "]\n")
+    if failed_too_often(reports[0], config):
+        progress.note(_describe_failures(reports[0], predictions, config))
     return reports
+
+
+def failed_too_often(report: EvalReport, config: RunConfig) -> bool:
+    """Whether more than ``max_error_rate`` of the questions have no answer, or no review."""
+    return report.failed > config.max_error_rate * report.items
+
+
+def _describe_failures(report: EvalReport, predictions: Mapping[str, Prediction], config: RunConfig) -> str:
+    told = [one.failed for one in predictions.values() if one.failed]
+    told += ["no review that can be read"] * (report.failed - len(told))
+    [(reason, _)] = Counter(one.partition(":")[0] for one in told).most_common(1)
+    return (
+        f"{report.failed} of {report.items} questions failed, above max_error_rate {config.max_error_rate:.0%}; the "
+        f"commonest reason: {next(one for one in told if one.startswith(reason))}"
+    )
 
 
 def read_predictions(out: Path, items: Sequence[Item]) -> tuple[dict[str, Prediction], Provenance]:
@@ -100,7 +121,7 @@ def read_predictions(out: Path, items: Sequence[Item]) -> tuple[dict[str, Predic
     Raises:
         DataError: If some are missing.
     """
-    done = {one.item_id: one for one in _read_made(out / PREDICTIONS)}
+    done = _read_made(out / PREDICTIONS)
     missing = [item.item_id for item in items if item.item_id not in done]
     settings = _read_settings(out)
     if missing or settings is None or "model" not in settings:
@@ -112,14 +133,20 @@ def read_predictions(out: Path, items: Sequence[Item]) -> tuple[dict[str, Predic
 
 
 def _settle(
-    out: Path, task: BenchmarkConfig, hashes: Mapping[str, str], benchmark: Benchmark, config: RunConfig
-) -> RunConfig:
-    """The config with its dtype settled; says in ``out`` what the predictions are made with.
+    out: Path,
+    task: BenchmarkConfig,
+    hashes: Mapping[str, str],
+    benchmark: Benchmark,
+    config: RunConfig,
+    *,
+    begun: bool,
+) -> tuple[RunConfig, dict[str, Any]]:
+    """The config with its dtype settled, and what the predictions are made with.
 
     Raises:
         StaleStageError: If they were begun with something else.
     """
-    stored = _read_settings(out)
+    stored = _read_settings(out) if begun else None
     if config.model.dtype == "auto":
         config = config.with_dtype(stored["made_with"]["model.dtype"] if stored else resolve_dtype(config.model))
     asked = "\n".join(map(to_json, benchmark.items)).encode()
@@ -134,48 +161,97 @@ def _settle(
         "weights": weights_hash(config.model),
         "evaluator_version": EVALUATOR_VERSION,
     }
-    if stored is None:
-        write_atomic(out / SETTINGS, json.dumps({"made_with": now}, indent=1) + "\n")
-    else:
+    if stored is not None:
         refuse_changes(out, stored["made_with"], now)
-    return config
+    return config, now
 
 
 def _predict_rest(
-    out: Path, task: BenchmarkConfig, benchmark: Benchmark, config: RunConfig, progress: Progress, load: LoadModel
+    out: Path,
+    task: BenchmarkConfig,
+    benchmark: Benchmark,
+    made: Mapping[str, Prediction],
+    made_with: Mapping[str, Any],
+    config: RunConfig,
+    progress: Progress,
+    load: LoadModel,
 ) -> None:
-    path = out / PREDICTIONS
-    done = {one.item_id for one in _read_made(path)}
-    rest = [item for item in benchmark.items if item.item_id not in done]
+    """Ask what has no answer yet; what failed is asked again, unless its picture still does not open."""
+    root = find_image_root(task)
+
+    def opener(image: str) -> Image:
+        return open_picture(root, image, config.images)
+
+    rest = [item for item in benchmark.items if _is_to_ask(item, made, opener)]
     if not rest:
         return
+    _check_pictures(benchmark.items, root, config.max_error_rate)
     model = load(config.model, config.seed)
-    settings = _read_settings(out)
-    maker = json.loads(to_json(model.provenance))
-    write_atomic(out / SETTINGS, json.dumps({**(settings or {}), "model": maker}, indent=1) + "\n")
-    root = find_image_root(task)
-    made = predict(
+    settings = {"made_with": made_with, "model": json.loads(to_json(model.provenance))}
+    write_atomic(out / SETTINGS, json.dumps(settings, indent=1) + "\n")
+    path, asked = out / PREDICTIONS, {item.item_id for item in rest}
+    kept = [one for name, one in made.items() if name not in asked]
+    write_atomic(path, map(to_json, kept))
+    found = predict(
         rest,
         model,
-        lambda image: open_picture(root, image, config.images),
+        opener,
         max_new_tokens=benchmark.max_new_tokens,
         batch_size=config.evaluation.batch_size,
         blind=config.evaluation.blind,
     )
-    with progress.track(task.task, "questions", len(benchmark.items), len(done)) as advance:
-        while block := list(islice(made, _SYNC_EVERY)):
+    with progress.track(task.task, "questions", len(benchmark.items), len(benchmark.items) - len(rest)) as advance:
+        while block := list(islice(found, _SYNC_EVERY)):
             append_lines(path, map(to_json, block))
             advance(len(block))
 
 
-def _read_made(path: Path) -> list[Prediction]:
-    """The predictions that are in the file.
+def _is_to_ask(item: Item, made: Mapping[str, Prediction], opener: Callable[[str], Image]) -> bool:
+    if item.item_id not in made:
+        return True
+    if not made[item.item_id].failed:
+        return False
+    try:
+        opener(item.image)
+    except BadImageError:
+        return False
+    return True
+
+
+def _check_pictures(items: Sequence[Item], root: Path, most: float) -> None:
+    """Look whether the pictures are there, before a model is loaded for nothing.
+
+    Raises:
+        TooManyRejectedError: If more than this share of the items has none.
+    """
+    problems: dict[str, str] = {}
+    for image in dict.fromkeys(item.image for item in items if not _holds_picture(item.image)):
+        try:
+            resolve_under(root, image)
+        except BadImageError as error:
+            problems[image] = str(error)
+    lost = [problems[item.image] for item in items if item.image in problems]
+    if len(lost) > most * len(items):
+        raise TooManyRejectedError(
+            f"got the image root {root}, where {len(lost)} of {len(items)} questions have no picture ({lost[0]}), "
+            f"above max_error_rate {most:.0%}; set --image-root to the folder that picture paths begin in"
+        )
+
+
+def _read_worth(out: Path) -> dict[str, Prediction]:
+    """The predictions that are there, none if all of them failed: then there is nothing to go on with."""
+    made = _read_made(out / PREDICTIONS)
+    return {} if all(one.failed for one in made.values()) else made
+
+
+def _read_made(path: Path) -> dict[str, Prediction]:
+    """The predictions that are in the file, by item.
 
     Raises:
         DataError: If a line is none.
     """
     try:
-        return [from_json(Prediction, line) for line in read_lines(path)]
+        return {one.item_id: one for one in (from_json(Prediction, line) for line in read_lines(path))}
     except ValidationError:
         raise DataError(
             f"{path} is not what c3l wrote, it was edited or damaged; remove it and evaluate again"
@@ -201,13 +277,17 @@ def _read_baseline(
     return read_predictions(folder, items)
 
 
+def _holds_picture(image: str) -> bool:
+    return image.startswith("data:")
+
+
 def open_picture(root: Path, image: str, rules: ImagesConfig) -> Image:
     """The RGB picture of an item: a path under the root, or a data URL.
 
     Raises:
         BadImageError: If it cannot be opened.
     """
-    if not image.startswith("data:"):
+    if not _holds_picture(image):
         return open_image(root, image, rules)
     try:
         content = base64.b64decode(image.partition(",")[2], validate=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from c3l.errors import C3LError, ConfigError, StaleStageError
+from c3l.errors import C3LError, ConfigError, StaleStageError, TooManyRejectedError
 from c3l.file_commands import evaluate, finetune
 from c3l.options import (
     BAD_SETTINGS,
@@ -49,8 +49,7 @@ _REPARSE = (
 app = typer.Typer(
     help="Write vision-language instruction data with an LVLM, measure how much each answer depends on its "
     "picture (S(I2C), in nats), keep the best, export it.",
-    epilog="Exit codes: 0 ok, 1 failed, 2 bad arguments or settings, 3 finished with too many rejections, "
-    "130 stopped by Ctrl-C.",
+    epilog="Exit codes: 0 ok, 1 failed, 2 bad arguments or settings, 3 too many rejections, 130 stopped by Ctrl-C.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -92,6 +91,8 @@ def _tell(error: Exception) -> int:
     if not isinstance(error, C3LError):
         text = f"{type(error).__name__}: {text}; --debug shows where"
     print(printable(f"c3l: {text}{notes}"), file=sys.stderr)
+    if isinstance(error, TooManyRejectedError):
+        return TOO_MANY_REJECTED
     return BAD_SETTINGS if isinstance(error, (ConfigError, StaleStageError)) else FAILED
 
 

@@ -13,6 +13,10 @@ class DataError(C3LError):
     """A file or row that the user supplied cannot be used as it is."""
 
 
+class TooManyRejectedError(DataError):
+    """So much of what the user supplied cannot be used that going on would be for nothing."""
+
+
 class BackendError(C3LError):
     """A model cannot be loaded, or its backend cannot do what was asked."""
 

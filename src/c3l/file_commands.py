@@ -95,7 +95,7 @@ def evaluate(
         return _print_commands(settings, task)
     if task is None or not data or out is None:
         raise ConfigError(f"c3l evaluate needs --task ({_TASKS}), --data and --out")
-    from c3l.benchmarking import evaluate_files
+    from c3l.benchmarking import evaluate_files, failed_too_often
     from c3l.config import BenchmarkConfig
     from c3l.config_file import make_section
     from c3l.evaluation.display import format_reports
@@ -106,7 +106,9 @@ def evaluate(
     progress = make_progress(sys.stderr)
     reports = evaluate_files(chosen, out, settings, progress, baseline=baseline, rescore=rescore)
     print_lines(format_reports(reports))
-    print_summary(_summarise(out, reports))
+    above = failed_too_often(reports[0], settings)
+    print_summary({**_summarise(out, reports), "above_max_error_rate": above})
+    raise typer.Exit(TOO_MANY_REJECTED if above else OK)
 
 
 def _print_commands(settings: "RunConfig", task: str | None) -> None:

@@ -54,7 +54,15 @@ def find_image_root(task: BenchmarkConfig) -> Path:
 
     Raises:
         ConfigError: If it is not said and does not follow from the task.
+        DataError: If it is no folder.
     """
+    root = _name_image_root(task)
+    if not root.is_dir():
+        raise DataError(f"got the image root {root}, expected the folder that picture paths begin in; set --image-root")
+    return root
+
+
+def _name_image_root(task: BenchmarkConfig) -> Path:
     if task.image_root is not None:
         return task.image_root
     if task.task == "llava_bench":
