@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from c3l import finetuning
 from c3l.cli import main
 from c3l.config_file import load_config
-from c3l.errors import DataError, StaleStageError
+from c3l.errors import BackendError, DataError, StaleStageError, TooManyRejectedError
 from c3l.finetuning import finetune_files
 from c3l.models.hf import HfModel
 from c3l.models.load import load_model
@@ -23,7 +23,7 @@ from tiny_models import load_tiny
 SETTINGS = (
     "model.dtype=float32", "model.device=cpu", "finetuning.lora_r=4", "finetuning.lora_alpha=8",
     "finetuning.lora_dropout=0", "finetuning.batch_size=2", "finetuning.gradient_accumulation=1",
-    "finetuning.learning_rate=0.01", "finetuning.save_steps=1", "finetuning.max_length=300",
+    "finetuning.learning_rate=0.01", "finetuning.save_steps=1", "finetuning.max_length=300", "max_error_rate=0.6",
 )  # fmt: skip
 
 
@@ -81,7 +81,8 @@ def test_a_file_becomes_a_model_and_every_row_is_accounted_for(world, tmp_path):
         "several_images": 1,
     }  # fmt: skip
     assert summary["steps"] == len((out / "log.jsonl").read_text().splitlines()) == 3
-    assert summary["above_max_error_rate"] is True
+    assert summary["above_max_error_rate"] is False
+    assert finetune_files(data, out, configure(root, "max_error_rate=0.5"), SilentProgress())["above_max_error_rate"]
     lost = [json.loads(line)["id"] for line in (out / "rejected.jsonl").read_text().splitlines()]
     assert lost == ["gone", "bad", "lost", "long", "torn", "two"]
     assert sorted(path.name for path in out.iterdir()) == [
@@ -142,6 +143,8 @@ def test_a_stopped_one_goes_on_to_the_same_model(place, method, world, tmp_path,
         with pytest.raises(Stopped):
             finetune_files(data, tmp_path / "cut", configure(root, settings), SilentProgress())
     assert not (tmp_path / "cut" / "finetune.json").exists()
+    with pytest.raises(StaleStageError, match=r"images\.min_side"):
+        finetune_files(data, tmp_path / "cut", configure(root, settings, "images.min_side=9"), SilentProgress())
     monkeypatch.setattr(finetuning, "_judge", None)  # no picture is looked through a second time
     finetune_files(data, tmp_path / "cut", configure(root, settings), SilentProgress())
     for name in ("merged/model.safetensors", "log.jsonl", "rejected.jsonl"):
@@ -180,10 +183,75 @@ def test_nothing_to_learn_is_one_line(world, tmp_path):
         finetune_files(data, tmp_path / "out", configure(root), SilentProgress())
 
 
-def test_the_command_ends_with_one_line_and_code_3_where_too_much_was_rejected(world, tmp_path, capsys):
+def name_all(root, data, out, *settings):
+    named = [
+        "--data",
+        str(data),
+        "--out",
+        str(out),
+        "--image-root",
+        str(root / "images"),
+        "--model",
+        str(root / "model"),
+    ]
+    return ["finetune", *named, *(word for setting in (*SETTINGS, *settings) for word in ("--set", setting))]
+
+
+def test_where_too_much_is_rejected_nothing_is_trained_and_the_code_is_3(world, tmp_path, capsys, monkeypatch):
     root, data = world
-    named = ["--data", str(data), "--out", str(tmp_path / "out"), "--image-root", str(root / "images"),
-             "--model", str(root / "model")]  # fmt: skip
-    more = [word for setting in (*SETTINGS, "max_error_rate=0.1") for word in ("--set", setting)]
-    assert main(["finetune", *named, *more]) == 3
+    strict = name_all(root, data, tmp_path / "out", "max_error_rate=0.1")
+    assert main(strict) == 3
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "6 of 11 rows cannot be learned, above max_error_rate 10%" in error
+    assert len(read_lines(tmp_path / "out" / "rejected.jsonl")) == 6
+    assert not (tmp_path / "out" / "merged").exists()
+    monkeypatch.setattr(finetuning, "_judge", None)  # what was looked through is not looked through again
+    assert main(name_all(root, data, tmp_path / "out")) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["trained"] == 5
+    assert main(strict) == 3
+
+
+def test_of_several_processes_none_trains_where_too_much_is_rejected(world, tmp_path, monkeypatch):
+    root, data = world
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(TooManyRejectedError, match="6 of 11"):
+        finetune_files(data, tmp_path / "out", configure(root, "max_error_rate=0.1"), SilentProgress())
+
+
+def test_a_folder_of_others_is_refused_untouched(world, tmp_path):
+    root, data = world
+    for name, content in (("notes.txt", "mine"), ("settings.json", '{"made_with": {}}')):
+        out = tmp_path / name.partition(".")[0]
+        out.mkdir()
+        (out / name).write_text(content)
+        with pytest.raises(DataError, match=f"holds {name} and was not made by c3l finetune"):
+            finetune_files(data, out, configure(root), SilentProgress())
+        assert [path.name for path in out.iterdir()] == [name]
+
+
+def test_what_has_learned_nothing_does_not_block_other_settings(world, tmp_path):
+    root, data = world
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.json").write_text("{}")
+    with pytest.raises(BackendError):
+        finetune_files(data, tmp_path / "out", configure(root, f"model.name={tmp_path / 'broken'}"), SilentProgress())
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
+    with pytest.raises(TooManyRejectedError):
+        finetune_files(data, tmp_path / "out", configure(root, "images.min_side=9999"), SilentProgress())
+    summary = finetune_files(data, tmp_path / "out", configure(root), SilentProgress())
+    assert (summary["trained"], read(tmp_path / "out" / "finetune.json")["settings"]["images.min_side"]) == (5, 8)
+
+
+@pytest.mark.parametrize("place", ["nowhere.json", "images"])
+def test_data_that_is_no_file_is_one_line(place, world, tmp_path, capsys):
+    root, _ = world
+    assert main(name_all(root, root / place, tmp_path / "out")) == 1
+    assert "expected a LLaVA file" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_where_the_folder_is_to_be_is_one_line(world, tmp_path, capsys):
+    root, data = world
+    (tmp_path / "out").write_text("")
+    assert main(name_all(root, data, tmp_path / "out")) == 1
+    assert "is a file, expected a folder" in capsys.readouterr().err

@@ -1,7 +1,7 @@
 """Instruction-tune an LVLM on a data file: a LLaVA file in, an adapter and a merged model folder out.
 
-``finetune.json`` is written last and says what was done; ``settings.json`` first, so that a killed tuning goes on with
-the settings that it was begun with, or says what changed.
+``finetune.json`` is written last and says what was done; ``settings.json`` as soon as the rows were looked through, so
+that a killed tuning goes on with the settings that it was begun with, or says what changed.
 """
 
 import hashlib
@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from c3l.config import RunConfig
-from c3l.data.atomic import atomic_folder, make_folder, remove, write_atomic
+from c3l.data.atomic import TEMPORARY, atomic_folder, make_folder, remove, write_atomic
 from c3l.data.formats import ConversationRow, read_conversations
 from c3l.data.images import BadImageError, image_id_of, open_image
 from c3l.data.lock import exclusive_lock
 from c3l.data.stage import plain, refuse_changes
-from c3l.errors import DataError
+from c3l.errors import DataError, StaleStageError, TooManyRejectedError
 from c3l.models.interface import Conversation, FinetunableModel
 from c3l.models.load import load_finetunable, resolve_dtype, weights_hash
 from c3l.plan import FINETUNER_VERSION
@@ -35,6 +35,7 @@ ADAPTER, MERGED, CHECKPOINTS = "adapter", "merged", "checkpoints"
 SUMMARY, SETTINGS, LOG, REJECTED = "finetune.json", "settings.json", "log.jsonl", "rejected.jsonl"
 _LOOKED = "looked.json"  # beside the checkpoints: the rows that were found fit to learn from
 # they change how a tuning runs and what is seen of it, not what comes out
+_MARK = "finetuner_version"  # is in every settings.json of this file's, and in nobody else's
 _NO_RESULT = {"enabled", "save_steps", "logging_steps", "report_to", "gradient_checkpointing"}
 
 
@@ -53,9 +54,12 @@ def finetune_files(data: Path, out: Path, config: RunConfig, progress: Progress)
     Raises:
         StaleStageError: If ``out`` was begun with other settings.
         RunLockedError: If another process writes to ``out``.
-        DataError: If a file cannot be read, or there is nothing to learn.
+        DataError: If a file cannot be read, ``out`` holds other work, or there is nothing to learn.
+        TooManyRejectedError: If more rows than ``max_error_rate`` were rejected; nothing is trained then.
         BackendError: If the model cannot be loaded or tuned.
     """
+    if not data.is_file():
+        raise DataError(f"got --data {data}, where no file is, expected a LLaVA file (JSON or JSONL)")
     if not config.images.root.is_dir():
         raise DataError(f"got the image root {config.images.root}, expected the folder that picture paths begin in")
     if int(os.environ.get("RANK", "0")) > 0:  # of several processes the first has the folder and writes
@@ -63,33 +67,77 @@ def finetune_files(data: Path, out: Path, config: RunConfig, progress: Progress)
             _join(data, out, config)
         return {"out": str(out), "above_max_error_rate": False}
     make_folder(out)
+    _read_begun(out)  # not even a lock is left in the folder of others
     with exclusive_lock(out):
-        config, done = _settle(data, out, config)
-        summary = done or _make(data, out, config, progress)
+        config, settings = _settle(data, out, config)
+        summary = _read_json(out / SUMMARY) or _make(data, out, config, settings, progress)
     lost = sum(summary["rejected"].values())
     above = lost > config.max_error_rate * max(summary["rows"], 1)
     short = {key: value for key, value in summary.items() if key != "settings"}
     return {"out": str(out), **short, "above_max_error_rate": above}
 
 
-def _settle(data: Path, out: Path, config: RunConfig) -> tuple[RunConfig, dict[str, Any] | None]:
-    """The config with its dtype settled, and the summary if all is done.
+def _settle(data: Path, out: Path, config: RunConfig) -> tuple[RunConfig, dict[str, Any]]:
+    """The config with its dtype settled, and the settings; what was begun with others is forgotten if it is little.
 
     Raises:
-        StaleStageError: If it was begun with something else.
+        StaleStageError: If something was learned with others.
+        DataError: If the folder holds other work.
     """
-    begun = json.loads((out / SETTINGS).read_bytes()) if (out / SETTINGS).exists() else None
-    if config.model.dtype == "auto":
-        config = config.with_dtype(begun["model.dtype"] if begun else resolve_dtype(config.model))
-    now = _settings(data, config)
-    if begun is None:
-        write_atomic(out / SETTINGS, json.dumps(now, indent=1) + "\n")
+    begun = _read_begun(out)
+    if config.model.dtype != "auto":
+        settled = config
     else:
+        settled = config.with_dtype(begun["model.dtype"] if begun else resolve_dtype(config.model))
+    now = _settings(data, settled)
+    if begun is None:
+        return settled, now
+    try:
         refuse_changes(out, begun, now)
-    if not (out / SUMMARY).exists():
-        return config, None
-    done: dict[str, Any] = json.loads((out / SUMMARY).read_bytes())
-    return config, done
+    except StaleStageError:
+        if _has_learned(out):
+            raise
+        _forget(out)
+        return _settle(data, out, config)
+    return settled, begun
+
+
+def _read_begun(out: Path) -> dict[str, Any] | None:
+    """What the folder was begun with; None if it is empty.
+
+    Raises:
+        DataError: If it holds other work.
+    """
+    begun = _read_json(out / SETTINGS)
+    if isinstance(begun, dict) and _MARK in begun:
+        return begun
+    expected = (".lock", "begun.json")  # ours, and what a run says of its stage
+    strange = [path.name for path in out.iterdir() if path.name not in expected and not path.name.endswith(TEMPORARY)]
+    if strange:
+        raise DataError(
+            f"{out} holds {min(strange)} and was not made by c3l finetune, expected a new or empty folder, or one that "
+            "it began; choose another --out"
+        )
+    return None
+
+
+def _read_json(path: Path) -> Any:
+    """What a file holds; None if it is not there or no JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _has_learned(out: Path) -> bool:
+    return (out / SUMMARY).exists() or any((out / CHECKPOINTS).glob("checkpoint-*"))
+
+
+def _forget(out: Path) -> None:
+    """Remove what says what was begun; the settings last, without which the rest would be nobody's."""
+    for name in (CHECKPOINTS, REJECTED, SETTINGS):
+        if (out / name).exists():
+            remove(out / name)
 
 
 def _settings(data: Path, config: RunConfig) -> dict[str, Any]:
@@ -98,18 +146,19 @@ def _settings(data: Path, config: RunConfig) -> dict[str, Any]:
     recipe = {f"finetuning.{key}": value for key, value in config.finetuning.model_dump(exclude=_NO_RESULT).items()}
     model = {f"model.{key}": getattr(config.model, key) for key in ("backend", "dtype", "attn_implementation")}
     rules = {f"images.{key}": value for key, value in config.images.model_dump(exclude={"limit"}).items()}
-    more = {"seed": config.seed, "data": digest, "finetuner_version": FINETUNER_VERSION}
+    more = {"seed": config.seed, "data": digest, _MARK: FINETUNER_VERSION}
     return plain({**recipe, **model, **rules, **more, "weights": weights_hash(config.model)})
 
 
-def _make(data: Path, out: Path, config: RunConfig, progress: Progress) -> dict[str, Any]:
+def _make(data: Path, out: Path, config: RunConfig, settings: dict[str, Any], progress: Progress) -> dict[str, Any]:
     from c3l.training.arguments import count_steps
     from c3l.training.checkpoints import count_processes, find_checkpoint
     from c3l.training.finetuning import finetune
 
     start = time.monotonic()
     lvlm = load_finetunable(config.model, config.finetuning, config.seed)
-    learned, rejected = _look_through(data, out, config, lvlm, progress)
+    learned, rejected = _look_through(data, out, config, settings, lvlm, progress)
+    _check_share(learned, rejected, config, out)
     steps = count_steps(len(learned), config.finetuning, count_processes())
     done = find_checkpoint(out / CHECKPOINTS)
     opener = _opener(config)
@@ -127,7 +176,7 @@ def _make(data: Path, out: Path, config: RunConfig, progress: Progress) -> dict[
         "loss_first": log[0].loss,
         "loss_last": _mean_loss(log[-10:]),
         "base": provenance,
-        "settings": json.loads((out / SETTINGS).read_bytes()),
+        "settings": settings,
     }
     write_atomic(out / SUMMARY, json.dumps(summary, indent=1) + "\n")
     if (out / CHECKPOINTS).exists():
@@ -147,7 +196,8 @@ def _join(data: Path, out: Path, config: RunConfig) -> None:
     if config.model.dtype == "auto" and begun.exists():
         config = config.with_dtype(json.loads(begun.read_bytes())["model.dtype"])
     lvlm = load_finetunable(config.model, config.finetuning, config.seed)
-    learned, _ = _read(data, config, lvlm, lambda count: None)
+    learned, rejected = _read(data, config, lvlm, lambda count: None)
+    _check_share(learned, rejected, config, out)
     texts = _to_texts(learned)
     finetune(lvlm, texts, _opener(config), config.finetuning, config.seed, out / CHECKPOINTS, lambda step: None)
 
@@ -162,7 +212,7 @@ def _save(lvlm: FinetunableModel, out: Path, method: str) -> None:
 
 
 def _look_through(
-    data: Path, out: Path, config: RunConfig, lvlm: FinetunableModel, progress: Progress
+    data: Path, out: Path, config: RunConfig, settings: dict[str, Any], lvlm: FinetunableModel, progress: Progress
 ) -> tuple[list[ConversationRow], list[Rejected]]:
     """What can be learned, and what was rejected; a tuning that goes on opens no picture anew to know it."""
     looked = out / CHECKPOINTS / _LOOKED
@@ -172,9 +222,29 @@ def _look_through(
         return learned, [from_json(Rejected, line) for line in (out / REJECTED).read_bytes().splitlines()]
     with progress.track("look through", "rows", sum(1 for _ in read_conversations(data))) as advance:
         learned, rejected = _read(data, config, lvlm, advance)
+    write_atomic(out / SETTINGS, json.dumps(settings, indent=1) + "\n")
     write_atomic(out / REJECTED, map(to_json, rejected))
     write_atomic(looked, json.dumps([row.row for row in learned]))
     return learned, rejected
+
+
+def _check_share(
+    learned: Sequence[ConversationRow], rejected: Sequence[Rejected], config: RunConfig, out: Path
+) -> None:
+    """Look whether enough can be learned.
+
+    Raises:
+        TooManyRejectedError: If not.
+    """
+    rows = len(learned) + len(rejected)
+    if len(rejected) <= config.max_error_rate * rows:
+        return
+    [(reason, _)] = Counter(one.reason for one in rejected).most_common(1)
+    detail = next(one.detail for one in rejected if one.reason == reason)
+    raise TooManyRejectedError(
+        f"{len(rejected)} of {rows} rows cannot be learned, above max_error_rate {config.max_error_rate:.0%}, so "
+        f"nothing was trained; the commonest reason: {reason}: {detail}; {out / REJECTED} has all of them"
+    )
 
 
 def _read(

@@ -89,9 +89,15 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder and those above it, so that they survive a crash."""
+    """Create a folder and those above it, so that they survive a crash.
+
+    Raises:
+        StorageError: If the disk refuses, or there is a file of that name.
+    """
     if folder.is_dir():
         return
+    if folder.exists():
+        raise StorageError(f"{folder} is a file, expected a folder or nothing there; choose another name")
     make_folder(folder.parent)
     with _explained(folder):
         durable(folder.mkdir, exist_ok=True)
