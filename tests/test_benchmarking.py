@@ -177,10 +177,24 @@ def test_pictures_come_from_paths_and_data_urls(world):
         (["--task", "pope", "--data", "x.json", "--out", "o"], "there is no x.json"),
         (["--task", "pop", "--data", "x.json", "--out", "o"], "task: got 'pop'"),
         (["--task", "llava_bench", "--data", ".", "--out", "o"], "needs a judge"),
+        (["--task", "llava_bench", "--data", "list.json", "--out", "o"], "got the file list.json"),
+        (["--task", "pope", "--data", ".", "--out", "o"], "got the folder ., expected its own files"),
+        (["--task", "mmbench", "--data", ".", "--out", "o"], "got the folder ., expected its own files"),
+        (["--task", "pope", "--data", "list.json", "--out", "o"], "got no question of pope from list.json"),
+        (["--task", "seed_bench", "--data", "list.json", "--out", "o", "--image-root", "."], "no object with question"),
+        (["--task", "pope", "--data", "pope.json", "--out", "list.json"], "list.json is a file, expected a folder"),
+        (["--task", "pope", "--data", "pope.json", "--out", "foreign"], "was not written by c3l evaluate"),
+        (["--task", "pope", "--data", "pope.json", "--out", "o", "--baseline", "foreign"], "was not written by c3l"),
+        (["--task", "pope", "--data", "pope.json", "--out", "o", "--by", "likelihood"], "only seed_bench knows"),
     ],
 )
 def test_a_mistake_is_one_line(arguments, words, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("c3l.models.load._read", None)  # all of it is seen without one
+    (tmp_path / "list.json").write_text("[]")
+    write_pope(tmp_path).data[0].rename("pope.json")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "settings.json").write_text('{"finetuner_version": 1}')
     assert main(["evaluate", *arguments]) in (1, 2)
     error = capsys.readouterr().err.strip()
     assert words in error

@@ -78,6 +78,7 @@ def evaluate_files(
     judge = _make_judge(task, out, config, load)
     benchmark = read_benchmark(task, judge, config.evaluation.judge)
     hashes = hash_files(task)
+    others, other_maker = _read_baseline(baseline, benchmark.items, hashes) if baseline else (None, None)
     make_folder(out)
     with exclusive_lock(out):
         if not rescore:
@@ -85,7 +86,6 @@ def evaluate_files(
             config, made_with = _settle(out, task, hashes, benchmark, config, begun=bool(made))
             _predict_rest(out, task, benchmark, made, made_with, config, progress, load)
         predictions, maker = read_predictions(out, benchmark.items)
-        others, other_maker = _read_baseline(baseline, benchmark.items, hashes) if baseline else (None, None)
         settings = _describe(benchmark, judge, config.evaluation.judge)
         reports = []
         with _reviewing(benchmark, predictions, others, progress) as reviewed:
@@ -146,7 +146,9 @@ def _settle(
     Raises:
         StaleStageError: If they were begun with something else.
     """
-    stored = _read_settings(out) if begun else None
+    stored = _read_settings(out)
+    if not begun:
+        stored = None
     if config.model.dtype == "auto":
         config = config.with_dtype(stored["made_with"]["model.dtype"] if stored else resolve_dtype(config.model))
     asked = "\n".join(map(to_json, benchmark.items)).encode()
@@ -259,10 +261,21 @@ def _read_made(path: Path) -> dict[str, Prediction]:
 
 
 def _read_settings(out: Path) -> dict[str, Any] | None:
+    """What the predictions of a folder were made with; None if it has none.
+
+    Raises:
+        DataError: If the file is another's.
+    """
     path = out / SETTINGS
     if not path.exists():
         return None
-    settings: dict[str, Any] = json.loads(path.read_bytes())
+    try:
+        settings: dict[str, Any] = json.loads(path.read_bytes())
+        known = {"data", "model.dtype"} <= settings["made_with"].keys()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        known = False
+    if not known:
+        raise DataError(f"{path} was not written by c3l evaluate; name a folder that is new, or one of its own")
     return settings
 
 

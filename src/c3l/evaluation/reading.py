@@ -29,19 +29,28 @@ def read_benchmark(task: BenchmarkConfig, judge: Judge | None, rules: JudgeConfi
         DataError: If a file is not what it should be.
     """
     check_task(task, rules)
-    return _READERS[task.task](task, judge, rules)
+    benchmark = _READERS[task.task](task, judge, rules)
+    if not benchmark.items:
+        raise DataError(f"got no question of {task.task} from {_name_files(task)}, expected at least one")
+    return benchmark
 
 
 def check_task(task: BenchmarkConfig, rules: JudgeConfig) -> None:
     """Look whether the files are there, and a judge where one is needed.
 
     Raises:
-        DataError: If a file is not there.
-        ConfigError: If no judge is named.
+        DataError: If a file is not there, or a folder where a file is needed.
+        ConfigError: If no judge is named, or an option of another task is set.
     """
+    wants_folder = task.task == "llava_bench"
     for path in task.data:
         if not path.exists():
             raise DataError(f"there is no {path}; set the data of {task.task} to its own files")
+        if path.is_dir() != wants_folder:
+            got, wanted = ("file", "the folder of its files") if wants_folder else ("folder", "its own files")
+            raise DataError(f"got the {got} {path}, expected {wanted} as the data of {task.task}")
+    if task.task != "seed_bench" and (task.by != "generation" or task.frames is not None):
+        raise ConfigError(f"got --by or --frames for {task.task}, only seed_bench knows them; leave them out")
     if task.task == "llava_bench" and rules.model is None:
         raise ConfigError(
             "llava_bench needs a judge: --judge-endpoint URL with --judge-model NAME, or --judge-model alone for a "
@@ -87,6 +96,10 @@ def _files(task: BenchmarkConfig) -> Iterator[Path]:
             yield from (path / name for name in _LLAVA_BENCH_FILES if (path / name).exists())
         else:
             yield path
+
+
+def _name_files(task: BenchmarkConfig) -> str:
+    return ", ".join(path.name for path in task.data)
 
 
 def _only(task: BenchmarkConfig) -> Path:

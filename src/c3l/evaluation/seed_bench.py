@@ -85,11 +85,17 @@ def read_seed_bench(
     """
     try:
         content = json.loads(file.read_bytes())
+        if not (isinstance(content, dict) and {"question_type", "questions"} <= content.keys()):
+            raise ValueError("it is no object with question_type and questions")
         names = {number: name for name, number in content["question_type"].items()}
         rows = [(row, _find_image(row, frames, image_root)) for row in content["questions"]]
         asked = [_read_row(row, image, by, names) for row, image in rows if image is not None]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"cannot read {file}: {type(error).__name__} {error}; expected SEED-Bench.json") from None
+    except KeyError as error:
+        raise DataError(f"cannot read {file}: there is no {error} where one is needed; expected SEED-Bench.json") from None
+    except (TypeError, AttributeError):
+        raise DataError(f"cannot read {file}: its questions have another shape; expected SEED-Bench.json") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {file}: {error}; expected SEED-Bench.json") from None
     seen = Counter(question.item.item_id for question in asked)
     if twice := [name for name, count in seen.items() if count > 1]:
         raise DataError(f"question {twice[0]} comes twice in {file}")
