@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from c3l import benchmarking
-from c3l.benchmarking import evaluate_files, open_picture
+from c3l.benchmarking import evaluate_files
 from c3l.cli import main
 from c3l.config import BenchmarkConfig, ImagesConfig
 from c3l.config_file import load_config
 from c3l.data.paths import BadImageError
 from c3l.errors import DataError, StaleStageError, TooManyRejectedError
+from c3l.evaluation.pictures import open_picture
 from c3l.models.load import load_model
 from c3l.progress import SilentProgress
 from fakes import FakeModel
@@ -229,6 +230,24 @@ def test_what_failed_is_asked_again_as_soon_as_its_picture_opens(world, tmp_path
     assert sorted(line["item_id"] for line in lines) == [f"random/{n}" for n in range(6)]
 
 
+def test_a_limit_takes_the_first_questions_and_a_higher_one_goes_on(world, tmp_path):
+    task, out = write_pope(tmp_path).model_copy(update={"image_root": world / "images"}), tmp_path / "out"
+    fake = FakeModel(lambda request: "Yes")
+
+    def evaluate(limit):
+        return evaluate_files(task, out, configure(world), SilentProgress(), lambda *_: fake, limit=limit)[0]
+
+    first = evaluate(3)
+    assert (first.items, first.settings["limit"]) == (3, "the first 3 of 6 questions")
+    assert len(fake.generated) == 6  # with the picture and blind
+    assert evaluate(4).items == 4
+    assert len(fake.generated) == 8
+    whole = evaluate(None)
+    assert (whole.items, "limit" in whole.settings) == (6, False)
+    assert evaluate(3) == first
+    assert len(fake.generated) == 8  # the other two show a broken picture
+
+
 def test_too_many_failures_are_code_3_with_their_commonest_reason(world, tmp_path, capsys):
     task = write_pope(tmp_path, ("broken.jpg", "broken.jpg", "picture_0.png"))
     named = ["--task", "pope", "--data", str(task.data[0]), "--model", str(world / "model"), "--dtype", "float32"]
@@ -254,6 +273,13 @@ def test_the_command_shows_a_table_and_one_line(world, tmp_path, capsys):
     assert set(summary["scores"]) == {"llava", "strict"}
     assert main(["evaluate", "--model", "here", "--print-commands", "--task", "pope"]) == 0
     assert "lmms-eval" in capsys.readouterr().out
+
+
+def test_the_commands_of_others_name_the_folder_of_the_builtin_model(monkeypatch, capsys):
+    monkeypatch.setattr("c3l.models.builtin.assemble.assemble", lambda: Path("/cache/builtin-0123"))
+    assert main(["evaluate", "--print-commands", "--task", "pope"]) == 0
+    shown = capsys.readouterr().out
+    assert "pretrained=/cache/builtin-0123," in shown and "builtin," not in shown
 
 
 def test_what_cannot_be_read_back_is_said(world, tmp_path):

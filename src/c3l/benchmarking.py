@@ -5,8 +5,6 @@ the figures can be computed anew without a model. ``settings.json`` says what th
 whom.
 """
 
-import base64
-import binascii
 import hashlib
 import json
 from collections import Counter
@@ -21,17 +19,17 @@ from typing import Any
 from PIL.Image import Image
 from pydantic import ValidationError
 
-from c3l.config import BenchmarkConfig, ImagesConfig, JudgeConfig, RunConfig
+from c3l.config import BenchmarkConfig, JudgeConfig, RunConfig
 from c3l.data.atomic import make_folder, write_atomic
-from c3l.data.images import decode_image, open_image
 from c3l.data.journal import append_lines, read_lines
 from c3l.data.lock import exclusive_lock
-from c3l.data.paths import BadImageError, resolve_under
+from c3l.data.paths import BadImageError
 from c3l.data.stage import refuse_changes
-from c3l.errors import DataError, TooManyRejectedError
+from c3l.errors import DataError
 from c3l.evaluation.convert import write_conversions
 from c3l.evaluation.judges import CachedJudge, EndpointJudge, Judge, ModelJudge
 from c3l.evaluation.llava_bench import LlavaBench
+from c3l.evaluation.pictures import check_pictures, open_picture
 from c3l.evaluation.predict import predict
 from c3l.evaluation.reading import find_image_root, hash_files, read_benchmark
 from c3l.evaluation.scores import score, was_blind
@@ -56,6 +54,7 @@ def evaluate_files(
     *,
     baseline: Path | None = None,
     rescore: bool = False,
+    limit: int | None = None,
 ) -> list[EvalReport]:
     """Ask what is not asked yet, then compute and write the figures by every rule of the benchmark.
 
@@ -67,6 +66,7 @@ def evaluate_files(
         load: Loads the model; called only if there is something to ask.
         baseline: The folder of another model on the same files, for paired differences.
         rescore: Use the predictions that are there, and no model.
+        limit: Take only so many of the first questions; another limit goes on with the same predictions.
 
     Raises:
         StaleStageError: If ``out`` was made with other settings.
@@ -76,17 +76,20 @@ def evaluate_files(
         TooManyRejectedError: If too many of the pictures are not there.
     """
     judge = _make_judge(task, out, config, load)
-    benchmark = read_benchmark(task, judge, config.evaluation.judge)
+    whole = read_benchmark(task, judge, config.evaluation.judge)
+    benchmark = whole if limit is None else whole.take(limit)
     hashes = hash_files(task)
     others, other_maker = _read_baseline(baseline, benchmark.items, hashes) if baseline else (None, None)
     make_folder(out)
     with exclusive_lock(out):
         if not rescore:
             made = _read_worth(out)
-            config, made_with = _settle(out, task, hashes, benchmark, config, begun=bool(made))
+            config, made_with = _settle(out, task, hashes, whole, config, begun=bool(made))
             _predict_rest(out, task, benchmark, made, made_with, config, progress, load)
         predictions, maker = read_predictions(out, benchmark.items)
         settings = _describe(benchmark, judge, config.evaluation.judge)
+        if limit is not None:
+            settings["limit"] = f"the first {len(benchmark.items)} of {len(whole.items)} questions"
         reports = []
         with _reviewing(benchmark, predictions, others, progress) as reviewed:
             for rule in benchmark.rules:
@@ -187,7 +190,7 @@ def _predict_rest(
     rest = [item for item in benchmark.items if _is_to_ask(item, made, opener)]
     if not rest:
         return
-    _check_pictures(benchmark.items, root, config.max_error_rate)
+    check_pictures(benchmark.items, root, config.max_error_rate)
     model = load(config.model, config.seed)
     settings = {"made_with": made_with, "model": json.loads(to_json(model.provenance))}
     write_atomic(out / SETTINGS, json.dumps(settings, indent=1) + "\n")
@@ -218,26 +221,6 @@ def _is_to_ask(item: Item, made: Mapping[str, Prediction], opener: Callable[[str
     except BadImageError:
         return False
     return True
-
-
-def _check_pictures(items: Sequence[Item], root: Path, most: float) -> None:
-    """Look whether the pictures are there, before a model is loaded for nothing.
-
-    Raises:
-        TooManyRejectedError: If more than this share of the items has none.
-    """
-    problems: dict[str, str] = {}
-    for image in dict.fromkeys(item.image for item in items if not _holds_picture(item.image)):
-        try:
-            resolve_under(root, image)
-        except BadImageError as error:
-            problems[image] = str(error)
-    lost = [problems[item.image] for item in items if item.image in problems]
-    if len(lost) > most * len(items):
-        raise TooManyRejectedError(
-            f"got the image root {root}, where {len(lost)} of {len(items)} questions have no picture ({lost[0]}), "
-            f"above max_error_rate {most:.0%}; set --image-root to the folder that picture paths begin in"
-        )
 
 
 def _read_worth(out: Path) -> dict[str, Prediction]:
@@ -288,25 +271,6 @@ def _read_baseline(
     if settings["made_with"]["data"] != dict(hashes):
         raise DataError(f"the baseline {folder} is about other files of the benchmark: evaluate both on the same")
     return read_predictions(folder, items)
-
-
-def _holds_picture(image: str) -> bool:
-    return image.startswith("data:")
-
-
-def open_picture(root: Path, image: str, rules: ImagesConfig) -> Image:
-    """The RGB picture of an item: a path under the root, or a data URL.
-
-    Raises:
-        BadImageError: If it cannot be opened.
-    """
-    if not _holds_picture(image):
-        return open_image(root, image, rules)
-    try:
-        content = base64.b64decode(image.partition(",")[2], validate=True)
-    except binascii.Error as error:
-        raise BadImageError("broken_image", f"the picture in the file is not base64: {error}") from None
-    return decode_image(content, rules)
 
 
 def _describe(benchmark: Benchmark, judge: Judge | None, rules: JudgeConfig) -> dict[str, str]:

@@ -75,6 +75,9 @@ def evaluate(
         bool | None,
         typer.Option("--blind/--no-blind", help="Ask all without the picture too (evaluation.blind)"),
     ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Take only the first N questions; a higher N later goes on")
+    ] = None,
     rescore: Annotated[bool, typer.Option("--rescore", help="Only compute the figures anew; no model")] = False,
     print_commands: Annotated[
         bool, typer.Option("--print-commands", help="Only print how lmms-eval and VLMEvalKit evaluate --model")
@@ -104,7 +107,7 @@ def evaluate(
     wanted = {"task": task, "data": data, "image_root": image_root, "by": by, "frames": frames}
     chosen = make_section(BenchmarkConfig, {key: value for key, value in wanted.items() if value is not None})
     progress = make_progress(sys.stderr)
-    reports = evaluate_files(chosen, out, settings, progress, baseline=baseline, rescore=rescore)
+    reports = evaluate_files(chosen, out, settings, progress, baseline=baseline, rescore=rescore, limit=limit)
     print_lines(format_reports(reports))
     above = failed_too_often(reports[0], settings)
     print_summary({**_summarise(out, reports), "above_max_error_rate": above})
@@ -116,8 +119,17 @@ def _print_commands(settings: "RunConfig", task: str | None) -> None:
 
     if task is not None and task not in LMMS_EVAL:
         raise ConfigError(f"got the task {task!r}, expected {_TASKS}")
-    for line in format_commands(Path(settings.model.name), [task] if task else list(LMMS_EVAL)):
+    for line in format_commands(_name_folder(settings), [task] if task else list(LMMS_EVAL)):
         print(line)
+
+
+def _name_folder(settings: "RunConfig") -> Path:
+    """What other tools know the model by: they know no ``builtin``."""
+    if settings.model.name != "builtin":
+        return Path(settings.model.name)
+    from c3l.models.builtin.assemble import assemble
+
+    return assemble()
 
 
 def _summarise(out: Path, reports: "list[EvalReport]") -> dict[str, Any]:

@@ -16,11 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from c3l.benchmarking import evaluate_files, open_picture, read_predictions
+from c3l.benchmarking import evaluate_files, read_predictions
 from c3l.config import BenchmarkConfig, ImagesConfig, RunConfig
 from c3l.config_file import load_config
 from c3l.data.atomic import write_atomic
 from c3l.data.store import Run
+from c3l.evaluation.pictures import open_picture
 from c3l.evaluation.predict import predict
 from c3l.evaluation.reading import read_benchmark
 from c3l.evaluation.statistics import compare, estimate
@@ -99,6 +100,10 @@ class OpenQuestions:
     def __init__(self, rows: Sequence[Mapping[str, str]], oracle: Oracle) -> None:
         self._rows, self._oracle = rows, oracle
         self.items = [Item(row["question_id"], row["image"], row["text"]) for row in rows]
+
+    def take(self, count: int) -> "OpenQuestions":
+        """The first questions."""
+        return OpenQuestions(self._rows[:count], self._oracle)
 
     def tally(self, predictions: Mapping[str, Prediction], rule: str) -> Tally:
         """True answers, answers that the truth decides, and all."""

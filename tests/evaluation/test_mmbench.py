@@ -69,6 +69,11 @@ def test_a_question_counts_only_if_it_is_right_in_every_rotation(tmp_path):
     assert tally.units == ("7", "8")
 
 
+def test_the_first_questions_are_taken_with_their_rotations(tmp_path):
+    rows = [make_row(7), make_row(8, "B"), make_row(1_000_008, "A"), make_row(1_000_007, "C")]
+    assert [item.item_id for item in read_mmbench(write(tmp_path, rows)).take(1).items] == ["7", "1000007"]
+
+
 def test_rotations_are_made_where_there_are_none_and_keep_the_right_option(tmp_path):
     benchmark = read_mmbench(write(tmp_path, [make_row(3, "B")]))
     assert [item.item_id for item in benchmark.items] == ["3", "1000003", "2000003"]

@@ -13,7 +13,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,10 @@ class LlavaBench:
     def max_new_tokens(self) -> int:
         """As the original."""
         return MAX_NEW_TOKENS
+
+    def take(self, count: int) -> "LlavaBench":
+        """The first questions."""
+        return replace(self, items=self.items[:count])
 
     def tally(self, predictions: Mapping[str, Prediction], rule: str) -> Tally:
         """Have every answer reviewed; one without an answer or a review has a row of zeros and is no part of a mean.

@@ -39,6 +39,11 @@ class MMBench:
         self._categories = tuple(dict.fromkeys(row.category for row in rows))
         self._abilities = tuple(dict.fromkeys(row.ability for row in rows))
 
+    def take(self, count: int) -> "MMBench":
+        """The first questions with all their rotations."""
+        kept = set(list(dict.fromkeys(row.group for row in self._rows))[:count])
+        return MMBench([row for row in self._rows if row.group in kept])
+
     def tally(self, predictions: Mapping[str, Prediction], rule: str) -> Tally:
         """Count the questions that are right in all their rotations, and those right as they stand."""
         names = [f"category:{name}" for name in self._categories] + [f"ability:{name}" for name in self._abilities]

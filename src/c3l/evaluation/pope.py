@@ -44,6 +44,10 @@ class Pope:
         self.items = [question.item for question in questions]
         self._splits = tuple(dict.fromkeys(question.split for question in questions))
 
+    def take(self, count: int) -> "Pope":
+        """The first questions of the first files."""
+        return Pope(self._questions[:count])
+
     def tally(self, predictions: Mapping[str, Prediction], rule: str) -> Tally:
         """Count hits and misses of every split; no answer counts as neither yes nor no, and so as wrong."""
         builder = TallyBuilder([f"{split}/{count}" for split in self._splits for count in _COUNTS])

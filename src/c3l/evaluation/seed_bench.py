@@ -39,6 +39,10 @@ class SeedBench:
         self._kinds = tuple(dict.fromkeys(question.kind for question in questions))
         self._dimensions = tuple(dict.fromkeys(question.dimension for question in questions))
 
+    def take(self, count: int) -> "SeedBench":
+        """The first questions that can be asked."""
+        return SeedBench(self._questions[:count], self.rules, self.left_out)
+
     def tally(self, predictions: Mapping[str, Prediction], rule: str) -> Tally:
         """Count the right answers of every kind and dimension."""
         groups = [*self._kinds, *self._dimensions]
@@ -91,7 +95,7 @@ def read_seed_bench(
         rows = [(row, _find_image(row, frames, image_root)) for row in content["questions"]]
         asked = [_read_row(row, image, by, names) for row, image in rows if image is not None]
     except KeyError as error:
-        raise DataError(f"cannot read {file}: there is no {error} where one is needed; expected SEED-Bench.json") from None
+        raise DataError(f"cannot read {file}: {error} is missing; expected SEED-Bench.json") from None
     except (TypeError, AttributeError):
         raise DataError(f"cannot read {file}: its questions have another shape; expected SEED-Bench.json") from None
     except (OSError, ValueError) as error:

@@ -106,6 +106,10 @@ class Benchmark(Protocol):
         """How long an answer may be, in tokens."""
         ...
 
+    def take(self, count: int) -> "Benchmark":
+        """The benchmark of its first ``count`` questions alone."""
+        ...
+
     def tally(self, predictions: Mapping[str, Prediction], rule: str) -> Tally:
         """Read every answer by a rule and count; an item without a prediction is an error of the caller's."""
         ...

@@ -1,0 +1,59 @@
+"""The pictures that a benchmark's items show: paths under a root, or data URLs."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL.Image import Image
+
+from c3l.config import ImagesConfig
+from c3l.data.images import decode_image, open_image
+from c3l.data.paths import BadImageError, resolve_under
+from c3l.errors import TooManyRejectedError
+from c3l.evaluation.task import Item
+
+
+def open_picture(root: Path, image: str, rules: ImagesConfig) -> Image:
+    """The RGB picture of an item: a path under the root, or a data URL.
+
+    Raises:
+        BadImageError: If it cannot be opened.
+    """
+    if not _is_within(image):
+        return open_image(root, image, rules)
+    try:
+        content = base64.b64decode(image.partition(",")[2], validate=True)
+    except binascii.Error as error:
+        raise BadImageError("broken_image", f"the picture in the file is not base64: {error}") from None
+    return decode_image(content, rules)
+
+
+def check_pictures(items: Sequence[Item], root: Path, most: float) -> None:
+    """Look whether the pictures are there, before a model is loaded for nothing.
+
+    Args:
+        items: What is asked.
+        root: The folder that their paths begin in.
+        most: The share of items that may be without, ``max_error_rate``.
+
+    Raises:
+        TooManyRejectedError: If more are.
+    """
+    problems: dict[str, str] = {}
+    for image in dict.fromkeys(item.image for item in items if not _is_within(item.image)):
+        try:
+            resolve_under(root, image)
+        except BadImageError as error:
+            problems[image] = str(error)
+    lost = [problems[item.image] for item in items if item.image in problems]
+    if len(lost) > most * len(items):
+        raise TooManyRejectedError(
+            f"got the image root {root}, where {len(lost)} of {len(items)} questions have no picture ({lost[0]}), "
+            f"above max_error_rate {most:.0%}; set --image-root to the folder that picture paths begin in"
+        )
+
+
+def _is_within(image: str) -> bool:
+    """Whether it is the picture itself, not a path."""
+    return image.startswith("data:")
