@@ -41,6 +41,14 @@ def last_line(text: str) -> dict[str, object]:
     return json.loads(text.splitlines()[-1])
 
 
+@pytest.mark.parametrize(("verb", "section"), [("finetune", "finetuning"), ("evaluate", "evaluation")])
+def test_a_command_without_a_run_says_what_it_reads_of_a_config(verb, section, capsys):
+    assert main([verb, "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "the run's own config.yaml" not in shown
+    assert f"and {section}" in shown
+
+
 def test_help_is_quick_and_names_the_verbs():
     command = [sys.executable, "-m", "c3l", "--help"]
     best = min(_time(command) for _ in range(3))

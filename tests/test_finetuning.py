@@ -1,6 +1,7 @@
 """``finetune_files``: a LLaVA file in, a tuned model out; what is rejected; stop, go on, and do nothing twice."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,7 @@ def read_lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+@pytest.mark.filterwarnings("error::FutureWarning")
 def test_a_file_becomes_a_model_and_every_row_is_accounted_for(world, tmp_path):
     root, data = world
     out = tmp_path / "out"
@@ -248,6 +250,14 @@ def test_data_that_is_no_file_is_one_line(place, world, tmp_path, capsys):
     assert main(name_all(root, root / place, tmp_path / "out")) == 1
     assert "expected a LLaVA file" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_package_is_one_line_before_the_model_is_loaded(world, tmp_path, capsys, monkeypatch):
+    root, data = world
+    monkeypatch.setitem(sys.modules, "trl", None)
+    monkeypatch.setattr(finetuning, "load_finetunable", None)
+    assert main(name_all(root, data, tmp_path / "out")) == 2
+    assert capsys.readouterr().err.strip() == "c3l: finetuning needs trl: pip install 'c3l[train]'"
 
 
 def test_a_file_where_the_folder_is_to_be_is_one_line(world, tmp_path, capsys):

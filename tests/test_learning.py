@@ -1,6 +1,7 @@
 """A run that ends with finetuning and a benchmark: every stage once, base beside tuned, in the report."""
 
 import json
+import sys
 
 import pytest
 
@@ -66,6 +67,14 @@ def test_without_finetuning_the_base_alone_is_measured(world, tmp_path):
     reports = list(Run.reader(tmp_path / "run").stored("evaluation/pope").read(EvalReport))
     assert [one.rule for one in reports] == ["llava", "strict"]
     assert not (tmp_path / "run" / "finetuned").exists()
+
+
+def test_a_run_asks_for_the_packages_of_finetuning_before_its_work(world, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "trl", None)
+    loader = Loader()
+    with pytest.raises(ConfigError, match=r"pip install 'c3l\[train\]'"):
+        walk(configure(world, tmp_path / "run"), loader, run_method)
+    assert loader.times == 0
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,7 @@ from c3l.errors import ConfigError
 from c3l.options import (
     OK,
     TOO_MANY_REJECTED,
-    Config,
     Dtype,
-    ImageRoot,
     Model,
     Seed,
     Set,
@@ -27,13 +25,14 @@ if TYPE_CHECKING:
     from c3l.records import EvalReport
 
 _TASKS = "pope, mmbench, seed_bench or llava_bench"
+_READ = "YAML file of settings, of which are read: model, seed, max_error_rate, the rules of images, and"
 
 
 def finetune(
     data: Annotated[Path, typer.Option(help="A LLaVA file (JSON or JSONL), such as a run's export/llava.json")],
     out: Annotated[Path, typer.Option(help="The folder to write: adapter, merged model, log")],
     image_root: Annotated[str, typer.Option(help="Folder that the file's picture paths begin in (images.root)")],
-    config: Config = None,
+    config: Annotated[Path | None, typer.Option(help=f"{_READ} finetuning")] = None,
     model: Model = None,
     dtype: Dtype = None,
     seed: Seed = None,
@@ -59,8 +58,10 @@ def evaluate(
         typer.Option(help="Its own files: of pope each split's, given several times; of llava_bench the folder"),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The folder to write: predictions.jsonl, scores.json")] = None,
-    image_root: ImageRoot = None,
-    config: Config = None,
+    image_root: Annotated[
+        str | None, typer.Option(help="Folder that its picture paths begin in; mmbench needs none")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help=f"{_READ} evaluation without its tasks")] = None,
     model: Model = None,
     dtype: Dtype = None,
     seed: Seed = None,
@@ -93,7 +94,7 @@ def evaluate(
         "evaluation.judge.model": judge_model,
         "evaluation.judge.endpoint": judge_endpoint,
     }
-    settings = settle(None, gather(config, image_root, model, dtype, None, seed, overrides, more))
+    settings = settle(None, gather(config, None, model, dtype, None, seed, overrides, more))
     if print_commands:
         return _print_commands(settings, task)
     if task is None or not data or out is None:

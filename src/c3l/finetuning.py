@@ -10,6 +10,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from c3l.data.formats import ConversationRow, read_conversations
 from c3l.data.images import BadImageError, image_id_of, open_image
 from c3l.data.lock import exclusive_lock
 from c3l.data.stage import plain, refuse_changes
-from c3l.errors import DataError, StaleStageError, TooManyRejectedError
+from c3l.errors import ConfigError, DataError, StaleStageError, TooManyRejectedError
 from c3l.models.interface import Conversation, FinetunableModel
 from c3l.models.load import load_finetunable, resolve_dtype, weights_hash
 from c3l.plan import FINETUNER_VERSION
@@ -39,6 +40,17 @@ _MARK = "finetuner_version"  # is in every settings.json of this file's, and in 
 _NO_RESULT = {"enabled", "save_steps", "logging_steps", "report_to", "gradient_checkpointing"}
 
 
+def check_packages() -> None:
+    """Look whether the packages of the extra `train` are there, before anything is loaded.
+
+    Raises:
+        ConfigError: If one is not.
+    """
+    missing = [name for name in ("trl", "datasets") if find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"finetuning needs {' and '.join(missing)}: pip install 'c3l[train]'")
+
+
 def finetune_files(data: Path, out: Path, config: RunConfig, progress: Progress) -> dict[str, Any]:
     """Tune the config's model on every conversation of ``data``; returns the summary that ``out`` keeps.
 
@@ -55,6 +67,7 @@ def finetune_files(data: Path, out: Path, config: RunConfig, progress: Progress)
         StaleStageError: If ``out`` was begun with other settings.
         RunLockedError: If another process writes to ``out``.
         DataError: If a file cannot be read, ``out`` holds other work, or there is nothing to learn.
+        ConfigError: If a package is missing.
         TooManyRejectedError: If more rows than ``max_error_rate`` were rejected; nothing is trained then.
         BackendError: If the model cannot be loaded or tuned.
     """
@@ -151,6 +164,7 @@ def _settings(data: Path, config: RunConfig) -> dict[str, Any]:
 
 
 def _make(data: Path, out: Path, config: RunConfig, settings: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    check_packages()
     from c3l.training.arguments import count_steps
     from c3l.training.checkpoints import count_processes, find_checkpoint
     from c3l.training.finetuning import finetune
@@ -190,6 +204,7 @@ def _mean_loss(steps: "tuple[FinetuningStep, ...]") -> float:
 
 def _join(data: Path, out: Path, config: RunConfig) -> None:
     """Take part in a tuning as one of several processes."""
+    check_packages()
     from c3l.training.finetuning import finetune
 
     begun = out / SETTINGS

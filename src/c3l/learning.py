@@ -10,7 +10,7 @@ from c3l.data.export import FILES
 from c3l.data.store import Run, Stage
 from c3l.evaluation.reading import check_task, find_image_root
 from c3l.executors import KeptModel, LoadModel
-from c3l.finetuning import finetune_files
+from c3l.finetuning import check_packages, finetune_files
 from c3l.models.load import load_model
 from c3l.records import EvalReport
 from c3l.stages import begin
@@ -22,12 +22,14 @@ Who = Literal["base", "tuned", "finetuned"]
 
 
 def check_tasks(config: RunConfig) -> None:
-    """Look for the benchmarks' files, before hours of work that would end without them.
+    """Look for what finetuning and the benchmarks need, before hours of work that would end without it.
 
     Raises:
-        DataError: If one is not there.
-        ConfigError: If a setting that a task needs is missing.
+        DataError: If a file or a folder of pictures is not there.
+        ConfigError: If a package, or a setting that a task needs, is missing.
     """
+    if config.finetuning.enabled:
+        check_packages()
     for task in config.evaluation.tasks:
         check_task(task, config.evaluation.judge)
         find_image_root(task)

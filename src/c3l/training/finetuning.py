@@ -182,7 +182,7 @@ def _make_arguments(config: FinetuningConfig, seed: int, folder: Path, steps: in
         **share_arguments(config, seed, folder, steps, on_cpu=on_cpu),
         learning_rate=learning_rate(config),
         weight_decay=config.weight_decay,
-        gradient_checkpointing=False,  # the model was prepared for it, if wanted
+        activation_checkpointing=False,  # the model was prepared for it, if wanted
         max_length=None,  # the collator cuts
     )
     use_one_card(arguments)  # TRL refuses several
