@@ -95,6 +95,16 @@ def test_without_an_image_root_the_missing_setting_is_named(options, capsys, com
     assert line.startswith("c3l: images.root is not set, and its default examples/images is not a folder here; ")
 
 
+def test_score_data_without_a_single_score_says_why_and_is_no_success(options, capsys):
+    row = {"id": 5, "conversations": [{"from": "human", "value": "What?"}, {"from": "gpt", "value": "A cat."}]}
+    Path("data.json").write_text(json.dumps([row]))
+    assert main(["score", "--data", "data.json", "--out", "out.jsonl", "--set", "max_error_rate=1", *options]) == 3
+    output = capsys.readouterr()
+    assert "c3l: 1 of 1 turns rejected: 1 no_image;" in output.err
+    assert last_line(output.out)["rejected"] == {"no_image": 1}
+    assert json.loads(Path("out.jsonl").read_text())["id"] == 5
+
+
 def test_underscores_and_any_place_of_debug_are_accepted(options, capsys):
     assert main(["run", "--run=whole", "--dry_run", "--debug", *options]) == 0
     assert main(["run", "--run=whole", "--dry_run", "--image_root=pictures"]) == 0

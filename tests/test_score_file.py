@@ -8,7 +8,7 @@ import pytest
 
 from c3l import score_file as module
 from c3l.config_file import load_config
-from c3l.errors import DataError, RunLockedError, StaleStageError
+from c3l.errors import BackendError, DataError, RunLockedError, StaleStageError, StorageError
 from c3l.method.scoring import score_samples
 from c3l.progress import SilentProgress
 from fakes import FakeModel
@@ -57,10 +57,10 @@ def work(tmp_path: Path, monkeypatch):
     return tmp_path
 
 
-def score(work: Path, *overrides: str, out: str = "out.jsonl", data: str = "data.json", loader=None):
+def score(work: Path, *overrides, out="out.jsonl", data="data.json", loader=None, progress=None):
     named = [f"model.name={work / 'model'}", "model.dtype=float32", f"images.root={work / 'pictures'}"]
     config = load_config(None, [*named, *overrides])
-    return module.score_file(work / data, work / out, config, SilentProgress(), loader or Loader())
+    return module.score_file(work / data, work / out, config, progress or SilentProgress(), loader or Loader())
 
 
 def read(path: Path) -> list[dict]:
@@ -72,14 +72,14 @@ def test_every_turn_gives_one_row_with_exactly_these_keys_in_order(work):
     rows = read(work / "out.jsonl")
     assert all(list(row) == KEYS for row in rows)
     assert [(row["id"], row["turn"]) for row in rows[:8]] == [
-        ("7", 0),
-        ("7", 1),
-        ("text", None),
+        (7, 0),
+        (7, 1),
+        ("text", 0),
         ("gone", 0),
         ("bad", 0),
         ("a#3", 0),
         ("a#3", 1),
-        ("out", None),
+        ("out", 0),
     ]
     assert [row["status"] for row in rows[:8]] == ["ok", "ok", *["rejected"] * 4, "ok", "rejected"]
     reasons = [row["error"].split(":")[0] for row in rows[:8] if row["error"]]
@@ -89,8 +89,17 @@ def test_every_turn_gives_one_row_with_exactly_these_keys_in_order(work):
     assert rows[0]["i2c"] == rows[0]["discounted_likelihood"]
     assert rows[0]["n_answer_tokens"] == 3
     assert (rows[0]["question"], rows[6]["answer"]) == ("What?", "A caf\u00e9 \x1b[31m")
+    texts = [(row["image"], row["question"], row["answer"]) for row in rows if row["status"] == "rejected"]
+    assert texts == [
+        (None, "Hello?", "Yes."),
+        ("gone.png", "What?", "A cat."),
+        ("broken.jpg", "What?", "A cat."),
+        ("picture_1.png", "What?", ""),
+        ("../secret.png", "What?", "A cat."),
+    ]
     assert summary["rows"] == len(rows) == 28
-    assert (summary["ok"], summary["rejected"]) == (23, 5)
+    rejected = {"no_image": 1, "unreadable_image": 2, "empty_answer": 1, "bad_path": 1}
+    assert (summary["ok"], summary["rejected"]) == (23, rejected)
 
 
 def test_the_same_command_again_does_nothing(work):
@@ -102,7 +111,7 @@ def test_the_same_command_again_does_nothing(work):
     assert (work / "out.jsonl").read_bytes() == before
 
 
-@pytest.mark.parametrize("failing", range(7))
+@pytest.mark.parametrize("failing", range(1, 7))
 @pytest.mark.parametrize("torn", [b"", b'{"id": "torn', b'{"id": "whole but not counted"}\n'])
 def test_a_run_that_was_stopped_goes_on_without_repeating(work, monkeypatch, failing, torn):
     score(work, out="whole.jsonl")
@@ -123,6 +132,95 @@ def test_a_run_that_was_stopped_goes_on_without_repeating(work, monkeypatch, fai
     score(work)
     assert (work / "out.jsonl").read_bytes() == (work / "whole.jsonl").read_bytes()
     assert len(seen) == len({sample.sample_id for sample in seen}), "no turn was scored twice"
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"id": "torn'])
+def test_a_run_that_was_killed_within_its_first_rows_goes_on(work, monkeypatch, torn):
+    score(work, out="whole.jsonl")
+
+    def stopping(path, lines):
+        path.write_bytes(torn)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "append_lines", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            score(work)
+    score(work)
+    assert (work / "out.jsonl").read_bytes() == (work / "whole.jsonl").read_bytes()
+
+
+def unloadable(config, seed):
+    raise BackendError("no such model")
+
+
+@pytest.mark.parametrize(
+    ("attempt", "error"),
+    [
+        ({"loader": unloadable}, BackendError),
+        ({"overrides": ["model.name=no-model"]}, BackendError),
+        ({"overrides": ["images.root=nowhere"]}, DataError),
+        ({"data": "missing.json"}, DataError),
+        ({"data": "empty.json"}, DataError),
+    ],
+)
+def test_what_fails_before_the_first_rows_leaves_nothing_and_blocks_nothing(work, attempt, error):
+    (work / "empty.json").write_text("[]")
+    before = sorted(work.iterdir())
+    with pytest.raises(error):
+        score(work, *attempt.pop("overrides", ()), **attempt)
+    assert [path for path in sorted(work.iterdir()) if path.name != "cache"] == before
+    assert score(work, "seed=1")["ok"] == 23
+
+
+def test_what_holds_no_score_is_made_again_with_other_settings(work):
+    (work / "empty").mkdir()
+    none = score(work, f"images.root={work / 'empty'}", "max_error_rate=1")
+    assert (none["ok"], none["above_max_error_rate"]) == (0, True)
+    loader = Loader()
+    assert score(work, f"images.root={work / 'empty'}", loader=loader)["ok"] == 0
+    assert loader.times == 0, "the same settings: nothing to do"
+    score(work)
+    score(work, out="other.jsonl")
+    assert (work / "out.jsonl").read_bytes() == (work / "other.jsonl").read_bytes()
+
+
+def test_what_was_rejected_is_told_by_reason(work):
+    notes = []
+
+    class Telling(SilentProgress):
+        def note(self, line):
+            notes.append(line)
+
+    score(work, progress=Telling())
+    assert notes == [
+        "5 of 28 turns rejected: 1 bad_path, 1 empty_answer, 1 no_image, 2 unreadable_image; "
+        f"`error` in their rows of {work / 'out.jsonl'} says more"
+    ]
+    score(work, progress=Telling())
+    assert notes[1:] == notes[:1], "also when all was done before"
+
+
+@pytest.mark.parametrize(
+    ("paths", "error", "message"),
+    [
+        ({"data": "missing.json"}, DataError, "got --data .*missing.json, where there is no file; expected a LLaVA"),
+        ({"data": "pictures"}, DataError, "got --data .*pictures, which is a folder; expected a LLaVA"),
+        ({"root": "data.json"}, DataError, "got --image-root .*data.json, expected the folder"),
+        ({"out": "pictures"}, StorageError, "got --out .*pictures, which is a folder; expected the JSONL file"),
+        ({"out": "data.json/out"}, StorageError, "got --out .*out, but .*data.json is a file, expected a folder"),
+        ({"out": "taken"}, StorageError, "got --out .*taken, but .*taken.state is a file, expected a folder"),
+    ],
+)
+def test_bad_paths_are_told_before_the_model_is_looked_at(work, paths, error, message):
+    (work / "taken.state").write_text("mine")
+    root = work / paths.pop("root", "pictures")
+    with pytest.raises(error, match=message):
+        score(work, "model.name=no-model", f"images.root={root}", **paths)
+
+
+def test_a_folder_for_the_rows_is_made(work):
+    assert score(work, out="new/deep/out.jsonl")["rows"] == 28
 
 
 def test_sizes_and_compression_change_no_row(work, monkeypatch):

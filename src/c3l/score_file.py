@@ -1,28 +1,30 @@
 """Score an existing data set: a LLaVA file in, one JSON object a question-answer turn out, in the same order.
 
 The rows are appended in whole chunks. Beside ``OUT`` lies a folder ``OUT.state`` that says what the rows were
-made with and how many there are, so that a killed run goes on where it was and a finished one does nothing.
+made with and how many there are, so that a killed run goes on where it was and a finished one does nothing. It is
+there from the first rows on: what fails before them leaves nothing behind.
 """
 
 import hashlib
 import json
 import os
-import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from c3l.config import RunConfig
-from c3l.data.atomic import make_folder, sync_folder, write_all, write_atomic
-from c3l.data.formats import Turn, read_llava
+from c3l.data.atomic import make_folder, write_atomic
+from c3l.data.formats import BadTurn, Turn, read_llava
 from c3l.data.images import image_id_of, open_image
+from c3l.data.journal import append_lines
 from c3l.data.lock import exclusive_lock
 from c3l.data.stage import plain, refuse_changes
-from c3l.errors import DataError, StaleStageError
+from c3l.errors import DataError, StaleStageError, StorageError
 from c3l.executors import LoadModel
 from c3l.method.i2c import FORMS, compute_i2c
 from c3l.method.scoring import SCORER_VERSION, score_samples
@@ -32,21 +34,28 @@ from c3l.progress import Progress
 from c3l.records import ImageRef, Rejected, Sample, ScoredSample, make_id
 
 CHUNK_ROWS = 64
-_TURN_ID = re.compile(r"(.*)#(\d+)", re.DOTALL)
-_OF_A_TURN = frozenset({"empty_question", "empty_answer", "placeholder_in_text", "bad_text"})
 
-Item = Turn | Rejected
+Item = Turn | BadTurn
+Row = dict[str, Any]
 
 
 @dataclass(slots=True)
 class State:
-    """What ``state.json`` holds: the settings, the rows that are safely in ``OUT``, their bytes."""
+    """What ``state.json`` holds: the settings, the rows that are safely in ``OUT``, their bytes.
+
+    ``rejected`` is how many of the rows hold no score, by reason.
+    """
 
     settings: dict[str, Any]
     rows: int = 0
-    rejected: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
     bytes: int = 0
     done: bool = False
+
+    @property
+    def scored(self) -> int:
+        """The rows that hold a score."""
+        return self.rows - sum(self.rejected.values())
 
     def write(self, folder: Path) -> None:
         """Write it whole."""
@@ -63,46 +72,83 @@ def score_file(
         data: A LLaVA file, see ``c3l.data.formats``.
         out: The JSONL file to write or to go on with.
         config: Model, scoring, image rules and root, seed; ``images.limit`` is a number of turns here.
-        progress: Who is told how far it is.
+        progress: Who is told how far it is, and how many rows were rejected for which reason.
         load: Loads the model; called only if there is a turn to score.
 
     Raises:
         StaleStageError: If ``out`` was made with other settings, or is not of this command.
         RunLockedError: If another process writes to ``out``.
-        DataError: If the file or the image root cannot be read.
+        DataError: If the file or the image root cannot be read, or the file has no row.
+        StorageError: If ``out`` cannot be written.
     """
-    if not config.images.root.is_dir():
-        raise DataError(f"got --image-root {config.images.root}, expected the folder that picture paths begin in")
     sidecar = out.with_name(out.name + ".state")
-    make_folder(sidecar)
-    with exclusive_lock(sidecar):
-        config, state = _resume(data, out, sidecar, config)
+    _check_paths(data, out, sidecar, config.images.root)
+    with _own(sidecar):
+        config, state = _resume(data, out, sidecar, config, progress)
         if not state.done:
             _score_rest(data, out, sidecar, config, state, progress, load)
-    share = state.rejected / max(state.rows, 1)
+    if state.rejected:
+        _tell_rejected(state, out, progress)
+    share = (state.rows - state.scored) / state.rows
     return {
         "out": str(out),
         "rows": state.rows,
-        "ok": state.rows - state.rejected,
+        "ok": state.scored,
         "rejected": state.rejected,
-        "above_max_error_rate": share > config.max_error_rate,
+        "above_max_error_rate": share > config.max_error_rate or not state.scored,
     }
 
 
-def _resume(data: Path, out: Path, sidecar: Path, config: RunConfig) -> tuple[RunConfig, State]:
-    """The state that lies there, ``out`` cut back to it; or a new one."""
+def _check_paths(data: Path, out: Path, sidecar: Path, root: Path) -> None:
+    """What can be known of the paths without reading anything."""
+    if not data.is_file():
+        got = "which is a folder" if data.is_dir() else "where there is no file"
+        raise DataError(f"got --data {data}, {got}; expected a LLaVA file, JSON or JSON lines")
+    if not root.is_dir():
+        raise DataError(f"got --image-root {root}, expected the folder that picture paths begin in")
+    if out.is_dir():
+        raise StorageError(f"got --out {out}, which is a folder; expected the JSONL file to write")
+    nearest = next(path for path in (sidecar, *sidecar.parents) if path.exists())
+    if not nearest.is_dir():
+        raise StorageError(f"got --out {out}, but {nearest} is a file, expected a folder; choose another --out")
+
+
+@contextmanager
+def _own(sidecar: Path) -> Iterator[None]:
+    """Be the one writer; where no row was written the folder goes again."""
+    make_folder(sidecar)
+    with exclusive_lock(sidecar):
+        try:
+            yield
+        finally:
+            if not (sidecar / "state.json").exists():
+                with suppress(OSError):  # somebody put something else in it
+                    (sidecar / ".lock").unlink()
+                    sidecar.rmdir()
+
+
+def _tell_rejected(state: State, out: Path, progress: Progress) -> None:
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(state.rejected.items()))
+    rejected = state.rows - state.scored
+    progress.note(f"{rejected} of {state.rows} turns rejected: {reasons}; `error` in their rows of {out} says more")
+
+
+def _resume(data: Path, out: Path, sidecar: Path, config: RunConfig, progress: Progress) -> tuple[RunConfig, State]:
+    """The state that lies there, ``out`` cut back to it; or a new one, where no score would be lost by it."""
     path = sidecar / "state.json"
-    if not path.exists():
-        if out.exists() and out.stat().st_size:
-            raise StaleStageError(f"{out} is there and was not made by this command; choose another --out")
-        config = config.with_dtype(resolve_dtype(config.model))
-        state = State(_settings(data, config))
-        state.write(sidecar)
-        return config, state
-    state = State(**json.loads(path.read_bytes()))
+    state = State(**json.loads(path.read_bytes())) if path.exists() else None
+    if state is None and out.exists() and out.stat().st_size:
+        raise StaleStageError(f"{out} is there and was not made by this command; choose another --out")
     if config.model.dtype == "auto":
-        config = config.with_dtype(state.settings["model.dtype"])
-    refuse_changes(out, state.settings, _settings(data, config))
+        begun = state.settings["model.dtype"] if state is not None and state.scored else None
+        config = config.with_dtype(begun or resolve_dtype(config.model))
+    settings = _settings(data, config)
+    if state is None:
+        return config, State(settings)
+    if not state.scored and state.settings != settings:
+        progress.note(f"{out} holds no score and was made with other settings: it is made again")
+        return config, State(settings)
+    refuse_changes(out, state.settings, settings)
     size = out.stat().st_size if out.exists() else 0
     if size < state.bytes:
         raise StaleStageError(f"{out} is shorter than what was written to it; remove it and {sidecar}")
@@ -127,26 +173,33 @@ def _score_rest(
     data: Path, out: Path, sidecar: Path, config: RunConfig, state: State, progress: Progress, load: LoadModel
 ) -> None:
     total, pool = _survey(data, config)
+    if not total:
+        raise DataError(f"{data} has no row, expected a JSON list or JSON lines of conversations about pictures")
     loaded: list[InferenceModel] = []
     items = islice(read_llava(data), state.rows, config.images.limit)
-    with ExitStack() as stack:
-        file = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-        stack.callback(os.close, file)
-        advance = stack.enter_context(progress.track("score", "turns", total, state.rows))
+    with progress.track("score", "turns", total, state.rows) as advance:
         for chunk in _chunks(items):
             if not loaded and any(isinstance(item, Turn) for item in chunk):
                 loaded.append(load(config.model, config.seed))
             rows = _score_chunk(chunk, state.rows, config, loaded[0] if loaded else None, pool)
-            block = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows).encode()
-            write_all(file, block)
-            os.fsync(file)
-            state.rows += len(rows)
-            state.rejected += sum(row["status"] == "rejected" for row in rows)
-            state.bytes += len(block)
-            state.write(sidecar)
-            advance(len(rows))
-        sync_folder(out.parent)
+            _write_rows(rows, out, sidecar, state)
+            advance(len(chunk))
     state.done = True
+    state.write(sidecar)
+
+
+def _write_rows(rows: Sequence[Row], out: Path, sidecar: Path, state: State) -> None:
+    """Append rows to ``out``, which from the first ones on is this command's, and count them."""
+    if not state.rows:
+        state.write(sidecar)
+        if out.exists():
+            os.truncate(out, 0)
+    lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows]
+    append_lines(out, lines)
+    state.rows += len(rows)
+    reasons = Counter(row["error"].partition(":")[0] for row in rows if row["status"] == "rejected")
+    state.rejected = dict(Counter(state.rejected) + reasons)
+    state.bytes += sum(len(line.encode()) + 1 for line in lines)
     state.write(sidecar)
 
 
@@ -154,7 +207,7 @@ def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
     """Items in chunks of about ``CHUNK_ROWS``; the turns of a row stay together, so its picture opens once."""
     chunk: list[Item] = []
     for item in items:
-        if len(chunk) >= CHUNK_ROWS and not (isinstance(item, Turn) and item.turn > 0):
+        if len(chunk) >= CHUNK_ROWS and not item.turn:
             yield chunk
             chunk = []
         chunk.append(item)
@@ -174,7 +227,7 @@ def _survey(data: Path, config: RunConfig) -> tuple[int, tuple[str, ...]]:
 
 def _score_chunk(
     chunk: Sequence[Item], start: int, config: RunConfig, model: InferenceModel | None, pool: Sequence[str]
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     turns = {place: item for place, item in enumerate(chunk) if isinstance(item, Turn)}
     outcomes: Iterator[ScoredSample | Rejected] = iter(())
     if model is not None and turns:
@@ -186,7 +239,8 @@ def _score_chunk(
         ids = [image_id_of(path) for path in pool]
         outcomes = score_samples(samples, images, model, opener, config.scoring, config.seed, ids)
     return [
-        _row(item, next(outcomes), config) if isinstance(item, Turn) else _rejected_row(item, config) for item in chunk
+        _row(item, next(outcomes), config) if isinstance(item, Turn) else _rejected_row(item, item, config)
+        for item in chunk
     ]
 
 
@@ -199,34 +253,25 @@ def _sample(turn: Turn, number: int) -> Sample:
     return Sample(name, image_id_of(turn.image), "data", turn.question, turn.answer, 0, turn.turn)
 
 
-def _row(turn: Turn, outcome: ScoredSample | Rejected, config: RunConfig) -> dict[str, Any]:
-    row = _empty_row(config) | {
-        "id": turn.id,
-        "turn": turn.turn,
-        "image": turn.image,
-        "question": turn.question,
-        "answer": turn.answer,
-    }
+def _row(turn: Turn, outcome: ScoredSample | Rejected, config: RunConfig) -> Row:
     if isinstance(outcome, Rejected):
-        return row | {"error": f"{outcome.reason}: {outcome.detail}"}
+        return _rejected_row(turn, outcome, config)
     numbers = {
         form: compute_i2c(outcome.scores, form)
         for form in FORMS
         if form != "vocabulary_kl" or outcome.scores.token_kl is not None
     }
-    return row | numbers | {"i2c": outcome.i2c, "n_answer_tokens": len(outcome.scores.token_ids), "status": "ok"}
+    scored = {"i2c": outcome.i2c, "n_answer_tokens": len(outcome.scores.token_ids), "status": "ok"}
+    return _empty_row(turn, config) | numbers | scored
 
 
-def _rejected_row(item: Rejected, config: RunConfig) -> dict[str, Any]:
-    """The row of something that the file could not give as a turn; a whole row of it has no turn number."""
-    name, turn = item.id, None
-    if item.reason in _OF_A_TURN and (parts := _TURN_ID.fullmatch(item.id)):
-        name, turn = parts[1], int(parts[2])
-    return _empty_row(config) | {"id": name, "turn": turn, "error": f"{item.reason}: {item.detail}"}
+def _rejected_row(item: Item, why: BadTurn | Rejected, config: RunConfig) -> Row:
+    return _empty_row(item, config) | {"error": f"{why.reason}: {why.detail}"}
 
 
-def _empty_row(config: RunConfig) -> dict[str, Any]:
-    """A rejected row; its keys and their order are those of every row."""
+def _empty_row(item: Item, config: RunConfig) -> Row:
+    """A row without a score; its keys and their order are those of every row."""
     forms = "vocabulary_kl log_ratio answer_kl weighted_log_ratio discounted_likelihood"
-    row = dict.fromkeys(f"id turn image question answer i2c form {forms} n_answer_tokens status error".split())
+    known = {name: getattr(item, name) for name in ("id", "turn", "image", "question", "answer")}
+    row = known | dict.fromkeys(f"i2c form {forms} n_answer_tokens status error".split())
     return row | {"form": config.scoring.form, "status": "rejected"}

@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c3l.data import jsonrows
-from c3l.data.formats import Turn, read_llava
+from c3l.data.formats import BadTurn, Turn, read_conversations, read_llava
 from c3l.errors import DataError
-from c3l.records import Rejected, make_id
 
 QA = [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "A cat."}]
 ROW: dict[str, Any] = {"id": "a", "image": "x/1.jpg", "conversations": QA}
@@ -24,7 +23,7 @@ def talk(*texts: str) -> list[dict[str, str]]:
     return [{"from": ("human", "gpt")[number % 2], "value": text} for number, text in enumerate(texts)]
 
 
-def read(path: Path, rows: Any) -> list[Turn | Rejected]:
+def read(path: Path, rows: Any) -> list[Turn | BadTurn]:
     path.write_text(json.dumps(rows))
     return list(read_llava(path))
 
@@ -54,14 +53,15 @@ def test_every_container_gives_the_same_turns(
     (tmp_path / name).write_bytes(encode([ROW, {**ROW, "id": 7, "conversations": talk("Où\u2028?", "[{,]} 1\n2")}]))
     assert list(read_llava(tmp_path / name)) == [
         Turn("a", 0, "x/1.jpg", "What?", "A cat.", 0),
-        Turn("7", 0, "x/1.jpg", "Où\u2028?", "[{,]} 1\n2", 1),
+        Turn(7, 0, "x/1.jpg", "Où\u2028?", "[{,]} 1\n2", 1),
     ]
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"id": 12}, Turn("12", 0, "x/1.jpg", "What?", "A cat.", 0)),
+        ({"id": 0}, Turn(0, 0, "x/1.jpg", "What?", "A cat.", 0)),
+        ({"id": 12}, Turn(12, 0, "x/1.jpg", "What?", "A cat.", 0)),
         ({"id": " a "}, Turn("a", 0, "x/1.jpg", "What?", "A cat.", 0)),
         ({"id": None}, Turn("row-0", 0, "x/1.jpg", "What?", "A cat.", 0)),
         ({"image": ["x/1.jpg"]}, Turn("a", 0, "x/1.jpg", "What?", "A cat.", 0)),
@@ -103,10 +103,41 @@ def test_each_question_of_a_row_is_a_turn_of_its_own(tmp_path: Path) -> None:
         Turn("a", 0, "x/1.jpg", "What?", "A cat.", 0),
         Turn("a", 3, "x/1.jpg", "Where?", "Here.", 0),
     )
-    assert isinstance(no_question, Rejected) and isinstance(no_answer, Rejected)
-    assert (no_question.id, no_question.reason) == ("a#1", "empty_question")
-    assert (no_answer.id, no_answer.reason) == ("a#2", "empty_answer")
-    assert no_answer.image_id == make_id("x/1.jpg") and no_answer.stage == "data"
+    assert no_question == BadTurn("a", 1, "x/1.jpg", "", "Yes.", 0, "empty_question", "the question has no text")
+    assert no_answer == BadTurn("a", 2, "x/1.jpg", "And?", "", 0, "empty_answer", "the answer has no text")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "image"),
+    [
+        ({"id": 1.5}, "bad_id", "x/1.jpg"),
+        ({"image": None}, "no_image", None),
+        ({"image": ["a.jpg", "b.jpg"]}, "several_images", None),
+        ({"image": "../secret.png"}, "bad_path", "../secret.png"),
+        ({"image": "half \ud83d"}, "bad_path", None),
+    ],
+)
+def test_every_turn_of_a_bad_row_is_rejected_with_what_is_known_of_it(
+    change: dict[str, Any], reason: str, image: str | None, tmp_path: Path
+) -> None:
+    row = {**ROW, "conversations": talk("<image>\nWhat?", "A cat.", "And?", "half \ud83d")} | change
+    first, second = read(tmp_path / "x.json", [row])
+    assert isinstance(first, BadTurn) and isinstance(second, BadTurn)
+    assert (first.turn, first.image, first.question, first.answer) == (0, image, "What?", "A cat.")
+    assert (second.turn, second.image, second.question, second.answer) == (1, image, "And?", None)
+    assert first.reason == second.reason == reason
+
+
+def test_a_row_whose_turns_cannot_be_told_apart_is_one_rejection(tmp_path: Path) -> None:
+    (bad,) = read(tmp_path / "x.json", [{**ROW, "id": 5, "conversations": [*QA, *QA[:1]]}])
+    detail = "got user, assistant, user, expected user, assistant, user, assistant and so on"
+    assert bad == BadTurn(5, None, "x/1.jpg", None, None, 0, "bad_turns", detail)
+
+
+def test_ids_of_whole_conversations_are_text(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(json.dumps([{**ROW, "id": 5}, {**ROW, "id": 6, "image": "../x.png"}]))
+    good, bad = read_conversations(tmp_path / "x.json")
+    assert (good.id, bad.id) == ("5", "6")
 
 
 @pytest.mark.parametrize(
@@ -147,14 +178,14 @@ def test_a_bad_row_is_rejected_with_its_reason_and_the_next_one_is_read(
     change: dict[str, Any], reason: str, tmp_path: Path
 ) -> None:
     bad, good = read(tmp_path / "x.json", [{**ROW, **change}, ROW])
-    assert isinstance(bad, Rejected) and bad.reason == reason, bad
+    assert isinstance(bad, BadTurn) and bad.reason == reason, bad
     assert bad.detail and good == Turn("a", 0, "x/1.jpg", "What?", "A cat.", 1)
 
 
 @pytest.mark.parametrize("row", [None, 1, "text", [ROW], True])
 def test_a_row_that_is_no_object_is_rejected(row: Any, tmp_path: Path) -> None:
     (bad,) = read(tmp_path / "x.json", [row])
-    assert isinstance(bad, Rejected) and bad.reason == "bad_row"
+    assert isinstance(bad, BadTurn) and bad.reason == "bad_row"
 
 
 @pytest.mark.parametrize("line", ["{", "nonsense", '{"id": 1,}', "[" * 100_000, "1" * 5000])
@@ -163,7 +194,7 @@ def test_a_line_that_is_not_json_is_rejected_and_the_next_one_is_read(line: str,
     path.write_text(f"{json.dumps(ROW)}\n{line}\n{json.dumps(ROW)}\n")
     first, bad, last = read_llava(path)
     assert isinstance(first, Turn) and isinstance(last, Turn)
-    assert isinstance(bad, Rejected) and (bad.id, bad.reason) == ("row-1", "bad_json")
+    assert isinstance(bad, BadTurn) and (bad.id, bad.reason) == ("row-1", "bad_json")
 
 
 @pytest.mark.parametrize("content", [b"", b" \n\r\n", b"[]", b"\xef\xbb\xbf", b" [ ] "])
@@ -219,7 +250,7 @@ def test_a_large_list_is_read_row_by_row(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(jsonrows, "_BLOCK", 1000)
     path = tmp_path / "x.json"
     path.write_text(json.dumps([ROW] * 1000)[:-1])  # broken at its end, which the first rows must not wait for
-    rows: Iterator[Turn | Rejected] = read_llava(path)
+    rows: Iterator[Turn | BadTurn] = read_llava(path)
     assert isinstance(next(rows), Turn)
     with pytest.raises(DataError):
         list(rows)
@@ -256,9 +287,9 @@ def test_whatever_is_in_the_file_gives_turns_rejections_or_one_declared_error(
     path.write_bytes(text.encode(errors="replace"))
     numbers = set()
     for found in read_llava(path):
-        assert isinstance(found, (Turn, Rejected))
-        numbers.add(found.row if isinstance(found, Turn) else found.id)
-    assert bool(numbers) == bool(rows)
+        assert isinstance(found, (Turn, BadTurn))
+        numbers.add(found.row)
+    assert numbers == set(range(len(rows)))
     path.write_bytes(text.encode(errors="replace")[: len(text) - cut] + junk)
     try:
         list(read_llava(path))

@@ -1,21 +1,24 @@
 r"""Read instruction data that others wrote in LLaVA's layout, tolerantly and one row at a time.
 
-What is normalised on the way: ids become strings; in image paths ``\`` becomes ``/``, while ``./`` and white
-space at the ends go; the ``<image>`` placeholder leaves the text with the white space around it; white space
-at the ends of questions and answers goes; system turns and keys that are not needed are left out. Nothing
-else changes, and no row vanishes: each gives a ``Turn`` a question, or a ``Rejected`` with its reason.
+What is normalised on the way: in image paths ``\`` becomes ``/``, while ``./`` and white space at the ends go;
+the ``<image>`` placeholder leaves the text with the white space around it; white space at the ends of ids,
+questions and answers goes; system turns and keys that are not needed are left out. Nothing else changes, and no
+row vanishes: each gives a ``Turn`` or a ``BadTurn`` a question, or one ``BadTurn`` if its questions cannot be told
+apart.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from c3l.data.images import image_id_of
 from c3l.data.jsonrows import BadRow, iterate_rows
 from c3l.data.paths import BadImageError, clean_path
 from c3l.records import Rejected
+
+R = TypeVar("R")
 
 PLACEHOLDER = "<image>"
 PLACEHOLDERS = (
@@ -33,8 +36,8 @@ class Turn:
     """One question and its answer from a data file.
 
     Attributes:
-        id: The row's id as text; ``row-N`` if it has none. Existing data sets repeat ids; ``row`` and
-            ``turn`` together do not.
+        id: The row's id, text or a whole number; ``row-N`` if it has none. Existing data sets repeat ids; ``row``
+            and ``turn`` together do not.
         turn: Number of the question in its row, from 0.
         image: Path of the picture as the row gives it, with ``/``; whether it exists is for images.py to say.
         question: Text without any image placeholder.
@@ -42,7 +45,7 @@ class Turn:
         row: Number of the row in the file, from 0.
     """
 
-    id: str
+    id: str | int
     turn: int
     image: str
     question: str
@@ -51,11 +54,36 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class BadTurn:
+    """A question and its answer that cannot be used, or a whole row of them; the fields are what is known of it.
+
+    Attributes:
+        id: As of a ``Turn``; ``row-N`` where the row's own cannot be used.
+        turn: As of a ``Turn``; None for a whole row.
+        image: As of a ``Turn``; a path that is refused stands as the row gives it.
+        question: Text without any ``<image>``.
+        answer: Text of the answer.
+        row: Number of the row in the file, from 0.
+        reason: A fixed word, the first of several.
+        detail: One line for a person.
+    """
+
+    id: str | int
+    turn: int | None
+    image: str | None
+    question: str | None
+    answer: str | None
+    row: int
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class ConversationRow:
     """A whole conversation from a data file.
 
     Attributes:
-        id: As of a ``Turn``.
+        id: As of a ``Turn``, as text.
         image: Path of its picture as the row gives it, with ``/``; empty if it has none.
         turns: Questions with their answers, at least one.
         row: Number of the row in the file, from 0.
@@ -75,7 +103,7 @@ class _Bad(Exception):
         self.detail = detail
 
 
-def read_llava(path: Path) -> Iterator[Turn | Rejected]:
+def read_llava(path: Path) -> Iterator[Turn | BadTurn]:
     """Every question-answer turn of a LLaVA file: a JSON list or JSON lines, plain, ``.gz`` or ``.zst``.
 
     Reasons: ``bad_json``, ``bad_row``, ``bad_id``, ``no_image``, ``several_images``, ``bad_path``,
@@ -105,7 +133,7 @@ def _read_conversation(number: int, row: Any) -> ConversationRow | Rejected:
     name, image_id = f"row-{number}", ""
     try:
         row = _object(row)
-        name = _id(row, name)
+        name = str(_id(row, name))
         image = _image(row) if _images(row) else ""
         image_id = image_id_of(image) if image else ""
         pairs = _pairs(row)
@@ -125,31 +153,56 @@ def _object(row: Any) -> dict[str, Any]:
     return row
 
 
-def _read_row(number: int, row: Any) -> Iterator[Turn | Rejected]:
-    name, image_id = f"row-{number}", ""
-    try:
-        row = _object(row)
-        name = _id(row, name)
-        image = _image(row)
-        image_id = image_id_of(image)
-        pairs = _pairs(row)
-    except _Bad as bad:
-        yield Rejected(name, image_id, "data", bad.reason, bad.detail)
+def _read_row(number: int, row: Any) -> Iterator[Turn | BadTurn]:
+    problems: list[_Bad] = []
+    fields = _attempt(problems, _object, row) or {}
+    name = _attempt(problems, _id, fields, f"row-{number}")
+    name = f"row-{number}" if name is None else name
+    image = _attempt(problems, _image, fields) or _refused_image(fields)
+    pairs = _attempt(problems, _pairs, fields)
+    if pairs is None:
+        yield BadTurn(name, None, image, None, None, number, problems[0].reason, problems[0].detail)
         return
     for turn, (question, answer) in enumerate(pairs):
-        try:
-            yield Turn(name, turn, image, _question(question), _answer(answer), number)
-        except _Bad as bad:
-            yield Rejected(f"{name}#{turn}", image_id, "data", bad.reason, bad.detail)
+        read = Turn(name, turn, image or "", _without_placeholder(question), answer.strip(), number)
+        yield _judge(read, problems)
 
 
-def _id(row: dict[str, Any], name: str) -> str:
+def _judge(turn: Turn, of_row: Sequence[_Bad]) -> Turn | BadTurn:
+    """The turn if it can be used, else what is known of it and why not."""
+    problems = [*of_row]
+    _attempt(problems, _usable, turn.question, "question")
+    _attempt(problems, _usable, turn.answer, "answer")
+    if not problems:
+        return turn
+    question, answer = (text if _is_utf8(text) else None for text in (turn.question, turn.answer))
+    reason, detail = problems[0].reason, problems[0].detail
+    return BadTurn(turn.id, turn.turn, turn.image or None, question, answer, turn.row, reason, detail)
+
+
+def _attempt(problems: list[_Bad], read: Callable[..., R], *what: Any) -> R | None:
+    """What is read; or None, and the problem is noted."""
+    try:
+        return read(*what)
+    except _Bad as bad:
+        problems.append(bad)
+        return None
+
+
+def _id(row: dict[str, Any], name: str) -> str | int:
     value = row.get("id")
     if value is None:
         return name
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise _Bad("bad_id", f"got an id that is a {type(value).__name__}, expected text or a whole number")
-    return _utf8(str(value).strip(), "id") or name
+    return value if isinstance(value, int) else _utf8(value.strip(), "id") or name
+
+
+def _refused_image(row: dict[str, Any]) -> str | None:
+    """The path of a single picture that is refused, as it stands there."""
+    images = _images(row)
+    single = images[0] if len(images) == 1 and isinstance(images[0], str) else None
+    return single if single is not None and _is_utf8(single) else None
 
 
 def _images(row: dict[str, Any]) -> list[Any]:
@@ -181,7 +234,8 @@ def _pairs(row: dict[str, Any]) -> list[tuple[str, str]]:
         del texts[0]
     roles = [role for role, _ in texts]
     if not roles or roles != ["user", "assistant"] * (len(roles) // 2):
-        raise _Bad("bad_turns", f"got turns of {', '.join(roles[:8]) or 'nobody'}, expected user, assistant in turn")
+        got = ", ".join(roles[:8]) or "no turn"
+        raise _Bad("bad_turns", f"got {got}, expected user, assistant, user, assistant and so on")
     return [(texts[at][1], texts[at + 1][1]) for at in range(0, len(texts), 2)]
 
 
@@ -198,8 +252,11 @@ def _role_and_text(turn: Any) -> tuple[str, str]:
 
 
 def _question(text: str) -> str:
-    question = _AROUND.sub(lambda match: "\n" if "\n" in match.group() else " ", text).strip()
-    return _usable(question, "question")
+    return _usable(_without_placeholder(text), "question")
+
+
+def _without_placeholder(text: str) -> str:
+    return _AROUND.sub(lambda match: "\n" if "\n" in match.group() else " ", text).strip()
 
 
 def _answer(text: str) -> str:
@@ -215,8 +272,14 @@ def _usable(text: str, what: str) -> str:
 
 
 def _utf8(text: str, what: str) -> str:
+    if not _is_utf8(text):
+        raise _Bad("bad_text", f"the {what} holds half a character (a lone surrogate)")
+    return text
+
+
+def _is_utf8(text: str) -> bool:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise _Bad("bad_text", f"the {what} holds half a character (a lone surrogate)") from None
-    return text
+        return False
+    return True
