@@ -32,6 +32,7 @@ def options(tmp_path, monkeypatch, loader):
     monkeypatch.setenv("C3L_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model").mkdir()
+    (tmp_path / "model/config.json").write_text("{}")
     (tmp_path / "model/model.safetensors").write_bytes(b"weights")
     draw_pictures(tmp_path / "pictures", 4)
     return ["--image-root", "pictures", "--model", "model", "--dtype", "float32", "--set", "rounds=0"]

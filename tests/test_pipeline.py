@@ -28,6 +28,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("C3L_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "model"
     folder.mkdir()
+    (folder / "config.json").write_text("{}")
     (folder / "model.safetensors").write_bytes(b"weights")
     return folder
 
@@ -262,8 +263,7 @@ def test_the_last_stages_do_without_the_model_folder(config, model):
             return replace(super().provenance, model=str(model))
 
     walk(config, Loader(Named))
-    (model / "model.safetensors").unlink()
-    model.rmdir()
+    shutil.rmtree(model)
     for stages in (pipeline.run_select, pipeline.run_filter, pipeline.run_export, pipeline.run_report):
         walk(config, Loader(), stages, needs_model=False)
     assert (config.run / "report.html").exists()

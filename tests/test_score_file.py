@@ -51,6 +51,7 @@ def work(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("C3L_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(module, "CHUNK_ROWS", 4)
     (tmp_path / "model").mkdir()
+    (tmp_path / "model/config.json").write_text("{}")
     (tmp_path / "model/model.safetensors").write_bytes(b"weights")
     draw_pictures(tmp_path / "pictures", 3)
     (tmp_path / "data.json").write_text(json.dumps(ROWS))

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
 from c3l.config import ContrastiveConfig, ModelConfig
 from c3l.errors import BackendError
@@ -102,8 +103,44 @@ def test_an_adapter_is_not_a_model(folder):
 def test_pickled_weights_are_refused(folder):
     torch.save({}, folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
-    with pytest.raises(BackendError, match="cannot load"):
+    with pytest.raises(BackendError, match=r"without \*.safetensors, expected .* reading .bin files can run code"):
         load_model(config_of(folder), 0)
+
+
+@pytest.mark.parametrize(
+    ("gone", "message"),
+    [
+        (["config.json"], r"llava without config\.json, expected config\.json, \*\.safetensors, and the files of tok"),
+        (["model.safetensors"], r"llava without \*\.safetensors, expected"),
+        (["config.json", "model.safetensors"], r"llava without config\.json or \*\.safetensors, expected"),
+    ],
+)
+def test_a_folder_that_is_no_whole_model_is_told_before_it_is_hashed(folder, gone, message):
+    for name in gone:
+        (folder / name).unlink()
+    with pytest.raises(BackendError, match=message):
+        weights_hash(config_of(folder))
+
+
+def test_the_folder_around_a_model_is_told_from_the_model(folder, tmp_path):
+    with pytest.raises(BackendError, match=r"did you mean .*llava\?"):
+        weights_hash(config_of(tmp_path))
+
+
+def test_a_language_model_without_eyes_is_told_in_short(folder):
+    settings = json.loads((folder / "config.json").read_text())["text_config"]
+    (folder / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(BackendError, match=r"LlamaConfig.* expected an LVLM that transformers knows") as caught:
+        load_model(config_of(folder), 0)
+    assert "Model type should be one of" not in str(caught.value)
+
+
+def test_a_folder_without_tokenizer_and_processor_is_told_in_short(folder):
+    for name in ("processor_config.json", "tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink()
+    with pytest.raises(BackendError, match=r"whole: .*tokenizer, processor and chat template") as caught:
+        load_model(config_of(folder), 0)
+    assert "huggingface.co" not in str(caught.value)
 
 
 def test_code_in_a_folder_does_not_run(folder, tmp_path):
@@ -170,6 +207,30 @@ def test_an_adapter_on_the_hub_is_not_a_model_before_it_is_downloaded(tmp_path, 
     )
     with pytest.raises(BackendError, match="merge it"):
         weights_hash(ModelConfig(name="who/what"))
+
+
+def hub_error(kind):
+    return kind("first\nsecond", response=SimpleNamespace(headers={}, request=None))
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (lambda: OSError("no route\nto host"), r"no folder who/what, .* \(no route to host\); give --model .*HF_HOME"),
+        (lambda: hub_error(RepositoryNotFoundError), "the hub has no such model, or hides it: .*`hf auth login`"),
+        (lambda: hub_error(GatedRepoError), "the hub has no such model, or hides it: .*`hf auth login`"),
+        (lambda: hub_error(RevisionNotFoundError), "who/what has no revision v9; set model.revision"),
+    ],
+)
+def test_a_hub_that_does_not_answer_is_told_with_what_to_do(tmp_path, monkeypatch, error, message):
+    def fail(*args, **kwargs):
+        raise error()
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", fail)
+    with pytest.raises(BackendError, match=message) as caught:
+        weights_hash(ModelConfig(name="who/what", revision="v9"))
+    assert "\n" not in str(caught.value)
 
 
 TUNING = ContrastiveConfig(lora_r=4)

@@ -25,6 +25,16 @@ R = TypeVar("R")
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _ADAPTER = "adapter_config.json"
+_WHOLE = "config.json, *.safetensors, and the files of tokenizer, processor and chat template"
+_NO_HUB = (
+    "give --model the folder of a model, or look at the network; one that was downloaded is looked for where HF_HOME "
+    "says, and with HF_HUB_OFFLINE=1 nowhere else"
+)
+# where transformers goes on with what does not help here: long lists, and what its own callers could do
+_NO_HELP = re.compile(
+    r" (Model type should be one of|If you were trying to load it from|Can't instantiate a processor|"
+    r"Please do not set `use_safetensors|You can update Transformers with) .*"
+)
 _PACKAGES = ("c3l", "torch", "transformers", "tokenizers", "pillow", "peft", "accelerate")
 
 
@@ -143,8 +153,7 @@ def _find_folder(config: ModelConfig) -> Path | None:
     """The model's folder; None for a hub id."""
     folder = Path(config.name).expanduser()
     if folder.is_dir():
-        if (folder / _ADAPTER).exists():
-            raise _adapter(str(folder))
+        _check_folder(folder)
         return folder
     if not _HUB_ID.fullmatch(config.name):
         raise BackendError(
@@ -153,9 +162,25 @@ def _find_folder(config: ModelConfig) -> Path | None:
     return None
 
 
+def _check_folder(folder: Path) -> None:
+    """Refuse what is no model's folder by the names in it, before anything is read."""
+    if (folder / _ADAPTER).exists():
+        raise _adapter(str(folder))
+    missing = [pattern for pattern in ("config.json", "*.safetensors") if not any(folder.glob(pattern))]
+    if not missing:
+        return
+    remedy = ""
+    if any(folder.glob("*.bin")):
+        remedy = "; reading .bin files can run code, so save them anew as safetensors (save_pretrained of transformers)"
+    elif inner := sorted(folder.glob("*/config.json")):
+        remedy = f"; did you mean {inner[0].parent}?"
+    raise BackendError(f"got the model folder {folder} without {' or '.join(missing)}, expected {_WHOLE}{remedy}")
+
+
 def _find_commit(name: str, revision: str | None) -> str:
     """The commit of a hub id: the one downloaded already, else the hub's own answer."""
     from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     cached = try_to_load_from_cache(name, "config.json", revision=revision)
     if isinstance(cached, str):
@@ -164,8 +189,19 @@ def _find_commit(name: str, revision: str | None) -> str:
         return Path(cached).parent.name
     try:
         info = HfApi().model_info(name, revision=revision)
+    except RepositoryNotFoundError:
+        raise BackendError(
+            f"there is no folder {name}, and the hub has no such model, or hides it: look at the name; to a private or "
+            "gated one, log in with `hf auth login`"
+        ) from None
+    except RevisionNotFoundError:
+        raise BackendError(
+            f"the hub's {name} has no revision {revision}; set model.revision to one of its own"
+        ) from None
     except Exception as error:  # the hub's client has families of errors of its own
-        raise BackendError(f"cannot reach the model {name} on the hub: {_one_line(error)}") from None
+        raise BackendError(
+            f"there is no folder {name}, and the hub cannot be asked for it ({_one_line(error)}); {_NO_HUB}"
+        ) from None
     if info.sha is None:
         raise BackendError(f"the hub names no commit of {name}; set model.revision")
     if any(file.rfilename == _ADAPTER for file in info.siblings or ()):
@@ -204,7 +240,11 @@ def _read(config: ModelConfig, weights: str, dtype: "torch.dtype") -> tuple[Any,
             location, dtype=dtype, use_safetensors=True, **attention, **common
         )
     except Exception as error:  # there is no end to what a strange folder makes transformers raise
-        raise BackendError(f"cannot load the model {config.name}: {_one_line(error)}") from None
+        why = _NO_HELP.sub("", _one_line(error)).rstrip(".")
+        raise BackendError(
+            f"cannot load the model {config.name}: {why}; expected an LVLM that transformers knows "
+            f"(AutoModelForImageTextToText), whole: {_WHOLE}"
+        ) from None
     return model, processor
 
 
@@ -270,4 +310,4 @@ def _versions() -> dict[str, str]:
 
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
-    return text[:400] + ("..." if len(text) > 400 else "")
+    return text[:300] + ("..." if len(text) > 300 else "")
