@@ -7,7 +7,7 @@ from c3l.errors import DataError
 from c3l.models.interface import ScoreRequest
 from c3l.progress import SilentProgress
 from fakes import FakeModel
-from runs import draw_pictures, make_config
+from runs import Loader, draw_pictures, make_config
 
 
 def run_check(config, model):
@@ -27,7 +27,7 @@ def test_a_good_folder_and_model(tmp_path):
 
 def test_bad_pictures_are_named_with_their_reason(tmp_path):
     text, summary = run_check(make_config(tmp_path / "run", draw_pictures(tmp_path / "p"), "fake"), FakeModel())
-    assert "1 not_an_image: broken.jpg" in text
+    assert "1 not_an_image: broken.jpg\n    a run rejects these and goes on" in text
     assert summary["failed"] == ["images"]
 
 
@@ -41,7 +41,9 @@ def test_a_blind_model_is_found_out(tmp_path, number, mode):
 
     root = draw_pictures(tmp_path / "p", number)
     config = make_config(tmp_path / "run", root, "fake", f"scoring.no_image={mode}")
-    assert "score" in run_check(config, Blind())[1]["failed"]
+    text, summary = run_check(config, Blind())
+    assert "score" in summary["failed"]
+    assert "take another --model" in text
     assert "score" not in run_check(config, FakeModel())[1]["failed"]
 
 
@@ -51,7 +53,25 @@ def test_a_template_that_swallows_the_picture_is_found_out(tmp_path):
             return super().show_prompt(prompt, None)
 
     config = make_config(tmp_path / "run", draw_pictures(tmp_path / "p"), "fake")
-    assert "prompt" in run_check(config, Swallowing())[1]["failed"]
+    text, summary = run_check(config, Swallowing())
+    assert "prompt" in summary["failed"]
+    assert "the chat template leaves it out; mend it" in text
+
+
+def test_a_disk_that_is_too_small_is_told_with_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr("c3l.checks.find_free_bytes", lambda folder: 1)
+    text, summary = run_check(make_config(tmp_path / "run", draw_pictures(tmp_path / "p"), "fake"), FakeModel())
+    assert "disk" in summary["failed"]
+    assert "put --run on another disk" in text
+
+
+@pytest.mark.parametrize("root", ["nowhere", "empty"])
+def test_without_pictures_no_model_is_loaded(tmp_path, root):
+    (tmp_path / "empty").mkdir()
+    loader = Loader()
+    with pytest.raises(DataError, match="--image-root"):
+        list(check(make_config(tmp_path / "run", tmp_path / root, "fake"), SilentProgress(), loader))
+    assert loader.times == 0
 
 
 def test_no_usable_picture_is_an_error(tmp_path):

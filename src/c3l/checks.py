@@ -40,6 +40,7 @@ def check(config: RunConfig, progress: Progress, load: LoadModel = load_model) -
     yield f"disk: about {needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free {_mark(needed < free)}"
     if needed >= free:
         failed.append("disk")
+        yield "    free some, put --run on another disk, or take fewer pictures with --limit"
     model = load(config.model, config.seed)
     maker = model.provenance
     yield f"model: {maker.model}, weights {maker.weights[:12]}, {maker.dtype} on {maker.device} {_mark(True)}"
@@ -81,6 +82,8 @@ def _tell_pictures(good: Sequence[ImageRef], bad: Sequence[Rejected]) -> Iterato
     for reason, ones in reasons.items():
         more = f" and {len(ones) - LISTED_BAD} more" if len(ones) > LISTED_BAD else ""
         yield f"    {len(ones)} {reason}: {', '.join(one.id for one in ones[:LISTED_BAD])}{more}"
+    if bad:
+        yield "    a run rejects these and goes on with the others; mend them first if it should not"
 
 
 def _two_pictures(config: RunConfig, good: Sequence[ImageRef]) -> tuple[Image.Image, Image.Image]:
@@ -103,7 +106,9 @@ def _check_prompt(config: RunConfig, model: InferenceModel, picture: Image.Image
         f"    without: {_fold_repeats(blind)}",
     ]
     if not whole:
-        lines.append("    the chat template changes the instruction: look at it above")
+        lines.append("    the chat template changes the instruction: compare it above, and mend the model's template")
+    if len(seen) <= len(blind):
+        lines.append("    a picture adds no token: the chat template leaves it out; mend it, or take another --model")
     return ok, lines
 
 
@@ -124,7 +129,7 @@ def _check_score(
         f"    the other picture moves a token's log-probability by up to {moved:.4f} nats",
     ]
     if not moved:
-        lines.append("    the picture does not reach the model: its scores would mean nothing")
+        lines.append("    the picture does not reach the model, so scores would mean nothing: take another --model")
     return moved > 0, lines
 
 
