@@ -9,7 +9,7 @@ import torch
 from c3l.models import forcing
 from c3l.models.encoding import ChatEncoder
 from c3l.models.forcing import TeacherForcing
-from c3l.models.packing import Path, pack
+from c3l.models.packing import RowPath, pack
 from c3l.models.rows import Row
 from c3l.models.vision import VisionEncoder
 from tiny_models import FAMILIES, make_picture
@@ -200,7 +200,11 @@ def test_rows_that_hide_their_picture_are_computed_whole(tiny):
 
 def test_a_tree_shares_what_rows_begin_with_and_nothing_else():
     image, one, two = 9, 1, 2
-    paths = [Path((5, image, image, 7, 1), one), Path((5, image, image, 7, 2), one), Path((5, image, image, 7, 1), two)]
+    paths = [
+        RowPath((5, image, image, 7, 1), one),
+        RowPath((5, image, image, 7, 2), one),
+        RowPath((5, image, image, 7, 1), two),
+    ]
     [(packed, numbers)] = pack(paths, [0, 0, 0], image, pad=0)
     assert numbers == [0, 1, 2]
     assert packed.ids.tolist() == [[5, 9, 9, 7, 1, 2, 9, 9, 7, 1]]
@@ -213,7 +217,7 @@ def test_a_tree_shares_what_rows_begin_with_and_nothing_else():
 
 
 def test_trees_of_like_length_come_together_and_padding_sees_itself_alone():
-    paths = [Path(tuple(range(10, 10 + length)), 0) for length in (4, 20, 5)]
+    paths = [RowPath(tuple(range(10, 10 + length)), 0) for length in (4, 20, 5)]
     batches = list(pack(paths, [0, 1, 2], None, pad=0))
     assert [numbers for _, numbers in batches] == [[0, 2], [1]]
     packed = batches[0][0]

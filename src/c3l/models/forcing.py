@@ -30,7 +30,7 @@ class TeacherForcing:
 
     def __init__(self, model: Any, encoder: ChatEncoder, vision: VisionEncoder) -> None:
         self._model, self._encoder, self._vision = model, encoder, vision
-        self._takes_positions = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self._takes_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._packs: bool | None = None  # unknown until somebody asks
 
     def predict(self, lists: Sequence[Sequence[Row]]) -> Iterator[Tensor]:
@@ -60,7 +60,7 @@ class TeacherForcing:
             inputs["attention_mask"] = self._hide_image(inputs)
         inputs |= self._show_pictures(rows, prompts, features)
         keep = batch.completion_mask.to(self._model.device)
-        if not self._takes_positions:
+        if not self._takes_logits_to_keep:
             everywhere: Tensor = self._model(**inputs, use_cache=False).logits
             return everywhere[keep]
         # the mask stays boolean: as integers it would be read as positions
@@ -74,7 +74,7 @@ class TeacherForcing:
         return self._packs
 
     def _find_out(self) -> bool:
-        obstacle = "" if self._vision.can_share and self._takes_positions else "it takes no ready image features"
+        obstacle = "" if self._vision.can_share and self._takes_logits_to_keep else "it takes no ready image features"
         picture = Image.new("RGB", (96, 64), GREY)  # wider than high: positions may follow the picture's grid
         obstacle = obstacle or find_obstacle(self._model, self._encoder.encode_prompt("Is it?", picture))
         obstacle = obstacle or self._try_out(picture)

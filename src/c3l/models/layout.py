@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from c3l.models.encoding import EncodedPrompt
-from c3l.models.packing import Path
+from c3l.models.packing import RowPath
 
 _ATTENTION = ("sdpa", "eager")  # the implementations that take a mask of every token against every other
 _FULL, _SLIDING = "full_attention", "sliding_attention"
@@ -47,7 +47,7 @@ def counts_by_grid(model: Any) -> bool:
     return hasattr(model.base_model, "get_rope_index")
 
 
-def make_path(model: Any, prompt: EncodedPrompt, ids: tuple[int, ...], picture: int) -> Path:
+def make_path(model: Any, prompt: EncodedPrompt, ids: tuple[int, ...], picture: int) -> RowPath:
     """A row to be packed.
 
     Args:
@@ -56,7 +56,7 @@ def make_path(model: Any, prompt: EncodedPrompt, ids: tuple[int, ...], picture: 
         ids: Its tokens: the prompt's, all or but for the last, and what follows.
         picture: A number for the picture that it shows.
     """
-    return Path(ids, picture, _grid_positions(model, prompt, ids), _sees_pictures_whole(model))
+    return RowPath(ids, picture, _grid_positions(model, prompt, ids), _sees_pictures_whole(model))
 
 
 def _grid_positions(model: Any, prompt: EncodedPrompt, ids: tuple[int, ...]) -> NDArray[np.int64] | None:
@@ -76,7 +76,7 @@ def _grid_positions(model: Any, prompt: EncodedPrompt, ids: tuple[int, ...]) -> 
     return found
 
 
-def set_offsets(model: Any, paths: Sequence[Path]) -> None:
+def set_offsets(model: Any, paths: Sequence[RowPath]) -> None:
     """Tell a model that counts by the grid where these rows go on; ``generate`` asks when the cache holds them."""
     if counts_by_grid(model):
         ends = [0 if path.positions is None else int(path.positions.max()) + 1 - len(path.ids) for path in paths]

@@ -23,7 +23,7 @@ SPREAD = 1.25  # choice; see `pack`
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class RowPath:
     """One row to be packed.
 
     Attributes:
@@ -74,7 +74,7 @@ class _Tree:
         self._children: dict[tuple[int, int, int], int] = {}
         self._image_token = image_token
 
-    def insert(self, path: Path) -> tuple[int, ...]:
+    def insert(self, path: RowPath) -> tuple[int, ...]:
         """The places of a row's tokens."""
         places, parent = [], -1
         for number, token in enumerate(path.ids):
@@ -125,7 +125,7 @@ class _Tree:
 
 
 def pack(
-    paths: Sequence[Path], groups: Sequence[int], image_token: int | None, pad: int, spread: float = SPREAD
+    paths: Sequence[RowPath], groups: Sequence[int], image_token: int | None, pad: int, spread: float = SPREAD
 ) -> Iterator[tuple[Packed, list[int]]]:
     """Rows as batches of trees, one tree a group; trees of like length come together.
 

@@ -47,7 +47,7 @@ class TrainableHfModel(nn.Module):
         self._vision = VisionEncoder(model, self._encoder)
         self._features = FeatureStore(self._vision, model)
         self._packs = TeacherForcing(model, self._encoder, self._vision).packs()
-        self._takes_positions = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self._takes_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
         lora = LoraConfig(
             r=config.lora_r,
             lora_alpha=config.lora_alpha,
@@ -168,7 +168,7 @@ class TrainableHfModel(nn.Module):
         """Last hidden states (R, T, D), and the logits (A, V) that predict the completions."""
         text = {key: value.to(self._base.device) for key, value in batch["text"].items()}
         predicts = in_completion.roll(-1, dims=1)
-        keep = {"logits_to_keep": predicts} if self._takes_positions else {}
+        keep = {"logits_to_keep": predicts} if self._takes_logits_to_keep else {}
         output = self.lvlm(**text, **self._show(batch), **keep, use_cache=False, output_hidden_states=True)
         logits = output.logits if keep else output.logits[predicts]
         return output.hidden_states[-1], logits.reshape(-1, logits.shape[-1])
