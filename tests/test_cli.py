@@ -55,8 +55,20 @@ def test_help_is_quick_and_names_the_verbs():
     best = min(_time(command) for _ in range(3))
     assert best < 0.5, f"{best:.2f} s of processor time"
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    for verb in "run status check generate score select tune filter export report show clean".split():
+    for verb in "run status check generate score select tune filter export report show clean settings".split():
         assert f"\n  {verb} " in text
+
+
+def test_the_list_of_settings_is_of_all_or_of_one_section_or_setting(capsys):
+    assert main(["settings", "scoring"]) == 0
+    output = capsys.readouterr().out
+    assert "scoring.no_image = drop   (drop, blank, noise, mask, others)" in output
+    assert "images." not in output
+    assert main(["settings", "scoring.no-image"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].startswith("  scoring.no_image = drop")
+    for typed, near in {"scorin": "did you mean scoring?", "form": "did you mean scoring.form?"}.items():
+        assert main(["settings", typed]) == 2
+        assert near in capsys.readouterr().err
 
 
 def _time(command: list[str]) -> float:

@@ -17,7 +17,8 @@ ALLOWED = {  # room -> what it may import of c3l, besides itself
     "errors": set(),
     "records": set(),
     "config": {"records", "errors"},
-    "config_file": BASE,
+    "config_list": BASE,
+    "config_file": {*BASE, "config_list"},
     "models": BASE,
     "method": {*BASE, "models.interface"},
     "data": BASE,
@@ -70,7 +71,7 @@ ROOMS = {
 }
 TOP = {*BASE, "config_file", *ROOMS}
 ALLOWED |= {"pipeline": TOP, "checks": TOP, "score_file": TOP, "options": TOP, "file_commands": {*TOP, "options"}}
-ALLOWED |= {"cli": {*TOP, "pipeline", "checks", "score_file", "display", "options", "file_commands"}}
+ALLOWED |= {"cli": {*TOP, "pipeline", "checks", "score_file", "display", "options", "file_commands", "config_list"}}
 ALLOWED |= {"__main__": {"cli"}, "__init__": set()}
 FORBIDDEN = {  # room -> packages that it never imports, not even inside a function
     "method": {"transformers", "c3l.data", "peft"},
@@ -79,6 +80,7 @@ FORBIDDEN = {  # room -> packages that it never imports, not even inside a funct
     "evaluation": {"torch", "transformers"},
     "records": {"torch", "transformers", "PIL"},
     "config": {"torch", "transformers", "PIL"},
+    "config_list": {"torch", "transformers", "PIL", "yaml"},
     "config_file": {"torch", "transformers", "PIL"},
     "cli": {"torch", "transformers"},
 }
@@ -134,6 +136,14 @@ def test_the_command_line_imports_nothing_slow():
     loaded = loaded_after("c3l.cli")
     assert "typer" in loaded
     assert not loaded & {"torch", "transformers", "numpy", "PIL", "pydantic", "rich.console", "yaml"}
+
+
+def test_the_list_of_settings_imports_nothing_slow():
+    code = "from c3l.cli import main; assert main(['settings']) == 0; import sys; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(run.stdout.splitlines()[-1].split())
+    assert "pydantic" in loaded
+    assert not loaded & {"torch", "transformers", "numpy", "PIL", "rich.console", "yaml"}
 
 
 def test_the_pipeline_imports_no_torch():

@@ -330,3 +330,18 @@ def _clean(
         typer.confirm(f"Remove {', '.join(there)} of {run}?", abort=True, err=True)
     with Run.open(run) as writable:
         print_summary({"run": str(run), "removed": writable.clean(stage)})
+
+
+@app.command("settings")
+def _settings(
+    name: Annotated[str | None, typer.Argument(metavar="[SECTION]", help="Only this section, or setting")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="As docs/settings.md has it")] = False,
+) -> None:
+    """List every setting (--set NAME=VALUE) with its default, its values and what it does."""
+    from c3l.config_list import find_sections, format_page, format_sections, list_sections
+
+    if markdown:
+        lines = format_page()
+    else:
+        lines = format_sections(list(list_sections()) if name is None else find_sections(name.replace("-", "_")))
+    print_lines(lines)

@@ -5,9 +5,9 @@ step the paper's wording follows), *ours* (measured in docs/experiments.md) or *
 """
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from c3l.records import MAX_ROUNDS, Form, NoImageMode
 
@@ -16,6 +16,9 @@ ExportFormat = Literal["llava", "llava_jsonl", "llamafactory", "swift", "trl", "
 FilterRule = Literal[
     "top_fraction", "top_k", "threshold", "band", "best_per_image", "random", "longest", "lowest", "all"
 ]
+
+
+_NO = BeforeValidator(lambda value: "no" if value is False else value)  # YAML's bare `no` is false
 
 
 class Settings(BaseModel):
@@ -29,12 +32,14 @@ class ModelConfig(Settings):
 
     name: str = Field("builtin", description="`builtin`, a folder, or a hub id")
     revision: str | None = Field(None, description="Revision of a hub id; pin it for a run you mean to repeat")
-    backend: Literal["hf"] = "hf"
+    backend: Literal["hf"] = Field("hf", description="What runs the model: transformers")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="auto = bfloat16 where the device computes it fast, else float32; float32 for `builtin`"
     )
     device: str = Field("auto", description="auto = cuda where there is one, else cpu")
-    attn_implementation: str | None = Field(None, description="None leaves the choice to transformers")
+    attn_implementation: str | None = Field(
+        None, description="Such as sdpa or eager; null leaves the choice to transformers"
+    )
     trust_remote_code: bool = Field(False, description="Run code that a model folder brings along")
 
 
@@ -51,12 +56,14 @@ class ImagesConfig(Settings):
 class GenerationConfig(Settings):
     """How the LVLM writes question-answer pairs."""
 
-    instructions: tuple[str, ...] = Field(("conversation",), description="Ids of instruction templates", min_length=1)
+    instructions: tuple[str, ...] = Field(
+        ("conversation",), description="Ids of instruction templates, docs/method.md", min_length=1
+    )
     templates: Path | None = Field(None, description="A YAML file of your own templates, beside the shipped ones")
     pairs_per_image: int = Field(5, ge=1, le=50, description="K, asked of every instruction; paper: plausible")
-    temperature: float = Field(1.0, ge=0, le=5)
-    top_p: float = Field(1.0, gt=0, le=1)
-    max_new_tokens: int = Field(512, ge=1)
+    temperature: float = Field(1.0, ge=0, le=5, description="Of sampling; 0 takes the likeliest token; choice")
+    top_p: float = Field(1.0, gt=0, le=1, description="Sample from the likeliest tokens of this probability; choice")
+    max_new_tokens: int = Field(512, ge=1, description="Tokens of a reply, which holds all K pairs; choice")
     batch_size: int = Field(16, ge=1, description="Prompts (image x instruction) a batch; changes speed only")
 
 
@@ -64,9 +71,10 @@ class ScoringConfig(Settings):
     """How S(I2C) is measured."""
 
     form: Form = Field(
-        "discounted_likelihood", description="ours: of the forms it keeps the truest half, docs/experiments.md"
+        "discounted_likelihood",
+        description="How the two passes are compared, docs/method.md; ours: of the forms it keeps the truest half",
     )
-    no_image: NoImageMode = Field("drop", description="What 'without the image' means")
+    no_image: NoImageMode = Field("drop", description="What 'without the image' means, docs/method.md; choice")
     others: int = Field(4, ge=1, le=64, description="m, pictures averaged in the `others` mode")
     batch_size: int = Field(4, ge=1, description="Images a batch, each with all its pairs; changes speed only")
     scorer: Literal["base", "tuned"] = Field(
@@ -92,8 +100,12 @@ class ContrastiveConfig(Settings):
         description="Cosine of pooled hidden states (CLAPS), or log-likelihood a token of the pair's text "
         "(docs/experiments.md)",
     )
-    pooling: Literal["mean", "last"] = Field("mean", description="Over a text's tokens, or its last one; CLAPS: mean")
-    projection: Literal["linear_relu", "none"] = Field("linear_relu", description="Shared by all; CLAPS")
+    pooling: Literal["mean", "last"] = Field(
+        "mean", description="hidden: over a text's tokens, or its last one; CLAPS: mean"
+    )
+    projection: Literal["linear_relu", "none"] = Field(
+        "linear_relu", description="hidden: a layer in front of the comparison, shared by all; CLAPS"
+    )
     temperature: float = Field(
         1.0, gt=0, description="Similarities are divided by it; if not named 0.1 for hidden (CLAPS), 1 for likelihood"
     )
@@ -105,21 +117,21 @@ class ContrastiveConfig(Settings):
     epochs: float = Field(1.0, gt=0, description="Passes over the groups; choice")
     max_steps: int | None = Field(None, ge=1, description="Optimiser steps instead of epochs")
     learning_rate: float = Field(1e-4, gt=0, description="Of the LoRA weights; choice")
-    projection_learning_rate: float = Field(1e-3, gt=0, description="Of the projection, which starts random; choice")
+    projection_learning_rate: float = Field(1e-3, gt=0, description="hidden: of the projection, which starts random")
     warmup_share: float = Field(0.03, ge=0, lt=1, description="Share of the steps; then a cosine to 0; LLaVA-1.5")
-    max_grad_norm: float = Field(1.0, gt=0)
+    max_grad_norm: float = Field(1.0, gt=0, description="A longer gradient is cut to this length; choice")
     batch_size: int = Field(4, ge=1, description="Groups (images) a device and step")
     gradient_accumulation: int = Field(1, ge=1, description="Batches a step")
-    mixed_precision: Literal["no", "bf16", "fp16"] = Field(
+    mixed_precision: Annotated[Literal["no", "bf16", "fp16"], _NO] = Field(
         "no", description="Autocast of float32 weights; a model in bfloat16 needs none, its adapters are float32"
     )
     gradient_checkpointing: bool = Field(False, description="Less memory, more time")
     lora_r: int = Field(16, ge=1, description="Rank; choice")
     lora_alpha: int = Field(32, ge=1, description="The update is alpha / r times B A; choice")
-    lora_dropout: float = Field(0.0, ge=0, lt=1)
+    lora_dropout: float = Field(0.0, ge=0, lt=1, description="In front of the LoRA weights; choice")
     held_out: float = Field(0.1, ge=0, lt=1, description="Share of the groups that only measure; at least 1 of 5")
     save_steps: int = Field(50, ge=1, description="Steps between checkpoints: what is lost at most by a kill")
-    logging_steps: int = Field(1, ge=1)
+    logging_steps: int = Field(1, ge=1, description="Steps between lines of the log")
     report_to: tuple[str, ...] = Field((), description="Trackers of transformers: tensorboard, wandb, ...")
 
     @model_validator(mode="before")
@@ -143,7 +155,7 @@ class ContrastiveConfig(Settings):
 class FilteringConfig(Settings):
     """Which scored pairs are kept."""
 
-    rule: FilterRule = "top_fraction"
+    rule: FilterRule = Field("top_fraction", description="What is kept, docs/method.md; choice")
     fraction: float = Field(0.5, gt=0, le=1, description="top_fraction, random, longest, lowest: share kept; choice")
     count: int | None = Field(None, ge=1, description="The number kept instead of the fraction; needed by top_k")
     min_score: float | None = Field(None, allow_inf_nan=False, description="threshold: lowest S(I2C) kept, nats")
@@ -169,7 +181,7 @@ class FilteringConfig(Settings):
 class ExportConfig(Settings):
     """How the kept pairs are written."""
 
-    formats: tuple[ExportFormat, ...] = Field(("llava",), min_length=1)
+    formats: tuple[ExportFormat, ...] = Field(("llava",), description="Who reads which: README.md", min_length=1)
     with_scores: bool = Field(False, description="Add S(I2C), form, mode and model to every row")
 
 
@@ -183,11 +195,11 @@ class FinetuningConfig(Settings):
         "lora", description="Low-rank, or all of the language model; never the tower"
     )
     tune_connector: bool | None = Field(
-        None, description="Train what connects tower and language model too (LLaVA-1.5); None: where it stands apart"
+        None, description="Train what connects tower and language model too (LLaVA-1.5); null: where it stands apart"
     )
     epochs: float = Field(1.0, gt=0, description="Passes over the data; LLaVA-1.5")
     max_steps: int | None = Field(None, ge=1, description="Optimiser steps instead of epochs")
-    learning_rate: float | None = Field(None, gt=0, description="None: 2e-4 for lora, 2e-5 for full; LLaVA-1.5")
+    learning_rate: float | None = Field(None, gt=0, description="null: 2e-4 for lora, 2e-5 for full; LLaVA-1.5")
     connector_learning_rate: float = Field(2e-5, gt=0, description="LLaVA-1.5")
     warmup_share: float = Field(0.03, ge=0, lt=1, description="Share of the steps; then a cosine to 0; LLaVA-1.5")
     weight_decay: float = Field(0.0, ge=0, description="LLaVA-1.5")
@@ -198,12 +210,12 @@ class FinetuningConfig(Settings):
     lora_r: int = Field(128, ge=1, description="LLaVA-1.5")
     lora_alpha: int = Field(256, ge=1, description="LLaVA-1.5")
     lora_dropout: float = Field(0.05, ge=0, lt=1, description="LLaVA-1.5")
-    mixed_precision: Literal["no", "bf16", "fp16"] = Field(
+    mixed_precision: Annotated[Literal["no", "bf16", "fp16"], _NO] = Field(
         "no", description="Autocast; no: in the model's dtype. What learns is float32 in any case"
     )
     gradient_checkpointing: bool = Field(False, description="Less memory, more time")
     save_steps: int = Field(50, ge=1, description="Steps between checkpoints: what is lost at most by a kill")
-    logging_steps: int = Field(1, ge=1)
+    logging_steps: int = Field(1, ge=1, description="Steps between lines of the log")
     report_to: tuple[str, ...] = Field((), description="Trackers of transformers: tensorboard, wandb, ...")
 
 
@@ -220,7 +232,7 @@ class JudgeConfig(Settings):
 class BenchmarkConfig(Settings):
     """One benchmark and its files, which belong to its authors and are never shipped."""
 
-    task: TaskName
+    task: TaskName = Field(description="Which benchmark")
     data: tuple[Path, ...] = Field(
         description="pope: its files; mmbench: one TSV; seed_bench: SEED-Bench.json; llava_bench: its folder",
         min_length=1,
@@ -235,7 +247,7 @@ class BenchmarkConfig(Settings):
 class EvaluationConfig(Settings):
     """The benchmarks that a run ends with, and how they are asked."""
 
-    tasks: tuple[BenchmarkConfig, ...] = Field((), description="None: the run ends without")
+    tasks: tuple[BenchmarkConfig, ...] = Field((), description="Each a section as below; none: the run ends without")
     blind: bool = Field(True, description="Ask everything without the picture too: what guessing alone would get")
     batch_size: int = Field(8, ge=1, description="Questions a batch; changes speed only")
     judge: JudgeConfig = JudgeConfig()
@@ -252,7 +264,7 @@ class RunConfig(Settings):
     """A whole run; what ``config.yaml`` in a run folder holds."""
 
     run: Path = Field(Path("runs/run"), description="The run folder")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="Of all that is drawn: sampling, noise, other pictures, order")
     shard_size: int = Field(16, ge=1, description="Images a shard: what is lost at most by a kill; changes no result")
     rounds: int = Field(
         1, ge=0, le=MAX_ROUNDS, description="Times to tune and write again; 0: the draft only; paper: 1"
