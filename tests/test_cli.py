@@ -129,7 +129,14 @@ def test_underscores_and_any_place_of_debug_are_accepted(options, capsys):
     [
         (["run", "--config", "none.yaml"], 2, "cannot read the config"),
         (["run", "--set", "scoring.fom=log_ratio"], 2, "did you mean 'form'?"),
-        (["run", "--set", "scoring.form=magic"], 2, "scoring.form"),
+        (["run", "--set", "scoring.form=magic"], 2, "c3l: --set scoring.form=magic: "),
+        (["run", "--dtype", "fp16"], 2, "c3l: --dtype fp16: model.dtype: got 'fp16', expected 'auto', 'float32'"),
+        (["score", "--no-image", "no", "--data", "a", "--out", "b", "--image-root", "."], 2, "c3l: --no-image no: "),
+        (
+            ["evaluate", "--judge-endpoint", "x", "--set", "evaluation.judge.swap=x"],
+            2,
+            "c3l: --set evaluation.judge.swap",
+        ),
         (["run", "--image-root", "nowhere"], 1, "images.root or --image-root"),
         (["run", "--limit", "many"], 2, "--limit"),
         (["fly"], 2, "fly"),
@@ -141,7 +148,8 @@ def test_underscores_and_any_place_of_debug_are_accepted(options, capsys):
 )
 def test_a_mistake_is_one_line_and_the_right_code(options, capsys, arguments, code, words):
     if arguments[0] in ("run", "score") and "--model" not in arguments:
-        arguments = [*arguments, "--model", "model", "--dtype", "float32"]
+        dtype = [] if "--dtype" in arguments else ["--dtype", "float32"]
+        arguments = [*arguments, "--model", "model", *dtype]
     assert main(arguments) == code
     output = capsys.readouterr()
     assert words in output.err

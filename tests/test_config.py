@@ -57,6 +57,54 @@ def test_a_bad_override_is_refused(override):
         load_config(None, ["seed=1", override])
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("scoring.from=x", "--set scoring.from=x: unknown key 'scoring.from', did you mean 'form'?"),
+        ("scoring.zzz=x", "'scoring.zzz', expected one of form, no_image, others, batch_size, scorer"),
+        ("form=log_ratio", "did you mean 'scoring.form'?"),
+        ("scoring.temperature=1", "did you mean 'generation.temperature' or 'contrastive.temperature'?"),
+        ("evaluation.tasks=[{taks: pope}]", "unknown key 'evaluation.tasks.0.taks', did you mean 'task'?"),
+        ("scoring.no_image=blanc", "got 'blanc', expected 'drop', 'blank', 'noise', 'mask' or 'others'"),
+        ("generation.top_p=2", "--set generation.top_p=2: generation.top_p: got 2, expected number, > 0, <= 1"),
+        ("model=builtin", "a section, such as `model: {name: builtin}` or `--set model.name=builtin`"),
+        ("evaluation.tasks=pope", "got 'pope', expected a section, such as {task: pope, ...}"),
+        ("model.revision=123", "got 123, expected text or null; write it in quotes"),
+        ("filtering.band=0.2", "got 0.2, expected list of 2 numbers; a list is written [a, b]"),
+        ("export.formats=llava,ids", "a list is written [a, b]"),
+        ("filtering.rule=top_k", "--set filtering.rule=top_k: filtering: rule top_k needs"),
+        ("model={name: a, name: b}", "--set model={name: a, name: b}: got the key 'name' again"),
+    ],
+)
+def test_a_problem_of_an_override_names_it_and_what_is_expected(override, said, tmp_path):
+    (tmp_path / "run.yaml").write_text("seed: 1\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(tmp_path / "run.yaml", ["seed=2", override])
+    assert said in str(caught.value)
+    assert "run.yaml" not in str(caught.value)
+
+
+def test_each_problem_stands_behind_where_it_comes_from(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("model: builtin\nscoring: {form: magic, others: 0}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, ["scoring.form=x", "seed=-1", "export.formats=[lava]"])
+    text = str(caught.value)
+    assert text.count("run.yaml") == text.count("--set seed=-1: ") == text.count("--set scoring.form=x: ") == 1
+    assert f"{path}: model: got 'builtin'" in text
+    assert "; scoring.others: got 0, expected whole number, >= 1, <= 64" in text
+    assert "magic" not in text
+    assert "export.formats.0: " in text
+    assert "export.formats: " not in text, "that the list is empty without it is no problem of its own"
+
+
+def test_a_single_word_is_a_list_of_one(tmp_path):
+    config = load_config(None, ["export.formats=llava", "evaluation.tasks={task: pope, data: a.json}"])
+    assert config.export.formats == ("llava",)
+    assert config.evaluation.tasks[0].data == (Path("a.json"),)
+    assert load_text("generation: {instructions: brief_vqa}", tmp_path).generation.instructions == ("brief_vqa",)
+
+
 def test_settings_do_not_change_after_reading():
     with pytest.raises(ValueError, match="frozen"):
         RunConfig().seed = 1  # type: ignore[misc]

@@ -19,6 +19,7 @@ FilterRule = Literal[
 
 
 _NO = BeforeValidator(lambda value: "no" if value is False else value)  # YAML's bare `no` is false
+_LISTED = BeforeValidator(lambda value: [value] if isinstance(value, str | dict) else value)  # one is a list of one
 
 
 class Settings(BaseModel):
@@ -56,7 +57,7 @@ class ImagesConfig(Settings):
 class GenerationConfig(Settings):
     """How the LVLM writes question-answer pairs."""
 
-    instructions: tuple[str, ...] = Field(
+    instructions: Annotated[tuple[str, ...], _LISTED] = Field(
         ("conversation",), description="Ids of instruction templates, docs/method.md", min_length=1
     )
     templates: Path | None = Field(None, description="A YAML file of your own templates, beside the shipped ones")
@@ -132,7 +133,9 @@ class ContrastiveConfig(Settings):
     held_out: float = Field(0.1, ge=0, lt=1, description="Share of the groups that only measure; at least 1 of 5")
     save_steps: int = Field(50, ge=1, description="Steps between checkpoints: what is lost at most by a kill")
     logging_steps: int = Field(1, ge=1, description="Steps between lines of the log")
-    report_to: tuple[str, ...] = Field((), description="Trackers of transformers: tensorboard, wandb, ...")
+    report_to: Annotated[tuple[str, ...], _LISTED] = Field(
+        (), description="Trackers of transformers: tensorboard, wandb, ..."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -181,7 +184,9 @@ class FilteringConfig(Settings):
 class ExportConfig(Settings):
     """How the kept pairs are written."""
 
-    formats: tuple[ExportFormat, ...] = Field(("llava",), description="Who reads which: README.md", min_length=1)
+    formats: Annotated[tuple[ExportFormat, ...], _LISTED] = Field(
+        ("llava",), description="Who reads which: README.md", min_length=1
+    )
     with_scores: bool = Field(False, description="Add S(I2C), form, mode and model to every row")
 
 
@@ -216,7 +221,9 @@ class FinetuningConfig(Settings):
     gradient_checkpointing: bool = Field(False, description="Less memory, more time")
     save_steps: int = Field(50, ge=1, description="Steps between checkpoints: what is lost at most by a kill")
     logging_steps: int = Field(1, ge=1, description="Steps between lines of the log")
-    report_to: tuple[str, ...] = Field((), description="Trackers of transformers: tensorboard, wandb, ...")
+    report_to: Annotated[tuple[str, ...], _LISTED] = Field(
+        (), description="Trackers of transformers: tensorboard, wandb, ..."
+    )
 
 
 class JudgeConfig(Settings):
@@ -233,7 +240,7 @@ class BenchmarkConfig(Settings):
     """One benchmark and its files, which belong to its authors and are never shipped."""
 
     task: TaskName = Field(description="Which benchmark")
-    data: tuple[Path, ...] = Field(
+    data: Annotated[tuple[Path, ...], _LISTED] = Field(
         description="pope: its files; mmbench: one TSV; seed_bench: SEED-Bench.json; llava_bench: its folder",
         min_length=1,
     )
@@ -247,7 +254,9 @@ class BenchmarkConfig(Settings):
 class EvaluationConfig(Settings):
     """The benchmarks that a run ends with, and how they are asked."""
 
-    tasks: tuple[BenchmarkConfig, ...] = Field((), description="Each a section as below; none: the run ends without")
+    tasks: Annotated[tuple[BenchmarkConfig, ...], _LISTED] = Field(
+        (), description="Each a section as below; none: the run ends without"
+    )
     blind: bool = Field(True, description="Ask everything without the picture too: what guessing alone would get")
     batch_size: int = Field(8, ge=1, description="Questions a batch; changes speed only")
     judge: JudgeConfig = JudgeConfig()

@@ -1,36 +1,47 @@
 """Settings from strict YAML, with ``section.key=value`` overrides; every problem of them told at once."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from c3l.config import RunConfig, Settings
+from c3l.config_list import Setting, find_elsewhere, list_sections
 from c3l.errors import ConfigError
 
 S = TypeVar("S", bound=Settings)
 
 
-def load_config(path: Path | None, overrides: Iterable[str] = ()) -> RunConfig:
-    """The settings of a YAML file (or the defaults), with ``section.key=value`` overrides applied.
+class Override(NamedTuple):
+    """A setting from the command line, and how it was typed there."""
+
+    key: str
+    value: Any
+    typed: str
+
+
+def load_config(path: Path | None, overrides: Iterable[str | Override] = ()) -> RunConfig:
+    """The settings of a YAML file (or the defaults), with overrides (as text: ``section.key=value``) applied in order.
 
     Raises:
-        ConfigError: One error naming every problem: unknown keys with the nearest known one, bad values.
+        ConfigError: One error naming every problem and where it stands: unknown keys with the nearest known one,
+            bad values with what is expected.
     """
     data = _read_yaml(path) if path else {}
-    for override in overrides:
+    read = [_read_override(one) if isinstance(one, str) else one for one in overrides]
+    for override in read:
         _apply(data, override)
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(_explain(error, path)) from None
+        raise ConfigError(_explain(error, RunConfig, str(path) if path else "the settings", read)) from None
 
 
 def make_section(section: type[S], values: Mapping[str, Any]) -> S:
-    """One section out of plain values, such as those of a command's options.
+    """One section out of a command's options.
 
     Raises:
         ConfigError: As ``load_config``.
@@ -38,7 +49,7 @@ def make_section(section: type[S], values: Mapping[str, Any]) -> S:
     try:
         return section.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_explain(error, None)) from None
+        raise ConfigError(_explain(error, section, "the options")) from None
 
 
 def dump_config(config: RunConfig) -> str:
@@ -80,41 +91,95 @@ def _is_section(key: object) -> bool:
     return field is not None and isinstance(field.default, Settings)
 
 
-def _apply(data: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
+def _read_override(text: str) -> Override:
+    key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(f"got --set {override!r}, expected section.key=value, for example scoring.form=log_ratio")
-    *sections, last = key.strip().replace("-", "_").split(".")
+        raise ConfigError(f"got --set {text!r}, expected section.key=value, for example scoring.form=log_ratio")
+    try:
+        return Override(key.strip().replace("-", "_"), yaml.load(value, _StrictLoader), f"--set {text}")
+    except ConfigError as error:
+        raise ConfigError(f"--set {text}: {error}") from None
+    except yaml.YAMLError:
+        raise ConfigError(f"got --set {text!r}, whose value is not YAML; quote it") from None
+
+
+def _apply(data: dict[str, Any], override: Override) -> None:
+    *sections, last = override.key.split(".")
     for section in sections:
         inner = data.setdefault(section, {})
         if not isinstance(inner, dict):
-            raise ConfigError(f"got --set {override!r}, but {section!r} is a value, not a section")
+            raise ConfigError(f"got {override.typed}, but {section!r} is a value, not a section")
         data = inner
-    try:
-        data[last] = yaml.load(value, _StrictLoader)
-    except yaml.YAMLError:
-        raise ConfigError(f"got --set {override!r}, whose value is not YAML; quote it") from None
+    data[last] = override.value
 
 
-def _explain(error: ValidationError, path: Path | None) -> str:
-    where = str(path) if path else "the settings"
-    return f"{where}: " + "; ".join(_explain_one(detail) for detail in error.errors())
+def _explain(error: ValidationError, model: type[Settings], where: str, overrides: Sequence[Override] = ()) -> str:
+    """Every problem in one line, behind the option or file that it stands in."""
+    details = error.errors()
+    places = [".".join(map(str, detail["loc"])) for detail in details]
+    told: dict[str, list[str]] = {}
+    for place, detail in zip(places, details, strict=True):
+        if not any(_is_inside(other, place) for other in places):  # else its cause is told already
+            told.setdefault(_find_source(place, overrides) or where, []).append(_explain_one(place, detail, model))
+    return "; ".join(f"{source}: {'; '.join(problems)}" for source, problems in told.items())
 
 
-def _explain_one(detail: Mapping[str, Any]) -> str:
-    location = ".".join(str(part) for part in detail["loc"])
-    if detail["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(detail["loc"][-1]), _known_keys(detail["loc"][:-1]), n=1)
-        return f"unknown key {location!r}" + (f", did you mean {near[0]!r}?" if near else "")
-    got = "" if isinstance(detail["input"], dict) else f"got {detail['input']!r}: "
-    return f"{location}: {got}{detail['msg'].removeprefix('Value error, ')}"
+def _is_inside(place: str, outer: str) -> bool:
+    return place.startswith(f"{outer}.") and outer != ""
 
 
-def _known_keys(sections: Iterable[str | int]) -> list[str]:
-    model: type[BaseModel] = RunConfig
-    for section in sections:
-        annotation = model.model_fields[str(section)].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return list(model.model_fields)
+def _find_source(place: str, overrides: Sequence[Override]) -> str:
+    """The last override that gave what stands in a place, or those that gave parts of it; empty: none did."""
+    whole = [one.typed for one in overrides if one.key == place or _is_inside(place, one.key)]
+    return whole[-1] if whole else " ".join(one.typed for one in overrides if _is_inside(one.key, place))
+
+
+def _explain_one(place: str, detail: Mapping[str, Any], model: type[Settings]) -> str:
+    kind, got = detail["type"], detail["input"]
+    if kind == "extra_forbidden":
+        return _explain_unknown(place, detail["loc"], model)
+    if kind == "value_error":
+        return f"{place}: {detail['ctx']['error']}".removeprefix(": ")
+    if kind in ("model_type", "model_attributes_type"):
+        return f"{place}: got {got!r}, expected a section, {_show_section(place, detail['loc'], got, model)}"
+    setting = _find_setting(detail["loc"], model)
+    if kind == "missing":
+        return f"{place} is missing, expected {setting.values}"
+    expected = {"literal_error": detail.get("ctx", {}).get("expected"), "finite_number": "a finite number"}
+    text = f"{place}: got {got!r}, expected {expected.get(kind) or setting.values}"
+    if setting.values.startswith("list") and (kind == "tuple_type" or "," in str(got)):
+        return f"{text}; a list is written [a, b]"
+    if kind in ("string_type", "path_type") and isinstance(got, int | float):
+        return f"{text}; write it in quotes"
+    return text
+
+
+def _explain_unknown(place: str, location: Sequence[str | int], model: type[Settings]) -> str:
+    section = _name(location[:-1])
+    sections = list(list_sections(model))
+    names = [it.key for one in sections for it in one.settings] + [one.name for one in sections]
+    known = [name.rpartition(".")[2] for name in names if name.rpartition(".")[0] == section and name[-2:] != "[]"]
+    near = find_elsewhere(place) or difflib.get_close_matches(str(location[-1]), known, n=1)
+    if near:
+        return f"unknown key {place!r}, did you mean {' or '.join(map(repr, near))}?"
+    return f"unknown key {place!r}, expected one of {', '.join(filter(None, known))}"
+
+
+def _show_section(place: str, location: Sequence[str | int], got: object, model: type[Settings]) -> str:
+    """How to write what was perhaps meant: the value as the section's first setting."""
+    [section] = [one for one in list_sections(model) if one.name == _name(location)]
+    first = section.settings[0].key.rpartition(".")[2]
+    if isinstance(location[-1], int):
+        return f"such as {{{first}: {got}, ...}}"
+    return f"such as `{location[-1]}: {{{first}: {got}}}` or `--set {place}.{first}={got}`"
+
+
+def _find_setting(location: Sequence[str | int], model: type[Settings]) -> Setting:
+    """The setting that a value, or an element of it, belongs to."""
+    settings = {it.key: it for one in list_sections(model) for it in one.settings}
+    return settings[_name(location).removesuffix("[]")]
+
+
+def _name(location: Sequence[str | int]) -> str:
+    """The name of a place in the list of settings: places in a list are ``[]``."""
+    return "".join("[]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")

@@ -20,7 +20,7 @@ SOURCES = (
 )
 
 _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-_TYPES = {str: "text", int: "whole number", float: "number", bool: "true, false", Path: "path"}
+_TYPES = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +65,18 @@ def find_sections(name: str) -> list[Section]:
     inside = [one for one in sections if one.name == name or one.name.startswith((f"{name}.", f"{name}["))]
     found = inside or [Section("", "", (it,)) for one in sections for it in one.settings if it.key == name]
     if not found:
-        names = ", ".join(one.name for one in sections if one.name)
-        near = " or ".join(find_near(name))
+        names = [one.name for one in sections if one.name]
+        keys = [it.key for one in sections for it in one.settings]
+        near = " or ".join(find_elsewhere(name) or difflib.get_close_matches(name, [*names, *keys], n=1))
         hint = f"; did you mean {near}?" if near else ""
-        raise ConfigError(f"got {name!r}, expected a setting or one of the sections {names}{hint}")
+        raise ConfigError(f"got {name!r}, expected a setting or one of the sections {', '.join(names)}{hint}")
     return found
 
 
-def find_near(name: str) -> list[str]:
-    """Settings of the same last word in any section, else what is spelled nearly so, a section or a setting."""
-    sections = list(list_sections())
-    keys = [it.key for one in sections for it in one.settings]
-    word = name.rpartition(".")[2]
-    same = [key for key in keys if key.rpartition(".")[2] == word]
-    return same or difflib.get_close_matches(name, [*(one.name for one in sections), *keys], n=1)
+def find_elsewhere(name: str) -> list[str]:
+    """The settings of other sections with the same last word."""
+    keys = (it.key for section in list_sections() for it in section.settings)
+    return [key for key in keys if key != name and key.rpartition(".")[2] == name.rpartition(".")[2]]
 
 
 def format_sections(sections: list[Section]) -> Iterator[str]:
@@ -102,8 +100,9 @@ def format_page() -> Iterator[str]:
         "",
         "Written by `c3l settings --markdown > docs/settings.md`; do not edit it, a test holds it against the code.",
         "",
-        "A setting stands in a YAML file (`scoring: {form: log_ratio}`, read by `--config FILE`) or on the command",
-        "line (`--set scoring.form=log_ratio`), which wins. A list is written `[a, b]`; `null` is: not set.",
+        "A setting stands in a YAML file (`scoring: {form: log_ratio}`, read by `--config FILE`) or on the",
+        "command line (`--set scoring.form=log_ratio`), which wins. A list is written `[a, b]`, or `a` for one;",
+        "`null`: not set.",
         f"Where a default comes from is said with it: {SOURCES}.",
     )
     for section in list_sections():
@@ -143,6 +142,6 @@ def _name(annotation: Any) -> str:
     if get_origin(annotation) is UnionType:
         return f"{' or '.join(_name(one) for one in inner if one is not NoneType)} or null"
     if get_origin(annotation) is tuple:
-        what = "sections" if _section(inner[0]) else _name(inner[0])
-        return f"list of {what}" if inner[-1] is Ellipsis else f"list of {len(inner)} {what}s"
+        what = "sections" if _section(inner[0]) else _name(inner[0]) + "s" * (inner[0] in _TYPES)
+        return f"list of {what}" if inner[-1] is Ellipsis else f"list of {len(inner)} {what}"
     return _TYPES[annotation]

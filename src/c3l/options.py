@@ -11,10 +11,18 @@ import typer
 
 if TYPE_CHECKING:
     from c3l.config import RunConfig
+    from c3l.config_file import Override
     from c3l.context import Context
 
 OK, FAILED, BAD_SETTINGS, TOO_MANY_REJECTED = 0, 1, 2, 3
 STOPPED = 130  # what typer ends with at Ctrl-C
+
+_OPTIONS = {  # of the settings whose options have other names
+    "images.root": "--image-root",
+    "model.name": "--model",
+    "evaluation.judge.model": "--judge-model",
+    "evaluation.judge.endpoint": "--judge-endpoint",
+}
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder")]
 Config = Annotated[Path | None, typer.Option(help="YAML file of settings; default: the run's own config.yaml")]
@@ -34,7 +42,7 @@ class Arguments:
     """The options that all stages share."""
 
     config: Path | None
-    overrides: tuple[str, ...]
+    overrides: "tuple[str | Override, ...]"
 
 
 def gather(
@@ -48,18 +56,26 @@ def gather(
     more: Mapping[str, object] | None = None,
 ) -> Arguments:
     """The options as overrides; ``--set`` comes last, so it wins."""
+    from c3l.config_file import Override
+
     named = {"images.root": image_root, "model.name": model, "model.dtype": dtype, "images.limit": limit, "seed": seed}
     given = {key: value for key, value in {**named, **(more or {})}.items() if value is not None}
-    return Arguments(config, (*(f"{key}={json.dumps(value)}" for key, value in given.items()), *(overrides or ())))
+    typed = (Override(key, value, f"{_name_option(key)} {value}") for key, value in given.items())
+    return Arguments(config, (*typed, *(overrides or ())))
+
+
+def _name_option(key: str) -> str:
+    last = key.rpartition(".")[2].replace("_", "-")
+    return _OPTIONS.get(key, f"--{last}")
 
 
 def settle(run: Path | None, arguments: Arguments) -> "RunConfig":
     """The settings: those of the config file, or of the run folder, or the defaults; then the overrides."""
-    from c3l.config_file import load_config
+    from c3l.config_file import Override, load_config
 
     config, overrides = arguments.config, arguments.overrides
     if run is not None:
-        overrides = (*overrides, f"run={json.dumps(str(run))}")
+        overrides = (*overrides, Override("run", str(run), f"the run folder {run}"))
         saved = run / "config.yaml"
         config = config or (saved if saved.exists() else None)
     return load_config(config, overrides)
