@@ -7,8 +7,10 @@ and see it found.
 import ast
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,16 @@ def test_every_command_that_is_shown_is_accepted(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     assert document != README or list(commands(text)), "the README shows no command"
     assert not list(find_bad_commands(text))
+
+
+def test_the_constraints_pin_every_requirement_as_any_index_has_it() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert not [version for version in pins.values() if "+" in version], "a local version is on no public index"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    required = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    pinned = {name.lower().replace("_", "-") for name in pins}
+    assert {re.split(r"[=>]", one)[0].lower() for one in required} <= pinned
 
 
 def test_the_table_of_reasons_is_whole() -> None:
