@@ -69,10 +69,25 @@ def test_the_constraints_pin_every_requirement_as_any_index_has_it() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))
     assert not [version for version in pins.values() if "+" in version], "a local version is on no public index"
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = read_project()
     required = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
     pinned = {name.lower().replace("_", "-") for name in pins}
     assert {re.split(r"[=>]", one)[0].lower() for one in required} <= pinned
+
+
+def test_the_readme_says_what_each_extra_is_for() -> None:
+    text, extras = README.read_text(encoding="utf-8"), set(read_project()["optional-dependencies"])
+    told = re.search(r"^\| extra \|.*?\n\n", text, re.MULTILINE | re.DOTALL)
+    assert told is not None
+    assert set(re.findall(r"^\| `(\w+)`", told[0], re.MULTILINE)) == extras - {"study", "dev"}, "those are `make`'s"
+    installed = re.findall(r"pip install '\.\[([\w,]+)\]'", text)
+    assert installed
+    assert set(",".join(installed).split(",")) <= extras
+
+
+def read_project() -> dict[str, Any]:
+    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project
 
 
 def test_the_table_of_reasons_is_whole() -> None:
