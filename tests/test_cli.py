@@ -118,6 +118,18 @@ def test_score_data_without_a_single_score_says_why_and_is_no_success(options, c
     assert json.loads(Path("out.jsonl").read_text())["id"] == 5
 
 
+def test_a_run_folder_is_an_argument_or_an_option_everywhere(options, capsys):
+    assert main(["run", "runs/one", *options]) == 0
+    assert main(["run", "--run", "runs/one", "--dry-run"]) == 0
+    assert main(["check", "runs/one"]) == 1, "the model of these tests is none; bad arguments would be 2"
+    capsys.readouterr()
+    assert main(["run", "runs/one", "--run", "runs/two"]) == 2
+    assert "got the run folder runs/one and --run runs/two, expected one of them" in capsys.readouterr().err
+    assert not Path("runs/two").exists()
+    assert main(["run", "runs/one/config.yaml"]) == 2
+    assert "settings are read by --config runs/one/config.yaml" in capsys.readouterr().err
+
+
 def test_underscores_and_any_place_of_debug_are_accepted(options, capsys):
     assert main(["run", "--run=whole", "--dry_run", "--debug", *options]) == 0
     assert main(["run", "--run=whole", "--dry_run", "--image_root=pictures"]) == 0

@@ -26,11 +26,14 @@ from c3l.options import (
     ImageRoot,
     Leading,
     Limit,
+    MaybeRun,
     Model,
     Round,
     RunFolder,
+    RunOption,
     Seed,
     Set,
+    choose_run,
     gather,
     print_lines,
     print_summary,
@@ -105,19 +108,20 @@ def _root(debug: Debug = False) -> None:
 
 @app.command("run")
 def _run(
+    folder: MaybeRun = None,
     config: Config = None,
-    run: Annotated[Path | None, typer.Option(help="The run folder (run)")] = None,
+    run: RunOption = None,
     image_root: ImageRoot = None,
     model: Model = None,
     dtype: Dtype = None,
     limit: Limit = None,
     seed: Seed = None,
     overrides: Set = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count and estimate")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count, and estimate time and disk")] = False,
 ) -> None:
     """Walk all stages; what is done already is not done again."""
     arguments = gather(config, image_root, model, dtype, limit, seed, overrides)
-    settings = settle(run, arguments)
+    settings = settle(choose_run(folder, run), arguments)
     if dry_run:
         from c3l.estimates import estimate
 
@@ -152,7 +156,7 @@ def _generate(
 
 @app.command("score")
 def _score(
-    run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="The run folder")] = None,
+    run: MaybeRun = None,
     config: Config = None,
     image_root: ImageRoot = None,
     model: Model = None,
@@ -162,8 +166,11 @@ def _score(
     overrides: Set = None,
     data: Annotated[Path | None, typer.Option(help="A LLaVA file (JSON or JSONL) to score instead")] = None,
     out: Annotated[Path | None, typer.Option(help="With --data: the JSONL file to write")] = None,
-    form: Annotated[str | None, typer.Option(help="The form of S(I2C) (scoring.form)")] = None,
-    no_image: Annotated[str | None, typer.Option(help="What `without the image` means (scoring.no_image)")] = None,
+    form: Annotated[str | None, typer.Option(help="How the two passes are compared (scoring.form)")] = None,
+    no_image: Annotated[
+        str | None,
+        typer.Option(help="What `without the image` means: drop, blank, noise, mask or others (scoring.no_image)"),
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Pictures a batch (scoring.batch_size)")] = None,
     round: Round = 0,
 ) -> None:
@@ -279,7 +286,7 @@ def _status(run: RunFolder) -> None:
 @app.command("show")
 def _show(
     run: RunFolder,
-    name: Annotated[str | None, typer.Argument(metavar="[ID]", help="A picture: its id or path, or a part")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="ID", help="A picture: its id or path, or a part")] = None,
 ) -> None:
     """Show all pictures, or with ID one and its pairs and scores."""
     from c3l.data.store import Run
@@ -291,8 +298,9 @@ def _show(
 
 @app.command("check")
 def _check(
+    folder: MaybeRun = None,
     config: Config = None,
-    run: Annotated[Path | None, typer.Option(help="The run folder (run)")] = None,
+    run: RunOption = None,
     image_root: ImageRoot = None,
     model: Model = None,
     dtype: Dtype = None,
@@ -304,7 +312,8 @@ def _check(
     from c3l.checks import check
     from c3l.progress import make_progress
 
-    settings = settle(run, gather(config, image_root, model, dtype, limit, seed, overrides))
+    arguments = gather(config, image_root, model, dtype, limit, seed, overrides)
+    settings = settle(choose_run(folder, run), arguments)
     summary = print_lines(check(settings, make_progress(sys.stderr)))
     print_summary(summary)
     raise typer.Exit(OK if summary["ok"] else FAILED)
@@ -313,7 +322,9 @@ def _check(
 @app.command("clean")
 def _clean(
     run: RunFolder,
-    stage: Annotated[str, typer.Argument(metavar="[STAGE]", help="Remove it and all stages after it")] = "images",
+    stage: Annotated[
+        str, typer.Argument(metavar="STAGE", help="The first that is removed; `c3l status` has their names")
+    ] = "images",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask")] = False,
 ) -> None:
     """Remove a stage and all after it; without STAGE, every stage."""
@@ -334,7 +345,7 @@ def _clean(
 
 @app.command("settings")
 def _settings(
-    name: Annotated[str | None, typer.Argument(metavar="[SECTION]", help="Only this section, or setting")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="SECTION", help="Only this section, or setting")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="As docs/settings.md has it")] = False,
 ) -> None:
     """List every setting (--set NAME=VALUE) with its default, its values and what it does."""

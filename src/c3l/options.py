@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from c3l.errors import ConfigError
+
 if TYPE_CHECKING:
     from c3l.config import RunConfig
     from c3l.config_file import Override
@@ -24,16 +26,28 @@ _OPTIONS = {  # of the settings whose options have other names
     "evaluation.judge.endpoint": "--judge-endpoint",
 }
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder")]
-Config = Annotated[Path | None, typer.Option(help="YAML file of settings; default: the run's own config.yaml")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder, such as runs/mine")]
+MaybeRun = Annotated[Path | None, typer.Argument(metavar="RUN", help="The run folder, such as runs/mine")]
+RunOption = Annotated[Path | None, typer.Option("--run", help="The same as an option (run); without either runs/run")]
+Config = Annotated[
+    Path | None, typer.Option(help="YAML file of settings; without it the run's own config.yaml, or the defaults")
+]
 ImageRoot = Annotated[str | None, typer.Option(help="Folder of pictures (images.root)")]
 Model = Annotated[str | None, typer.Option(help="`builtin`, a folder, or a hub id (model.name)")]
 Dtype = Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16 (model.dtype)")]
-Limit = Annotated[int | None, typer.Option(help="Take only the first N (images.limit)")]
-Seed = Annotated[int | None, typer.Option(help="The run's seed")]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any setting")]
-Round = Annotated[int, typer.Option("--round", min=0, help="0: the draft; 1: what the tuned LVLM writes; ...")]
-Leading = Annotated[int, typer.Option("--round", min=1, help="The round that is led to")]
+Limit = Annotated[int | None, typer.Option(help="Take only the first N pictures (images.limit)")]
+Seed = Annotated[int | None, typer.Option(help="Seed of all that is drawn (seed)")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="SECTION.KEY=VALUE", help="Any setting, any number of times; `c3l settings` lists them"
+    ),
+]
+Round = Annotated[
+    int,
+    typer.Option("--round", min=0, help="0 is the draft, 1 what the tuned LVLM writes, and so on"),
+]
+Leading = Annotated[int, typer.Option("--round", min=1, help="The round that this prepares, from the one before")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error comes from; may stand anywhere")]
 
 
@@ -69,12 +83,25 @@ def _name_option(key: str) -> str:
     return _OPTIONS.get(key, f"--{last}")
 
 
+def choose_run(folder: Path | None, run: Path | None) -> Path | None:
+    """The run folder, which may be given as an argument or as ``--run``.
+
+    Raises:
+        ConfigError: Both are given, and differ.
+    """
+    if folder is not None and run is not None and folder != run:
+        raise ConfigError(f"got the run folder {folder} and --run {run}, expected one of them")
+    return folder or run
+
+
 def settle(run: Path | None, arguments: Arguments) -> "RunConfig":
     """The settings: those of the config file, or of the run folder, or the defaults; then the overrides."""
     from c3l.config_file import Override, load_config
 
     config, overrides = arguments.config, arguments.overrides
     if run is not None:
+        if run.is_file():
+            raise ConfigError(f"got the file {run} as the run folder; settings are read by --config {run}")
         overrides = (*overrides, Override("run", str(run), f"the run folder {run}"))
         saved = run / "config.yaml"
         config = config or (saved if saved.exists() else None)
