@@ -136,7 +136,7 @@ def _find_source(place: str, overrides: Sequence[Override]) -> str:
 
 def _explain_one(place: str, detail: Mapping[str, Any], model: type[Settings]) -> str:
     kind, got = detail["type"], detail["input"]
-    if kind == "extra_forbidden":
+    if kind in ("extra_forbidden", "invalid_key"):  # the latter is no text, such as 1 or YAML's bare no
         return _explain_unknown(place, detail["loc"], model)
     if kind == "value_error":
         return f"{place}: {detail['ctx']['error']}".removeprefix(": ")
