@@ -348,7 +348,7 @@ def _settings(
     name: Annotated[str | None, typer.Argument(metavar="SECTION", help="Only this section, or setting")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="As docs/settings.md has it")] = False,
 ) -> None:
-    """List every setting (--set NAME=VALUE) with its default, its values and what it does."""
+    """List every setting: default, meaning, what it may be."""
     from c3l.config_list import find_sections, format_page, format_sections, list_sections
 
     if markdown:

@@ -263,14 +263,15 @@ def test_reading_and_writing_llava_keeps_every_conversation(tmp_path: Path) -> N
     (tmp_path / "in.json").write_text(json.dumps(original))
     read = [row for row in read_llava(tmp_path / "in.json") if isinstance(row, Turn)]
     images = {row.image: ImageRef(row.image, row.image, "", 1, 1) for row in read}
-    rows = [scored(row.id, row.image, row.question, row.answer) for row in read]
+    rows = [scored(str(row.id), row.image, row.question, row.answer) for row in read]
     (path,) = export(rows, images, tmp_path, ExportConfig(formats=("llava",)), PROVENANCE)
     assert json.loads(path.read_bytes()) == [
         {"id": "7", "image": "a/b.jpg", "conversations": turns("<image>\n" + talk[0], talk[1])},
         {"id": "7b", "image": "c.jpg", "conversations": turns("<image>\n" + talk[2].strip(), talk[3])},
     ]
     again = tmp_path / "again"
-    rows = [scored(row.id, row.image, row.question, row.answer) for row in read_llava(path) if isinstance(row, Turn)]
+    read = [row for row in read_llava(path) if isinstance(row, Turn)]
+    rows = [scored(str(row.id), row.image, row.question, row.answer) for row in read]
     (copy,) = export(rows, images, again, ExportConfig(formats=("llava",)), PROVENANCE)
     assert copy.read_bytes() == path.read_bytes()
 

@@ -92,9 +92,7 @@ def test_arms_share_the_draft_and_the_tables_name_them_all(out: Path, monkeypatc
     )
     results = json.loads((out / "results.json").read_text())
     assert results["data"]["draft, half kept: random"]["pairs"] == 5 * PICTURES / 2
-    assert {row["against"] for row in results["pairs"] if row["data"] == "C3L"} == {
-        "likelihood on positives only"
-    }
+    assert {row["against"] for row in results["pairs"] if row["data"] == "C3L"} == {"likelihood on positives only"}
     assert (out / "true_share.svg").read_text().count("<svg") == 1
 
 
