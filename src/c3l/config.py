@@ -89,6 +89,10 @@ class SelectionConfig(Settings):
     positive: Literal["highest", "random", "lowest"] = Field(
         "highest", description="By S(I2C); paper. `random` and `lowest` are controls"
     )
+    among: Literal["all", "opening", "openings"] = Field(
+        "all",
+        description="Rank by S(I2C) less its mean over the pairs with the same first words, as filtering.stratify",
+    )
 
 
 class ContrastiveConfig(Settings):
@@ -164,8 +168,8 @@ class FilteringConfig(Settings):
     min_score: float | None = Field(None, allow_inf_nan=False, description="threshold: lowest S(I2C) kept, nats")
     max_score: float | None = Field(None, allow_inf_nan=False, description="threshold: highest S(I2C) kept, nats")
     band: tuple[float, float] = Field((0.25, 0.75), description="band: quantiles of S(I2C) between which to keep")
-    stratify: Literal["none", "image", "instruction", "opening"] = Field(
-        "none", description="Apply the rule within each; opening: the question's first word"
+    stratify: Literal["none", "image", "instruction", "opening", "openings"] = Field(
+        "none", description="Apply the rule within each; opening: the question's first word, openings: the answer's too"
     )
 
     @model_validator(mode="after")

@@ -77,7 +77,16 @@ class Sample:
     @property
     def opening(self) -> str:
         """The question's first word, lower case, which tells its kind: is, what, how."""
-        return self.question.lstrip().partition(" ")[0].lower().strip(string.punctuation)
+        return _first_word(self.question)
+
+    @property
+    def openings(self) -> str:
+        """The first words of question and answer, which tell yes from no as well: ``is ... yes``."""
+        return f"{self.opening} ... {_first_word(self.answer)}"
+
+
+def _first_word(text: str) -> str:
+    return text.lstrip().partition(" ")[0].lower().strip(string.punctuation)
 
 
 @dataclass(frozen=True, slots=True)

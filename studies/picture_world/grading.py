@@ -12,7 +12,7 @@ from c3l.config import FilteringConfig, FilterRule, RunConfig
 from c3l.data.store import Run
 from c3l.method.filtering import filter_samples
 from c3l.method.selection import rank_pairs
-from c3l.records import AnswerScores, ImageRef, Role, ScoredSample, name_round
+from c3l.records import AnswerScores, ImageRef, Role, Sample, ScoredSample, name_round
 from c3l.stages import read_scored
 from studies.picture_world.measure import interval
 from studies.picture_world.oracle import Graded, Oracle
@@ -58,9 +58,16 @@ def grade_run(run: Run, config: RunConfig, arm: str, oracle: Oracle, scenes: Map
     pairs = []
     for one in read_scored(scored, config.scoring.form):
         picture = paths[one.sample.image_id]
-        graded = oracle.grade(scenes[picture], one.sample.question, one.sample.answer)
+        graded = _tell_yes_from_no(oracle.grade(scenes[picture], one.sample.question, one.sample.answer), one.sample)
         pairs.append(GradedPair(one, picture, graded, tuple(oracle.mentions(one.sample.question))))
     return GradedRun(arm, config.seed, tuple(pairs), written.info.out.get("generation", 0))
+
+
+def _tell_yes_from_no(graded: Graded, sample: Sample) -> Graded:
+    """A question for yes or no as two kinds, by its answer: most things are absent, so nearly every no is true."""
+    if graded.kind != "yesno":
+        return graded
+    return replace(graded, kind="no" if sample.answer.lower().lstrip().startswith("no") else "yes")
 
 
 def keep(run: GradedRun, rule: FilterRule, stratify: Literal["none", "opening"] = "none") -> GradedRun:

@@ -70,6 +70,7 @@ ARMS = (
         "C3L over hidden states with random positives",
         ("contrastive.similarity=hidden", "selection.positive=random"),
     ),
+    Arm("among_openings", "C3L, positives among the same first words", ("selection.among=openings",)),
     Arm("log_ratio", "C3L, scored by log_ratio", ("scoring.form=log_ratio",)),
     Arm("temperature_0.5", "temperature 0.5", ("contrastive.temperature=0.5",)),
     Arm("temperature_2", "temperature 2", ("contrastive.temperature=2",)),

@@ -76,6 +76,16 @@ def test_within_openings_the_mixture_of_questions_stays() -> None:
     assert {row.sample_id: row.reason for row in rows}["e"] == "top_fraction 0.5: rank 2 of 2 of opening what"
 
 
+def test_within_both_openings_yes_and_no_stay_as_they_were() -> None:
+    answers = {"a": "No.", "b": "no, none", "c": "No", "d": "Yes.", "e": "yes it is"}
+    by_id = {one.sample.sample_id: one for one in POOL}
+    pool = [replace(by_id[i], sample=replace(by_id[i].sample, question="Is it?", answer=a)) for i, a in answers.items()]
+    assert kept(pool, rule="top_fraction", stratify="opening", fraction=0.4) == "ab"
+    assert kept(pool, rule="top_fraction", stratify="openings", fraction=0.4) == "abd"
+    rows = filter_samples(pool, FilteringConfig(rule="top_fraction", stratify="openings"), 0)
+    assert {row.sample_id: row.reason for row in rows}["e"] == "top_fraction 0.5: rank 2 of 2 of openings is ... yes"
+
+
 def test_a_share_is_rounded_up_without_float_dust() -> None:
     pool = [scored(f"{n:02}", float(n)) for n in range(100)]
     rows = filter_samples(pool, FilteringConfig(rule="top_fraction", fraction=0.07), 0)
@@ -151,7 +161,7 @@ POOLS = st.lists(
 @given(
     POOLS,
     st.sampled_from(get_args(FilterRule)),
-    st.sampled_from(["none", "image", "instruction", "opening"]),
+    st.sampled_from(["none", "image", "instruction", "opening", "openings"]),
     st.data(),
 )
 def test_order_changes_nothing_and_every_sample_has_one_row(

@@ -1,6 +1,7 @@
 """Selection: the highest S(I2C) of an image is the positive."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -48,6 +49,28 @@ def test_the_lowest_as_a_control_is_the_other_end_with_ties_by_id() -> None:
         ContrastiveGroup("b", "s2", ("s3", "s1")),
         ContrastiveGroup("c", "s6", ("s5",)),
     ]
+
+
+def test_among_the_same_first_words_a_pair_counts_for_what_it_has_over_the_mean_of_its_kind() -> None:
+    def ask(sample_id: str, image_id: str, question: str, answer: str, i2c: float) -> ScoredSample:
+        one = scored(sample_id, image_id, i2c)
+        return replace(one, sample=replace(one.sample, question=question, answer=answer))
+
+    pairs = [
+        ask("no-1", "a", "Is it?", "No.", 2.0),  # the mean of no is 2.0, that of yes 0.5, that of `is` 1.25
+        ask("no-2", "b", "is it so?", "No, no.", 2.0),
+        ask("yes-1", "a", "Is there?", "Yes.", 1.0),
+        ask("yes-2", "b", "Is there?", "Yes!", 0.0),
+        ask("what", "a", "What is it?", "A dog.", 1.5),
+    ]
+
+    def positives(among: str) -> list[str]:
+        groups = select(random.sample(pairs, 5), SelectionConfig(among=among))
+        return [group.positive for group in groups if isinstance(group, ContrastiveGroup)]
+
+    assert positives("all") == ["no-1", "no-2"]
+    assert positives("opening") == ["no-1", "no-2"]
+    assert positives("openings") == ["yes-1", "no-2"]
 
 
 MANY = [scored(f"{image}-{n}", f"{image:03}", (image * 7 + n * 3) % 5) for image in range(300) for n in range(3)]

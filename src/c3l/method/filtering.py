@@ -13,8 +13,8 @@ def filter_samples(scored: Iterable[ScoredSample], config: FilteringConfig, seed
     """One row a sample, kept or not, with the rule and its number; by image id, then rank.
 
     The order of the input changes nothing: ties are broken by sample id. A share of n pairs is rounded up.
-    With ``stratify``, the rule is applied within each image, instruction or first word of a question by itself; the
-    last keeps the mixture of kinds of question as it was.
+    With ``stratify``, the rule is applied within each image, instruction or first word of a question (``openings``: and
+    of its answer) by itself; the last two keep the mixture of kinds of question, and of yes and no, as it was.
 
     Args:
         scored: Samples with finite S(I2C), each once.
@@ -45,7 +45,11 @@ def _strata(scored: Iterable[ScoredSample], config: FilteringConfig) -> list[tup
 
     def key(one: ScoredSample) -> tuple[str, str]:
         sample = one.sample
-        other = {"instruction": sample.instruction_id, "opening": sample.opening}.get(config.stratify, "")
+        other = {
+            "instruction": sample.instruction_id,
+            "opening": sample.opening,
+            "openings": sample.openings,
+        }.get(config.stratify, "")
         return sample.image_id if by_image else "", other
 
     strata = []

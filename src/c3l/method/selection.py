@@ -1,7 +1,9 @@
 """Selection: an image's pair with the highest S(I2C) is the positive, its other pairs are the negatives."""
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from c3l.config import SelectionConfig
 from c3l.records import ContrastiveGroup, Rejected, Role, ScoredSample, make_id
@@ -20,15 +22,26 @@ def select(
 ) -> list[ContrastiveGroup | Rejected]:
     """One group an image, in order of image id: the positive, and the negatives in order of falling S(I2C).
 
-    An image with one pair has nothing to contrast: it is rejected as ``one_pair``.
+    An image with one pair has nothing to contrast: it is rejected as ``one_pair``. With ``among``, a pair counts for
+    what it has over the mean of its kind: else the kind that scores highest, a short no say, is every image's positive.
 
     Args:
         scored: Samples with finite S(I2C), each once, in any order.
         config: Which pair is the positive; the highest by default.
         seed: Draws the positive of the control ``random``.
     """
-    rule = (config or SelectionConfig()).positive
-    return [_group(image_id, ranked, rule, seed) for image_id, ranked in _ranked_by_image(scored).items()]
+    config = config or SelectionConfig()
+    pairs = list(scored) if config.among == "all" else _less_their_mean(scored, config.among)
+    return [_group(image_id, ranked, config.positive, seed) for image_id, ranked in _ranked_by_image(pairs).items()]
+
+
+def _less_their_mean(scored: Iterable[ScoredSample], among: Literal["opening", "openings"]) -> list[ScoredSample]:
+    kinds: dict[str, list[ScoredSample]] = {}
+    for one in scored:
+        kinds.setdefault(getattr(one.sample, among), []).append(one)
+    # exact sums: the order of the input changes nothing
+    means = {kind: math.fsum(one.i2c for one in pairs) / len(pairs) for kind, pairs in kinds.items()}
+    return [replace(one, i2c=one.i2c - means[kind]) for kind, pairs in kinds.items() for one in pairs]
 
 
 def _group(image_id: str, ranked: list[ScoredSample], rule: str, seed: int) -> ContrastiveGroup | Rejected:
