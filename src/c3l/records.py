@@ -80,9 +80,14 @@ class Sample:
         return _first_word(self.question)
 
     @property
+    def answer_opening(self) -> str:
+        """The answer's first word, lower case: yes, no, the."""
+        return _first_word(self.answer)
+
+    @property
     def openings(self) -> str:
         """The first words of question and answer, which tell yes from no as well: ``is ... yes``."""
-        return f"{self.opening} ... {_first_word(self.answer)}"
+        return f"{self.opening} ... {self.answer_opening}"
 
 
 def _first_word(text: str) -> str:

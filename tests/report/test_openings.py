@@ -27,9 +27,14 @@ def ask(contents: ReportContents, draft: list[str], last: list[str], kept: int) 
 def test_shares_by_hand_with_the_draft_first() -> None:
     draft, last = ["Is it?", "is that it?", "What is it?", "How?"], ["What?", "What, now?", "Is it?"]
     contents = ask(make_rounds(4), draft, last, kept=2)
-    view = build_openings(contents, join_pairs(contents))
-    assert view is not None
-    assert view.heads == ("Draft", "Refined (round 1)", "Kept")
+    view, answers = build_openings(contents, join_pairs(contents))
+    assert (view.title, view.stratify, answers.title, answers.stratify) == (
+        "Questions",
+        "opening",
+        "Answers",
+        "openings",
+    )
+    assert view.heads == answers.heads == ("Draft", "Refined (round 1)", "Kept")
     # of what was kept 2 of 2 begin with what, of the draft 1 of 4
     assert [(row.opening, row.shares) for row in view.rows] == [
         ("what", ("25%", "67%", "100%")),
@@ -39,21 +44,38 @@ def test_shares_by_hand_with_the_draft_first() -> None:
     assert view.moved == 75
 
 
+def test_answers_that_turn_to_no_are_seen() -> None:
+    contents = ask(make_rounds(4), ["Is it?"] * 4, ["Is it?"] * 4, kept=2)
+
+    def answer(rows: list[ScoredSample], answers: list[str]) -> list[ScoredSample]:
+        pairs = zip(rows, answers, strict=True)
+        return [replace(one, sample=replace(one.sample, answer=text)) for one, text in pairs]
+
+    earlier = answer(list(contents.earlier), ["Yes.", "yes it is", "No.", "Red."])
+    scored = answer(list(contents.scored), ["No.", "no", "Yes.", "No!"])
+    contents = replace(contents, earlier=earlier, scored=scored)
+    questions, answers = build_openings(contents, join_pairs(contents))
+    assert questions.moved == 0
+    assert [(row.opening, row.shares) for row in answers.rows] == [
+        ("no", ("25%", "75%", "100%")),
+        ("yes", ("50%", "25%", "0%")),
+        ("red", ("25%", "0%", "0%")),
+    ]
+    assert answers.moved == 75
+
+
 def test_rare_words_stand_together_and_nothing_is_lost() -> None:
     questions = [f"word{n % 12}{'x' * 40} is it?" for n in range(40)]
     contents = ask(make_rounds(4), questions, questions, kept=40)
-    view = build_openings(contents, join_pairs(contents))
-    assert view is not None
+    view, _ = build_openings(contents, join_pairs(contents))
     assert (len(view.rows), view.rows[-1].opening, view.moved) == (SHOWN + 1, "4 others", 0)
     assert view.rows[0].opening == f"word0{'x' * 18}\N{HORIZONTAL ELLIPSIS}"
 
 
 def test_a_run_of_one_round_compares_what_was_kept_with_all() -> None:
     contents = make_contents(6)
-    view = build_openings(contents, join_pairs(contents))
-    assert view is not None
-    assert view.heads == ("All pairs", "Kept")
-    assert build_openings(without_scores(contents), ()) is None
+    assert {view.heads for view in build_openings(contents, join_pairs(contents))} == {("All pairs", "Kept")}
+    assert build_openings(without_scores(contents), ()) == ()
 
 
 def test_what_would_have_to_move_is_a_share_and_no_count() -> None:

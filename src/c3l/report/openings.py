@@ -1,7 +1,7 @@
-"""What is asked: the first words of the questions, in the draft, in the last round and in what was kept."""
+"""What is asked and answered: first words, in the draft, in the last round and in what was kept."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from c3l.records import Sample
@@ -22,41 +22,50 @@ class OpeningRow:
 
 @dataclass(frozen=True, slots=True)
 class OpeningsView:
-    """The table, and how far the last column is from the first.
+    """A table, and how far the last column is from the first.
 
     Attributes:
+        title: What the words begin.
+        stratify: The setting of the filter that keeps this mixture.
         heads: What each column counts.
         rows: Most frequent first; what is rarer is together in the last.
-        moved: Percent of the kept pairs that would have to ask something else for the first column's mixture.
+        moved: Percent of the kept pairs that would have to begin otherwise for the first column's mixture.
     """
 
+    title: str
+    stratify: str
     heads: tuple[str, ...]
     rows: tuple[OpeningRow, ...]
     moved: float
 
 
-def build_openings(contents: ReportContents, pairs: Sequence[Pair]) -> OpeningsView | None:
-    """The mixture of first words in every column; None where nothing was kept or the draft is empty."""
+def build_openings(contents: ReportContents, pairs: Sequence[Pair]) -> tuple[OpeningsView, ...]:
+    """The mixtures of the questions' and the answers' first words; none if nothing was kept or the draft is empty."""
     rounds = split_rounds(contents)
     columns = {label_round(0): [one.sample for one in rounds[0]]} if rounds else {}
     columns[label_round(max(rounds)) if rounds else "All pairs"] = [pair.scored.sample for pair in pairs]
     columns["Kept"] = [pair.scored.sample for pair in pairs if pair.decision.kept]
     if not all(columns.values()):
-        return None
-    mixtures = [_mix(samples) for samples in columns.values()]
-    counts = Counter(sample.opening for samples in columns.values() for sample in samples)
+        return ()
+    return (
+        _view("Questions", "opening", columns, lambda sample: sample.opening),
+        _view("Answers", "openings", columns, lambda sample: sample.answer_opening),
+    )
+
+
+def _view(
+    title: str, stratify: str, columns: Mapping[str, Sequence[Sample]], word: Callable[[Sample], str]
+) -> OpeningsView:
+    words = {head: Counter(map(word, samples)) for head, samples in columns.items()}
+    mixtures = [{one: 100 * n / count.total() for one, n in count.items()} for count in words.values()]
+    counts = sum(words.values(), Counter[str]())
     by_count = sorted(counts, key=lambda opening: (-counts[opening], opening))
     rows = [OpeningRow(_shorten(opening), _show(mixtures, [opening])) for opening in by_count[:SHOWN]]
     if rest := by_count[SHOWN:]:
         rows.append(OpeningRow("1 other" if len(rest) == 1 else f"{len(rest)} others", _show(mixtures, rest)))
     first, last = mixtures[0], mixtures[-1]
-    return OpeningsView(tuple(columns), tuple(rows), sum(max(0.0, last[o] - first.get(o, 0.0)) for o in last))
-
-
-def _mix(samples: Sequence[Sample]) -> dict[str, float]:
-    """Percent of the questions that begin with each word."""
-    counts = Counter(sample.opening for sample in samples)
-    return {opening: 100 * count / len(samples) for opening, count in counts.items()}
+    moved = sum(max(0.0, last[one] - first.get(one, 0.0)) for one in last)
+    return OpeningsView(title, stratify, tuple(columns), tuple(rows), moved)
 
 
 def _shorten(opening: str, most: int = 24) -> str:
