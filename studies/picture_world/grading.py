@@ -70,7 +70,7 @@ def _tell_yes_from_no(graded: Graded, sample: Sample) -> Graded:
     return replace(graded, kind="no" if sample.answer.lower().lstrip().startswith("no") else "yes")
 
 
-def keep(run: GradedRun, rule: FilterRule, stratify: Literal["none", "opening"] = "none") -> GradedRun:
+def keep(run: GradedRun, rule: FilterRule, stratify: Literal["none", "openings"] = "none") -> GradedRun:
     """The run with only the half of its pairs that a filter keeps."""
     config = FilteringConfig(rule=rule, fraction=0.5, stratify=stratify)
     kept = {one.sample_id for one in filter_samples([p.scored for p in run.pairs], config, run.seed) if one.kept}

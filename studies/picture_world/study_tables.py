@@ -29,7 +29,7 @@ from studies.picture_world.measure import MEASURES, auroc, spearman
 
 CONTROLS: tuple[FilterRule, ...] = ("top_fraction", "random", "longest", "lowest", "band")
 PIECES = ("contrastive_only", "temperature_0.5", "temperature_2", "two_epochs", "scorer_tuned", "two_rounds")
-FILTERED = ("draft", "hidden", "likelihood", "c3l")
+FILTERED = ("draft", "hidden", "likelihood", "c3l", "scorer_tuned", "two_rounds", "among_openings")
 
 
 def _discount(share: float) -> Callable[[AnswerScores], float]:
@@ -109,7 +109,7 @@ def _compare(variants: Mapping[str, list[GradedRun]], phrases: Mapping[str, str]
     """Contrastive tunings against the controls, and each half kept by S(I2C) against the other halves of its data."""
     controls = [phrases[arm] for arm in ("likelihood", "random_positive", "likelihood_random")]
     wanted = []
-    for arm in ("hidden", "c3l"):
+    for arm in ("hidden", "c3l", "among_openings"):
         wanted += [(phrases[arm], control) for control in controls]
         best, control = (f"{phrases[one]}, half kept: highest S(I2C)" for one in (arm, "likelihood"))
         wanted.append((best, control))
@@ -138,14 +138,14 @@ def _choices(runs: Sequence[GradedRun]) -> dict[str, dict[str, Any]]:
     for name, measure in CHOOSING.items() if runs else ():
         measured = [remeasure(run, measure) for run in runs]
         best = [keep(run, "top_fraction") for run in measured]
-        of_openings = [keep(run, "top_fraction", stratify="opening") for run in measured]
+        of_openings = [keep(run, "top_fraction", stratify="openings") for run in measured]
         positives, negatives = zip(*(split_positives(run) for run in measured), strict=True)
         out[name] = {
             "half": asdict(bootstrap(best, true_share)),
             "half_over_random": asdict(difference(best, half)),
             "half_over_random_same_kinds": asdict(difference(best, half, same_kinds(best, half))),
-            "half_of_each_opening": asdict(bootstrap(of_openings, true_share)),
-            "half_of_each_opening_over_random": asdict(difference(of_openings, half)),
+            "half_of_openings": asdict(bootstrap(of_openings, true_share)),
+            "half_of_openings_over_random": asdict(difference(of_openings, half)),
             "half_nouns_of_100": diversity(best)[1],
             "half_log_ratio": asdict(bootstrap(best, _mean_log_ratio)),
             "positives": asdict(bootstrap(positives, true_share)),
@@ -216,14 +216,14 @@ def _pairs_table(rows: Sequence[Mapping[str, Any]]) -> str:
 def _choices_table(choices: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [
         "| the draft's half with the highest | true of gradable | over a random half | the same, kinds evened "
-        "| the highest half within each first word, true | over a random half "
+        "| the highest half among equal first words of question and answer, true | over a random half "
         "| things asked about, of 100 pairs | its mean log-ratio, nats "
         "| the best pair of each picture | over its others, kinds evened |"
     ]
     rows.append("|---|" + "--:|" * 9)
     for name, row in choices.items():
         cells = [_share(row["half"]), _signed(row["half_over_random"]), _signed(row["half_over_random_same_kinds"])]
-        cells += [_share(row["half_of_each_opening"]), _signed(row["half_of_each_opening_over_random"])]
+        cells += [_share(row["half_of_openings"]), _signed(row["half_of_openings_over_random"])]
         cells += [f"{row['half_nouns_of_100']:.1f}", _signed(row["half_log_ratio"]), _share(row["positives"])]
         cells.append(_signed(row["positives_over_negatives_same_kinds"]))
         rows.append(f"| {name} | {' | '.join(cells)} |")

@@ -2,6 +2,7 @@ import pytest
 
 from c3l.errors import BackendError
 from c3l.models.encoding import ChatEncoder, EncodedPrompt, ScoredRow
+from c3l.models.expansion import learn_expansion
 from tiny_models import FAMILIES, make_picture
 
 
@@ -112,3 +113,51 @@ def test_a_processor_without_chat_template_is_refused(tiny):
     processor.chat_template = None
     with pytest.raises(BackendError, match="chat template"):
         ChatEncoder(processor)
+
+
+PROMPTS = [
+    "What is it?",
+    " So? ",
+    "\n\nIs it so?",
+    "",
+    "a <image> b",
+    "<|image_pad|>",
+    "Ein \u00e4lterer Hund\n",
+    "1 2  3\t",
+]
+SPLICED = {"llava", "llava_next", "fast_vlm", "qwen2_vl", "qwen3_vl", "idefics3"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_picture_is_expanded_once_and_every_prompt_about_it_is_the_processors_own(family, tiny, monkeypatch):
+    processor = tiny(family).processor
+    encoder = ChatEncoder(processor)
+    pictures = [make_picture(1), make_picture(2, (90, 40))]
+    calls = []
+    process = encoder._process
+    monkeypatch.setattr(encoder, "_process", lambda *arguments: calls.append(1) or process(*arguments))
+    for prompt in PROMPTS:
+        for picture in pictures:
+            found = encoder.encode_prompt(prompt, picture)
+            alone = ChatEncoder(processor).encode_prompt(prompt, picture)
+            assert (found.ids, found.types) == (alone.ids, alone.types)
+            assert found.vision.keys() == alone.vision.keys()
+            assert all((found.vision[key] == alone.vision[key]).all() for key in found.vision)
+    # Gemma 3 writes line breaks around a picture, which could melt into the question: it is processed each time
+    assert len(calls) == (len(pictures) if family in SPLICED else len(pictures) * len(PROMPTS))
+    encoder.forget_pictures()
+    assert not encoder._expansions
+
+
+def test_what_could_melt_into_the_text_is_not_learned(encoder):
+    tokenizer, image = encoder.tokenizer, encoder.tokenizer.convert_tokens_to_ids("<image>")
+    letters = encoder.encode_completion("ab")
+    plain = [*letters, image, *letters]
+    learn = learn_expansion
+    assert learn(tokenizer, image, plain, [*letters, image, image, *letters], {}).ids == (image, image)
+    assert learn(tokenizer, image, plain, [*letters, letters[0], image, *letters], {}) is None
+    assert learn(tokenizer, image, plain, [*letters, image, *letters[:1]], {}) is None
+    assert learn(tokenizer, image, [*plain, image], [*plain, image], {}) is None
+    assert learn(tokenizer, image, letters, letters, {}) is None
+    types = {"token_type_ids": [0, 0, 1, 1, 0, 1]}  # a type outside the picture's tokens
+    assert learn(tokenizer, image, plain, [*letters, image, image, *letters], types) is None

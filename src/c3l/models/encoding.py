@@ -23,6 +23,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from c3l.errors import BackendError
+from c3l.models.expansion import Expansion, learn_expansion
 
 TYPE_KEYS = ("token_type_ids", "mm_token_type_ids")
 TEXT_KEYS = frozenset({"input_ids", "attention_mask", "labels", *TYPE_KEYS})
@@ -85,19 +86,32 @@ class ChatEncoder:
         pad = self.tokenizer.pad_token_id
         self.pad_id: int = self.tokenizer.eos_token_id if pad is None else pad
         self._control_tokens = _control_tokens(processor, self.tokenizer)
+        self._placeholder = _placeholder(processor, self.tokenizer)
+        self._expansions: dict[int, tuple[Image, Expansion, Mapping[str, Tensor]]] = {}
 
     def forget_pictures(self) -> None:
         """Let go of the pictures processed so far; call it when a batch begins."""
         self._pictures.clear()
+        self._expansions.clear()
 
     def encode_prompt(self, prompt: str, image: Image | None) -> EncodedPrompt:
         """One user turn, with or without a picture, through the processor's chat template."""
+        plain = [] if image is None else self._encode_plain(prompt)
+        if id(image) in self._expansions:
+            _, expansion, vision = self._expansions[id(image)]
+            if inserted := expansion.insert(plain):
+                return EncodedPrompt(*inserted, vision)
         output = self._process([prompt], [image] if image is not None else None)
-        return EncodedPrompt(
+        encoded = EncodedPrompt(
             ids=tuple(output["input_ids"][0].tolist()),
             types={key: tuple(output[key][0].tolist()) for key in TYPE_KEYS if key in output},
             vision={key: value for key, value in output.items() if key not in TEXT_KEYS},
         )
+        if image is not None:
+            learned = learn_expansion(self.tokenizer, self._placeholder, plain, encoded.ids, encoded.types)
+            if learned:  # the picture is kept beside it, so that no other one can take over its id
+                self._expansions[id(image)] = (image, learned, encoded.vision)
+        return encoded
 
     def encode_completion(self, completion: str) -> tuple[int, ...]:
         """The completion's ids, tokenised on its own so that they are the same after any prompt."""
@@ -175,14 +189,23 @@ class ChatEncoder:
     def _decode(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False)) if ids else ""
 
+    def _encode_plain(self, prompt: str) -> list[int]:
+        """Ids of a prompt about a picture, with the placeholder as the chat template writes it."""
+        text = self._render(prompt, with_image=True)
+        ids: list[int] = self.tokenizer(text, add_special_tokens=self._wants_bos(text))["input_ids"]
+        return ids
+
+    def _wants_bos(self, text: str) -> bool:
+        # as transformers' own chats: LLaVA-1.5's template leaves the first token to the tokenizer
+        bos = self.tokenizer.bos_token
+        return not (bos and text.startswith(bos))
+
     def _process(self, prompts: Sequence[str], images: Sequence[Image] | None, **padding: Any) -> dict[str, Tensor]:
         texts = [self._render(prompt, with_image=images is not None) for prompt in prompts]
-        bos = self.tokenizer.bos_token
         output = self._processor(
             images=[[image] for image in images] if images is not None else None,
             text=texts,
-            # as transformers' own chats: LLaVA-1.5's template leaves the first token to the tokenizer
-            add_special_tokens=not (bos and texts[0].startswith(bos)),
+            add_special_tokens=self._wants_bos(texts[0]),
             return_tensors="pt",
             **padding,
         )
@@ -243,6 +266,12 @@ def pad(rows: Sequence[Sequence[int]], width: int, value: int, *, left: bool = F
     fill = [[value] * (width - len(row)) for row in rows]
     both = zip(fill, rows, strict=True) if left else zip(rows, fill, strict=True)
     return torch.tensor([[*first, *second] for first, second in both], dtype=torch.int64)
+
+
+def _placeholder(processor: Any, tokenizer: Any) -> int | None:
+    token = getattr(processor, "image_token", None)
+    found: int | None = tokenizer.convert_tokens_to_ids(str(token)) if token else None
+    return found
 
 
 def _control_tokens(processor: Any, tokenizer: Any) -> tuple[str, ...]:
