@@ -9,11 +9,12 @@ import pytest
 
 from c3l import pipeline
 from c3l.counts import find_error_rate, read_states, summarise
+from c3l.data.images import inspect_image
 from c3l.data.store import Run, read_records
 from c3l.errors import DataError, RunLockedError, StaleStageError
 from c3l.plan import make_plan
 from c3l.records import ContrastiveGroup, Sample, ScoredSample, Selected
-from fakes import FakeModel
+from fakes import FakeModel, write_pairs
 from runs import Loader, draw_pictures, make_config, read_all, read_results, walk
 
 
@@ -312,3 +313,105 @@ def test_records_are_joined_by_id_not_by_place(config):
     samples = {one.sample_id: one for one in run.stored("draft/parsed").read(Sample)}
     for one in run.stored("draft/scored").read(ScoredSample):
         assert one.sample == samples[one.sample.sample_id]
+
+
+def test_a_run_whose_pictures_were_all_rejected_is_not_gone_on_with_under_another_root(config, root, model, tmp_path):
+    wrong = tmp_path / "wrong"
+    wrong.mkdir()
+    for name in ("picture_0.png", "picture_1.png"):
+        (wrong / name).write_bytes(b"")
+    walk(make_config(config.run, wrong, model), Loader())
+    with pytest.raises(StaleStageError, match=r"no picture that can be used .* `c3l clean \S+ images`"):
+        walk(config, Loader())
+    Run.reader(config.run).clean("images")
+    walk(config, Loader())
+    assert summarise(Run.reader(config.run))["images"] == 6
+
+
+@pytest.mark.parametrize("number", [2, 4], ids=["only rejections", "a picture too"])
+def test_a_list_that_was_not_looked_through_is_not_gone_on_with_under_another_root(
+    config, root, model, tmp_path, monkeypatch, number
+):
+    """Killed after a shard or two: the rest of the list would be rejected for good if it is not there."""
+    for name in ("aaa.png", "aab.png"):
+        (root / name).write_bytes(b"x")
+    looked = iter(range(100))
+
+    def stopping(*arguments):
+        if next(looked) == number:
+            raise KeyboardInterrupt
+        return inspect_image(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "inspect_image", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            walk(config, Loader())
+    draw_pictures(tmp_path / "other", 2)
+    with pytest.raises(StaleStageError, match=r"c3l clean \S+ images"):
+        walk(make_config(config.run, tmp_path / "other", model), Loader())
+    walk(config, Loader())
+    assert summarise(Run.reader(config.run))["images"] == 6
+
+
+def stopping_model(times: int) -> Loader:
+    """A model that is stopped when it is asked for the last time."""
+    left = iter(range(times, 0, -1))
+
+    def write(request):
+        if next(left) == 1:
+            raise KeyboardInterrupt
+        return write_pairs(request)
+
+    return Loader(lambda: FakeModel(write))
+
+
+def test_a_root_with_a_part_of_the_pictures_is_refused(config, root, model, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        walk(config, stopping_model(4))
+    (tmp_path / "part").mkdir()
+    shutil.copy(root / "picture_0.png", tmp_path / "part")
+    with pytest.raises(StaleStageError, match=r"there is no 'picture_1\.png' under"):
+        walk(make_config(config.run, tmp_path / "part", model), Loader())
+    walk(config, Loader())
+    assert Run.reader(config.run).stored("draft/generated").info.rejected == {}
+
+
+@pytest.mark.parametrize("left", ["nothing", "a folder"])
+@pytest.mark.parametrize("stage", ["images", "draft/generated", "draft/scored"])
+def test_pictures_that_are_gone_for_a_while_are_not_rejected_for_good(config, root, stage, left):
+    walk(config, Loader())
+    before = read_all(config.run)
+    (config.run / stage / "00001.jsonl").unlink()
+    (config.run / stage / "stage.json").unlink()
+    root.rename(root.with_name("away"))
+    if left == "a folder":
+        root.mkdir()
+    with pytest.raises(DataError, match="gone or empty, expected the pictures of the run; put them back"):
+        walk(config, Loader())
+    if left == "a folder":
+        root.rmdir()
+    root.with_name("away").rename(root)
+    walk(config, Loader())
+    assert read_all(config.run) == before
+
+
+def test_damaged_settings_of_a_run_give_way_to_those_that_are_named(config, root, model, tmp_path):
+    walk(config, Loader())
+    right = (config.run / "config.yaml").read_bytes()
+    for damage in (b"nonsense: 1\n", b"\xff"):
+        (config.run / "config.yaml").write_bytes(damage)
+        walk(config, Loader())
+        assert (config.run / "config.yaml").read_bytes() == right
+    (config.run / "config.yaml").write_text("nonsense: 1\n")
+    with pytest.raises(StaleStageError, match=r"are not those under \S+ \(there is no .*\); say where they lie now"):
+        walk(make_config(config.run, tmp_path, model), Loader())
+
+
+def test_no_tuning_begins_without_the_pictures(config, root, model):
+    config = make_config(config.run, root, model, "rounds=1")
+    for stages in (pipeline.run_generate, pipeline.run_score, pipeline.run_select):
+        walk(config, Loader(), stages)
+    shutil.rmtree(root)
+    with pytest.raises(DataError, match="gone or empty"):
+        walk(config, Loader(), pipeline.run_tune)
+    assert Run.reader(config.run).stored("tuned") is None

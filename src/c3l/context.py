@@ -7,9 +7,9 @@ from pathlib import Path
 
 from c3l.config import ModelConfig, RunConfig
 from c3l.config_file import dump_config, load_config
-from c3l.data.images import BadImageError, read_image_bytes
+from c3l.data.images import BadImageError, read_image_bytes, resolve_under
 from c3l.data.store import Run, write_atomic
-from c3l.errors import StaleStageError
+from c3l.errors import ConfigError, StaleStageError
 from c3l.executors import Executor, LocalExecutor
 from c3l.models.load import resolve_dtype, weights_hash
 from c3l.plan import Plan, check_costly, make_plan
@@ -71,26 +71,42 @@ def open_context(
 def save_settings(run: Run, config: RunConfig) -> None:
     """Make these the settings that the run goes on with where nothing else is said."""
     text, saved = dump_config(config), run.path / "config.yaml"
-    if not saved.exists() or saved.read_text(encoding="utf-8") != text:
+    if not saved.exists() or saved.read_bytes() != text.encode():
         write_atomic(saved, text)
 
 
 def _check_root(run: Run, root: Path) -> None:
-    """Refuse another image root than the run's, unless the run's pictures have moved there."""
-    images, saved = run.stored("images"), run.path / "config.yaml"
-    if images is None or not saved.exists():
+    """Refuse another image root than the run's, unless all of the run's pictures have moved there."""
+    images, before = run.stored("images"), _read_root(run)
+    if images is None or root == before:
         return
-    before = load_config(saved).images.root.absolute()
     first = next(images.read(ImageRef), None)
-    if root == before or first is None:
-        return
+    if before is not None and (first is None or not images.is_done()):
+        got = "no picture that can be used" if first is None else "only a part of its pictures"
+        raise StaleStageError(
+            f"{run.path} has {got} yet, out of a list of those under {before}, not {root}; put `--image-root {before}` "
+            f"back, or have the list made anew after `c3l clean {run.path} images`"
+        )
     try:
-        read_image_bytes(root, first)
+        for image in images.read(ImageRef):
+            resolve_under(root, image.path)
+        if first is not None:
+            read_image_bytes(root, first)
     except BadImageError as error:
+        back = f"put `--image-root {before}` back, " if before is not None else ""
         raise StaleStageError(
             f"the pictures of {run.path} are not those under {root} ({error.detail}); "
-            f"put `--image-root {before}` back, say where they lie now, or choose another --run"
+            f"{back}say where they lie now, or choose another --run"
         ) from None
+
+
+def _read_root(run: Run) -> Path | None:
+    """The image root that the run goes on with; None if its settings are gone or damaged."""
+    saved = run.path / "config.yaml"
+    try:
+        return load_config(saved).images.root.absolute() if saved.exists() else None
+    except ConfigError:  # then a command that names others, by --config, mends them
+        return None
 
 
 def _settle_model(run: Run, model: ModelConfig, needs_model: bool) -> tuple[ModelConfig, str]:

@@ -35,6 +35,7 @@ from c3l.records import (
 from c3l.report.build import write_report
 from c3l.stages import (
     begin,
+    check_image_root,
     discard,
     need,
     read_scored,
@@ -151,7 +152,7 @@ def image_stage(context: Context) -> Stage:
     """The run's pictures, listed once and for all, then each decoded once.
 
     Raises:
-        DataError: If there is no picture.
+        DataError: If there is no picture, or the image root of those that are not looked at yet is gone.
     """
     config, stored = context.config, context.run.stored("images")
     if stored is None:
@@ -161,6 +162,8 @@ def image_stage(context: Context) -> Stage:
         context.progress.note(f"shard_size stays {size}, with which this run began")
     if stored is not None and stored.is_done():
         return begin(context, "images", stored.info.shards, size)
+    if stored is not None and stored.missing():
+        check_image_root(config)
     with (context.run.path / "images.jsonl").open(encoding="utf-8") as lines:
         paths = [json.loads(line)["path"] for line in lines]
     with context.progress.track("images", "pictures", len(paths)) as advance:

@@ -39,6 +39,20 @@ def image_opener(config: RunConfig) -> OpenImage:
     return lambda image: open_image(config.images.root, image, config.images)
 
 
+def check_image_root(config: RunConfig) -> None:
+    """Look whether the pictures are there at all, before each is rejected for good.
+
+    Raises:
+        DataError: If the image root is no folder, or an empty one, as that of a disk that is not mounted.
+    """
+    root = config.images.root
+    if not root.is_dir() or not any(root.iterdir()):
+        raise DataError(
+            f"got the image root {root}, which is gone or empty, expected the pictures of the run; put them back, or "
+            "say where they lie now with --image-root"
+        )
+
+
 def need(context: Context, name: str) -> Stage:
     """A stage that has to be done already.
 
@@ -100,9 +114,12 @@ def run_sharded(
     inputs: int,
     recorded: Mapping[str, Any],
 ) -> Stage:
-    """Make the missing shards of a stage of that model's, cut as its source is, and finish it.
+    """Make the missing shards of a stage of that model's, which opens pictures, cut as its source is; and finish it.
 
     ``prepare`` is called before the first shard, only where one is missing: it sees to it that the model is there.
+
+    Raises:
+        DataError: If a shard is missing and the image root is gone.
     """
     stage = begin(context, name, source.info.shards, source.info.shard_size)
     if stage.is_done():
@@ -111,6 +128,7 @@ def run_sharded(
     config = context.config.model_copy(update={"model": model})
     tasks = [ShardTask(context.run.path, name, source.info.stage, shard, round, config) for shard in missing]
     if missing:
+        check_image_root(config)
         prepare()
     start, loading = time.monotonic(), context.executor.loading_seconds
     done = inputs * (stage.info.shards - len(missing)) // max(stage.info.shards, 1)
