@@ -1,6 +1,7 @@
 """``finetune_files``: a LLaVA file in, a tuned model out; what is rejected; stop, go on, and do nothing twice."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -199,18 +200,38 @@ def name_all(root, data, out, *settings):
     return ["finetune", *named, *(word for setting in (*SETTINGS, *settings) for word in ("--set", setting))]
 
 
-def test_where_too_much_is_rejected_nothing_is_trained_and_the_code_is_3(world, tmp_path, capsys, monkeypatch):
+def test_where_too_much_is_rejected_nothing_is_trained_and_the_code_is_3(world, tmp_path, capsys):
     root, data = world
     strict = name_all(root, data, tmp_path / "out", "max_error_rate=0.1")
     assert main(strict) == 3
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "6 of 11 rows cannot be learned, above max_error_rate 10%" in error
+    assert "6 of 11 rows cannot be learned, above max_error_rate 10%; the commonest reason: " in error
     assert len(read_lines(tmp_path / "out" / "rejected.jsonl")) == 6
     assert not (tmp_path / "out" / "merged").exists()
-    monkeypatch.setattr(finetuning, "_judge", None)  # what was looked through is not looked through again
     assert main(name_all(root, data, tmp_path / "out")) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["trained"] == 5
     assert main(strict) == 3
+
+
+def test_what_was_too_bad_is_looked_through_again_when_it_is_mended(world, tmp_path):
+    root, data = world
+    config = configure(root, f"images.root={tmp_path / 'images'}")
+    (tmp_path / "images").mkdir()
+    with pytest.raises(TooManyRejectedError, match="commonest reason: missing_image"):
+        finetune_files(data, tmp_path / "out", config, SilentProgress())
+    shutil.copytree(root / "images", tmp_path / "images", dirs_exist_ok=True)
+    assert finetune_files(data, tmp_path / "out", config, SilentProgress())["trained"] == 5
+
+
+def test_pictures_that_move_while_it_learns_do_not_matter(world, tmp_path, monkeypatch):
+    root, data = world
+    with monkeypatch.context() as patched:
+        patched.setattr(finetuning, "_save", stop)
+        with pytest.raises(Stopped):
+            finetune_files(data, tmp_path / "out", configure(root), SilentProgress())
+    shutil.copytree(root / "images", tmp_path / "moved")
+    moved = configure(root, f"images.root={tmp_path / 'moved'}")
+    assert finetune_files(data, tmp_path / "out", moved, SilentProgress())["trained"] == 5
 
 
 def test_of_several_processes_none_trains_where_too_much_is_rejected(world, tmp_path, monkeypatch):

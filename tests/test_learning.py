@@ -5,9 +5,10 @@ import sys
 
 import pytest
 
+from c3l import finetuning
 from c3l.cli import main
 from c3l.data.store import Run
-from c3l.errors import ConfigError
+from c3l.errors import BackendError, ConfigError
 from c3l.pipeline import run_method
 from c3l.records import EvalReport
 from runs import Loader, draw_pictures, make_config, walk
@@ -88,3 +89,14 @@ def test_a_run_asks_for_the_packages_of_finetuning_before_its_work(world, tmp_pa
 def test_settings_that_cannot_be_run_are_one_line(overrides, said, world, tmp_path):
     with pytest.raises(ConfigError, match=said):
         configure(world, tmp_path / "run", *overrides)
+
+
+def test_what_never_came_to_learn_is_no_stage_that_other_settings_would_make_stale(world, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise BackendError("no such model")
+
+    monkeypatch.setattr(finetuning, "load_finetunable", refuse)
+    for recipe in ("finetuning.lora_r=4", "finetuning.lora_r=8"):
+        with pytest.raises(BackendError, match="no such model"):
+            walk(configure(world, tmp_path / "run", recipe), Loader(), run_method)
+    assert Run.reader(tmp_path / "run").stored("finetuned") is None

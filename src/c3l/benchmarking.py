@@ -7,7 +7,6 @@ whom.
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,7 +24,7 @@ from c3l.data.journal import append_lines, read_lines
 from c3l.data.lock import exclusive_lock
 from c3l.data.paths import BadImageError
 from c3l.data.stage import refuse_changes
-from c3l.errors import DataError
+from c3l.errors import DataError, tell_too_many
 from c3l.evaluation.convert import write_conversions
 from c3l.evaluation.judges import CachedJudge, EndpointJudge, Judge, ModelJudge
 from c3l.evaluation.llava_bench import LlavaBench
@@ -111,11 +110,7 @@ def failed_too_often(report: EvalReport, config: RunConfig) -> bool:
 def _describe_failures(report: EvalReport, predictions: Mapping[str, Prediction], config: RunConfig) -> str:
     told = [one.failed for one in predictions.values() if one.failed]
     told += ["no review that can be read"] * (report.failed - len(told))
-    [(reason, _)] = Counter(one.partition(":")[0] for one in told).most_common(1)
-    return (
-        f"{report.failed} of {report.items} questions failed, above max_error_rate {config.max_error_rate:.0%}; the "
-        f"commonest reason: {next(one for one in told if one.startswith(reason))}"
-    )
+    return tell_too_many(told, f"of {report.items} questions failed", config.max_error_rate)
 
 
 def read_predictions(out: Path, items: Sequence[Item]) -> tuple[dict[str, Prediction], Provenance]:

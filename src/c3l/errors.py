@@ -1,5 +1,8 @@
 """Every error that c3l raises on purpose; each message says what was got, what was expected, what to do."""
 
+from collections import Counter
+from collections.abc import Sequence
+
 
 class C3LError(Exception):
     """Base of all deliberate errors; the command line prints its message as one line, without a traceback."""
@@ -35,3 +38,16 @@ class RunLockedError(C3LError):
 
 class StorageError(C3LError):
     """A file of the run folder cannot be written, or holds something that c3l did not write."""
+
+
+def tell_too_many(reasons: Sequence[str], of_all: str, most: float) -> str:
+    """One line about more than ``most`` of all being lost, and the commonest reason.
+
+    Args:
+        reasons: Of each that is lost ``reason: detail``.
+        of_all: Such as ``of 10 rows cannot be learned``.
+        most: ``max_error_rate``.
+    """
+    [(commonest, _)] = Counter(one.partition(":")[0] for one in reasons).most_common(1)
+    detailed = next(one for one in reasons if one.partition(":")[0] == commonest)
+    return f"{len(reasons)} {of_all}, above max_error_rate {most:.0%}; the commonest reason: {detailed}"

@@ -20,7 +20,7 @@ from c3l.data.formats import ConversationRow, read_conversations
 from c3l.data.images import BadImageError, image_id_of, open_image
 from c3l.data.lock import exclusive_lock
 from c3l.data.stage import plain, refuse_changes
-from c3l.errors import ConfigError, DataError, StaleStageError, TooManyRejectedError
+from c3l.errors import ConfigError, DataError, StaleStageError, TooManyRejectedError, tell_too_many
 from c3l.models.interface import Conversation, FinetunableModel
 from c3l.models.load import load_finetunable, resolve_dtype, weights_hash
 from c3l.plan import FINETUNER_VERSION
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 ADAPTER, MERGED, CHECKPOINTS = "adapter", "merged", "checkpoints"
 SUMMARY, SETTINGS, LOG, REJECTED = "finetune.json", "settings.json", "log.jsonl", "rejected.jsonl"
 _LOOKED = "looked.json"  # beside the checkpoints: the rows that were found fit to learn from
-# they change how a tuning runs and what is seen of it, not what comes out
 _MARK = "finetuner_version"  # is in every settings.json of this file's, and in nobody else's
+# they change how a tuning runs and what is seen of it, not what comes out
 _NO_RESULT = {"enabled", "save_steps", "logging_steps", "report_to", "gradient_checkpointing"}
 
 
@@ -51,7 +51,9 @@ def check_packages() -> None:
         raise ConfigError(f"finetuning needs {' and '.join(missing)}: pip install 'c3l[train]'")
 
 
-def finetune_files(data: Path, out: Path, config: RunConfig, progress: Progress) -> dict[str, Any]:
+def finetune_files(
+    data: Path, out: Path, config: RunConfig, progress: Progress, begin: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
     """Tune the config's model on every conversation of ``data``; returns the summary that ``out`` keeps.
 
     A row without a picture is learned as text. One with several, or with a bad picture or turn, is rejected with its
@@ -62,6 +64,7 @@ def finetune_files(data: Path, out: Path, config: RunConfig, progress: Progress)
         out: The folder to write, or to go on with.
         config: Model, ``finetuning``, image rules and root, seed.
         progress: Who is told how far it is.
+        begin: Called before the first step: the model is loaded, and enough of the rows can be learned.
 
     Raises:
         StaleStageError: If ``out`` was begun with other settings.
@@ -83,7 +86,7 @@ def finetune_files(data: Path, out: Path, config: RunConfig, progress: Progress)
     _read_begun(out)  # not even a lock is left in the folder of others
     with exclusive_lock(out):
         config, settings = _settle(data, out, config)
-        summary = _read_json(out / SUMMARY) or _make(data, out, config, settings, progress)
+        summary = _read_json(out / SUMMARY) or _make(data, out, config, settings, progress, begin)
     lost = sum(summary["rejected"].values())
     above = lost > config.max_error_rate * max(summary["rows"], 1)
     short = {key: value for key, value in summary.items() if key != "settings"}
@@ -158,12 +161,20 @@ def _settings(data: Path, config: RunConfig) -> dict[str, Any]:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     recipe = {f"finetuning.{key}": value for key, value in config.finetuning.model_dump(exclude=_NO_RESULT).items()}
     model = {f"model.{key}": getattr(config.model, key) for key in ("backend", "dtype", "attn_implementation")}
-    rules = {f"images.{key}": value for key, value in config.images.model_dump(exclude={"limit"}).items()}
+    # not the root: the rows name their pictures, wherever the folder lies by now
+    rules = {f"images.{key}": value for key, value in config.images.model_dump(exclude={"limit", "root"}).items()}
     more = {"seed": config.seed, "data": digest, _MARK: FINETUNER_VERSION}
     return plain({**recipe, **model, **rules, **more, "weights": weights_hash(config.model)})
 
 
-def _make(data: Path, out: Path, config: RunConfig, settings: dict[str, Any], progress: Progress) -> dict[str, Any]:
+def _make(
+    data: Path,
+    out: Path,
+    config: RunConfig,
+    settings: dict[str, Any],
+    progress: Progress,
+    begin: Callable[[], None],
+) -> dict[str, Any]:
     check_packages()
     from c3l.training.arguments import count_steps
     from c3l.training.checkpoints import count_processes, find_checkpoint
@@ -172,7 +183,7 @@ def _make(data: Path, out: Path, config: RunConfig, settings: dict[str, Any], pr
     start = time.monotonic()
     lvlm = load_finetunable(config.model, config.finetuning, config.seed)
     learned, rejected = _look_through(data, out, config, settings, lvlm, progress)
-    _check_share(learned, rejected, config, out)
+    begin()
     steps = count_steps(len(learned), config.finetuning, count_processes())
     done = find_checkpoint(out / CHECKPOINTS)
     opener = _opener(config)
@@ -229,16 +240,23 @@ def _save(lvlm: FinetunableModel, out: Path, method: str) -> None:
 def _look_through(
     data: Path, out: Path, config: RunConfig, settings: dict[str, Any], lvlm: FinetunableModel, progress: Progress
 ) -> tuple[list[ConversationRow], list[Rejected]]:
-    """What can be learned, and what was rejected; a tuning that goes on opens no picture anew to know it."""
+    """What can be learned, and what was rejected; a tuning that goes on opens no picture anew to know it.
+
+    Raises:
+        TooManyRejectedError: If it is not enough; next time all is looked through again, as it may be mended by then.
+    """
     looked = out / CHECKPOINTS / _LOOKED
     if looked.exists():
         fit = set(json.loads(looked.read_bytes()))
         learned = [row for row in read_conversations(data) if isinstance(row, ConversationRow) and row.row in fit]
-        return learned, [from_json(Rejected, line) for line in (out / REJECTED).read_bytes().splitlines()]
+        rejected = [from_json(Rejected, line) for line in (out / REJECTED).read_bytes().splitlines()]
+        _check_share(learned, rejected, config, out)
+        return learned, rejected
     with progress.track("look through", "rows", sum(1 for _ in read_conversations(data))) as advance:
         learned, rejected = _read(data, config, lvlm, advance)
     write_atomic(out / SETTINGS, json.dumps(settings, indent=1) + "\n")
     write_atomic(out / REJECTED, map(to_json, rejected))
+    _check_share(learned, rejected, config, out)
     write_atomic(looked, json.dumps([row.row for row in learned]))
     return learned, rejected
 
@@ -254,12 +272,9 @@ def _check_share(
     rows = len(learned) + len(rejected)
     if len(rejected) <= config.max_error_rate * rows:
         return
-    [(reason, _)] = Counter(one.reason for one in rejected).most_common(1)
-    detail = next(one.detail for one in rejected if one.reason == reason)
-    raise TooManyRejectedError(
-        f"{len(rejected)} of {rows} rows cannot be learned, above max_error_rate {config.max_error_rate:.0%}, so "
-        f"nothing was trained; the commonest reason: {reason}: {detail}; {out / REJECTED} has all of them"
-    )
+    reasons = [f"{one.reason}: {one.detail}" for one in rejected]
+    told = tell_too_many(reasons, f"of {rows} rows cannot be learned", config.max_error_rate)
+    raise TooManyRejectedError(f"{told}; nothing was trained, and {out / REJECTED} has all of them")
 
 
 def _read(

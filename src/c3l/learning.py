@@ -41,10 +41,9 @@ def finetune_stage(context: Context, exported: Stage) -> Stage:
     if stage.is_done():
         return stage
     context.executor.forget_model()
-    stage.mark_begun()
     start = time.monotonic()
     data = exported.folder / FILES["llava"]
-    summary = finetune_files(data, stage.folder, context.config, context.progress)
+    summary = finetune_files(data, stage.folder, context.config, context.progress, stage.mark_begun)
     stage.finish(None, time.monotonic() - start, inputs=summary["rows"], recorded=summary)
     return stage
 
