@@ -2,13 +2,14 @@
 
 import json
 import sys
+from functools import partial
 
 import pytest
 
-from c3l import finetuning
+from c3l import finetuning, learning
 from c3l.cli import main
 from c3l.data.store import Run
-from c3l.errors import BackendError, ConfigError
+from c3l.errors import BackendError, ConfigError, TooManyRejectedError
 from c3l.pipeline import run_method
 from c3l.records import EvalReport
 from runs import Loader, draw_pictures, make_config, walk
@@ -37,7 +38,7 @@ def configure(world, run, *overrides):
     )  # fmt: skip
 
 
-def test_a_run_ends_with_what_a_model_learned_from_it(world, tmp_path, capsys):
+def test_a_run_ends_with_what_a_model_learned_from_it(world, tmp_path, capsys, monkeypatch):
     config = configure(world, tmp_path / "run")
     walk(config, Loader(), run_method)
     run = Run.reader(tmp_path / "run")
@@ -53,6 +54,12 @@ def test_a_run_ends_with_what_a_model_learned_from_it(world, tmp_path, capsys):
     loader = Loader()
     walk(config, loader, run_method)
     assert loader.times == 0
+    monkeypatch.setitem(sys.modules, "trl", None)
+    (world / "images").rename(world / "away")
+    try:
+        walk(config, loader, run_method)  # what is done needs neither
+    finally:
+        (world / "away").rename(world / "images")
     assert main(["status", str(tmp_path / "run")]) == 0
     shown = capsys.readouterr().out
     assert "finetuned" in shown
@@ -100,3 +107,29 @@ def test_what_never_came_to_learn_is_no_stage_that_other_settings_would_make_sta
         with pytest.raises(BackendError, match="no such model"):
             walk(configure(world, tmp_path / "run", recipe), Loader(), run_method)
     assert Run.reader(tmp_path / "run").stored("finetuned") is None
+
+
+def test_a_wrong_image_root_of_a_task_is_told_before_the_work_and_can_be_mended(world, tmp_path):
+    def with_root(root):
+        task = {"task": "pope", "data": [str(world / "coco_pope_random.json")], "image_root": str(root)}
+        tasks = f"evaluation.tasks={json.dumps([task])}"
+        return configure(world, tmp_path / "run", "finetuning.enabled=false", tasks)
+
+    loader = Loader()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(
+        TooManyRejectedError, match=r"4 of 4 questions have no picture .* image_root of evaluation\.tasks"
+    ):
+        walk(with_root(tmp_path / "empty"), loader, run_method)
+    assert loader.times == 0
+    walk(with_root(world / "images"), loader, run_method)
+
+
+def test_a_benchmark_is_begun_by_its_first_question(world, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise BackendError("no such model")
+
+    monkeypatch.setattr("c3l.pipeline.evaluate_stages", partial(learning.evaluate_stages, load=refuse))
+    with pytest.raises(BackendError):
+        walk(configure(world, tmp_path / "run", "finetuning.enabled=false"), Loader(), run_method)
+    assert Run.reader(tmp_path / "run").stored("evaluation/pope") is None

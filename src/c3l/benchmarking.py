@@ -44,6 +44,19 @@ PREDICTIONS, SCORES, SETTINGS, REVIEWS = "predictions.jsonl", "scores.json", "se
 _SYNC_EVERY = 32  # predictions that a kill loses at most
 
 
+def check_benchmark(task: BenchmarkConfig, config: RunConfig) -> None:
+    """Read a benchmark and look for its pictures, long before a model is there to be asked.
+
+    Raises:
+        DataError: If a file, or the folder of pictures, is not there or not what it should be.
+        TooManyRejectedError: If too many of the pictures are not there.
+        ConfigError: If something that the task needs is not set.
+    """
+    root = find_image_root(task)
+    benchmark = read_benchmark(task, _make_judge(task, Path(), config, load_model), config.evaluation.judge)
+    check_pictures(benchmark.items, root, config.max_error_rate)
+
+
 def evaluate_files(
     task: BenchmarkConfig,
     out: Path,

@@ -1,16 +1,17 @@
 """What a model learns from the data: the stages that tune an LVLM on the export and measure it on the benchmarks."""
 
 import time
+from functools import partial
 from typing import Literal
 
-from c3l.benchmarking import evaluate_files
+from c3l.benchmarking import check_benchmark, evaluate_files
 from c3l.config import BenchmarkConfig, ModelConfig, RunConfig
 from c3l.context import Context
 from c3l.data.export import FILES
 from c3l.data.store import Run, Stage
-from c3l.evaluation.reading import check_task, find_image_root
 from c3l.executors import KeptModel, LoadModel
 from c3l.finetuning import check_packages, finetune_files
+from c3l.models.interface import InferenceModel
 from c3l.models.load import load_model
 from c3l.records import EvalReport
 from c3l.stages import begin
@@ -21,18 +22,25 @@ FINETUNED, EVALUATION = "finetuned", "evaluation"
 Who = Literal["base", "tuned", "finetuned"]
 
 
-def check_tasks(config: RunConfig) -> None:
-    """Look for what finetuning and the benchmarks need, before hours of work that would end without it.
+def check_tasks(context: Context) -> None:
+    """Look for what finetuning and the benchmarks still need, before hours of work that would end without it.
 
     Raises:
-        DataError: If a file or a folder of pictures is not there.
+        DataError: If a file, or a folder of pictures, is not there or not what it should be.
+        TooManyRejectedError: If too many of a benchmark's pictures are not there.
         ConfigError: If a package, or a setting that a task needs, is missing.
     """
-    if config.finetuning.enabled:
+    config = context.config
+    if config.finetuning.enabled and not _is_done(context, FINETUNED):
         check_packages()
     for task in config.evaluation.tasks:
-        check_task(task, config.evaluation.judge)
-        find_image_root(task)
+        if not _is_done(context, f"{EVALUATION}/{task.task}"):
+            check_benchmark(task, config)
+
+
+def _is_done(context: Context, name: str) -> bool:
+    stage = context.run.stored(name)
+    return stage is not None and stage.is_done()
 
 
 def finetune_stage(context: Context, exported: Stage) -> Stage:
@@ -81,10 +89,18 @@ def _evaluate_all(
         config = context.config.model_copy(update={"model": _model_of(context.run, context.config, who)})
         for task in tasks:
             folder = stages[task.task].folder
-            stages[task.task].mark_begun()
+            loading = partial(_load_and_begin, load, stages[task.task])
             baseline = None if who == "base" else folder / "base"
-            reports[task.task] += evaluate_files(task, folder / who, config, context.progress, load, baseline=baseline)
+            made = evaluate_files(task, folder / who, config, context.progress, loading, baseline=baseline)
+            reports[task.task] += made
     return reports
+
+
+def _load_and_begin(load: LoadModel, stage: Stage, config: ModelConfig, seed: int) -> InferenceModel:
+    """The model; what it is asked then makes the stage a begun one."""
+    model = load(config, seed)
+    stage.mark_begun()
+    return model
 
 
 def _model_of(run: Run, config: RunConfig, who: Who) -> ModelConfig:

@@ -52,7 +52,7 @@ SELECTION = "selection.jsonl"
 def run_method(context: Context) -> None:
     """Every stage that is not done yet."""
     rounds = context.config.rounds
-    check_tasks(context.config)  # before hours of work, as is the next but one
+    check_tasks(context)  # before hours of work, as is the next but one
     images = image_stage(context)
     check_others(context.config.scoring, images.info.out.get("imageref", 0))
     scored = write_and_score(context, images, round=0)

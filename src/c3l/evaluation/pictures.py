@@ -13,6 +13,8 @@ from c3l.data.paths import BadImageError, resolve_under
 from c3l.errors import TooManyRejectedError
 from c3l.evaluation.task import Item
 
+IMAGE_ROOT = "--image-root of c3l evaluate, or image_root of evaluation.tasks in a run's settings,"
+
 
 def open_picture(root: Path, image: str, rules: ImagesConfig) -> Image:
     """The RGB picture of an item: a path under the root, or a data URL.
@@ -50,7 +52,7 @@ def check_pictures(items: Sequence[Item], root: Path, most: float) -> None:
     if len(lost) > most * len(items):
         raise TooManyRejectedError(
             f"got the image root {root}, where {len(lost)} of {len(items)} questions have no picture ({lost[0]}), "
-            f"above max_error_rate {most:.0%}; set --image-root to the folder that picture paths begin in"
+            f"above max_error_rate {most:.0%}; set {IMAGE_ROOT} to the folder that picture paths begin in"
         )
 
 

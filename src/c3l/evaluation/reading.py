@@ -9,6 +9,7 @@ from c3l.errors import ConfigError, DataError
 from c3l.evaluation.judges import Judge
 from c3l.evaluation.llava_bench import read_llava_bench
 from c3l.evaluation.mmbench import read_mmbench
+from c3l.evaluation.pictures import IMAGE_ROOT
 from c3l.evaluation.pope import read_pope
 from c3l.evaluation.seed_bench import read_seed_bench
 from c3l.evaluation.task import Benchmark
@@ -67,7 +68,10 @@ def find_image_root(task: BenchmarkConfig) -> Path:
     """
     root = _name_image_root(task)
     if not root.is_dir():
-        raise DataError(f"got the image root {root}, expected the folder that picture paths begin in; set --image-root")
+        raise DataError(
+            f"got the image root {root}, expected the folder that picture paths of {task.task} begin in; "
+            f"set {IMAGE_ROOT} to it"
+        )
     return root
 
 
@@ -78,7 +82,7 @@ def _name_image_root(task: BenchmarkConfig) -> Path:
         return task.data[0] / "images"
     if task.task == "mmbench":  # its pictures are in its file
         return task.data[0].parent
-    raise ConfigError(f"{task.task} needs --image-root (image_root), the folder that its picture paths begin in")
+    raise ConfigError(f"{task.task} needs the folder that its picture paths begin in; set {IMAGE_ROOT} to it")
 
 
 def hash_files(task: BenchmarkConfig) -> dict[str, str]:
