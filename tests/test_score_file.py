@@ -178,12 +178,29 @@ def test_what_holds_no_score_is_made_again_with_other_settings(work):
     (work / "empty").mkdir()
     none = score(work, f"images.root={work / 'empty'}", "max_error_rate=1")
     assert (none["ok"], none["above_max_error_rate"]) == (0, True)
-    loader = Loader()
-    assert score(work, f"images.root={work / 'empty'}", loader=loader)["ok"] == 0
-    assert loader.times == 0, "the same settings: nothing to do"
     score(work)
     score(work, out="other.jsonl")
     assert (work / "out.jsonl").read_bytes() == (work / "other.jsonl").read_bytes()
+
+
+def test_what_holds_no_score_is_made_again_when_the_pictures_are_there(work):
+    (work / "pictures").rename(work / "away")
+    (work / "pictures").mkdir()
+    assert score(work)["ok"] == 0
+    (work / "pictures").rmdir()
+    (work / "away").rename(work / "pictures")
+    assert score(work)["ok"] == 23
+    score(work, out="other.jsonl")
+    assert (work / "out.jsonl").read_bytes() == (work / "other.jsonl").read_bytes()
+
+
+def test_a_state_of_another_kind_is_one_line(work):
+    score(work)
+    path = work / "out.jsonl.state/state.json"
+    for damage in ({**json.loads(path.read_text()), "rejected": 5}, {}, []):
+        path.write_text(json.dumps(damage))
+        with pytest.raises(StaleStageError, match=r"state\.json is not what this c3l writes"):
+            score(work)
 
 
 def test_what_was_rejected_is_told_by_reason(work):

@@ -17,6 +17,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from c3l.config import RunConfig
 from c3l.data.atomic import make_folder, write_atomic
 from c3l.data.formats import BadTurn, Turn, read_llava
@@ -31,7 +33,7 @@ from c3l.method.scoring import SCORER_VERSION, score_samples
 from c3l.models.interface import InferenceModel
 from c3l.models.load import load_model, resolve_dtype, weights_hash
 from c3l.progress import Progress
-from c3l.records import ImageRef, Rejected, Sample, ScoredSample, make_id
+from c3l.records import ImageRef, Rejected, Sample, ScoredSample, from_json, make_id
 
 CHUNK_ROWS = 64
 
@@ -136,7 +138,7 @@ def _tell_rejected(state: State, out: Path, progress: Progress) -> None:
 def _resume(data: Path, out: Path, sidecar: Path, config: RunConfig, progress: Progress) -> tuple[RunConfig, State]:
     """The state that lies there, ``out`` cut back to it; or a new one, where no score would be lost by it."""
     path = sidecar / "state.json"
-    state = State(**json.loads(path.read_bytes())) if path.exists() else None
+    state = _read_state(path) if path.exists() else None
     if state is None and out.exists() and out.stat().st_size:
         raise StaleStageError(f"{out} is there and was not made by this command; choose another --out")
     if config.model.dtype == "auto":
@@ -145,8 +147,8 @@ def _resume(data: Path, out: Path, sidecar: Path, config: RunConfig, progress: P
     settings = _settings(data, config)
     if state is None:
         return config, State(settings)
-    if not state.scored and state.settings != settings:
-        progress.note(f"{out} holds no score and was made with other settings: it is made again")
+    if not state.scored and (state.done or state.settings != settings):
+        progress.note(f"{out} holds no score: it is made again")
         return config, State(settings)
     refuse_changes(out, state.settings, settings)
     size = out.stat().st_size if out.exists() else 0
@@ -155,6 +157,16 @@ def _resume(data: Path, out: Path, sidecar: Path, config: RunConfig, progress: P
     if size > state.bytes:
         os.truncate(out, state.bytes)
     return config, state
+
+
+def _read_state(path: Path) -> State:
+    try:
+        return from_json(State, path.read_bytes())
+    except ValidationError:
+        raise StaleStageError(
+            f"{path} is not what this c3l writes, it is older, edited or damaged; choose another --out, or remove "
+            f"{path.parent} and the rows beside it"
+        ) from None
 
 
 def _settings(data: Path, config: RunConfig) -> dict[str, Any]:
