@@ -11,7 +11,7 @@ from c3l import pipeline
 from c3l.counts import find_error_rate, read_states, summarise
 from c3l.data.images import inspect_image
 from c3l.data.store import Run, read_records
-from c3l.errors import DataError, RunLockedError, StaleStageError
+from c3l.errors import BackendError, DataError, RunLockedError, StaleStageError
 from c3l.plan import make_plan
 from c3l.records import ContrastiveGroup, Sample, ScoredSample, Selected
 from fakes import FakeModel, write_pairs
@@ -415,3 +415,47 @@ def test_no_tuning_begins_without_the_pictures(config, root, model):
     with pytest.raises(DataError, match="gone or empty"):
         walk(config, Loader(), pipeline.run_tune)
     assert Run.reader(config.run).stored("tuned") is None
+
+
+@pytest.mark.parametrize(
+    ("stage", "override"),
+    [("draft/generated", "generation.temperature=0.5"), ("draft/scored", "scoring.no_image=blank")],
+)
+def test_settings_that_the_model_refuses_are_not_kept(config, root, model, stage, override):
+    class Refusing(FakeModel):
+        def generate(self, requests, sampling):
+            raise BackendError("cannot do that")
+
+        score = generate
+
+    verbs = {"draft/generated": pipeline.run_generate, "draft/scored": pipeline.run_score}
+    walk(config, Loader())
+    Run.reader(config.run).clean(stage)
+    before = (config.run / "config.yaml").read_bytes()
+    other = make_config(config.run, root, model, override)
+    with pytest.raises(BackendError):
+        walk(other, Loader(Refusing), verbs[stage])
+    assert (config.run / "config.yaml").read_bytes() == before
+    walk(other, Loader(), verbs[stage])
+    assert (config.run / "config.yaml").read_bytes() != before
+
+
+def test_settings_are_kept_from_the_first_shard_on(config, root, model):
+    walk(config, Loader())
+    Run.reader(config.run).clean("draft/generated")
+    with pytest.raises(KeyboardInterrupt):
+        walk(make_config(config.run, root, model, "generation.temperature=0.5"), stopping_model(4))
+    assert b"temperature: 0.5" in (config.run / "config.yaml").read_bytes()
+
+
+def test_a_page_without_pictures_is_not_a_finished_one(config, root, model, tmp_path):
+    walk(config, Loader())
+    page = config.run / "report.html"
+    root.rename(tmp_path / "moved")
+    page.unlink()
+    walk(config, Loader())
+    assert "<img " not in page.read_text()
+    assert Run.reader(config.run).stored("report") is None
+    walk(make_config(config.run, tmp_path / "moved", model), Loader())
+    assert "<img " in page.read_text()
+    assert Run.reader(config.run).stored("report").is_done()

@@ -14,7 +14,7 @@ from c3l.finetuning import check_packages, finetune_files
 from c3l.models.interface import InferenceModel
 from c3l.models.load import load_model
 from c3l.records import EvalReport
-from c3l.stages import begin
+from c3l.stages import begin, mark_begun
 from c3l.tuning import MERGED, ensure_writer, writer_of
 
 FINETUNED, EVALUATION = "finetuned", "evaluation"
@@ -51,7 +51,7 @@ def finetune_stage(context: Context, exported: Stage) -> Stage:
     context.executor.forget_model()
     start = time.monotonic()
     data = exported.folder / FILES["llava"]
-    summary = finetune_files(data, stage.folder, context.config, context.progress, stage.mark_begun)
+    summary = finetune_files(data, stage.folder, context.config, context.progress, partial(mark_begun, context, stage))
     stage.finish(None, time.monotonic() - start, inputs=summary["rows"], recorded=summary)
     return stage
 
@@ -89,17 +89,17 @@ def _evaluate_all(
         config = context.config.model_copy(update={"model": _model_of(context.run, context.config, who)})
         for task in tasks:
             folder = stages[task.task].folder
-            loading = partial(_load_and_begin, load, stages[task.task])
+            loading = partial(_load_and_begin, context, stages[task.task], load)
             baseline = None if who == "base" else folder / "base"
             made = evaluate_files(task, folder / who, config, context.progress, loading, baseline=baseline)
             reports[task.task] += made
     return reports
 
 
-def _load_and_begin(load: LoadModel, stage: Stage, config: ModelConfig, seed: int) -> InferenceModel:
+def _load_and_begin(context: Context, stage: Stage, load: LoadModel, config: ModelConfig, seed: int) -> InferenceModel:
     """The model; what it is asked then makes the stage a begun one."""
     model = load(config, seed)
-    stage.mark_begun()
+    mark_begun(context, stage)
     return model
 
 

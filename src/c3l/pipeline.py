@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 from c3l.config import RunConfig
-from c3l.context import Context
+from c3l.context import Context, save_settings
 from c3l.counts import gather_report
 from c3l.data.export import FILES, export, verify
 from c3l.data.images import inspect_image, list_images
@@ -289,6 +289,7 @@ def export_stage(context: Context, images: Stage, scored: Stage, kept: Stage) ->
     if stage.is_done():
         return stage
     discard(context.run, "export")
+    save_settings(context.run, config)
     start = time.monotonic()
     ids = {one.sample_id for one in kept.read(Selected)}
     rows = [one for one in read_scored(scored, context.config.scoring.form) if one.sample.sample_id in ids]
@@ -307,19 +308,21 @@ def _no_maker(context: Context) -> Provenance:
 
 
 def report_stage(context: Context) -> Stage:
-    """The page about the run."""
+    """The page about the run; not done while the image root is gone, as it then shows no picture."""
     page = context.run.path / "report.html"
     if not page.exists():
         discard(context.run, "report")
     stage = begin(context, "report", 0)
     if stage.is_done():
         return stage
-    if not context.config.images.root.is_dir():
+    there = context.config.images.root.is_dir()
+    if not there:
         context.progress.note(
             f"report: there is no image root {context.config.images.root}, so it shows no picture; "
             f"`c3l report {context.run.path} --image-root` tells where they are now"
         )
     start = time.monotonic()
     write_report(page, gather_report(context.run, context.config))
-    stage.finish(None, time.monotonic() - start)
+    if there:
+        stage.finish(None, time.monotonic() - start)
     return stage

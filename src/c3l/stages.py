@@ -76,8 +76,6 @@ def need(context: Context, name: str) -> Stage:
 def begin(context: Context, name: str, shards: int, shard_size: int | None = None) -> Stage:
     """The stage as it lies there, or a new one; what was made cheaply with other settings is removed.
 
-    Where there is something to make, the settings of now become those of the run.
-
     Raises:
         StaleStageError: If a costly stage was made, or begun, with other settings.
     """
@@ -86,12 +84,15 @@ def begin(context: Context, name: str, shards: int, shard_size: int | None = Non
     if stored is not None and not plan.costly and stored.info.fingerprint != plan.fingerprint:
         discard(context.run, name)
         context.progress.note(f"{name}: made again, {explain_changes(stored.info.settings, plain(plan.settings))}")
-    stage = context.run.stage(
+    return context.run.stage(
         name, fingerprint=plan.fingerprint, settings=plan.settings, shards=shards, shard_size=shard_size
     )
-    if not stage.is_done():
-        save_settings(context.run, context.config)
-    return stage
+
+
+def mark_begun(context: Context, stage: Stage) -> None:
+    """Say what a stage is made with before its first file, and make the settings of now those of the run."""
+    save_settings(context.run, context.config)
+    stage.mark_begun()
 
 
 def discard(run: Run, name: str) -> None:
@@ -136,6 +137,7 @@ def run_sharded(
         for result in context.executor.run(work, tasks, advance):
             if result.provenance is not None:  # begun.json keeps it, should the last step be interrupted
                 stage.info = replace(stage.info, provenance=result.provenance)
+            mark_begun(context, stage)
             stage.write_shard(result.shard, result.records)
     loading = context.executor.loading_seconds - loading
     stage.finish(
@@ -167,6 +169,7 @@ def run_here(
         return stage
     start = time.monotonic()
     for shard in stage.missing():
+        mark_begun(context, stage)
         stage.write_shard(shard, work(shard))
     stage.finish(None, time.monotonic() - start, inputs=inputs)
     return stage

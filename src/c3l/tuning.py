@@ -13,7 +13,7 @@ from c3l.data.store import Run, Stage
 from c3l.errors import DataError
 from c3l.method.prompts import load_templates
 from c3l.records import ContrastiveGroup, HeldOut, ImageRef, Sample, TuningStep, name_round, name_step
-from c3l.stages import begin, check_image_root, image_opener
+from c3l.stages import begin, check_image_root, image_opener, mark_begun
 
 if TYPE_CHECKING:
     from c3l.models.interface import TrainableModel
@@ -47,7 +47,7 @@ def _make(context: Context, stage: Stage, groups: Stage, round: int) -> None:
     texts = read_groups(context.run, context.config, groups, round)
     check_image_root(context.config)
     context.executor.forget_model()
-    stage.mark_begun()
+    mark_begun(context, stage)
     start = time.monotonic()
     tuning, provenance = _tune(context, stage.folder, texts, round)
     if stage.missing():  # a kill may have come just after it was written
