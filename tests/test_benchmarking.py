@@ -200,6 +200,8 @@ def test_a_mistake_is_one_line(arguments, words, capsys, monkeypatch, tmp_path):
     error = capsys.readouterr().err.strip()
     assert words in error
     assert "\n" not in error
+    assert [path.name for path in Path("foreign").iterdir()] == ["settings.json"]
+    assert not Path("o").exists()
 
 
 @pytest.mark.parametrize(

@@ -255,6 +255,12 @@ def test_a_run_folder_of_somebody_else_is_left_as_it_is(options, capsys):
     [line] = capsys.readouterr().err.splitlines()
     assert line == "c3l: got mine/letter/run as the run folder, but mine/letter is a file; set another --run"
     assert main(["run", "--run", "mine/letter", *options]) == 2
+    assert [path.name for path in Path("mine").iterdir()] == ["letter"]
+    assert main(["run", "--run", "mine", *options, "--image-root", "nowhere"]) == 1
+    assert [path.name for path in Path("mine").iterdir()] == ["letter"]
+    draw_pictures(Path("mine/images"))
+    assert main(["clean", "mine", "--yes"]) == 1, "it did not become a run folder"
+    assert Path("mine/images/picture_0.png").exists()
     assert {main(["status", taken]) for taken in ("mine/letter", "mine/letter/run")} == {1}
 
 

@@ -163,6 +163,7 @@ def unloadable(config, seed):
         ({"overrides": ["images.root=nowhere"]}, DataError),
         ({"data": "missing.json"}, DataError),
         ({"data": "empty.json"}, DataError),
+        ({"data": "empty.json", "out": "new/deep/out.jsonl"}, DataError),
     ],
 )
 def test_what_fails_before_the_first_rows_leaves_nothing_and_blocks_nothing(work, attempt, error):

@@ -19,9 +19,9 @@ from PIL.Image import Image
 from pydantic import ValidationError
 
 from c3l.config import BenchmarkConfig, JudgeConfig, RunConfig
-from c3l.data.atomic import make_folder, write_atomic
+from c3l.data.atomic import write_atomic
 from c3l.data.journal import append_lines, read_lines
-from c3l.data.lock import exclusive_lock
+from c3l.data.lock import own_folder
 from c3l.data.paths import BadImageError
 from c3l.data.stage import refuse_changes
 from c3l.errors import DataError, tell_too_many
@@ -92,8 +92,7 @@ def evaluate_files(
     benchmark = whole if limit is None else whole.take(limit)
     hashes = hash_files(task)
     others, other_maker = _read_baseline(baseline, benchmark.items, hashes) if baseline else (None, None)
-    make_folder(out)
-    with exclusive_lock(out):
+    with own_folder(out, (out / PREDICTIONS).exists):
         if not rescore:
             made = _read_worth(out)
             config, made_with = _settle(out, task, hashes, whole, config, begun=bool(made))

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from c3l.config import RunConfig
-from c3l.data.atomic import TEMPORARY, atomic_folder, make_folder, remove, write_atomic
+from c3l.data.atomic import TEMPORARY, atomic_folder, remove, write_atomic
 from c3l.data.formats import ConversationRow, read_conversations
 from c3l.data.images import BadImageError, image_id_of, open_image
-from c3l.data.lock import exclusive_lock
+from c3l.data.lock import own_folder
 from c3l.data.stage import plain, refuse_changes
 from c3l.errors import ConfigError, DataError, StaleStageError, TooManyRejectedError, tell_too_many
 from c3l.models.interface import Conversation, FinetunableModel
@@ -82,9 +82,9 @@ def finetune_files(
         if not (out / SUMMARY).exists():
             _join(data, out, config)
         return {"out": str(out), "above_max_error_rate": False}
-    make_folder(out)
-    _read_begun(out)  # not even a lock is left in the folder of others
-    with exclusive_lock(out):
+    if out.is_dir():
+        _read_begun(out)  # not even a lock comes into the folder of others
+    with own_folder(out, (out / SETTINGS).exists):
         config, settings = _settle(data, out, config)
         summary = _read_json(out / SUMMARY) or _make(data, out, config, settings, progress, begin)
     lost = sum(summary["rejected"].values())

@@ -10,7 +10,6 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -20,11 +19,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from c3l.config import RunConfig
-from c3l.data.atomic import make_folder, write_atomic
+from c3l.data.atomic import write_atomic
 from c3l.data.formats import BadTurn, Turn, read_llava
 from c3l.data.images import image_id_of, open_image
 from c3l.data.journal import append_lines
-from c3l.data.lock import exclusive_lock
+from c3l.data.lock import own_folder
 from c3l.data.stage import plain, refuse_changes
 from c3l.errors import DataError, StaleStageError, StorageError
 from c3l.executors import LoadModel
@@ -85,7 +84,7 @@ def score_file(
     """
     sidecar = out.with_name(out.name + ".state")
     _check_paths(data, out, sidecar, config.images.root)
-    with _own(sidecar):
+    with own_folder(sidecar, (sidecar / "state.json").exists):
         config, state = _resume(data, out, sidecar, config, progress)
         if not state.done:
             _score_rest(data, out, sidecar, config, state, progress, load)
@@ -113,20 +112,6 @@ def _check_paths(data: Path, out: Path, sidecar: Path, root: Path) -> None:
     nearest = next(path for path in (sidecar, *sidecar.parents) if path.exists())
     if not nearest.is_dir():
         raise StorageError(f"got --out {out}, but {nearest} is a file, expected a folder; choose another --out")
-
-
-@contextmanager
-def _own(sidecar: Path) -> Iterator[None]:
-    """Be the one writer; where no row was written the folder goes again."""
-    make_folder(sidecar)
-    with exclusive_lock(sidecar):
-        try:
-            yield
-        finally:
-            if not (sidecar / "state.json").exists():
-                with suppress(OSError):  # somebody put something else in it
-                    (sidecar / ".lock").unlink()
-                    sidecar.rmdir()
 
 
 def _tell_rejected(state: State, out: Path, progress: Progress) -> None:

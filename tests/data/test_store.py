@@ -368,7 +368,6 @@ def test_a_folder_of_other_work_is_not_taken_for_a_run(taken: str, tmp_path: Pat
     (tmp_path / "notes.txt").write_text("a run may live beside this")
     with Run.open(tmp_path):
         pass
-    (tmp_path / ".lock").unlink()
     (tmp_path / taken).parent.mkdir(exist_ok=True)
     (tmp_path / taken).write_text("mine")
     lost = rf"is no run folder, and its {taken.split('/')[0]} would be lost"

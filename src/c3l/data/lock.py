@@ -4,10 +4,11 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from c3l.data.atomic import durable, make_folder
 from c3l.errors import RunLockedError, StorageError
 
 
@@ -31,6 +32,30 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def own_folder(folder: Path, has_content: Callable[[], bool]) -> Iterator[None]:
+    """Be the one writer to a folder, made if need be; where nothing came of it, it is left as it was found.
+
+    Args:
+        folder: Where the lock lies.
+        has_content: Whether the folder is ours for good: something was written. Asked at the end.
+
+    Raises:
+        RunLockedError: If another process writes to it.
+        StorageError: If the disk refuses, or the file system has no locks.
+    """
+    new = [one for one in (folder, *folder.parents) if not one.exists()]
+    make_folder(folder)
+    with exclusive_lock(folder):
+        try:
+            yield
+        finally:
+            if not has_content():
+                with suppress(OSError):  # somebody else has put something in
+                    for remove in ((folder / ".lock").unlink, *(one.rmdir for one in new)):
+                        durable(remove)
 
 
 def _take(descriptor: int, path: Path) -> None:

@@ -8,15 +8,15 @@ import hashlib
 import json
 import shlex
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from c3l.config import TaskName
-from c3l.data.atomic import durable, make_folder, remove, remove_leftovers, write_atomic
-from c3l.data.lock import exclusive_lock
+from c3l.data.atomic import remove, remove_leftovers, write_atomic
+from c3l.data.lock import own_folder
 from c3l.data.stage import Stage, StageInfo, not_ours, plain, read_records, write_records
 from c3l.errors import DataError, StaleStageError
 from c3l.records import MAX_ROUNDS, from_json, name_round, name_step
@@ -70,23 +70,16 @@ class Run:
     def open(cls, path: Path) -> Iterator["Run"]:
         """The run folder, created if need be, for one writer at a time; a killed one's leftovers are removed.
 
-        Where nothing came of it, a folder that was not there before is gone again.
+        Where nothing came of it, a folder that was not there before is gone again, and one that was is nobody's run.
 
         Raises:
             RunLockedError: If another process writes to it.
             DataError: If it is a file, or no run folder but holds what a run would write over and ``clean`` remove.
         """
         _check_free(path)
-        new, known = [one for one in (path, *path.parents) if not one.exists()], (path / ".lock").exists()
-        make_folder(path)
-        with exclusive_lock(path):
-            try:
-                remove_leftovers(path)
-                yield cls(path)
-            finally:
-                if not known and [one.name for one in path.iterdir()] == [".lock"]:
-                    durable((path / ".lock").unlink)
-                    _remove_empty(new)
+        with own_folder(path, lambda: (path / "config.yaml").exists() or bool(_find_stages(path))):
+            remove_leftovers(path)
+            yield cls(path)
 
     @classmethod
     def reader(cls, path: Path) -> "Run":
@@ -153,20 +146,18 @@ class Run:
         return there
 
 
-def _remove_empty(folders: list[Path]) -> None:
-    with suppress(OSError):  # somebody else has put something in
-        for folder in folders:
-            durable(folder.rmdir)
-
-
 def _check_free(folder: Path) -> None:
     """Refuse a folder whose `images` or `export` are somebody's own: the lock file tells that a run is there."""
     there = next(one for one in (folder, *folder.parents) if one.exists())
     if not there.is_dir():
         raise DataError(f"got {folder} as the run folder, but {there} is a file; set another --run")
-    taken = [path for paths in STAGES.values() for path in paths if (folder / path).exists()]
+    taken = _find_stages(folder)
     if taken and not (folder / ".lock").exists():
         raise DataError(f"{folder} is no run folder, and its {', '.join(taken)} would be lost; set another --run")
+
+
+def _find_stages(folder: Path) -> list[str]:
+    return [path for paths in STAGES.values() for path in paths if (folder / path).exists()]
 
 
 def explain_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
