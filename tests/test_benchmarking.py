@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -104,9 +105,36 @@ def test_other_settings_or_files_are_refused(world, tmp_path):
     evaluate_files(task, tmp_path / "out", configure(world), SilentProgress())
     with pytest.raises(StaleStageError, match=r"evaluation\.blind: True -> False"):
         evaluate_files(task, tmp_path / "out", configure(world, "evaluation.blind=false"), SilentProgress())
+    with pytest.raises(StaleStageError, match=r"images\.min_side: 8 -> 9"):
+        evaluate_files(task, tmp_path / "out", configure(world, "images.min_side=9"), SilentProgress())
     write_pope(tmp_path, ("picture_2.png",))
     with pytest.raises(StaleStageError, match="questions"):
         evaluate_files(task, tmp_path / "out", configure(world), SilentProgress())
+
+
+@pytest.mark.parametrize("place", [0, 9])
+def test_answers_about_other_pictures_of_the_same_names_are_refused(place, world, tmp_path):
+    draw_pictures(tmp_path / "images", 10)
+    task = write_pope(tmp_path, [f"picture_{n}.png" for n in range(10)])
+    evaluate_files(task, tmp_path / "out", configure(world), SilentProgress())
+    other = tmp_path / "other"
+    shutil.copytree(tmp_path / "images", other)
+    moved = task.model_copy(update={"image_root": other})
+    evaluate_files(moved, tmp_path / "out", configure(world), SilentProgress(), load=None)
+    path = other / f"picture_{place}.png"
+    path.write_bytes(path.read_bytes()[:-1] + b"x" if place == 0 else path.read_bytes() + b"x")
+    with pytest.raises(StaleStageError, match=f"answers about another picture_{place}.png than that under"):
+        evaluate_files(moved, tmp_path / "out", configure(world), SilentProgress(), load=None)
+    path.unlink()  # what has an answer needs no picture
+    evaluate_files(moved, tmp_path / "out", configure(world), SilentProgress(), load=None)
+
+
+def test_answers_of_which_nobody_knows_how_they_were_made_are_refused(world, tmp_path):
+    task = write_pope(tmp_path).model_copy(update={"image_root": world / "images"})
+    evaluate_files(task, tmp_path / "out", configure(world), SilentProgress())
+    (tmp_path / "out" / "settings.json").unlink()
+    with pytest.raises(DataError, match=r"no settings\.json that says what they were made with"):
+        evaluate_files(task, tmp_path / "out", configure(world), SilentProgress(), load=None)
 
 
 def test_a_baseline_is_compared_on_the_same_questions(world, tmp_path):

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,11 @@ from c3l.data.journal import append_lines, read_lines
 from c3l.data.lock import own_folder
 from c3l.data.paths import BadImageError
 from c3l.data.stage import refuse_changes
-from c3l.errors import DataError, tell_too_many
+from c3l.errors import DataError, StaleStageError, tell_too_many
 from c3l.evaluation.convert import write_conversions
 from c3l.evaluation.judges import CachedJudge, EndpointJudge, Judge, ModelJudge
 from c3l.evaluation.llava_bench import LlavaBench
-from c3l.evaluation.pictures import check_pictures, open_picture
+from c3l.evaluation.pictures import IMAGE_ROOT, check_pictures, find_other, open_picture, sign_picture
 from c3l.evaluation.predict import predict
 from c3l.evaluation.reading import find_image_root, hash_files, read_benchmark
 from c3l.evaluation.scores import score, was_blind
@@ -81,7 +81,7 @@ def evaluate_files(
         limit: Take only so many of the first questions; another limit goes on with the same predictions.
 
     Raises:
-        StaleStageError: If ``out`` was made with other settings.
+        StaleStageError: If ``out`` was made with other settings, or about other pictures.
         RunLockedError: If another process writes to ``out``.
         ConfigError: If something that the task needs is not set.
         DataError: If a file cannot be read, or a prediction that is needed is missing.
@@ -155,10 +155,16 @@ def _settle(
 
     Raises:
         StaleStageError: If they were begun with something else.
+        DataError: If nobody knows with what.
     """
     stored = _read_settings(out)
     if not begun:
         stored = None
+    elif stored is None:
+        raise DataError(
+            f"{out} has {PREDICTIONS}, but no {SETTINGS} that says what they were made with; remove it, or choose "
+            "another --out"
+        )
     if config.model.dtype == "auto":
         config = config.with_dtype(stored["made_with"]["model.dtype"] if stored else resolve_dtype(config.model))
     asked = "\n".join(map(to_json, benchmark.items)).encode()
@@ -168,6 +174,7 @@ def _settle(
         "questions": hashlib.sha256(asked).hexdigest(),
         "max_new_tokens": benchmark.max_new_tokens,
         "evaluation.blind": config.evaluation.blind,
+        **{f"images.{key}": value for key, value in config.images.model_dump(exclude={"root", "limit"}).items()},
         "model.dtype": config.model.dtype,
         "model.attn_implementation": config.model.attn_implementation,
         "weights": weights_hash(config.model),
@@ -188,8 +195,18 @@ def _predict_rest(
     progress: Progress,
     load: LoadModel,
 ) -> None:
-    """Ask what has no answer yet; what failed is asked again, unless its picture still does not open."""
+    """Ask what has no answer yet; what failed is asked again, unless its picture still does not open.
+
+    Raises:
+        StaleStageError: If there are answers about other pictures of the same names.
+    """
     root = find_image_root(task)
+    answered = [(item.image, made[item.item_id].picture) for item in benchmark.items if item.item_id in made]
+    if other := find_other({image: picture for image, picture in answered if picture}, root):
+        raise StaleStageError(
+            f"{out} has answers about another {other} than that under {root}; set {IMAGE_ROOT} back, or choose "
+            "another --out"
+        )
 
     def opener(image: str) -> Image:
         return open_picture(root, image, config.images)
@@ -201,8 +218,8 @@ def _predict_rest(
     model = load(config.model, config.seed)
     settings = {"made_with": made_with, "model": json.loads(to_json(model.provenance))}
     write_atomic(out / SETTINGS, json.dumps(settings, indent=1) + "\n")
-    path, asked = out / PREDICTIONS, {item.item_id for item in rest}
-    kept = [one for name, one in made.items() if name not in asked]
+    path, shows = out / PREDICTIONS, {item.item_id: item.image for item in rest}
+    kept = [one for name, one in made.items() if name not in shows]
     write_atomic(path, map(to_json, kept))
     found = predict(
         rest,
@@ -212,9 +229,11 @@ def _predict_rest(
         batch_size=config.evaluation.batch_size,
         blind=config.evaluation.blind,
     )
+    sign = cache(partial(sign_picture, root))
     with progress.track(task.task, "questions", len(benchmark.items), len(benchmark.items) - len(rest)) as advance:
         while block := list(islice(found, _SYNC_EVERY)):
-            append_lines(path, map(to_json, block))
+            signed = [one if one.failed else replace(one, picture=sign(shows[one.item_id])) for one in block]
+            append_lines(path, map(to_json, signed))
             advance(len(block))
 
 

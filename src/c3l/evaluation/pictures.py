@@ -2,18 +2,20 @@
 
 import base64
 import binascii
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL.Image import Image
 
 from c3l.config import ImagesConfig
-from c3l.data.images import decode_image, open_image
+from c3l.data.images import decode_image, open_image, read_image_bytes
 from c3l.data.paths import BadImageError, resolve_under
 from c3l.errors import TooManyRejectedError
 from c3l.evaluation.task import Item
 
 IMAGE_ROOT = "--image-root of c3l evaluate, or image_root of evaluation.tasks in a run's settings,"
+_HASHED = 8  # pictures of which every byte is compared
 
 
 def open_picture(root: Path, image: str, rules: ImagesConfig) -> Image:
@@ -54,6 +56,39 @@ def check_pictures(items: Sequence[Item], root: Path, most: float) -> None:
             f"got the image root {root}, where {len(lost)} of {len(items)} questions have no picture ({lost[0]}), "
             f"above max_error_rate {most:.0%}; set {IMAGE_ROOT} to the folder that picture paths begin in"
         )
+
+
+def sign_picture(root: Path, image: str) -> str:
+    """What tells a picture from another of the same name: its file's size and SHA-256, ``size:hash``.
+
+    Empty for a picture that is in the benchmark's own file, whose hash is known, and for one that cannot be read.
+    """
+    if _is_within(image):
+        return ""
+    try:
+        content = read_image_bytes(root, image)
+    except BadImageError:
+        return ""
+    return f"{len(content)}:{hashlib.sha256(content).hexdigest()}"
+
+
+def find_other(shown: Mapping[str, str], root: Path) -> str | None:
+    """The first picture under the root that is not the one that was shown, or None.
+
+    Looks at the size of every file, and at the bytes of the first few. One that is gone is not another.
+
+    Args:
+        shown: The signature of each picture, by its path.
+        root: The folder that their paths begin in.
+    """
+    for number, (image, signature) in enumerate(shown.items()):
+        try:
+            size = resolve_under(root, image).stat().st_size
+        except BadImageError:
+            continue
+        if f"{size}" != signature.partition(":")[0] or (number < _HASHED and sign_picture(root, image) != signature):
+            return image
+    return None
 
 
 def _is_within(image: str) -> bool:

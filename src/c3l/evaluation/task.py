@@ -48,6 +48,7 @@ class Prediction:
         failed: Why there is no answer, such as a picture that cannot be opened; empty where there is one.
         blind_text: As ``text``, without the picture; None where it was not asked.
         blind_likelihoods: As ``likelihoods``, without the picture.
+        picture: Which picture it saw, as ``sign_picture`` says; empty where there is no answer.
     """
 
     item_id: str
@@ -56,6 +57,7 @@ class Prediction:
     failed: str = ""
     blind_text: str | None = None
     blind_likelihoods: tuple[float, ...] = ()
+    picture: str = ""
 
     def without_image(self) -> "Prediction":
         """The blind answer as an answer of its own."""
