@@ -340,6 +340,24 @@ def test_a_filter_that_keeps_nothing_says_so_and_makes_what_follows_stale(option
     assert "stale" not in capsys.readouterr().out
 
 
+def test_a_stale_stage_that_took_long_has_another_remedy(options, capsys):
+    template = "- {id: mine, version: 1, parser: numbered, text: 'Write {k} questions.'}\n"
+    Path("mine.yaml").write_text(template)
+    mine = ["--set", "generation.templates=mine.yaml", "--set", "generation.instructions=mine"]
+    assert main(["run", "--run", "whole", *options, *mine]) == 0
+    Path("mine.yaml").write_text(template.replace("Write", "Give"))
+    capsys.readouterr()
+    assert main(["status", "whole"]) == 0
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("stale: ")]
+    assert "draft/generated took long" in line and "`c3l clean whole draft/generated`" in line
+    assert "makes it again" not in line
+
+
+def test_a_limit_of_a_data_file_is_of_turns(capsys):
+    assert main(["score", "--help"]) == 0
+    assert "first N pictures, with --data turns" in " ".join(capsys.readouterr().out.split())
+
+
 def test_another_working_directory_finds_the_pictures(options, tmp_path, monkeypatch, capsys):
     assert main(["run", "--run", "whole", *options, "--set", f"model.name={tmp_path / 'model'}"]) == 0
     (tmp_path / "elsewhere").mkdir()

@@ -50,13 +50,17 @@ MAY_FAIL = ("images", "generated", "parsed", "scored")
 
 @dataclass(frozen=True, slots=True)
 class StageState:
-    """How far a stage is; ``stale`` if it was made with other settings than those of the run now."""
+    """How far a stage is; ``stale`` if it was made with other settings than those of the run now.
+
+    A ``costly`` stage that is stale is refused by a run, any other is made again.
+    """
 
     name: str
     state: State
     shards: int
     shards_made: int
     counts: StageCounts
+    costly: bool
 
 
 def read_states(run: Run) -> list[StageState]:
@@ -100,13 +104,14 @@ def _plan_again(run: Run, config: RunConfig) -> Plan:
 
 
 def _state(stage: Stage | None, name: str, plan: StagePlan | None) -> StageState:
+    costly = plan is not None and plan.costly
     if stage is None:
-        return StageState(name, "missing", 0, 0, StageCounts(name, *_counted(name), 0, 0, {}))
+        return StageState(name, "missing", 0, 0, StageCounts(name, *_counted(name), 0, 0, {}), costly)
     made = stage.info.shards - len(stage.missing())
     state: State = "done" if stage.is_done() else "part"
     if state == "done" and plan is not None and stage.info.fingerprint != plan.fingerprint:
         state = "stale"
-    return StageState(name, state, stage.info.shards, made, count(stage))
+    return StageState(name, state, stage.info.shards, made, count(stage), costly)
 
 
 def count(stage: Stage) -> StageCounts:

@@ -27,8 +27,16 @@ def format_status(run: Run) -> Iterator[str]:
         yield _align(row, widths)
         for reason, times in one.counts.rejected.items():
             yield f"    {times} {reason}"
-    if any(one.state == "stale" for one in states):
-        yield f"stale: made with other settings than the run has now; `c3l run --run {run.path}` makes it again"
+    stale = [one for one in states if one.state == "stale"]
+    if stale:
+        yield f"stale: made with other settings than the run has now; {_tell_remedy(run, stale)}"
+
+
+def _tell_remedy(run: Run, stale: Sequence[StageState]) -> str:
+    refused = next((one.name for one in stale if one.costly), None)
+    if refused is None:
+        return f"`c3l run --run {run.path}` makes it again"
+    return f"{refused} took long, so put them back, or remove it and what follows with `c3l clean {run.path} {refused}`"
 
 
 def _status_row(one: StageState) -> tuple[str, ...]:

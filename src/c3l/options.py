@@ -36,6 +36,9 @@ ImageRoot = Annotated[str | None, typer.Option(help="Folder of pictures (images.
 Model = Annotated[str | None, typer.Option(help="`builtin`, a folder, or a hub id (model.name)")]
 Dtype = Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16 (model.dtype)")]
 Limit = Annotated[int | None, typer.Option(help="Take only the first N pictures (images.limit)")]
+LimitTurns = Annotated[
+    int | None, typer.Option("--limit", help="Take only the first N pictures, with --data turns (images.limit)")
+]
 Seed = Annotated[int | None, typer.Option(help="Seed of all that is drawn (seed)")]
 Set = Annotated[
     list[str] | None,
