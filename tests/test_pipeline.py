@@ -10,10 +10,11 @@ import pytest
 from c3l import pipeline
 from c3l.counts import find_error_rate, read_states, summarise
 from c3l.data.images import inspect_image
+from c3l.data.paths import BadImageError
 from c3l.data.store import Run, read_records
 from c3l.errors import BackendError, DataError, RunLockedError, StaleStageError
 from c3l.plan import make_plan
-from c3l.records import ContrastiveGroup, Sample, ScoredSample, Selected
+from c3l.records import ContrastiveGroup, ImageRef, Sample, ScoredSample, Selected
 from fakes import FakeModel, write_pairs
 from runs import Loader, draw_pictures, make_config, read_all, read_results, walk
 
@@ -277,6 +278,23 @@ def test_a_selection_that_was_removed_comes_back(config):
     (config.run / "export/llava.json").unlink()
     walk(config, Loader())
     assert read_results(config.run) == before
+
+
+def test_an_export_that_fails_leaves_the_one_that_is_there_and_the_settings(config, root, model):
+    walk(config, Loader())
+    files = {path: path.read_bytes() for path in config.run.rglob("*") if path.is_file() and path.name != ".lock"}
+    pictures = [one.image_id for one in read_records(config.run / "selection.jsonl", Selected) if one.kept]
+    [first, *_] = [one for one in Run.reader(config.run).stored("images").read(ImageRef) if one.image_id in pictures]
+    (root / first.path).rename(root / "away.png")
+    trl = make_config(config.run, root, model, "export.formats=trl")
+    with pytest.raises(BadImageError, match="missing_image"):
+        walk(trl, Loader(), pipeline.run_export)
+    kept = {path: path.read_bytes() for path in config.run.rglob("*") if path.is_file() and path.name != ".lock"}
+    assert kept == files
+    (root / "away.png").rename(root / first.path)
+    walk(trl, Loader(), pipeline.run_export)
+    assert {path.name for path in (config.run / "export").iterdir()} == {"trl.parquet", "stage.json"}
+    assert not list(config.run.glob(".export*"))
 
 
 def test_a_second_writer_is_refused(config):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from c3l.config import RunConfig
 from c3l.context import Context, save_settings
 from c3l.counts import gather_report
+from c3l.data.atomic import atomic_folder
 from c3l.data.export import FILES, export, verify
 from c3l.data.images import inspect_image, list_images
 from c3l.data.store import Run, Stage, write_atomic, write_records
@@ -281,24 +282,34 @@ def filter_stage(context: Context, scored: Stage) -> Stage:
 
 
 def export_stage(context: Context, images: Stage, scored: Stage, kept: Stage) -> Stage:
-    """The kept pairs in every format asked for, each file read back and checked."""
+    """The kept pairs in every format asked for, each file read back and checked.
+
+    An earlier export gives way, and its settings do, only when the new one is whole.
+    """
     config, folder = context.config, context.run.path / "export"
-    if not all((folder / FILES[name]).exists() for name in config.export.formats):
-        discard(context.run, "export")
-    stage = begin(context, "export", 0)
-    if stage.is_done():
-        return stage
-    discard(context.run, "export")
-    save_settings(context.run, config)
+    stored = context.run.stored("export")
+    if stored is not None and _is_exported(context, stored):
+        return begin(context, "export", 0)
     start = time.monotonic()
     ids = {one.sample_id for one in kept.read(Selected)}
     rows = [one for one in read_scored(scored, context.config.scoring.form) if one.sample.sample_id in ids]
     pictures = {image.image_id: image for image in images.read(ImageRef)}
     maker = scored.info.provenance or _no_maker(context)
-    export(rows, pictures, folder, config.export, maker, config.images.root)
-    counts = {FILES[name]: verify(folder / FILES[name], name) for name in config.export.formats}
+    with atomic_folder(folder) as new:
+        export(rows, pictures, new, config.export, maker, config.images.root)
+        counts = {FILES[name]: verify(new / FILES[name], name) for name in config.export.formats}
+        stage = begin(context, "export", 0)
+        discard(context.run, "export")
+        save_settings(context.run, config)
     stage.finish(scored.info.provenance, time.monotonic() - start, inputs=len(rows), recorded={"rows": counts})
     return stage
+
+
+def _is_exported(context: Context, stage: Stage) -> bool:
+    """Whether the export lies there whole, with the settings of now."""
+    files = [stage.folder / FILES[name] for name in context.config.export.formats]
+    same = stage.info.fingerprint == context.plan["export"].fingerprint
+    return same and stage.is_done() and all(file.exists() for file in files)
 
 
 def _no_maker(context: Context) -> Provenance:

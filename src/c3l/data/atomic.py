@@ -106,7 +106,7 @@ def make_folder(folder: Path) -> None:
 
 def remove(path: Path) -> None:
     """Remove a file or folder; after a crash it is there whole or gone, or has a temporary name."""
-    aside = path.with_name(f".{path.name}{TEMPORARY}")
+    aside = path.with_name(f".{path.name}.old{TEMPORARY}")  # the plain name may be that of what takes its place
     with _explained(path):
         durable(os.replace, path, aside)
         durable(sync_folder, path.parent)
