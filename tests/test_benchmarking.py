@@ -232,6 +232,22 @@ def test_a_mistake_is_one_line(arguments, words, capsys, monkeypatch, tmp_path):
     assert not Path("o").exists()
 
 
+@pytest.mark.parametrize("name", ["scores.json", "vlmevalkit.tsv", "predictions.jsonl", "photos"])
+def test_a_folder_of_somebody_else_is_left_as_it_is(name, world, tmp_path):
+    task, out = write_pope(tmp_path).model_copy(update={"image_root": world / "images"}), tmp_path / "out"
+    out.mkdir()
+    if name == "photos":
+        draw_pictures(out / name, 1)
+    else:
+        (out / name).write_text("{}\n")
+    before = {path: path.is_dir() or path.read_bytes() for path in out.rglob("*")}
+    for rescore in (False, True):
+        with pytest.raises(DataError, match=f"holds {name} and was not made by c3l evaluate") as caught:
+            evaluate_files(task, out, configure(world), SilentProgress(), load=None, rescore=rescore)
+        assert "remove it" not in str(caught.value)
+    assert {path: path.is_dir() or path.read_bytes() for path in out.rglob("*")} == before
+
+
 @pytest.mark.parametrize(
     ("root", "error", "said"),
     [

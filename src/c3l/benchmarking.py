@@ -23,7 +23,7 @@ from c3l.data.atomic import write_atomic
 from c3l.data.journal import append_lines, read_lines
 from c3l.data.lock import own_folder
 from c3l.data.paths import BadImageError
-from c3l.data.stage import refuse_changes
+from c3l.data.stage import refuse_changes, refuse_strange
 from c3l.errors import DataError, StaleStageError, tell_too_many
 from c3l.evaluation.convert import write_conversions
 from c3l.evaluation.judges import CachedJudge, EndpointJudge, Judge, ModelJudge
@@ -84,7 +84,7 @@ def evaluate_files(
         StaleStageError: If ``out`` was made with other settings, or about other pictures.
         RunLockedError: If another process writes to ``out``.
         ConfigError: If something that the task needs is not set.
-        DataError: If a file cannot be read, or a prediction that is needed is missing.
+        DataError: If a file cannot be read, ``out`` holds other work, or a prediction that is needed is missing.
         TooManyRejectedError: If too many of the pictures are not there.
     """
     judge = _make_judge(task, out, config, load)
@@ -92,6 +92,8 @@ def evaluate_files(
     benchmark = whole if limit is None else whole.take(limit)
     hashes = hash_files(task)
     others, other_maker = _read_baseline(baseline, benchmark.items, hashes) if baseline else (None, None)
+    if out.is_dir() and _read_settings(out) is None:
+        refuse_strange(out, "evaluate")  # not even a lock comes into the folder of others
     with own_folder(out, (out / PREDICTIONS).exists):
         if not rescore:
             made = _read_worth(out)

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from c3l.config import RunConfig
-from c3l.data.atomic import TEMPORARY, atomic_folder, remove, write_atomic
+from c3l.data.atomic import atomic_folder, remove, write_atomic
 from c3l.data.formats import ConversationRow, read_conversations
 from c3l.data.images import BadImageError, image_id_of, open_image
 from c3l.data.lock import own_folder
-from c3l.data.stage import plain, refuse_changes
+from c3l.data.stage import plain, refuse_changes, refuse_strange
 from c3l.errors import ConfigError, DataError, StaleStageError, TooManyRejectedError, tell_too_many
 from c3l.models.interface import Conversation, FinetunableModel
 from c3l.models.load import load_finetunable, resolve_dtype, weights_hash
@@ -127,13 +127,7 @@ def _read_begun(out: Path) -> dict[str, Any] | None:
     begun = _read_json(out / SETTINGS)
     if isinstance(begun, dict) and _MARK in begun:
         return begun
-    expected = (".lock", "begun.json")  # ours, and what a run says of its stage
-    strange = [path.name for path in out.iterdir() if path.name not in expected and not path.name.endswith(TEMPORARY)]
-    if strange:
-        raise DataError(
-            f"{out} holds {min(strange)} and was not made by c3l finetune, expected a new or empty folder, or one that "
-            "it began; choose another --out"
-        )
+    refuse_strange(out, "finetune")
     return None
 
 

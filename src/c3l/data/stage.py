@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from c3l.data.atomic import write_atomic
-from c3l.errors import C3LError, StaleStageError, StorageError
+from c3l.data.atomic import TEMPORARY, write_atomic
+from c3l.errors import C3LError, DataError, StaleStageError, StorageError
 from c3l.records import Provenance, Rejected, from_json, to_json
 
 # In these, by the last part of their name, each input comes out as one record or is one rejection.
@@ -197,6 +197,21 @@ def refuse_changes(out: Path, before: Mapping[str, Any], now: Mapping[str, Any])
     if changed:
         raise StaleStageError(
             f"{out} was made with other settings: {', '.join(changed)}; put them back, or choose another --out"
+        )
+
+
+def refuse_strange(out: Path, command: str) -> None:
+    """Refuse to write into a folder that says nothing of what it was begun with, yet is not empty.
+
+    Raises:
+        DataError: If it holds other work than the command's.
+    """
+    expected = (".lock", "begun.json")  # ours, and what a run says of its stage
+    strange = [path.name for path in out.iterdir() if path.name not in expected and not path.name.endswith(TEMPORARY)]
+    if strange:
+        raise DataError(
+            f"{out} holds {min(strange)} and was not made by c3l {command}, expected a new or empty folder, or one "
+            "that it began; choose another --out"
         )
 
 
