@@ -130,6 +130,22 @@ def test_a_run_folder_is_an_argument_or_an_option_everywhere(options, capsys):
     assert "settings are read by --config runs/one/config.yaml" in capsys.readouterr().err
 
 
+def test_where_no_run_is_named_the_settings_of_the_usual_one_count(options, capsys):
+    assert main(["run", *options, "--limit", "3"]) == 0
+    capsys.readouterr()
+    assert main(["run"]) == 0
+    assert last_line(capsys.readouterr().out)["run"] == "runs/run"
+    Path("runs/run").rename("runs/other")
+    assert main(["run", "--set", "run=runs/other"]) == 0
+    Path("runs/other").rename("runs/run")
+    Path("mine.yaml").write_text("images: {root: pictures, limit: 2}")
+    for arguments, pictures in {(): 3, ("--config", "mine.yaml"): 2}.items():
+        assert main(["run", "--dry-run", *arguments]) == 0
+        assert last_line(capsys.readouterr().out)["images"] == pictures
+    assert main(["check", "--set", "model.name=nowhere"]) == 1
+    assert "3 good" not in capsys.readouterr().err
+
+
 def test_underscores_and_any_place_of_debug_are_accepted(options, capsys):
     assert main(["run", "--run=whole", "--dry_run", "--debug", *options]) == 0
     assert main(["run", "--run=whole", "--dry_run", "--image_root=pictures"]) == 0

@@ -34,11 +34,11 @@ from c3l.options import (
     RunOption,
     Seed,
     Set,
-    choose_run,
     gather,
     print_lines,
     print_summary,
     settle,
+    settle_run,
     walk,
 )
 
@@ -122,7 +122,7 @@ def _run(
 ) -> None:
     """Walk all stages; what is done already is not done again."""
     arguments = gather(config, image_root, model, dtype, limit, seed, overrides)
-    settings = settle(choose_run(folder, run), arguments)
+    settings = settle_run(folder, run, arguments)
     if dry_run:
         from c3l.estimates import estimate
 
@@ -314,7 +314,7 @@ def _check(
     from c3l.progress import make_progress
 
     arguments = gather(config, image_root, model, dtype, limit, seed, overrides)
-    settings = settle(choose_run(folder, run), arguments)
+    settings = settle_run(folder, run, arguments)
     summary = print_lines(check(settings, make_progress(sys.stderr)))
     print_summary(summary)
     raise typer.Exit(OK if summary["ok"] else FAILED)

@@ -31,7 +31,7 @@ def load_config(path: Path | None, overrides: Iterable[str | Override] = ()) -> 
             bad values with what is expected.
     """
     data = _read_yaml(path) if path else {}
-    read = [_read_override(one) if isinstance(one, str) else one for one in overrides]
+    read = [read_override(one) if isinstance(one, str) else one for one in overrides]
     for override in read:
         _apply(data, override)
     try:
@@ -91,7 +91,12 @@ def _is_section(key: object) -> bool:
     return field is not None and isinstance(field.default, Settings)
 
 
-def _read_override(text: str) -> Override:
+def read_override(text: str) -> Override:
+    """What ``--set section.key=value`` says.
+
+    Raises:
+        ConfigError: If it is no such text.
+    """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"got --set {text!r}, expected section.key=value, for example scoring.form=log_ratio")

@@ -97,6 +97,23 @@ def choose_run(folder: Path | None, run: Path | None) -> Path | None:
     return folder or run
 
 
+def settle_run(folder: Path | None, run: Path | None, arguments: Arguments) -> "RunConfig":
+    """As ``settle``, of the run that is named, or of the one that is meant where neither it nor a config is.
+
+    Raises:
+        ConfigError: Two runs are named, or as ``settle``.
+    """
+    from c3l.config import RunConfig
+    from c3l.config_file import Override, read_override
+
+    chosen = choose_run(folder, run)
+    if chosen is None and arguments.config is None:
+        read = [one if isinstance(one, Override) else read_override(one) for one in arguments.overrides]
+        named = [one.value for one in read if one.key == "run"]
+        chosen = Path(str(named[-1])) if named else RunConfig().run
+    return settle(chosen, arguments)
+
+
 def settle(run: Path | None, arguments: Arguments) -> "RunConfig":
     """The settings: those of the config file, or of the run folder, or the defaults; then the overrides."""
     from c3l.config_file import Override, load_config
