@@ -138,12 +138,12 @@ def test_where_no_run_is_named_the_settings_of_the_usual_one_count(options, caps
     Path("runs/run").rename("runs/other")
     assert main(["run", "--set", "run=runs/other"]) == 0
     Path("runs/other").rename("runs/run")
-    Path("mine.yaml").write_text("images: {root: pictures, limit: 2}")
-    for arguments, pictures in {(): 3, ("--config", "mine.yaml"): 2}.items():
+    Path("mine.yaml").write_text("{run: runs/mine, images: {root: pictures, limit: 1}}")
+    for arguments, pictures in {(): 2, ("--config", "mine.yaml"): 1}.items():
         assert main(["run", "--dry-run", *arguments]) == 0
         assert last_line(capsys.readouterr().out)["images"] == pictures
     assert main(["check", "--set", "model.name=nowhere"]) == 1
-    assert "3 good" not in capsys.readouterr().err
+    assert "pictures: 2 good, 1 bad" in capsys.readouterr().out
 
 
 def test_underscores_and_any_place_of_debug_are_accepted(options, capsys):
@@ -414,18 +414,38 @@ def test_clean_removes_only_what_it_is_told_to(options, capsys):
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
-def test_the_dry_run_of_a_shipped_config_counts_and_estimates(path, monkeypatch, capsys):
+def test_the_dry_run_of_a_shipped_config_counts_and_estimates(path, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(path.parents[1])
     start = time.process_time()
-    assert main(["run", "--config", str(path), "--dry-run"]) == 0
+    assert main(["run", str(tmp_path / "run"), "--config", str(path), "--dry-run"]) == 0
     assert time.process_time() - start < 5
     summary = last_line(capsys.readouterr().out)
     assert all(summary[key] > 0 for key in ("images", "texts", "pairs", "forward_tokens", "seconds", "bytes"))
     if path.stem == "paper":
         assert (summary["images"], summary["pairs"]) == (10_000, 100_000), "a draft, and what the tuned LVLM writes"
+    else:
+        assert summary["seconds"] > 180, "two slow cores took 205 and 277"
 
 
 def test_the_dry_run_uses_the_times_of_an_earlier_run(options, capsys):
     assert main(["run", "--run", "runs/one", *options]) == 0
     assert main(["run", "--run", "runs/two", "--dry-run", *options, "--set", "model.name=fake"]) == 0
     assert f"as measured in {Path('runs/one')}" in capsys.readouterr().out
+
+
+def test_the_dry_run_counts_only_what_is_not_done_of_the_pictures_that_the_run_began_with(options, capsys):
+    assert main(["run", "whole", *options]) == 0
+    shutil.copy("pictures/picture_0.png", "pictures/picture_9.png")
+
+    def count():
+        capsys.readouterr()
+        assert main(["run", "whole", "--dry-run"]) == 0
+        summary = last_line(capsys.readouterr().out)
+        return [summary[name] for name in ("images", "texts", "pairs", "seconds", "bytes")]
+
+    assert count() == [4, 0, 0, 0, 0]
+    Path("whole/draft/scored/stage.json").unlink()
+    Path("whole/draft/scored/00000.jsonl").unlink()
+    images, texts, pairs, _, size = count()
+    assert (images, texts, pairs) == (4, 0, 20)
+    assert size > 0

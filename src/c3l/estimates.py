@@ -1,5 +1,6 @@
-"""What a run will cost, before it starts: counts from the settings, time and disk from earlier runs or assumed."""
+"""What a run, or its rest, will cost: counts from the settings, time and disk from earlier runs or assumed."""
 
+import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,30 +9,44 @@ from typing import Any
 
 from c3l.config import RunConfig
 from c3l.data.images import list_images
-from c3l.data.store import Run, Stage
+from c3l.data.store import STAGES, Run, Stage
 from c3l.method.prompts import choose_templates
 from c3l.progress import format_seconds
+from c3l.records import name_round, name_step
 
 PROMPT_TOKENS, QUESTION_TOKENS, ANSWER_TOKENS = 70, 15, 20
 IMAGE_TOKENS = {"builtin": 49}  # the others: LLaVA-1.5's
 DEFAULT_IMAGE_TOKENS = 576
-# tokens a second, read and written
-SPEEDS = {"builtin": (1000.0, 100.0, "on two CPU cores")}
-DEFAULT_SPEED = (4000.0, 200.0, "for a 7B model on one large GPU")
-TRAINING_COST = 4  # a token that is tuned on, in tokens read: forward, backward, and recomputing or optimiser
 TEXT_BYTES, PAIR_BYTES, REPORT_BYTES = 1500, 4000, 8_000_000
 MODEL_BYTES = {"builtin": 600_000_000}
 DEFAULT_MODEL_BYTES = 14_000_000_000  # the merged folder of a round: 7B weights in two bytes each
 
 
 @dataclass(frozen=True, slots=True)
+class Speed:
+    """Tokens a second that are read, written and tuned on, and where they are."""
+
+    read: float
+    written: float
+    tuned: float
+    where: str
+
+
+# builtin: measured on two cores with AVX2: 45 tokens/s in small batches, 6 pairs/s scored, 7 s a step of 4 groups
+SPEEDS = {"builtin": Speed(700, 45, 440, "on two CPU cores")}
+# a token that is tuned on costs four that are read: forward, backward, and recomputing or optimiser
+DEFAULT_SPEED = Speed(4000, 200, 1000, "for a 7B model on one large GPU")
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
-    """How much there is to do, in all rounds together."""
+    """How much there is still to do, in all rounds together; ``tunings`` that are not done, each on ``groups``."""
 
     images: int
     texts: int
     pairs: int
     groups: int
+    tunings: int
     read_tokens: int
     written_tokens: int
     scored_tokens: int
@@ -44,15 +59,18 @@ def estimate(config: RunConfig) -> Iterator[str | dict[str, Any]]:
     Raises:
         DataError: If the image root is not there and ``images.limit`` does not say how many to expect.
     """
+    run = Run(config.run)
     images, source = count_images(config)
     counts = count_work(config, images)
     yield f"{'pictures':<18}{counts.images:>14,}  {source}"
+    if done := [name for name in STAGES if _share_left(run, name) == 0]:
+        yield f"{'done already':<18}{'':>14}  {', '.join(done)}"
     templates = choose_templates(config.generation)
     rounds = f", in {config.rounds + 1} rounds" if config.rounds else ""
     yield f"{'texts to write':<18}{counts.texts:>14,}  {len(templates)} instructions a picture{rounds}"
     yield f"{'pairs to score':<18}{counts.pairs:>14,}  at most, {config.generation.pairs_per_image} a text"
     if counts.groups:
-        yield f"{'groups to tune on':<18}{counts.groups:>14,}  at most, {config.contrastive.epochs:g} epochs"
+        yield f"{'groups to tune on':<18}{counts.groups:>14,}  at most, {_describe_length(config)}"
     forward = counts.read_tokens + counts.written_tokens + counts.scored_tokens + counts.tuned_tokens
     tokens = IMAGE_TOKENS.get(config.model.name, DEFAULT_IMAGE_TOKENS)
     yield f"{'forward tokens':<18}{forward:>14,}  assumed: {tokens} a picture, {ANSWER_TOKENS} an answer"
@@ -60,9 +78,10 @@ def estimate(config: RunConfig) -> Iterator[str | dict[str, Any]]:
     yield f"{'time':<18}{format_seconds(seconds):>14}  {clock}"
     size, free = estimate_bytes(config, counts), find_free_bytes(config.run)
     yield f"{'disk':<18}{size / 1e6:>11,.0f} MB  {free / 1e9:,.1f} GB are free"
-    if config.finetuning.enabled or config.evaluation.tasks:
-        names = ["finetuning"] * config.finetuning.enabled + [task.task for task in config.evaluation.tasks]
-        yield f"{'not counted':<18}{'':>14}  {', '.join(names)}"
+    learned = ["finetuned"] * config.finetuning.enabled
+    learned += [f"evaluation/{task.task}" for task in config.evaluation.tasks]
+    if rest := [name for name in learned if name not in done]:
+        yield f"{'not counted':<18}{'':>14}  {', '.join(rest)}"
     yield {
         "dry_run": True,
         "images": counts.images,
@@ -77,37 +96,75 @@ def estimate(config: RunConfig) -> Iterator[str | dict[str, Any]]:
 
 def count_images(config: RunConfig) -> tuple[int, str]:
     """How many pictures, and how that is known."""
-    rules = config.images
+    rules, stage = config.images, Run(config.run).stored("images")
+    frozen = config.run / "images.jsonl"
+    if stage is not None and stage.is_done():
+        return stage.info.out.get("imageref", 0), f"good ones that {config.run} began with"
+    if frozen.exists():
+        return len(frozen.read_bytes().splitlines()), f"that {config.run} began with"
     if rules.limit is None or rules.root.is_dir():
         return len(list_images(rules.root, rules.limit)), f"in {rules.root}"
     return rules.limit, f"assumed from images.limit: there is no {rules.root} yet"
 
 
 def count_work(config: RunConfig, images: int) -> Counts:
-    """Texts, pairs and tokens, if every text has all its pairs and every answer an ordinary length."""
+    """Texts, pairs and tokens that the run lacks, if every text has all its pairs, and answers an ordinary length."""
+    run, k = Run(config.run), config.generation.pairs_per_image
     each = images * len(choose_templates(config.generation))
-    texts = each * (config.rounds + 1)
-    k, image = config.generation.pairs_per_image, IMAGE_TOKENS.get(config.model.name, DEFAULT_IMAGE_TOKENS)
+    texts, pairs, tunings = 0, 0, 0
+    for round in range(config.rounds + 1):
+        name = name_round(round)
+        parsed = run.stored(f"{name}/parsed")
+        found = parsed.info.out.get("sample", 0) if parsed is not None and parsed.is_done() else each * k
+        texts += math.ceil(each * _share_left(run, f"{name}/generated"))
+        pairs += math.ceil(found * _share_left(run, f"{name}/scored"))
+        tunings += bool(round and _share_left(run, name_step("tuned", round)))
+    image = IMAGE_TOKENS.get(config.model.name, DEFAULT_IMAGE_TOKENS)
     written = min(k * (QUESTION_TOKENS + ANSWER_TOKENS), config.generation.max_new_tokens)
     pair = QUESTION_TOKENS + ANSWER_TOKENS
     blind = {"drop": pair, "others": config.scoring.others * (image + pair)}.get(config.scoring.no_image, image + pair)
-    tuned = each * k * (image + PROMPT_TOKENS + pair) * config.contrastive.epochs
+    tuned = each * k * (image + PROMPT_TOKENS + pair) * _count_passes(config, images)
     return Counts(
         images=images,
         texts=texts,
-        pairs=texts * k,
-        groups=images * config.rounds,
+        pairs=pairs,
+        groups=images * tunings,
+        tunings=tunings,
         read_tokens=texts * (image + PROMPT_TOKENS),
         written_tokens=texts * written,
-        scored_tokens=texts * k * (image + pair + blind),
-        tuned_tokens=round(tuned * config.rounds),
+        scored_tokens=pairs * (image + pair + blind),
+        tuned_tokens=math.ceil(tuned * tunings),
     )
 
 
+def _share_left(run: Run, name: str) -> float:
+    """How much of a stage is not made yet, from 0 to 1."""
+    stage = run.stored(name)
+    if stage is None:
+        return 1
+    if stage.is_done():
+        return 0
+    return len(stage.missing()) / stage.info.shards if stage.info.shards else 1
+
+
+def _count_passes(config: RunConfig, images: int) -> float:
+    """How often a tuning goes over the groups."""
+    rules = config.contrastive
+    if rules.max_steps is None:
+        return rules.epochs
+    return rules.max_steps * rules.batch_size * rules.gradient_accumulation / max(images, 1)
+
+
+def _describe_length(config: RunConfig) -> str:
+    steps = config.contrastive.max_steps
+    return f"{steps} steps" if steps else f"{config.contrastive.epochs:g} epochs"
+
+
 def estimate_bytes(config: RunConfig, counts: Counts) -> int:
-    """What the run folder will hold."""
-    models = config.rounds * MODEL_BYTES.get(config.model.name, DEFAULT_MODEL_BYTES)
-    return counts.texts * TEXT_BYTES + counts.pairs * PAIR_BYTES + REPORT_BYTES + models
+    """What is still to come into the run folder."""
+    models = counts.tunings * MODEL_BYTES.get(config.model.name, DEFAULT_MODEL_BYTES)
+    report = math.ceil(REPORT_BYTES * _share_left(Run(config.run), "report"))
+    return counts.texts * TEXT_BYTES + counts.pairs * PAIR_BYTES + report + models
 
 
 def find_free_bytes(folder: Path) -> int:
@@ -124,10 +181,11 @@ def _estimate_seconds(config: RunConfig, counts: Counts) -> tuple[float, str]:
             writing, scoring, tuning = measured
             seconds = counts.texts * writing + counts.pairs * scoring + counts.groups * tuning
             return seconds, f"as measured in {path}"
-    read, written, where = SPEEDS.get(config.model.name, DEFAULT_SPEED)
-    forward = counts.read_tokens + counts.scored_tokens + TRAINING_COST * counts.tuned_tokens
-    seconds = forward / read + counts.written_tokens / written
-    return seconds, f"assumed {where}: {read:,.0f} tokens/s read, {written:,.0f}/s written"
+    speed = SPEEDS.get(config.model.name, DEFAULT_SPEED)
+    reading = (counts.read_tokens + counts.scored_tokens) / speed.read
+    seconds = reading + counts.written_tokens / speed.written + counts.tuned_tokens / speed.tuned
+    rates = f"{speed.read:,.0f} tokens/s read, {speed.written:,.0f}/s written, {speed.tuned:,.0f}/s tuned on"
+    return seconds, f"assumed {speed.where}: {rates}"
 
 
 def _measure(path: Path, config: RunConfig) -> tuple[float, float, float] | None:
