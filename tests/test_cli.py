@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -278,6 +279,19 @@ def test_a_run_folder_of_somebody_else_is_left_as_it_is(options, capsys):
     assert main(["clean", "mine", "--yes"]) == 1, "it did not become a run folder"
     assert Path("mine/images/picture_0.png").exists()
     assert {main(["status", taken]) for taken in ("mine/letter", "mine/letter/run")} == {1}
+
+
+@pytest.mark.parametrize("verb", ["status", "show", "clean"])
+def test_a_folder_without_a_run_in_it_is_none(options, capsys, verb):
+    assert main([verb, "pictures"]) == 1
+    output = capsys.readouterr()
+    assert output.err.startswith("c3l: pictures is no run folder, it holds neither config.yaml nor a stage; ")
+    assert output.out == ""
+
+
+def test_the_version_is_told(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"c3l {version('c3l')}\n"
 
 
 def test_ctrl_c_says_how_to_go_on(options, monkeypatch, capsys):

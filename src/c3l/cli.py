@@ -34,6 +34,8 @@ from c3l.options import (
     RunOption,
     Seed,
     Set,
+    Version,
+    find_run,
     gather,
     print_lines,
     print_summary,
@@ -101,7 +103,7 @@ def _tell(error: Exception) -> int:
 
 
 @app.callback()
-def _root(debug: Debug = False) -> None:
+def _root(debug: Debug = False, version: Version = False) -> None:
     import logging
 
     logging.basicConfig(format="c3l: %(message)s", level=logging.WARNING)
@@ -276,10 +278,9 @@ app.command("evaluate")(evaluate)
 def _status(run: RunFolder) -> None:
     """Show how far each stage is, and what was rejected why."""
     from c3l.counts import summarise
-    from c3l.data.store import Run
     from c3l.display import format_status
 
-    folder = Run.reader(run)
+    folder = find_run(run)
     print_lines(format_status(folder))
     print_summary(summarise(folder))
 
@@ -290,10 +291,9 @@ def _show(
     name: Annotated[str | None, typer.Argument(metavar="ID", help="A picture: its id or path, or a part")] = None,
 ) -> None:
     """Show all pictures, or with ID one and its pairs and scores."""
-    from c3l.data.store import Run
     from c3l.display import format_pairs, format_pictures
 
-    folder = Run.reader(run)
+    folder = find_run(run)
     print_lines(format_pictures(folder) if name is None else format_pairs(folder, name))
 
 
@@ -331,7 +331,7 @@ def _clean(
     """Remove a stage and all after it; without STAGE, every stage."""
     from c3l.data.store import STAGES, Run
 
-    folder = Run.reader(run)
+    folder = find_run(run)
     if stage not in STAGES:
         raise ConfigError(f"got stage {stage!r}, expected one of {', '.join(STAGES)}")
     names = list(STAGES)

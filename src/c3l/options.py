@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from c3l.errors import ConfigError
+from c3l.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from c3l.config import RunConfig
     from c3l.config_file import Override
     from c3l.context import Context
+    from c3l.data.store import Run
 
 OK, FAILED, BAD_SETTINGS, TOO_MANY_REJECTED = 0, 1, 2, 3
 STOPPED = 130  # what typer ends with at Ctrl-C
@@ -25,6 +26,15 @@ _OPTIONS = {  # of the settings whose options have other names
     "evaluation.judge.model": "--judge-model",
     "evaluation.judge.endpoint": "--judge-endpoint",
 }
+
+
+def _show_version(asked: bool) -> None:
+    from importlib.metadata import version
+
+    if asked:
+        print(f"c3l {version('c3l')}")
+        raise typer.Exit
+
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder, such as runs/mine")]
 MaybeRun = Annotated[Path | None, typer.Argument(metavar="RUN", help="The run folder, such as runs/mine")]
@@ -51,6 +61,9 @@ Round = Annotated[
     typer.Option("--round", min=0, help="0 is the draft, 1 what the tuned LVLM writes, and so on"),
 ]
 Leading = Annotated[int, typer.Option("--round", min=1, help="The round that this prepares, from the one before")]
+Version = Annotated[
+    bool, typer.Option("--version", help="Show the version and end", is_eager=True, callback=_show_version)
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error comes from; may stand anywhere")]
 
 
@@ -126,6 +139,23 @@ def settle(run: Path | None, arguments: Arguments) -> "RunConfig":
         saved = run / "config.yaml"
         config = config or (saved if saved.exists() else None)
     return load_config(config, overrides)
+
+
+def find_run(path: Path) -> "Run":
+    """A run folder to look at.
+
+    Raises:
+        DataError: If there is none, or nothing in it is of a run.
+    """
+    from c3l.data.store import STAGES, Run
+
+    run = Run.reader(path)
+    if not (path / "config.yaml").exists() and all(run.stored(name) is None for name in STAGES):
+        raise DataError(
+            f"{path} is no run folder, it holds neither config.yaml nor a stage; name one that c3l run made, such as "
+            "runs/mine"
+        )
+    return run
 
 
 def walk(config: "RunConfig", stages: "Callable[[Context], None]", *, needs_model: bool = True) -> None:
