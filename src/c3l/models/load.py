@@ -35,6 +35,7 @@ _NO_HELP = re.compile(
     r" (Model type should be one of|If you were trying to load it from|Can't instantiate a processor|"
     r"Please do not set `use_safetensors|You can update Transformers with) .*"
 )
+_NO_DEVICE = re.compile(r"Expected one of .*")  # and a list of all that torch was ever built for
 _PACKAGES = ("c3l", "torch", "transformers", "tokenizers", "pillow", "peft", "accelerate")
 
 
@@ -270,7 +271,7 @@ def _choose_device(config: ModelConfig) -> str:
     except (RuntimeError, AssertionError) as error:  # no such word; no such card, or a torch built without cards
         raise BackendError(
             f"got model.device={config.device}, expected auto, cpu, or cuda with a card that torch finds here: "
-            f"{_one_line(error)}"
+            f"{_NO_DEVICE.sub('torch knows no such word', _one_line(error))}"
         ) from None
     return config.device
 

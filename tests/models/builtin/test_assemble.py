@@ -111,7 +111,7 @@ def test_a_failure_leaves_nothing_that_looks_whole(joined: Path, monkeypatch: py
         raise OSError("no space left on device")
 
     monkeypatch.setattr(assembly, "_join", fail)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(BackendError, match="no space"):
         assemble(trained=False)
     assert [path.name for path in cache_folder().iterdir() if path.is_dir()] == []
 
@@ -167,3 +167,13 @@ def test_the_folder_and_the_fingerprint_speak_of_the_same_recipe(
     assert (assemble() / RECIPE_FILE).read_text().strip() == before
     (tmp_path / "weights").write_bytes(b"others")
     assert (assemble() / RECIPE_FILE).read_text().strip() == weights_hash(ModelConfig()) != before
+
+
+def test_a_cache_that_cannot_be_written_is_told_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("C3L_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.setattr("c3l.models.builtin.assemble.locate_parts", lambda: None)
+    with pytest.raises(BackendError, match=r"file/cache: .*Not a directory; .* C3L_CACHE"):
+        assemble()

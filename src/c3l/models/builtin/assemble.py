@@ -41,12 +41,23 @@ def assemble(destination: Path | None = None, *, force: bool = False, trained: b
             training starts.
 
     Raises:
-        BackendError: A part or the trained weights are missing, or `destination` holds something else.
+        BackendError: A part or the trained weights are missing, or `destination` holds something else, or cannot
+            be written.
     """
     parts = locate_parts()
     weights = trained_weights() if trained else None
     made_from = recipe(weights)
     folder = destination or cache_folder() / f"builtin-{made_from[:16]}"
+    try:
+        return _make_folder(folder, parts, weights, made_from, force)
+    except OSError as error:
+        raise BackendError(
+            f"cannot write the built-in LVLM to {folder.parent}: {error.strerror or error}; let it be written to, "
+            "free some space, or name another folder with the environment variable C3L_CACHE"
+        ) from error
+
+
+def _make_folder(folder: Path, parts: Parts, weights: Path | None, made_from: str, force: bool) -> Path:
     if not force and _read_recipe(folder) == made_from:
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
