@@ -3,8 +3,9 @@
 import pytest
 
 from c3l.checks import check
-from c3l.errors import DataError
+from c3l.errors import OutOfMemoryError
 from c3l.models.interface import ScoreRequest
+from c3l.models.load import load_model
 from c3l.progress import SilentProgress
 from fakes import FakeModel
 from runs import Loader, draw_pictures, make_config
@@ -65,16 +66,29 @@ def test_a_disk_that_is_too_small_is_told_with_what_to_do(tmp_path, monkeypatch)
     assert "put --run on another disk" in text
 
 
-@pytest.mark.parametrize("root", ["nowhere", "empty"])
-def test_without_pictures_no_model_is_loaded(tmp_path, root):
+@pytest.mark.parametrize("root", ["nowhere", "empty", "p"])
+def test_without_a_picture_that_can_be_used_no_model_is_loaded(tmp_path, root):
     (tmp_path / "empty").mkdir()
+    bad = ["broken.jpg"] if (draw_pictures(tmp_path / "p", 0).name == root) else []
     loader = Loader()
-    with pytest.raises(DataError, match="--image-root"):
-        list(check(make_config(tmp_path / "run", tmp_path / root, "fake"), SilentProgress(), loader))
+    *lines, summary = check(make_config(tmp_path / "run", tmp_path / root, "fake"), SilentProgress(), loader)
     assert loader.times == 0
+    assert "NOT OK" in lines[0]
+    assert "--image-root" in "\n".join(lines)
+    assert summary == {"ok": False, "failed": ["images"], "images": 0, "bad_images": len(bad)}
 
 
-def test_no_usable_picture_is_an_error(tmp_path):
-    config = make_config(tmp_path / "run", draw_pictures(tmp_path / "p", 0), "fake")
-    with pytest.raises(DataError, match="not_an_image"):
-        run_check(config, FakeModel())
+def test_what_the_model_cannot_do_is_a_failed_check_with_the_verdict(tmp_path):
+    config = make_config(tmp_path / "run", draw_pictures(tmp_path / "p"), "fake", "model.device=gpu")
+    *lines, summary = check(config, SilentProgress(), lambda model, seed: load_model(config.model, 0))
+    assert lines[-1].startswith("model: got model 'fake', expected `builtin`")
+    assert lines[-1].endswith("- NOT OK")
+    assert (summary["ok"], summary["failed"]) == (False, ["images", "model"])
+
+    class Full(FakeModel):
+        def score(self, requests, no_image):
+            raise OutOfMemoryError("no room for one picture")
+
+    text, summary = run_check(config, Full())
+    assert "score: no room for one picture - NOT OK" in text
+    assert summary["failed"] == ["images", "score"]

@@ -102,11 +102,39 @@ def test_every_summary_is_whole_in_the_help(capsys, monkeypatch):
     assert "..." not in capsys.readouterr().out.partition("Commands:")[2]
 
 
-@pytest.mark.parametrize("command", ["run", "run --dry-run", "check"])
+@pytest.mark.parametrize("command", ["run", "run --dry-run"])
 def test_without_an_image_root_the_missing_setting_is_named(options, capsys, command):
     assert main([*command.split(), *options[2:]]) == 1
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("c3l: images.root is not set, and its default examples/images is not a folder here; ")
+
+
+def test_a_check_ends_with_its_verdict_whatever_fails(options, capsys):
+    assert main(["check", *options[2:]]) == 1
+    output = capsys.readouterr()
+    assert "pictures: images.root is not set, and its default examples/images is not a folder here; " in output.out
+    assert last_line(output.out) == {"ok": False, "failed": ["images"], "images": 0, "bad_images": 0}
+    assert main(["check", *options, "--model", "builtin", "--set", "model.device=gpu"]) == 1
+    output = capsys.readouterr()
+    [line] = [line for line in output.out.splitlines() if line.startswith("model: ")]
+    assert line.endswith("finds here: torch knows no such word - NOT OK")
+    assert last_line(output.out)["failed"] == ["images", "model"]
+
+
+def test_files_that_are_left_out_for_their_endings_are_counted(options, capsys):
+    assert main(["run", "whole", *options]) == 0
+    assert "left out" not in capsys.readouterr().err
+    for name in ("a.heic", "b", ".hidden"):
+        Path("pictures", name).touch()
+    said = "2 files under pictures are left out, such as a.heic; a picture's name ends in .jpg, .jpeg, "
+    main(["check", *options])
+    assert f"    {said}" in capsys.readouterr().out
+    assert main(["run", "other", *options]) == 0
+    assert said.replace("pictures", str(Path("pictures").absolute()), 1) in capsys.readouterr().err
+    for picture in (*Path("pictures").glob("*.png"), Path("pictures/broken.jpg")):
+        picture.unlink()
+    assert main(["run", "third", *options]) == 1
+    assert "(2 files under" in capsys.readouterr().err
 
 
 def test_score_data_without_a_single_score_says_why_and_is_no_success(options, capsys):
@@ -166,7 +194,7 @@ def test_underscores_and_any_place_of_debug_are_accepted(options, capsys):
             2,
             "c3l: --set evaluation.judge.swap",
         ),
-        (["run", "--image-root", "nowhere"], 1, "images.root or --image-root"),
+        (["run", "--image-root", "nowhere"], 1, "got image root nowhere (that is /"),
         (["run", "--limit", "many"], 2, "--limit"),
         (["fly"], 2, "fly"),
         (["status", "nothing"], 1, "there is no run folder"),

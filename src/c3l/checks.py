@@ -8,8 +8,8 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from c3l.config import RunConfig
-from c3l.data.images import inspect_image, list_images, open_image
-from c3l.errors import DataError
+from c3l.data.images import find_images, inspect_image, open_image
+from c3l.errors import BackendError, C3LError, DataError
 from c3l.estimates import count_work, estimate_bytes, find_free_bytes
 from c3l.executors import LoadModel
 from c3l.method.i2c import compute_i2c
@@ -28,20 +28,42 @@ Lines = Iterator[str | dict[str, Any]]
 def check(config: RunConfig, progress: Progress, load: LoadModel = load_model) -> Lines:
     """Lines for a person as each check ends, then ``{"ok": ..., "failed": [...]}``; writes nothing.
 
-    Raises:
-        C3LError: If nothing further can be checked: no picture at all, or no model.
+    Without a picture that can be used nothing further is checked, and without the model no score.
     """
     failed: list[str] = []
-    good, bad = _inspect(config, progress)
-    yield from _tell_pictures(good, bad)
-    if bad:
+    good: list[ImageRef] = []
+    bad: list[Rejected] = []
+    try:
+        paths, left_out = find_images(config.images.root, config.images.limit)
+        good, bad = _inspect(config, paths, progress)
+        yield from _tell_pictures(config, good, bad)
+        if left_out:
+            yield f"    {left_out}"
+    except DataError as error:
+        yield f"pictures: {error} {_mark(False)}"
+    if bad or not good:
         failed.append("images")
+    if good:
+        yield from _check_disk(config, good, failed)
+        yield from _check_model(config, load, good, failed)
+    yield {"ok": not failed, "failed": failed, "images": len(good), "bad_images": len(bad)}
+
+
+def _check_disk(config: RunConfig, good: Sequence[ImageRef], failed: list[str]) -> Iterator[str]:
     needed, free = estimate_bytes(config, count_work(config, len(good))), find_free_bytes(config.run)
     yield f"disk: about {needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free {_mark(needed < free)}"
     if needed >= free:
         failed.append("disk")
         yield "    free some, put --run on another disk, or take fewer pictures with --limit"
-    model = load(config.model, config.seed)
+
+
+def _check_model(config: RunConfig, load: LoadModel, good: Sequence[ImageRef], failed: list[str]) -> Iterator[str]:
+    try:
+        model = load(config.model, config.seed)
+    except C3LError as error:
+        failed.append("model")
+        yield f"model: {error} {_mark(False)}"
+        return
     maker = model.provenance
     yield f"model: {maker.model}, weights {maker.weights[:12]}, {maker.dtype} on {maker.device} {_mark(True)}"
     picture, other = _two_pictures(config, good)
@@ -49,17 +71,18 @@ def check(config: RunConfig, progress: Progress, load: LoadModel = load_model) -
     yield from lines
     if not ok:
         failed.append("prompt")
-    ok, lines = _check_score(config, model, picture, other)
+    try:
+        ok, lines = _check_score(config, model, picture, other)
+    except BackendError as error:
+        ok, lines = False, [f"score: {error} {_mark(False)}"]
     yield from lines
     if not ok:
         failed.append("score")
-    yield {"ok": not failed, "failed": failed, "images": len(good), "bad_images": len(bad)}
 
 
-def _inspect(config: RunConfig, progress: Progress) -> tuple[list[ImageRef], list[Rejected]]:
+def _inspect(config: RunConfig, paths: Sequence[str], progress: Progress) -> tuple[list[ImageRef], list[Rejected]]:
     good: list[ImageRef] = []
     bad: list[Rejected] = []
-    paths = list_images(config.images.root, config.images.limit)
     with progress.track("images", "pictures", len(paths)) as advance:
         for path in paths:
             found = inspect_image(config.images.root, path, config.images)
@@ -68,21 +91,20 @@ def _inspect(config: RunConfig, progress: Progress) -> tuple[list[ImageRef], lis
             else:
                 bad.append(found)
             advance(1)
-    if not good:
-        why = f", the first because of {bad[0].reason}" if bad else ""
-        raise DataError(f"got {len(bad)} pictures under {config.images.root}, none usable{why}; set --image-root")
     return good, bad
 
 
-def _tell_pictures(good: Sequence[ImageRef], bad: Sequence[Rejected]) -> Iterator[str]:
-    yield f"pictures: {len(good)} good, {len(bad)} bad {_mark(not bad)}"
+def _tell_pictures(config: RunConfig, good: Sequence[ImageRef], bad: Sequence[Rejected]) -> Iterator[str]:
+    yield f"pictures: {len(good)} good, {len(bad)} bad {_mark(bool(good) and not bad)}"
     reasons: dict[str, list[Rejected]] = defaultdict(list)
     for one in bad:
         reasons[one.reason].append(one)
     for reason, ones in reasons.items():
         more = f" and {len(ones) - LISTED_BAD} more" if len(ones) > LISTED_BAD else ""
         yield f"    {len(ones)} {reason}: {', '.join(one.id for one in ones[:LISTED_BAD])}{more}"
-    if bad:
+    if not good:
+        yield f"    none under {config.images.root} can be used; name another folder with --image-root"
+    elif bad:
         yield "    a run rejects these and goes on with the others; mend them first if it should not"
 
 

@@ -47,7 +47,10 @@ class ModelConfig(Settings):
 class ImagesConfig(Settings):
     """Which pictures, and what is refused before decoding."""
 
-    root: Path = Field(Path("examples/images"), description="Folder searched for pictures, recursively")
+    root: Path = Field(
+        Path("examples/images"),
+        description="Folder searched for pictures, recursively; a relative one counts from the working directory",
+    )
     limit: int | None = Field(None, ge=1, description="Take only the first N pictures, in order of path")
     max_pixels: int = Field(50_000_000, ge=1, description="A larger picture is refused by its header")
     min_side: int = Field(8, ge=1, description="A picture with a shorter side is refused")

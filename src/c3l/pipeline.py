@@ -13,7 +13,7 @@ from c3l.context import Context, save_settings
 from c3l.counts import gather_report
 from c3l.data.atomic import atomic_folder
 from c3l.data.export import FILES, export, verify
-from c3l.data.images import inspect_image, list_images
+from c3l.data.images import find_images, inspect_image
 from c3l.data.store import Run, Stage, write_atomic, write_records
 from c3l.errors import DataError
 from c3l.learning import check_tasks, evaluate_stages, finetune_stage
@@ -185,9 +185,12 @@ def _freeze_list(context: Context) -> None:
             f"{context.run.path} has texts but its list of pictures is gone; "
             f"remove the rest with `c3l clean {context.run.path}`"
         )
-    paths = list_images(rules.root, rules.limit)
+    paths, left_out = find_images(rules.root, rules.limit)
     if not paths:
-        raise DataError(f"there is no picture under {rules.root}; set images.root or --image-root")
+        more = f" ({left_out})" if left_out else ""
+        raise DataError(f"there is no picture under {rules.root}{more}; set images.root or --image-root")
+    if left_out:
+        context.progress.note(f"images: {left_out}")
     write_atomic(context.run.path / "images.jsonl", (json.dumps({"path": path}) for path in paths))
 
 

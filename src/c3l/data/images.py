@@ -7,7 +7,6 @@ one fixed reason word for everything that is refused.
 import hashlib
 import io
 import os
-import re
 import stat
 import threading
 import warnings
@@ -24,7 +23,9 @@ from c3l.errors import DataError
 from c3l.records import ImageRef, Rejected, make_id
 
 __all__ = [
+    "ENDINGS",
     "BadImageError",
+    "find_images",
     "image_id_of",
     "inspect_image",
     "list_images",
@@ -34,7 +35,7 @@ __all__ = [
 ]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-_SUFFIXES = r"\.(jpe?g|jpe|jfif|png|webp|gif|bmp|tiff?|p[bgpn]m)"
+ENDINGS = tuple(f".{one}" for one in "jpg jpeg jpe jfif png webp gif bmp tif tiff pbm pgm ppm pnm".split())
 MAX_BYTES = 256 * 2**20
 BACKGROUND = (255, 255, 255)
 
@@ -60,29 +61,50 @@ def image_id_of(relative: str) -> str:
 def list_images(root: Path, limit: int | None = None) -> list[str]:
     """Paths of the pictures under ``root``, relative, with ``/``, sorted; the first ``limit`` of them.
 
-    A picture is a file with the suffix of one of ``FORMATS``. Hidden files and folders are left out; linked
-    folders are not entered.
+    A picture is a file with one of ``ENDINGS``. Hidden files and folders are left out; linked folders are not entered.
 
     Raises:
         DataError: If ``root`` is not a folder, or a folder under it cannot be read.
     """
-    if not root.is_dir():
-        if root == ImagesConfig().root:
-            raise DataError(
-                f"images.root is not set, and its default {root} is not a folder here; "
-                "name the folder of your pictures with --image-root"
-            )
-        raise DataError(f"got image root {root}, expected a folder of pictures; set images.root or --image-root")
-    found = []
+    return find_images(root, limit)[0]
+
+
+def find_images(root: Path, limit: int | None = None) -> tuple[list[str], str]:
+    """As ``list_images``, and a sentence about the files that were left out for their endings; empty if none was.
+
+    Raises:
+        DataError: As ``list_images``.
+    """
+    _check_root(root)
+    found, left_out = [], []
     for folder, folders, names in os.walk(root, onerror=_refuse_folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        pictures = [
-            name
-            for name in names
-            if not name.startswith(".") and re.fullmatch(_SUFFIXES, Path(name).suffix, re.IGNORECASE)
-        ]
-        found += [(Path(folder) / name).relative_to(root).as_posix() for name in pictures]
-    return sorted(found)[:limit]
+        for name in names:
+            if not name.startswith("."):
+                (found if Path(name).suffix.lower() in ENDINGS else left_out).append(Path(folder, name))
+    paths = sorted(path.relative_to(root).as_posix() for path in found)
+    return paths[:limit], _explain_left_out(root, left_out)
+
+
+def _explain_left_out(root: Path, files: list[Path]) -> str:
+    if not files:
+        return ""
+    return (
+        f"{len(files)} files under {root} are left out, such as {min(files).name}; a picture's name ends in "
+        f"{', '.join(ENDINGS)}"
+    )
+
+
+def _check_root(root: Path) -> None:
+    if os.path.isdir(root):  # Path.is_dir raises where a folder above it is closed
+        return
+    if root == ImagesConfig().root:
+        raise DataError(
+            f"images.root is not set, and its default {root} is not a folder here; "
+            "name the folder of your pictures with --image-root"
+        )
+    where = "" if root.is_absolute() else f" (that is {root.absolute()})"
+    raise DataError(f"got image root {root}{where}, expected a folder of pictures; set images.root or --image-root")
 
 
 def _refuse_folder(error: OSError) -> None:
