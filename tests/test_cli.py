@@ -364,6 +364,27 @@ def test_status_and_show_tell_what_is_there(options, capsys):
     assert "4 pictures" in capsys.readouterr().err
 
 
+def test_show_lists_what_was_rejected_with_its_reasons(options, loader, capsys):
+    seen = []
+
+    def write(request):
+        if request.image.tobytes() not in seen:
+            seen.append(request.image.tobytes())
+        return "I see a dog." if seen[0] == request.image.tobytes() else write_pairs(request)
+
+    loader.make = lambda: FakeModel(write=write)
+    assert main(["run", "whole", *options]) == 0
+    capsys.readouterr()
+    assert main(["show", "whole"]) == 0
+    lines = [line.split("  ", 1) for line in capsys.readouterr().out.splitlines()]
+    assert [text.split("  ")[-1] for _, text in lines] == [f"picture_{n}.png" for n in range(4)] + ["broken.jpg"]
+    assert lines[0][1] == "  0 pairs  rejected: 1 unparsable  picture_0.png"
+    assert lines[-1][1] == "rejected: not_an_image  broken.jpg"
+    for name in (lines[-1][0], "broken"):
+        assert main(["show", "whole", name]) == 0
+        assert "rejected in images: not_an_image, " in capsys.readouterr().out
+
+
 def test_status_tells_of_a_tuning_that_is_only_begun(options, capsys):
     assert main(["run", "--run", "whole", *options, "--set", "export.formats=[llava]"]) == 0
     run = Run.reader(Path("whole"))

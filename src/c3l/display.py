@@ -3,7 +3,9 @@
 They hold what a model wrote, so print them through ``c3l.progress.printable``.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from c3l.config_file import load_config
 from c3l.counts import StageState, read_rounds, read_states
@@ -58,20 +60,34 @@ def _align(row: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def format_pictures(run: Run) -> Iterator[str]:
-    """One line a picture that has scored pairs: its id, number of pairs, best S(I2C) and path."""
+    """One line a picture: its id, number of scored pairs, best S(I2C) and path; then those that were rejected, and why.
+
+    A picture without a pair has the reasons for which what was written about it was rejected.
+    """
     pairs: dict[str, list[ScoredSample]] = {}
     for one in _scored(run):
         pairs.setdefault(one.sample.image_id, []).append(one)
-    shown = 0
-    for image in _done(run, "images").read(ImageRef):
-        if image.image_id not in pairs:
-            continue
-        shown += 1
-        if shown > MAX_LISTED:
-            yield f"... {len(pairs) - MAX_LISTED} more; `c3l show {run.path} ID` finds them by a part of their path"
-            return
-        best = max(one.i2c for one in pairs[image.image_id])
-        yield f"{image.image_id}  {len(pairs[image.image_id]):3} pairs  best {best:+.3f} nats  {image.path}"
+    lost: dict[str, Counter[str]] = {}
+    for row in _rejected_texts(run):
+        lost.setdefault(row.image_id, Counter())[row.reason] += 1
+    stage = _done(run, "images")
+    yield from _list_first(run, [_picture_line(one, pairs.get(one.image_id, []), lost) for one in stage.read(ImageRef)])
+    yield from _list_first(run, [f"{row.image_id}  rejected: {row.reason}  {row.id}" for row in stage.rejected()])
+
+
+def _list_first(run: Run, lines: Sequence[str]) -> Iterator[str]:
+    yield from lines[:MAX_LISTED]
+    if len(lines) > MAX_LISTED:
+        yield f"... {len(lines) - MAX_LISTED} more; `c3l show {run.path} ID` finds them by a part of their path"
+
+
+def _picture_line(image: ImageRef, pairs: Sequence[ScoredSample], lost: Mapping[str, Counter[str]]) -> str:
+    if pairs:
+        said = f"best {max(one.i2c for one in pairs):+.3f} nats"
+    else:
+        reasons = ", ".join(f"{times} {reason}" for reason, times in lost.get(image.image_id, Counter()).items())
+        said = f"rejected: {reasons}" if reasons else "none yet"
+    return f"{image.image_id}  {len(pairs):3} pairs  {said}  {image.path}"
 
 
 def format_pairs(run: Run, name: str) -> Iterator[str]:
@@ -80,7 +96,12 @@ def format_pairs(run: Run, name: str) -> Iterator[str]:
     Raises:
         DataError: If no picture, or more than one, has this id, path, or part of either.
     """
-    image = _find_picture(_done(run, "images").read(ImageRef), name)
+    images = _done(run, "images")
+    image = _find_picture(chain(images.read(ImageRef), images.rejected()), name)
+    if isinstance(image, Rejected):
+        yield f"{image.id}  {image.image_id}"
+        yield f"rejected in {image.stage}: {image.reason}, {image.detail}"
+        return
     yield f"{image.path}  {image.width}x{image.height}  {image.image_id}"
     decisions = _decisions(run)
     pairs = [one for one in _scored(run) if one.sample.image_id == image.image_id]
@@ -91,29 +112,35 @@ def format_pairs(run: Run, name: str) -> Iterator[str]:
         yield f"{one.i2c:+.3f} nats {one.form}  {kept}"
         yield f"  Q: {one.sample.question}"
         yield f"  A: {one.sample.answer}"
-    written = [name for round in range(read_rounds(run) + 1) for name in stages_of_round(round)]
-    for stage in (name for name in written if "/" in name):
-        yield from _format_rejected(run.stored(stage), image.image_id)
-
-
-def _format_rejected(stage: Stage | None, image_id: str) -> Iterator[str]:
-    rows: Iterator[Rejected] = stage.rejected() if stage else iter(())
-    for row in rows:
-        if row.image_id == image_id:
+    for row in _rejected_texts(run):
+        if row.image_id == image.image_id:
             yield f"rejected in {row.stage}: {row.reason}, {row.detail}"
 
 
-def _find_picture(images: Iterator[ImageRef], name: str) -> ImageRef:
+def _rejected_texts(run: Run) -> Iterator[Rejected]:
+    """What was rejected of what was written about the pictures, in every round."""
+    written = [name for round in range(read_rounds(run) + 1) for name in stages_of_round(round) if "/" in name]
+    for stage in map(run.stored, written):
+        if stage is not None:
+            yield from stage.rejected()
+
+
+def _find_picture(images: Iterable[ImageRef | Rejected], name: str) -> ImageRef | Rejected:
     found = []
     for image in images:
-        if name in (image.image_id, image.path):
+        path = _path_of(image)
+        if name in (image.image_id, path):
             return image
-        if name in image.path or image.image_id.startswith(name):
+        if name in path or image.image_id.startswith(name):
             found.append(image)
     if len(found) == 1:
         return found[0]
-    several = f"{len(found)} pictures, such as {found[0].path} and {found[1].path}" if found else "no picture"
+    several = f"{len(found)} pictures, such as {' and '.join(map(_path_of, found[:2]))}" if found else "no picture"
     raise DataError(f"got {name!r}, which names {several}; `c3l show RUN` lists them")
+
+
+def _path_of(image: ImageRef | Rejected) -> str:
+    return image.path if isinstance(image, ImageRef) else image.id
 
 
 def _scored(run: Run) -> Iterator[ScoredSample]:
