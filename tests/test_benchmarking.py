@@ -133,7 +133,7 @@ def test_answers_of_which_nobody_knows_how_they_were_made_are_refused(world, tmp
     task = write_pope(tmp_path).model_copy(update={"image_root": world / "images"})
     evaluate_files(task, tmp_path / "out", configure(world), SilentProgress())
     (tmp_path / "out" / "settings.json").unlink()
-    with pytest.raises(DataError, match=r"no settings\.json that says what they were made with"):
+    with pytest.raises(DataError, match="was not made by c3l evaluate"):
         evaluate_files(task, tmp_path / "out", configure(world), SilentProgress(), load=None)
 
 

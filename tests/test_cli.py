@@ -137,6 +137,25 @@ def test_files_that_are_left_out_for_their_endings_are_counted(options, capsys):
     assert "(2 files under" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("command", "section"),
+    [
+        ("finetune --data none.json --out tuned --image-root pictures", "finetuning"),
+        ("evaluate --task pope --data none.json --out o --image-root pictures", "evaluation"),
+        ("score --data none.json --out out.jsonl --image-root pictures", "scoring"),
+    ],
+)
+def test_a_setting_that_a_command_without_a_run_does_not_read_is_named(options, capsys, command, section):
+    read = {"finetuning": "max_steps=3", "evaluation": "blind=false", "scoring": "batch_size=2"}[section]
+    more = ["--set", f"{section}.{read}", "--set", "contrastive.max-steps=2", "--set", "seed=2", "--set", "rounds=0"]
+    assert main([*command.split(), *more]) == 1
+    told, error = capsys.readouterr().err.splitlines()
+    assert f" does not read contrastive.max_steps, rounds: of --set it reads model, images, {section}, seed, " in told
+    assert "none.json" in error
+    assert main([*command.split(), "--set", "model.device=cpu"]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
 def test_score_data_without_a_single_score_says_why_and_is_no_success(options, capsys):
     row = {"id": 5, "conversations": [{"from": "human", "value": "What?"}, {"from": "gpt", "value": "A cat."}]}
     Path("data.json").write_text(json.dumps([row]))
@@ -184,7 +203,8 @@ def test_underscores_and_any_place_of_debug_are_accepted(options, capsys):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["run", "--config", "none.yaml"], 2, "cannot read the config"),
+        (["run", "--config", "none.yaml"], 2, "the config none.yaml: No such file or directory; expected a YAML file"),
+        (["run", "--config", "pictures/picture_0.png"], 2, "picture_0.png: it is no text; expected a YAML file"),
         (["run", "--set", "scoring.fom=log_ratio"], 2, "did you mean 'form'?"),
         (["run", "--set", "scoring.form=magic"], 2, "c3l: --set scoring.form=magic: "),
         (["run", "--dtype", "fp16"], 2, "c3l: --dtype fp16: model.dtype: got 'fp16', expected 'auto', 'float32'"),

@@ -157,16 +157,8 @@ def _settle(
 
     Raises:
         StaleStageError: If they were begun with something else.
-        DataError: If nobody knows with what.
     """
-    stored = _read_settings(out)
-    if not begun:
-        stored = None
-    elif stored is None:
-        raise DataError(
-            f"{out} has {PREDICTIONS}, but no {SETTINGS} that says what they were made with; remove it, or choose "
-            "another --out"
-        )
+    stored = _read_settings(out) if begun else None
     if config.model.dtype == "auto":
         config = config.with_dtype(stored["made_with"]["model.dtype"] if stored else resolve_dtype(config.model))
     asked = "\n".join(map(to_json, benchmark.items)).encode()

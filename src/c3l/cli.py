@@ -41,6 +41,7 @@ from c3l.options import (
     print_summary,
     settle,
     settle_run,
+    tell_unread,
     walk,
 )
 
@@ -196,7 +197,9 @@ def _score(
     from c3l.progress import make_progress
     from c3l.score_file import score_file
 
-    summary = score_file(data, out, settle(None, arguments), make_progress(sys.stderr))
+    progress, settings = make_progress(sys.stderr), settle(None, arguments)
+    tell_unread(progress, overrides, "score --data", "model", "images", "scoring")
+    summary = score_file(data, out, settings, progress)
     print_summary(summary)
     raise typer.Exit(TOO_MANY_REJECTED if summary["above_max_error_rate"] else OK)
 

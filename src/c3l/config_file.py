@@ -78,7 +78,13 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         data = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)
     except ConfigError as error:
         raise ConfigError(f"the config {path}: {error}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except UnicodeDecodeError:
+        raise ConfigError(f"cannot read the config {path}: it is no text; expected a YAML file of settings") from None
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the config {path}: {error.strerror}; expected a YAML file of settings"
+        ) from None
+    except yaml.YAMLError as error:
         raise ConfigError(f"cannot read the config {path}: {' '.join(str(error).split())}") from None
     if data is not None and not isinstance(data, dict):
         raise ConfigError(f"the config {path} holds a {type(data).__name__}, expected `section: settings` lines")

@@ -18,6 +18,7 @@ from c3l.options import (
     print_lines,
     print_summary,
     settle,
+    tell_unread,
 )
 
 if TYPE_CHECKING:
@@ -45,8 +46,10 @@ def finetune(
     from c3l.finetuning import finetune_files
     from c3l.progress import make_progress
 
+    progress = make_progress(sys.stderr)
     settings = settle(None, gather(config, image_root, model, dtype, None, seed, overrides))
-    summary = finetune_files(data, out, settings, make_progress(sys.stderr))
+    tell_unread(progress, overrides, "finetune", "model", "images", "finetuning")
+    summary = finetune_files(data, out, settings, progress)
     print_summary(summary)
     raise typer.Exit(TOO_MANY_REJECTED if summary["above_max_error_rate"] else OK)
 
@@ -79,7 +82,10 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Take only the first N questions; a higher N later goes on")
     ] = None,
-    rescore: Annotated[bool, typer.Option("--rescore", help="Only compute the figures anew; no model")] = False,
+    rescore: Annotated[
+        bool,
+        typer.Option("--rescore", help="Only compute the figures anew, of the same --task, --data and --out; no model"),
+    ] = False,
     print_commands: Annotated[
         bool, typer.Option("--print-commands", help="Only print how lmms-eval and VLMEvalKit evaluate --model")
     ] = False,
@@ -108,6 +114,7 @@ def evaluate(
     wanted = {"task": task, "data": data, "image_root": image_root, "by": by, "frames": frames}
     chosen = make_section(BenchmarkConfig, {key: value for key, value in wanted.items() if value is not None})
     progress = make_progress(sys.stderr)
+    tell_unread(progress, overrides, "evaluate", "model", "images", "evaluation")
     reports = evaluate_files(chosen, out, settings, progress, baseline=baseline, rescore=rescore, limit=limit)
     print_lines(format_reports(reports))
     above = failed_too_often(reports[0], settings)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from c3l.config_file import Override
     from c3l.context import Context
     from c3l.data.store import Run
+    from c3l.progress import Progress
 
 OK, FAILED, BAD_SETTINGS, TOO_MANY_REJECTED = 0, 1, 2, 3
 STOPPED = 130  # what typer ends with at Ctrl-C
@@ -139,6 +140,16 @@ def settle(run: Path | None, arguments: Arguments) -> "RunConfig":
         saved = run / "config.yaml"
         config = config or (saved if saved.exists() else None)
     return load_config(config, overrides)
+
+
+def tell_unread(progress: "Progress", overrides: Sequence[str] | None, command: str, *sections: str) -> None:
+    """Say which ``--set`` of a command without a run are of sections that it does not read."""
+    from c3l.config_file import read_override
+
+    read = (*sections, "seed", "max_error_rate")
+    keys = [read_override(one).key for one in overrides or ()]
+    if unread := [key for key in keys if key.partition(".")[0] not in read]:
+        progress.note(f"{command} does not read {', '.join(unread)}: of --set it reads {', '.join(read)}")
 
 
 def find_run(path: Path) -> "Run":

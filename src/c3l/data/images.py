@@ -76,7 +76,8 @@ def find_images(root: Path, limit: int | None = None) -> tuple[list[str], str]:
         DataError: As ``list_images``.
     """
     _check_root(root)
-    found, left_out = [], []
+    found: list[Path] = []
+    left_out: list[Path] = []
     for folder, folders, names in os.walk(root, onerror=_refuse_folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
