@@ -70,7 +70,14 @@ ROOMS = {
     "progress",
 }
 TOP = {*BASE, "config_file", *ROOMS}
-ALLOWED |= {"pipeline": TOP, "checks": TOP, "score_file": TOP, "options": TOP, "file_commands": {*TOP, "options"}}
+ALLOWED |= {
+    "pipeline": TOP,
+    "checks": TOP,
+    "score_file": {*TOP, "score_state"},
+    "score_state": TOP,
+    "options": TOP,
+    "file_commands": {*TOP, "options"},
+}
 ALLOWED |= {"cli": {*TOP, "pipeline", "checks", "score_file", "display", "options", "file_commands", "config_list"}}
 ALLOWED |= {"__main__": {"cli"}, "__init__": set()}
 FORBIDDEN = {  # room -> packages that it never imports, not even inside a function

@@ -195,6 +195,78 @@ def test_what_holds_no_score_is_made_again_when_the_pictures_are_there(work):
     assert (work / "out.jsonl").read_bytes() == (work / "other.jsonl").read_bytes()
 
 
+def move(work: Path, to: str) -> str:
+    (work / to).parent.mkdir(exist_ok=True)
+    (work / "pictures").rename(work / to)
+    return f"images.root={work / to}"
+
+
+def test_the_working_directory_and_the_place_of_the_pictures_do_not_matter(work, monkeypatch):
+    score(work)
+    before = (work / "out.jsonl").read_bytes()
+    for folder, root in ((work, "pictures"), (work / "pictures", "."), (work / "model", "../pictures")):
+        monkeypatch.chdir(folder)
+        assert score(work, f"images.root={root}", loader=unloadable)["ok"] == 23
+    assert score(work, move(work, "moved/here"), loader=unloadable)["ok"] == 23
+    assert (work / "out.jsonl").read_bytes() == before
+
+
+def test_pictures_of_another_folder_do_not_mix_with_the_rows_that_are_there(work):
+    score(work)
+    draw_pictures(work / "others", 1).joinpath("picture_0.png").write_bytes(b"another")
+    for root, why in (("others", "is not what this run began with"), ("model", "there is no 'picture_0.png'")):
+        with pytest.raises(StaleStageError, match=f"lay under .*pictures, not of those under .*{root} .*{why}"):
+            score(work, f"images.root={work / root}")
+
+
+@pytest.mark.parametrize("killed", [None, "aside", 0, 1, 3])
+def test_rows_are_made_again_when_their_picture_can_be_opened(work, monkeypatch, killed):
+    (work / "pictures/picture_1.png").rename(work / "away.png")
+    assert score(work)["rejected"]["unreadable_image"] == 2 + 8
+    state = (work / "out.jsonl.state/state.json").read_bytes()
+    assert score(work, loader=unloadable)["ok"] == 23 - 8, "nothing can be opened yet, so nothing is made again"
+    (work / "away.png").rename(work / "pictures/picture_1.png")
+    seen, calls = [], iter(range(100))
+
+    def counting(samples, *rest):
+        if next(calls) == killed:
+            raise KeyboardInterrupt
+        seen.extend(samples)
+        return score_samples(samples, *rest)
+
+    monkeypatch.setattr(module, "score_samples", counting)
+    if killed == "aside":
+        (work / "out.jsonl").rename(work / "out.jsonl.state/earlier.jsonl")
+        assert (work / "out.jsonl.state/state.json").read_bytes() == state
+    elif killed is not None:
+        with pytest.raises(KeyboardInterrupt):
+            score(work)
+    assert score(work)["ok"] == 23
+    assert len(seen) == len({sample.sample_id for sample in seen}) == 2 + 8, "only what was rejected for its picture"
+    assert sorted(path.name for path in (work / "out.jsonl.state").iterdir()) == [".lock", "state.json"]
+    score(work, out="other.jsonl")
+    assert (work / "out.jsonl").read_bytes() == (work / "other.jsonl").read_bytes()
+    assert score(work, loader=unloadable)["ok"] == 23
+
+
+def test_without_its_rows_it_starts_over_also_with_other_settings(work, monkeypatch):
+    score(work)
+    (work / "out.jsonl").unlink()
+    (work / "data.json").write_text(json.dumps(ROWS[:3]))
+    assert score(work, "seed=1")["rows"] == 4
+    score(work, "seed=1", out="other.jsonl")
+    assert (work / "out.jsonl").read_bytes() == (work / "other.jsonl").read_bytes()
+
+
+def test_without_its_rows_what_went_aside_does_not_mix_with_other_settings(work):
+    (work / "pictures/picture_1.png").rename(work / "away.png")
+    score(work)
+    (work / "out.jsonl").rename(work / "out.jsonl.state/earlier.jsonl")
+    score(work, "scoring.form=vocabulary_kl")
+    score(work, "scoring.form=vocabulary_kl", out="other.jsonl")
+    assert (work / "out.jsonl").read_bytes() == (work / "other.jsonl").read_bytes()
+
+
 def test_a_state_of_another_kind_is_one_line(work):
     score(work)
     path = work / "out.jsonl.state/state.json"
@@ -272,7 +344,8 @@ def test_other_settings_do_not_mix_with_the_rows_that_are_there(work, override):
 def test_another_data_file_does_not_mix(work):
     score(work)
     (work / "data.json").write_text(json.dumps(ROWS[:3]))
-    with pytest.raises(StaleStageError, match="data"):
+    told = r"other settings: the data file changed; .*, or remove .*out\.jsonl to start over .*out\.jsonl\.state"
+    with pytest.raises(StaleStageError, match=told):
         score(work)
 
 

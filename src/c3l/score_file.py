@@ -2,66 +2,37 @@
 
 The rows are appended in whole chunks. Beside ``OUT`` lies a folder ``OUT.state`` that says what the rows were
 made with and how many there are, so that a killed run goes on where it was and a finished one does nothing. It is
-there from the first rows on: what fails before them leaves nothing behind.
+there from the first rows on: what fails before them leaves nothing behind. Without ``OUT`` all starts over.
 """
 
-import hashlib
 import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from c3l.config import RunConfig
-from c3l.data.atomic import write_atomic
+from c3l.data.atomic import remove
 from c3l.data.formats import BadTurn, Turn, read_llava
 from c3l.data.images import image_id_of, open_image
 from c3l.data.journal import append_lines
 from c3l.data.lock import own_folder
-from c3l.data.stage import plain, refuse_changes
-from c3l.errors import DataError, StaleStageError, StorageError
+from c3l.errors import DataError, StorageError
 from c3l.executors import LoadModel
 from c3l.method.i2c import FORMS, compute_i2c
-from c3l.method.scoring import SCORER_VERSION, score_samples
+from c3l.method.scoring import score_samples
 from c3l.models.interface import InferenceModel
-from c3l.models.load import load_model, resolve_dtype, weights_hash
+from c3l.models.load import load_model
 from c3l.progress import Progress
-from c3l.records import ImageRef, Rejected, Sample, ScoredSample, from_json, make_id
+from c3l.records import ImageRef, Rejected, Sample, ScoredSample, make_id
+from c3l.score_state import EARLIER, Row, State, reason_of, remember_picture, resume, rows_that_stay
 
 CHUNK_ROWS = 64
 
 Item = Turn | BadTurn
-Row = dict[str, Any]
-
-
-@dataclass(slots=True)
-class State:
-    """What ``state.json`` holds: the settings, the rows that are safely in ``OUT``, their bytes.
-
-    ``rejected`` is how many of the rows hold no score, by reason.
-    """
-
-    settings: dict[str, Any]
-    rows: int = 0
-    rejected: dict[str, int] = field(default_factory=dict)
-    bytes: int = 0
-    done: bool = False
-
-    @property
-    def scored(self) -> int:
-        """The rows that hold a score."""
-        return self.rows - sum(self.rejected.values())
-
-    def write(self, folder: Path) -> None:
-        """Write it whole."""
-        text = {name: getattr(self, name) for name in self.__slots__}
-        write_atomic(folder / "state.json", json.dumps(text) + "\n")
 
 
 def score_file(
@@ -85,7 +56,7 @@ def score_file(
     sidecar = out.with_name(out.name + ".state")
     _check_paths(data, out, sidecar, config.images.root)
     with own_folder(sidecar, (sidecar / "state.json").exists):
-        config, state = _resume(data, out, sidecar, config, progress)
+        config, state = resume(data, out, sidecar, config, progress)
         if not state.done:
             _score_rest(data, out, sidecar, config, state, progress, load)
     if state.rejected:
@@ -120,52 +91,6 @@ def _tell_rejected(state: State, out: Path, progress: Progress) -> None:
     progress.note(f"{rejected} of {state.rows} turns rejected: {reasons}; `error` in their rows of {out} says more")
 
 
-def _resume(data: Path, out: Path, sidecar: Path, config: RunConfig, progress: Progress) -> tuple[RunConfig, State]:
-    """The state that lies there, ``out`` cut back to it; or a new one, where no score would be lost by it."""
-    path = sidecar / "state.json"
-    state = _read_state(path) if path.exists() else None
-    if state is None and out.exists() and out.stat().st_size:
-        raise StaleStageError(f"{out} is there and was not made by this command; choose another --out")
-    if config.model.dtype == "auto":
-        begun = state.settings["model.dtype"] if state is not None and state.scored else None
-        config = config.with_dtype(begun or resolve_dtype(config.model))
-    settings = _settings(data, config)
-    if state is None:
-        return config, State(settings)
-    if not state.scored and (state.done or state.settings != settings):
-        progress.note(f"{out} holds no score: it is made again")
-        return config, State(settings)
-    refuse_changes(out, state.settings, settings)
-    size = out.stat().st_size if out.exists() else 0
-    if size < state.bytes:
-        raise StaleStageError(f"{out} is shorter than what was written to it; remove it and {sidecar}")
-    if size > state.bytes:
-        os.truncate(out, state.bytes)
-    return config, state
-
-
-def _read_state(path: Path) -> State:
-    try:
-        return from_json(State, path.read_bytes())
-    except ValidationError:
-        raise StaleStageError(
-            f"{path} is not what this c3l writes, it is older, edited or damaged; choose another --out, or remove "
-            f"{path.parent} and the rows beside it"
-        ) from None
-
-
-def _settings(data: Path, config: RunConfig) -> dict[str, Any]:
-    with data.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    rules = {f"images.{key}": value for key, value in config.images.model_dump().items()}
-    scoring = config.scoring.model_dump(exclude={"batch_size"})
-    model = config.model.model_dump(include={"backend", "dtype", "attn_implementation"})
-    settings = rules | {f"scoring.{key}": value for key, value in scoring.items()}
-    settings |= {f"model.{key}": value for key, value in model.items()}
-    settings |= {"scorer_version": SCORER_VERSION, "seed": config.seed}
-    return plain(settings | {"data": digest, "weights": weights_hash(config.model)})
-
-
 def _score_rest(
     data: Path, out: Path, sidecar: Path, config: RunConfig, state: State, progress: Progress, load: LoadModel
 ) -> None:
@@ -174,13 +99,18 @@ def _score_rest(
         raise DataError(f"{data} has no row, expected a JSON list or JSON lines of conversations about pictures")
     loaded: list[InferenceModel] = []
     items = islice(read_llava(data), state.rows, config.images.limit)
+    staying = rows_that_stay(sidecar, state.rows)
     with progress.track("score", "turns", total, state.rows) as advance:
         for chunk in _chunks(items):
-            if not loaded and any(isinstance(item, Turn) for item in chunk):
+            stay = list(islice(staying, len(chunk)))
+            if not loaded and any(isinstance(item, Turn) and not row for item, row in zip(chunk, stay, strict=True)):
                 loaded.append(load(config.model, config.seed))
-            rows = _score_chunk(chunk, state.rows, config, loaded[0] if loaded else None, pool)
+            rows = _score_chunk(chunk, stay, state.rows, config, loaded[0] if loaded else None, pool)
+            remember_picture(rows, config.images.root, state)
             _write_rows(rows, out, sidecar, state)
             advance(len(chunk))
+    if (sidecar / EARLIER).exists():
+        remove(sidecar / EARLIER)
     state.done = True
     state.write(sidecar)
 
@@ -194,7 +124,7 @@ def _write_rows(rows: Sequence[Row], out: Path, sidecar: Path, state: State) -> 
     lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows]
     append_lines(out, lines)
     state.rows += len(rows)
-    reasons = Counter(row["error"].partition(":")[0] for row in rows if row["status"] == "rejected")
+    reasons = Counter(reason_of(row) for row in rows if row["status"] == "rejected")
     state.rejected = dict(Counter(state.rejected) + reasons)
     state.bytes += sum(len(line.encode()) + 1 for line in lines)
     state.write(sidecar)
@@ -223,9 +153,14 @@ def _survey(data: Path, config: RunConfig) -> tuple[int, tuple[str, ...]]:
 
 
 def _score_chunk(
-    chunk: Sequence[Item], start: int, config: RunConfig, model: InferenceModel | None, pool: Sequence[str]
+    chunk: Sequence[Item],
+    stay: Sequence[Row | None],
+    start: int,
+    config: RunConfig,
+    model: InferenceModel | None,
+    pool: Sequence[str],
 ) -> list[Row]:
-    turns = {place: item for place, item in enumerate(chunk) if isinstance(item, Turn)}
+    turns = {place: item for place, item in enumerate(chunk) if isinstance(item, Turn) and not stay[place]}
     outcomes: Iterator[ScoredSample | Rejected] = iter(())
     if model is not None and turns:
         paths = {item.image for item in turns.values()} | set(pool)
@@ -236,8 +171,8 @@ def _score_chunk(
         ids = [image_id_of(path) for path in pool]
         outcomes = score_samples(samples, images, model, opener, config.scoring, config.seed, ids)
     return [
-        _row(item, next(outcomes), config) if isinstance(item, Turn) else _rejected_row(item, item, config)
-        for item in chunk
+        row or (_row(item, next(outcomes), config) if isinstance(item, Turn) else _rejected_row(item, item, config))
+        for item, row in zip(chunk, stay, strict=True)
     ]
 
 

@@ -17,6 +17,13 @@ from c3l.records import Provenance, Rejected, from_json, to_json
 # In these, by the last part of their name, each input comes out as one record or is one rejection.
 _ONE_TO_ONE = frozenset({"images", "generated", "scored", "filtered"})
 
+# What is compared by its hash, which tells a person nothing.
+_HASHED = {
+    "data": "the data file changed",
+    "questions": "the questions changed",
+    "weights": "the model changed",
+}
+
 _KIND = b'{"kind":"'
 
 T = TypeVar("T")
@@ -187,17 +194,21 @@ def plain(values: Mapping[str, Any]) -> dict[str, Any]:
     return stored
 
 
-def refuse_changes(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def refuse_changes(
+    out: Path,
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+    remedy: str = "put them back, or choose another --out",
+) -> None:
     """Refuse to go on with what was made with other settings, outside a run.
 
     Raises:
         StaleStageError: Names each setting, old and new.
     """
-    changed = [f"{key}: {before.get(key)} -> {now[key]}" for key in now if before.get(key) != now[key]]
+    changed = [key for key in now if before.get(key) != now[key]]
     if changed:
-        raise StaleStageError(
-            f"{out} was made with other settings: {', '.join(changed)}; put them back, or choose another --out"
-        )
+        told = [_HASHED.get(key) or f"{key}: {before.get(key)} -> {now[key]}" for key in changed]
+        raise StaleStageError(f"{out} was made with other settings: {', '.join(told)}; {remedy}")
 
 
 def refuse_strange(out: Path, command: str) -> None:
