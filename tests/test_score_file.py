@@ -163,11 +163,13 @@ def unloadable(config, seed):
         ({"overrides": ["images.root=nowhere"]}, DataError),
         ({"data": "missing.json"}, DataError),
         ({"data": "empty.json"}, DataError),
+        ({"data": "rows.csv"}, DataError),
         ({"data": "empty.json", "out": "new/deep/out.jsonl"}, DataError),
     ],
 )
 def test_what_fails_before_the_first_rows_leaves_nothing_and_blocks_nothing(work, attempt, error):
     (work / "empty.json").write_text("[]")
+    (work / "rows.csv").write_text("id,image\n1,picture_0.png\n")
     before = sorted(work.iterdir())
     with pytest.raises(error):
         score(work, *attempt.pop("overrides", ()), **attempt)

@@ -216,6 +216,14 @@ def test_an_empty_file_has_no_rows(content: bytes, tmp_path: Path) -> None:
         ("x.jsonl", b'{"id": "\xff"}', "is not UTF-8"),
         ("x.json.gz", gzip.compress(json.dumps([ROW]).encode())[:-9], "cannot read"),
         ("x.json.gz", b"no gzip", "cannot read"),
+        (
+            "x.json",
+            json.dumps({"data": [ROW, ROW]}).encode(),
+            "got an object, expected a list of rows; .* under 'data'",
+        ),
+        ("x.json", json.dumps({"version": 1, "images": [{}]}).encode(), "got an object, expected a list of rows"),
+        ("x.json", json.dumps({"data": [ROW]}, indent=1).encode(), "no JSON list and no JSON lines .*nothing around"),
+        ("x.csv", b"id,image\n1,a.png\n", "no JSON list and no JSON lines"),
         ("x.json.zst", b"no zstd at all", "cannot read"),
     ],
 )
@@ -223,6 +231,8 @@ def test_a_broken_file_is_an_error_that_says_where(name: str, content: bytes, me
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
         list(read_llava(tmp_path / name))
+    with pytest.raises(DataError, match=message):
+        list(read_conversations(tmp_path / name))
 
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:

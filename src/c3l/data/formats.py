@@ -10,12 +10,14 @@ apart.
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from c3l.data.images import image_id_of
 from c3l.data.jsonrows import BadRow, iterate_rows
 from c3l.data.paths import BadImageError, clean_path
+from c3l.errors import DataError
 from c3l.records import Rejected
 
 R = TypeVar("R")
@@ -110,9 +112,10 @@ def read_llava(path: Path) -> Iterator[Turn | BadTurn]:
     ``bad_turns``, ``bad_text``, ``empty_question``, ``empty_answer``, ``placeholder_in_text``.
 
     Raises:
-        DataError: If the file cannot be read, is not UTF-8, or breaks off in the middle of a JSON list.
+        DataError: If the file cannot be read, is not UTF-8, breaks off in the middle of a JSON list, begins with
+            something else than JSON, or is one object around the list.
     """
-    for number, row in enumerate(iterate_rows(path)):
+    for number, row in enumerate(_rows(path)):
         yield from _read_row(number, row)
 
 
@@ -125,8 +128,32 @@ def read_conversations(path: Path) -> Iterator[ConversationRow | Rejected]:
     Raises:
         DataError: As ``read_llava``.
     """
-    for number, row in enumerate(iterate_rows(path)):
+    for number, row in enumerate(_rows(path)):
         yield _read_conversation(number, row)
+
+
+def _rows(path: Path) -> Iterator[Any]:
+    """The rows, unless the first of them tells that the file is of another kind."""
+    rows = iterate_rows(path)
+    head = list(islice(rows, 2))
+    if head and isinstance(head[0], BadRow):
+        raise DataError(
+            f"{path} is no JSON list and no JSON lines ({head[0].detail}); expected a list of rows, or a row a line, "
+            "with nothing around it"
+        )
+    key = _key_of_list(head[0]) if len(head) == 1 else None
+    if key is not None:
+        raise DataError(f"{path}: got an object, expected a list of rows; save what it has under {key!a} as the file")
+    yield from chain(head, rows)
+
+
+def _key_of_list(row: Any) -> str | None:
+    """Where an object that is no row holds a list of objects."""
+    if not isinstance(row, dict) or row.keys() & {"id", "image", "conversations", "messages"}:
+        return None
+    return next(
+        (key for key, value in row.items() if isinstance(value, list) and value and isinstance(value[0], dict)), None
+    )
 
 
 def _read_conversation(number: int, row: Any) -> ConversationRow | Rejected:
