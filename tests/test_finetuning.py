@@ -100,7 +100,13 @@ def test_a_file_becomes_a_model_and_every_row_is_accounted_for(world, tmp_path):
 
 def test_a_finished_one_does_nothing_and_other_settings_are_refused(world, tmp_path, monkeypatch):
     root, data = world
+    notes = []
+    monkeypatch.setattr(SilentProgress, "note", lambda self, line: notes.append(line))
     first = finetune_files(data, tmp_path / "out", configure(root), SilentProgress())
+    assert notes == [
+        "6 of 11 rows rejected: 1 empty_answer, 1 missing_image, 1 no_image, 1 no_supervised_token, 1 not_an_image, "
+        f"1 several_images; {tmp_path / 'out/rejected.jsonl'} says more"
+    ]
     monkeypatch.setattr(finetuning, "load_finetunable", None)
     assert finetune_files(data, tmp_path / "out", configure(root, "finetuning.save_steps=7"), SilentProgress()) == first
     for change, told in (

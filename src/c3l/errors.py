@@ -1,7 +1,7 @@
 """Every error that c3l raises on purpose; each message says what was got, what was expected, what to do."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class C3LError(Exception):
@@ -51,3 +51,15 @@ def tell_too_many(reasons: Sequence[str], of_all: str, most: float) -> str:
     [(commonest, _)] = Counter(one.partition(":")[0] for one in reasons).most_common(1)
     detailed = next(one for one in reasons if one.partition(":")[0] == commonest)
     return f"{len(reasons)} {of_all}, above max_error_rate {most:.0%}; the commonest reason: {detailed}"
+
+
+def tell_rejected(reasons: Mapping[str, int], of_all: str, where: str) -> str:
+    """One line about how many were rejected, and for which reasons.
+
+    Args:
+        reasons: How many, by reason.
+        of_all: Such as ``of 10 rows``.
+        where: What a person reads to know more.
+    """
+    counts = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+    return f"{sum(reasons.values())} {of_all} rejected: {counts}; {where} says more"

@@ -20,7 +20,7 @@ from c3l.data.formats import ConversationRow, read_conversations
 from c3l.data.images import BadImageError, image_id_of, open_image
 from c3l.data.lock import own_folder
 from c3l.data.stage import plain, refuse_changes, refuse_strange
-from c3l.errors import ConfigError, DataError, StaleStageError, TooManyRejectedError, tell_too_many
+from c3l.errors import ConfigError, DataError, StaleStageError, TooManyRejectedError, tell_rejected, tell_too_many
 from c3l.models.interface import Conversation, FinetunableModel
 from c3l.models.load import load_finetunable, resolve_dtype, weights_hash
 from c3l.plan import FINETUNER_VERSION
@@ -63,7 +63,7 @@ def finetune_files(
         data: A LLaVA file, see ``c3l.data.formats``.
         out: The folder to write, or to go on with.
         config: Model, ``finetuning``, image rules and root, seed.
-        progress: Who is told how far it is.
+        progress: Who is told how far it is, and how many rows were rejected for which reason.
         begin: Called before the first step: the model is loaded, and enough of the rows can be learned.
 
     Raises:
@@ -88,6 +88,8 @@ def finetune_files(
         config, settings = _settle(data, out, config)
         summary = _read_json(out / SUMMARY) or _make(data, out, config, settings, progress, begin)
     lost = sum(summary["rejected"].values())
+    if lost:
+        progress.note(tell_rejected(summary["rejected"], f"of {summary['rows']} rows", str(out / REJECTED)))
     above = lost > config.max_error_rate * max(summary["rows"], 1)
     short = {key: value for key, value in summary.items() if key != "settings"}
     return {"out": str(out), **short, "above_max_error_rate": above}

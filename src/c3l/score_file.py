@@ -20,7 +20,7 @@ from c3l.data.formats import BadTurn, Turn, read_llava
 from c3l.data.images import image_id_of, open_image
 from c3l.data.journal import append_lines
 from c3l.data.lock import own_folder
-from c3l.errors import DataError, StorageError
+from c3l.errors import DataError, StorageError, tell_rejected
 from c3l.executors import LoadModel
 from c3l.method.i2c import FORMS, compute_i2c
 from c3l.method.scoring import score_samples
@@ -60,7 +60,7 @@ def score_file(
         if not state.done:
             _score_rest(data, out, sidecar, config, state, progress, load)
     if state.rejected:
-        _tell_rejected(state, out, progress)
+        progress.note(tell_rejected(state.rejected, f"of {state.rows} turns", f"`error` in their rows of {out}"))
     share = (state.rows - state.scored) / state.rows
     return {
         "out": str(out),
@@ -83,12 +83,6 @@ def _check_paths(data: Path, out: Path, sidecar: Path, root: Path) -> None:
     nearest = next(path for path in (sidecar, *sidecar.parents) if path.exists())
     if not nearest.is_dir():
         raise StorageError(f"got --out {out}, but {nearest} is a file, expected a folder; choose another --out")
-
-
-def _tell_rejected(state: State, out: Path, progress: Progress) -> None:
-    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(state.rejected.items()))
-    rejected = state.rows - state.scored
-    progress.note(f"{rejected} of {state.rows} turns rejected: {reasons}; `error` in their rows of {out} says more")
 
 
 def _score_rest(
