@@ -233,6 +233,8 @@ def test_trl_without_the_pictures_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match="--image-root"):
         export(rows, images, tmp_path, ExportConfig(formats=("trl",)), PROVENANCE)
+    with pytest.raises(DataError, match=r"got the image root .*moved, which is not a folder, .* with --image-root"):
+        export(rows, images, tmp_path, ExportConfig(formats=("trl",)), PROVENANCE, tmp_path / "moved")
 
 
 def test_a_failed_export_leaves_the_old_file(write: Export, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from c3l.config import ImagesConfig
 from c3l.data.atomic import atomic_path
 from c3l.data.images import open_image, read_image_bytes
-from c3l.errors import ConfigError
+from c3l.errors import ConfigError, DataError
 from c3l.records import ImageRef
 
 Row = dict[str, Any]
@@ -34,10 +34,16 @@ def write_trl(
 
     Raises:
         BadImageError: If a picture is gone or not the one that the run began with.
+        DataError: If ``image_root`` is no folder.
         ConfigError: If there is no ``image_root``, or the packages of the extra `export` are missing.
     """
     if image_root is None:
         raise ConfigError("the export format trl holds the pictures themselves, so it needs --image-root")
+    if not image_root.is_dir():
+        raise DataError(
+            f"got the image root {image_root}, which is not a folder, expected the pictures that the export format trl "
+            "holds; say where they lie now with --image-root"
+        )
     pyarrow, parquet, schema = _packages(score_types)
     pending = iter(rows)
     with atomic_path(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
