@@ -14,6 +14,7 @@ from c3l.data.paths import BadImageError
 from c3l.data.store import Run, read_records
 from c3l.errors import BackendError, DataError, RunLockedError, StaleStageError
 from c3l.plan import make_plan
+from c3l.progress import SilentProgress
 from c3l.records import ContrastiveGroup, ImageRef, Sample, ScoredSample, Selected
 from fakes import FakeModel, write_pairs
 from runs import Loader, draw_pictures, make_config, read_all, read_results, walk
@@ -210,6 +211,26 @@ def test_pictures_that_come_later_are_no_part_of_the_run(config, root):
     (root / "a_new_one.png").write_bytes((root / "picture_0.png").read_bytes())
     walk(config, Loader())
     assert summarise(Run.reader(config.run))["images"] == 6
+
+
+def test_a_folder_that_has_changed_since_the_list_was_made_is_told(config, root, model, monkeypatch):
+    notes = []
+    monkeypatch.setattr(SilentProgress, "note", lambda self, line: notes.append(line))
+    limited = make_config(config.run.with_name("limited"), root, model, "images.limit=4")
+    for one in (config, limited):
+        walk(one, Loader())
+        walk(one, Loader())
+    assert not notes
+    (root / "picture_0.png").rename(root / "picture_9.png")
+    for one, changed in ((config, "+1, -1"), (limited, "+1, -1")):
+        walk(one, Loader())
+        assert notes.pop() == (
+            f"images: the folder has changed since the list was made ({changed} files); "
+            f"`c3l clean {one.run} images` lists anew, and all is made again"
+        )
+    root.rename(root.with_name("away"))
+    walk(config, Loader())
+    assert not notes
 
 
 def test_texts_without_their_list_of_pictures_are_not_gone_on_with(config):

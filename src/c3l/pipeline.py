@@ -4,7 +4,6 @@ A stage that is done with the same settings is returned as it lies there, withou
 draft; in every further round the LVLM is tuned on what the round before wrote, and writes again.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 
@@ -13,10 +12,11 @@ from c3l.context import Context, save_settings
 from c3l.counts import gather_report
 from c3l.data.atomic import atomic_folder
 from c3l.data.export import FILES, export, verify
-from c3l.data.images import find_images, inspect_image
-from c3l.data.store import Run, Stage, write_atomic, write_records
+from c3l.data.images import inspect_image
+from c3l.data.store import Run, Stage, write_records
 from c3l.errors import DataError
 from c3l.learning import check_tasks, evaluate_stages, finetune_stage
+from c3l.listing import freeze_list, read_list, tell_changed_folder
 from c3l.method.filtering import filter_samples
 from c3l.method.generation import parse
 from c3l.method.prompts import choose_templates
@@ -157,16 +157,17 @@ def image_stage(context: Context) -> Stage:
     """
     config, stored = context.config, context.run.stored("images")
     if stored is None:
-        _freeze_list(context)
+        freeze_list(context)
     size = stored.info.shard_size if stored and stored.info.shard_size else config.shard_size
     if size != config.shard_size:
         context.progress.note(f"shard_size stays {size}, with which this run began")
     if stored is not None and stored.is_done():
-        return begin(context, "images", stored.info.shards, size)
+        images = begin(context, "images", stored.info.shards, size)
+        tell_changed_folder(context)
+        return images
     if stored is not None and stored.missing():
         check_image_root(config)
-    with (context.run.path / "images.jsonl").open(encoding="utf-8") as lines:
-        paths = [json.loads(line)["path"] for line in lines]
+    paths = read_list(context.run)
     with context.progress.track("images", "pictures", len(paths)) as advance:
 
         def inspect(shard: int) -> Iterator[ImageRef | Rejected]:
@@ -176,22 +177,6 @@ def image_stage(context: Context) -> Stage:
 
         shards = -(-len(paths) // size)
         return run_here(context, "images", inspect, inputs=len(paths), shards=shards, shard_size=size)
-
-
-def _freeze_list(context: Context) -> None:
-    rules = context.config.images
-    if context.run.stored("draft/generated") is not None:
-        raise DataError(
-            f"{context.run.path} has texts but its list of pictures is gone; "
-            f"remove the rest with `c3l clean {context.run.path}`"
-        )
-    paths, left_out = find_images(rules.root, rules.limit)
-    if not paths:
-        more = f" ({left_out})" if left_out else ""
-        raise DataError(f"there is no picture under {rules.root}{more}; set images.root or --image-root")
-    if left_out:
-        context.progress.note(f"images: {left_out}")
-    write_atomic(context.run.path / "images.jsonl", (json.dumps({"path": path}) for path in paths))
 
 
 def generate_stage(context: Context, images: Stage, *, round: int) -> Stage:
