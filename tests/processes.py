@@ -4,12 +4,15 @@ import multiprocessing
 import os
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
+import tqdm.auto
+import tqdm.std
 
 
 def fork(work: Callable[[], int | None], log: Path) -> BaseProcess:
@@ -29,6 +32,8 @@ def _run(work: Callable[[], int | None], log: Path) -> None:
         os.dup2(file.fileno(), 2)
         sys.stdout = sys.stderr = file
         torch.set_num_threads(1)  # threads do not survive a fork
+        for bars in (tqdm.std.tqdm, tqdm.auto.tqdm):
+            bars.set_lock(threading.RLock())  # theirs is shared by all forks: who is killed while it holds it stops all
         code = work()
         file.flush()
         os._exit(code or 0)
