@@ -5,13 +5,13 @@ tokens), the tokenizer that of the built-in LVLM. Ways and settings are those of
 added is the share of the card's rate, as a large matrix product reaches it in the same process. Give --dtype bfloat16.
 """
 
-import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from benchmarks import bench_generation, bench_scoring, bench_tuning
-from benchmarks.setting import Measured, chat, count_flops, draw_pictures, make_pairs, parse_arguments, publish, wrap
+from benchmarks.setting import Measured, count_flops, draw_pictures, make_pairs, now, parse_arguments, publish, wrap
 from c3l.models.interface import ScoreRequest
 
 IMAGE_TOKENS = 576
@@ -77,7 +77,7 @@ def measure_rate(device: torch.device, dtype: torch.dtype, times: int = 10) -> f
     """FLOPs a second of a matrix product, median."""
     side = 8192 if device.type == "cuda" else 256
     one, other = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    seconds = sorted(_time(lambda: one @ other, device) for _ in range(times + 3))
+    seconds = sorted(_time(lambda: one @ other) for _ in range(times + 3))
     return 2 * side**3 / seconds[len(seconds) // 2]
 
 
@@ -87,16 +87,10 @@ def measure_share(model: Any, processor: Any, pictures: int, k: int, words: int,
     requests = [
         ScoreRequest(image, make_pairs(k, words, first=place)) for place, image in enumerate(draw_pictures(pictures))
     ]
-    seconds = sorted(_time(lambda: backend.score(requests, "drop"), model.device) for _ in range(times + 1))[times // 2]
+    seconds = sorted(_time(lambda: backend.score(requests, "drop")) for _ in range(times + 1))[times // 2]
     flops, tokens = 0.0, 0
     for request in requests:
-        rows, heads = [], 0
-        for shown in (request.image, None):
-            chats = [chat(processor, pair.prompt, shown, pair.completion) for pair in request.pairs]
-            ids = [row["input_ids"][0].tolist() for row in chats]
-            shared = next((n for n, column in enumerate(zip(*ids, strict=False)) if len(set(column)) > 1), 0)
-            rows += [(shared, 0, 1), *((len(one) - shared - 1, shared, 1) for one in ids)]
-            heads += sum(row["answer"].shape[1] for row in chats)
+        _, rows, heads = bench_scoring.count_rows(processor, request.image, request.pairs)
         flops += count_flops(model, rows, heads) + _tower_flops(model)
         tokens += sum(fed for fed, _, _ in rows)
     return (
@@ -115,14 +109,10 @@ def _tower_flops(model: Any) -> float:
     return float(2 * weights * tokens + attention)
 
 
-def _time(work: Any, device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    start = time.perf_counter()
+def _time(work: Callable[[], object]) -> float:
+    start = now()
     work()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return now() - start
 
 
 def main() -> None:

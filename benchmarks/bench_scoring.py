@@ -27,6 +27,7 @@ from benchmarks.setting import (
 from c3l.models.interface import Pair, ScoreRequest
 from c3l.models.vision import move
 
+Fed = tuple[int, int, int]  # as `count_flops` takes it
 SETTINGS = [(49, 1, 8), (49, 5, 8), (49, 20, 8), (49, 5, 40), (576, 1, 8), (576, 5, 8), (576, 20, 8)]
 
 
@@ -118,8 +119,16 @@ def measure(image_tokens: int, k: int, words: int, model: Any, processor: Any, r
 
 
 def flop_ratio(model: Any, processor: Any, image: Any, pairs: Sequence[Pair]) -> float:
-    """FLOPs of the naive way over the least that these inputs need: what rows share once, the head at answers."""
-    naive, bound, heads = [], [], 0
+    """FLOPs of the naive way over the least that these inputs need."""
+    naive, bound, heads = count_rows(processor, image, pairs)
+    return count_flops(model, naive, sum(n for n, _, _ in naive)) / count_flops(model, bound, heads)
+
+
+def count_rows(processor: Any, image: Any, pairs: Sequence[Pair]) -> tuple[list[Fed], list[Fed], int]:
+    """What is fed naively; at least, what rows share being fed once; and the answers' tokens, which need the head."""
+    naive: list[Fed] = []
+    bound: list[Fed] = []
+    heads = 0
     for shown in (image, None):
         rows = [chat(processor, pair.prompt, shown, pair.completion) for pair in pairs]
         ids = [row["input_ids"][0].tolist() for row in rows]
@@ -130,7 +139,7 @@ def flop_ratio(model: Any, processor: Any, image: Any, pairs: Sequence[Pair]) ->
         naive += [(len(one), 0, 1) for one in ids]
         bound += [(shared, 0, 1), *((len(one) - shared - 1, shared, 1) for one in ids)]
         heads += sum(answers)
-    return count_flops(model, naive, sum(n for n, _, _ in naive)) / count_flops(model, bound, heads)
+    return naive, bound, heads
 
 
 def _worst(result: list[list[float]], expected: list[list[float]]) -> float:

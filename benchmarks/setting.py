@@ -93,16 +93,17 @@ def race(ours: Callable[[], Any], other: Callable[[], Any], repetitions: int) ->
     result, expected = ours(), other()  # warm-up
     times = []
     for _ in range(repetitions):
-        start = _now()
+        start = now()
         result = ours()
-        middle = _now()
+        middle = now()
         expected = other()
-        times.append((middle - start, _now() - middle))
+        times.append((middle - start, now() - middle))
     ratio = float(np.median([theirs / mine for mine, theirs in times]))
     return float(np.median([mine for mine, _ in times])), ratio, result, expected
 
 
-def _now() -> float:
+def now() -> float:
+    """The clock in seconds, after all that a card was given to do."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()

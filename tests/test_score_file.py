@@ -112,20 +112,25 @@ def test_the_same_command_again_does_nothing(work):
     assert (work / "out.jsonl").read_bytes() == before
 
 
-@pytest.mark.parametrize("failing", range(1, 7))
-@pytest.mark.parametrize("torn", [b"", b'{"id": "torn', b'{"id": "whole but not counted"}\n'])
-def test_a_run_that_was_stopped_goes_on_without_repeating(work, monkeypatch, failing, torn):
-    score(work, out="whole.jsonl")
-    calls = iter(range(100))
-    seen = []
+def stop_at(place, monkeypatch):
+    """Have scoring interrupted at its call of this number; all samples that are scored, before it and after."""
+    calls, seen = iter(range(100)), []
 
     def stopping(samples, *rest):
-        if next(calls) == failing:
+        if next(calls) == place:
             raise KeyboardInterrupt
         seen.extend(samples)
         return score_samples(samples, *rest)
 
     monkeypatch.setattr(module, "score_samples", stopping)
+    return seen
+
+
+@pytest.mark.parametrize("failing", range(1, 7))
+@pytest.mark.parametrize("torn", [b"", b'{"id": "torn', b'{"id": "whole but not counted"}\n'])
+def test_a_run_that_was_stopped_goes_on_without_repeating(work, monkeypatch, failing, torn):
+    score(work, out="whole.jsonl")
+    seen = stop_at(failing, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         score(work)
     with (work / "out.jsonl").open("ab") as file:
@@ -228,15 +233,7 @@ def test_rows_are_made_again_when_their_picture_can_be_opened(work, monkeypatch,
     state = (work / "out.jsonl.state/state.json").read_bytes()
     assert score(work, loader=unloadable)["ok"] == 23 - 8, "nothing can be opened yet, so nothing is made again"
     (work / "away.png").rename(work / "pictures/picture_1.png")
-    seen, calls = [], iter(range(100))
-
-    def counting(samples, *rest):
-        if next(calls) == killed:
-            raise KeyboardInterrupt
-        seen.extend(samples)
-        return score_samples(samples, *rest)
-
-    monkeypatch.setattr(module, "score_samples", counting)
+    seen = stop_at(killed, monkeypatch)
     if killed == "aside":
         (work / "out.jsonl").rename(work / "out.jsonl.state/earlier.jsonl")
         assert (work / "out.jsonl.state/state.json").read_bytes() == state

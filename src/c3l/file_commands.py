@@ -1,4 +1,4 @@
-"""The commands that work on data files of any origin, without a run: finetune and evaluate."""
+"""The commands that need no run: finetune and evaluate, on data files of any origin, and settings."""
 
 import sys
 from pathlib import Path
@@ -8,15 +8,13 @@ import typer
 
 from c3l.errors import ConfigError
 from c3l.options import (
-    OK,
-    TOO_MANY_REJECTED,
     Dtype,
     Model,
     Seed,
     Set,
+    end,
     gather,
     print_lines,
-    print_summary,
     settle,
     tell_unread,
 )
@@ -49,9 +47,7 @@ def finetune(
     progress = make_progress(sys.stderr)
     settings = settle(None, gather(config, image_root, model, dtype, None, seed, overrides))
     tell_unread(progress, overrides, "finetune", "model", "images", "finetuning")
-    summary = finetune_files(data, out, settings, progress)
-    print_summary(summary)
-    raise typer.Exit(TOO_MANY_REJECTED if summary["above_max_error_rate"] else OK)
+    end(finetune_files(data, out, settings, progress))
 
 
 def evaluate(
@@ -117,9 +113,21 @@ def evaluate(
     tell_unread(progress, overrides, "evaluate", "model", "images", "evaluation")
     reports = evaluate_files(chosen, out, settings, progress, baseline=baseline, rescore=rescore, limit=limit)
     print_lines(format_reports(reports))
-    above = failed_too_often(reports[0], settings)
-    print_summary({**_summarise(out, reports), "above_max_error_rate": above})
-    raise typer.Exit(TOO_MANY_REJECTED if above else OK)
+    end({**_summarise(out, reports), "above_max_error_rate": failed_too_often(reports[0], settings)})
+
+
+def settings(
+    name: Annotated[str | None, typer.Argument(metavar="SECTION", help="Only this section, or setting")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="As docs/settings.md has it")] = False,
+) -> None:
+    """List every setting: default, meaning, what it may be."""
+    from c3l.config_list import find_sections, format_page, format_sections, list_sections
+
+    if markdown:
+        lines = format_page()
+    else:
+        lines = format_sections(list(list_sections()) if name is None else find_sections(name.replace("-", "_")))
+    print_lines(lines)
 
 
 def _print_commands(settings: "RunConfig", task: str | None) -> None:

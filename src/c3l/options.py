@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -73,7 +73,7 @@ class Arguments:
     """The options that all stages share."""
 
     config: Path | None
-    overrides: "tuple[str | Override, ...]"
+    overrides: "tuple[Override, ...]"
 
 
 def gather(
@@ -87,12 +87,12 @@ def gather(
     more: Mapping[str, object] | None = None,
 ) -> Arguments:
     """The options as overrides; ``--set`` comes last, so it wins."""
-    from c3l.config_file import Override
+    from c3l.config_file import Override, read_override
 
     named = {"images.root": image_root, "model.name": model, "model.dtype": dtype, "images.limit": limit, "seed": seed}
     given = {key: value for key, value in {**named, **(more or {})}.items() if value is not None}
     typed = (Override(key, value, f"{_name_option(key)} {value}") for key, value in given.items())
-    return Arguments(config, (*typed, *(overrides or ())))
+    return Arguments(config, (*typed, *map(read_override, overrides or ())))
 
 
 def _name_option(key: str) -> str:
@@ -100,30 +100,19 @@ def _name_option(key: str) -> str:
     return _OPTIONS.get(key, f"--{last}")
 
 
-def choose_run(folder: Path | None, run: Path | None) -> Path | None:
-    """The run folder, which may be given as an argument or as ``--run``.
-
-    Raises:
-        ConfigError: Both are given, and differ.
-    """
-    if folder is not None and run is not None and folder != run:
-        raise ConfigError(f"got the run folder {folder} and --run {run}, expected one of them")
-    return folder or run
-
-
 def settle_run(folder: Path | None, run: Path | None, arguments: Arguments) -> "RunConfig":
-    """As ``settle``, of the run that is named, or of the one that is meant where neither it nor a config is.
+    """As ``settle``, of the run that is named as an argument or as ``--run``, or else of the one that is meant.
 
     Raises:
         ConfigError: Two runs are named, or as ``settle``.
     """
     from c3l.config import RunConfig
-    from c3l.config_file import Override, read_override
 
-    chosen = choose_run(folder, run)
+    if folder is not None and run is not None and folder != run:
+        raise ConfigError(f"got the run folder {folder} and --run {run}, expected one of them")
+    chosen = folder or run
     if chosen is None and arguments.config is None:
-        read = [one if isinstance(one, Override) else read_override(one) for one in arguments.overrides]
-        named = [one.value for one in read if one.key == "run"]
+        named = [one.value for one in arguments.overrides if one.key == "run"]
         chosen = Path(str(named[-1])) if named else RunConfig().run
     return settle(chosen, arguments)
 
@@ -201,6 +190,12 @@ def print_lines(lines: "Iterator[str | dict[str, Any]]") -> dict[str, Any]:
         else:
             print(printable(line), flush=True)
     return summary
+
+
+def end(summary: Mapping[str, Any]) -> NoReturn:
+    """Print the summary of a command without a run, and exit with 3 where too much was rejected."""
+    print_summary(summary)
+    raise typer.Exit(TOO_MANY_REJECTED if summary["above_max_error_rate"] else OK)
 
 
 def print_summary(summary: Mapping[str, Any]) -> None:

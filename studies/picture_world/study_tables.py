@@ -40,6 +40,8 @@ def _discount(share: float) -> Callable[[AnswerScores], float]:
 CHOOSING: dict[str, Callable[[AnswerScores], float]] = {
     **MEASURES,
     **{f"likelihood, discounted by {share}": _discount(share) for share in (0.25, 0.75)},
+    "likelihood of the first token": lambda scores: scores.logprobs_with_image[0],
+    "likelihood of the whole answer": lambda scores: float(np.sum(scores.logprobs_with_image)),
 }
 
 

@@ -31,7 +31,7 @@ def select(
         seed: Draws the positive of the control ``random``.
     """
     config = config or SelectionConfig()
-    pairs = list(scored) if config.among == "all" else _less_their_mean(scored, config.among)
+    pairs = scored if config.among == "all" else _less_their_mean(scored, config.among)
     return [_group(image_id, ranked, config.positive, seed) for image_id, ranked in _ranked_by_image(pairs).items()]
 
 

@@ -1,7 +1,7 @@
 """What a picture's placeholder becomes in a prompt, learned from one prompt about it and put into the next.
 
 A processor writes hundreds of tokens in the place of one, and its tokenizer reads all of them again for every question
-about the picture: three quarters of the time that a prompt takes on a CPU, while a GPU waits.
+about the picture, while a GPU waits (docs/speed.md).
 """
 
 from collections.abc import Mapping, Sequence
