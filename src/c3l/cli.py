@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from c3l.errors import C3LError, ConfigError, StaleStageError, TooManyRejectedError
-from c3l.file_commands import evaluate, finetune, settings
+from c3l.file_commands import evaluate, finetune
 from c3l.options import (
     BAD_SETTINGS,
     FAILED,
@@ -346,4 +346,16 @@ def _clean(
         print_summary({"run": str(run), "removed": writable.clean(stage)})
 
 
-app.command("settings")(settings)
+@app.command("settings")
+def _settings(
+    name: Annotated[str | None, typer.Argument(metavar="SECTION", help="Only this section, or setting")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="As docs/settings.md has it")] = False,
+) -> None:
+    """List every setting: default, meaning, what it may be."""
+    from c3l.config_list import find_sections, format_page, format_sections, list_sections
+
+    if markdown:
+        lines = format_page()
+    else:
+        lines = format_sections(list(list_sections()) if name is None else find_sections(name.replace("-", "_")))
+    print_lines(lines)

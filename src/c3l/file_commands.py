@@ -1,4 +1,4 @@
-"""The commands that need no run: finetune and evaluate, on data files of any origin, and settings."""
+"""The commands that work on data files of any origin, without a run: finetune and evaluate."""
 
 import sys
 from pathlib import Path
@@ -114,20 +114,6 @@ def evaluate(
     reports = evaluate_files(chosen, out, settings, progress, baseline=baseline, rescore=rescore, limit=limit)
     print_lines(format_reports(reports))
     end({**_summarise(out, reports), "above_max_error_rate": failed_too_often(reports[0], settings)})
-
-
-def settings(
-    name: Annotated[str | None, typer.Argument(metavar="SECTION", help="Only this section, or setting")] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="As docs/settings.md has it")] = False,
-) -> None:
-    """List every setting: default, meaning, what it may be."""
-    from c3l.config_list import find_sections, format_page, format_sections, list_sections
-
-    if markdown:
-        lines = format_page()
-    else:
-        lines = format_sections(list(list_sections()) if name is None else find_sections(name.replace("-", "_")))
-    print_lines(lines)
 
 
 def _print_commands(settings: "RunConfig", task: str | None) -> None:
