@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import torch
 import tqdm.auto
@@ -39,8 +40,12 @@ def _run(work: Callable[[], int | None], log: Path) -> None:
         os._exit(code or 0)
 
 
-def fork_together(work: Callable[[], int | None], count: int, log: Path) -> list[int | None]:
-    """Exit codes of so many processes that find each other as those of ``torchrun`` and ``accelerate launch`` do."""
+def fork_together(work: Callable[[], int | None], count: int, log: Path, in_pieces: bool = False) -> list[int | None]:
+    """Exit codes of so many processes that find each other as those of ``torchrun`` and ``accelerate launch`` do.
+
+    ``in_pieces`` is a launch with FSDP, by which they share one model. It is accelerate's own, but for the one word by
+    which it keeps FSDP to cards.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -52,9 +57,26 @@ def fork_together(work: Callable[[], int | None], count: int, log: Path) -> list
         ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
         os.environ |= {name: str(value) for name, value in {**ranks, "MASTER_PORT": port}.items()}
         os.environ["MASTER_ADDR"] = "127.0.0.1"
+        if in_pieces:
+            os.environ |= {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
+            _take_processors_for_cards()
         return work()
 
     processes = [fork(lambda rank=rank: as_rank(rank), log) for rank in range(count)]
     for process in processes:
         process.join(200)
     return [process.exitcode for process in processes]
+
+
+def _take_processors_for_cards() -> None:
+    from accelerate.state import PartialState
+    from accelerate.utils import DistributedType
+
+    begin = PartialState.__init__
+
+    def begin_on_cards(self: PartialState, *args: Any, **kwargs: Any) -> None:
+        begin(self, *args, **kwargs)
+        if self.distributed_type == DistributedType.MULTI_CPU:
+            self.distributed_type = DistributedType.MULTI_GPU
+
+    PartialState.__init__ = begin_on_cards  # type: ignore[method-assign]

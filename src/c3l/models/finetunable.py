@@ -11,7 +11,8 @@ from c3l.config import FinetuningConfig
 from c3l.errors import BackendError
 from c3l.models.conversations import ConversationEncoder, EncodedConversation
 from c3l.models.encoding import ChatEncoder, pad, stop_ids
-from c3l.models.interface import Conversation
+from c3l.models.interface import Conversation, Pieces
+from c3l.models.sharding import find_pieces, touch
 from c3l.models.trainable import find_targets
 from c3l.records import Provenance
 
@@ -39,7 +40,7 @@ class FinetunableHfModel:
             BackendError: If the connector is to learn and does not stand apart.
         """
         self.provenance, self.processor = provenance, processor
-        self._dtype = model.dtype
+        self._model, self._dtype = model, model.dtype
         self._longest = config.max_length
         self._encoder = ChatEncoder(processor)
         self._conversations = ConversationEncoder(processor, self._encoder, stop_ids(model, self._encoder.tokenizer))
@@ -61,9 +62,15 @@ class FinetunableHfModel:
             self.module: Any = model
         else:
             self.module = _add_adapters(model, config, learns_too)
+        touch(model, learns_too)
         for parameter in self.module.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
+
+    @property
+    def pieces(self) -> Pieces | None:
+        """How it is to lie over the processes; None where each has all of it."""
+        return find_pieces(self._model)
 
     def count_taught(self, conversation: Conversation) -> int:
         """How many tokens of a conversation are taught, after it was cut to the longest length."""

@@ -159,6 +159,19 @@ class Readings:
     log_likelihood: "Tensor"
 
 
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """How one model lies over several processes.
+
+    Attributes:
+        layers: Names of the classes whose objects are each put together when they compute, and let go afterwards.
+        whole: Frozen modules that every process has all of.
+    """
+
+    layers: frozenset[str]
+    whole: tuple[Any, ...]
+
+
 class TrainableModel(Protocol):
     """A loaded LVLM with low-rank adapters that can be tuned; its other weights stay as they are."""
 
@@ -170,6 +183,11 @@ class TrainableModel(Protocol):
     @property
     def hidden_size(self) -> int:
         """D, the size of a hidden state."""
+        ...
+
+    @property
+    def pieces(self) -> Pieces | None:
+        """How it is to lie over the processes; None where each has all of it."""
         ...
 
     def collate(self, rows: Sequence[ForcedRow]) -> dict[str, Any]:
@@ -221,6 +239,11 @@ class FinetunableModel(Protocol):
     @property
     def processor(self) -> Any:
         """Its processor."""
+        ...
+
+    @property
+    def pieces(self) -> Pieces | None:
+        """How it is to lie over the processes; None where each has all of it."""
         ...
 
     def count_taught(self, conversation: Conversation) -> int:

@@ -128,8 +128,13 @@ def _load_for_tuning(make: Callable[[Any, Any, Provenance, R], M], config: Model
     """What is made of the model on its device, its processor, what they are, and the recipe; seeded."""
     import torch
 
+    from c3l.models.sharding import is_shared_out
+
     weights = weights_hash(config)
     device, dtype = _choose_device(config), _choose_dtype(config)
+    if is_shared_out():
+        device = "cpu"  # it comes onto the cards piece by piece: one alone might not hold all of it
+        os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"  # all read the weights, and try out what the model can
     model, processor = _read(config, weights, dtype)
     provenance = _describe(config, weights, device, dtype, seed)
     with torch.random.fork_rng():

@@ -16,10 +16,11 @@ from c3l.config import ContrastiveConfig
 from c3l.errors import BackendError, DataError
 from c3l.models.encoding import ChatEncoder, ScoredRow
 from c3l.models.forcing import TeacherForcing
-from c3l.models.interface import ForcedRow, Readings
+from c3l.models.interface import ForcedRow, Pieces, Readings
 from c3l.models.layout import attention_mask, image_token_id, make_path
 from c3l.models.logits import log_probs, pick
 from c3l.models.packing import pack
+from c3l.models.sharding import find_pieces
 from c3l.models.vision import FeatureStore, VisionEncoder, move
 from c3l.records import Provenance
 
@@ -70,6 +71,11 @@ class TrainableHfModel(nn.Module):
     def hidden_size(self) -> int:
         """D, the size of a hidden state."""
         return int(self._base.config.get_text_config().hidden_size)
+
+    @property
+    def pieces(self) -> Pieces | None:
+        """How it is to lie over the processes; None where each has all of it."""
+        return find_pieces(self._base)
 
     @property
     def _base(self) -> Any:

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import save_fsdp_optimizer
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainerState
+from transformers.trainer import SCHEDULER_NAME
 
 from c3l.data.atomic import write_atomic
 from c3l.errors import BackendError, DataError
+from c3l.models.interface import Pieces
+from c3l.training.sharing import bring_together, gather, put, share_out
 
 WEIGHTS = "model.safetensors"  # of a checkpoint: what is trained, nothing else
 
@@ -59,17 +63,18 @@ def check_processes(folder: Path, writes: bool) -> None:
         write_atomic(file, json.dumps(now))
 
 
-def check_device(device: torch.device) -> None:
-    """Refuse a card that ``Trainer`` would not take.
+def check_device(device: torch.device, pieces: Pieces | None) -> bool:
+    """Whether the tuning is to run on CPUs, for ``Trainer``; a model that is shared out comes from there to the cards.
 
     Raises:
-        BackendError: If it is not the first one.
+        BackendError: If it lies on a card that ``Trainer`` would not take.
     """
     if device.type == "cuda" and device.index not in (None, 0) and count_processes() == 1:
         raise BackendError(
             f"got model.device={device}, but Trainer takes the first card: set CUDA_VISIBLE_DEVICES={device.index} "
             "and model.device=cuda"
         )
+    return device.type == "cpu" and not (pieces and torch.cuda.is_available())
 
 
 class ResumableTrainer(Trainer):  # type: ignore[misc]
@@ -85,12 +90,12 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
         Of a finished training the weights and the log are read: ``train`` would go on to the end of its epoch.
 
         Raises:
-            BackendError: If the processes share one model in pieces, which nothing here puts together.
+            BackendError: If DeepSpeed was asked for.
         """
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+        if self.is_deepspeed_enabled:
             raise BackendError(
-                "got a launch with FSDP or DeepSpeed, expected a whole model in each process: start with torchrun, or "
-                "with accelerate launch without them"
+                "got a launch with DeepSpeed, expected torchrun, or accelerate launch without it; to share out one "
+                "model over several cards, use its FSDP with fsdp_version: 2"
             )
         if checkpoint is None:
             self.train()
@@ -102,29 +107,56 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
         self._load_from_checkpoint(str(checkpoint.path))
         self.state = state
 
+    def share_out(self, pieces: Pieces | None) -> None:
+        """Lay the model out over the processes as soon as the training begins, if the launch said so."""
+        if pieces is not None and self.is_fsdp_enabled:
+            share_out(self.accelerator.state.fsdp_plugin, pieces, self.args.device)
+
+    def bring_together(self) -> None:
+        """The whole weights, in the process that writes; ends the training of this object."""
+        if self.is_fsdp_enabled:
+            bring_together(self.model, keep=self.args.should_save)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """What is trained; all processes take part where each has pieces of it."""
+        if self.is_fsdp_enabled:
+            self._save(output_dir)
+        else:
+            super().save_model(output_dir, _internal_call)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not self.is_fsdp_enabled:
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        # Trainer would save the frozen weights as well
+        save_fsdp_optimizer(
+            self.accelerator.state.fsdp_plugin, self.accelerator, self.optimizer, self.model, output_dir
+        )
+        if self.args.should_save:
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
+
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        trained = {name: gather(weight).contiguous() for name, weight in _trained(self.model).items()}
         if not self.args.should_save:  # of several processes one writes
             return
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        state = self.model.state_dict() if state_dict is None else state_dict
-        trained = {name: state[name].detach().contiguous() for name in _trained_names(self.model)}
         save_file(trained, folder / WEIGHTS, metadata={"format": "pt"})
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         trained = load_file(Path(resume_from_checkpoint) / WEIGHTS)
-        into = self.model if model is None else model
-        wanted = _trained_names(into)
-        if trained.keys() != wanted:
+        into = _trained(self.model if model is None else model)
+        if trained.keys() != into.keys():
             raise DataError(
-                f"{resume_from_checkpoint} holds {len(trained)} trained tensors, expected {len(wanted)}: "
+                f"{resume_from_checkpoint} holds {len(trained)} trained tensors, expected {len(into)}: "
                 "remove the stage with `c3l clean`, or its folder, and tune again"
             )
-        into.load_state_dict(trained, strict=False)
+        for name, weight in into.items():
+            put(trained[name], weight)
 
 
-def _trained_names(model: nn.Module) -> set[str]:
-    return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+def _trained(model: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def make_optimizer(

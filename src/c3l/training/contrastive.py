@@ -14,7 +14,7 @@ import torch
 from PIL.Image import Image
 from torch import nn
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, TrainingArguments, set_seed
+from transformers import PrinterCallback, TrainerCallback, TrainingArguments, set_seed
 
 from c3l.config import ContrastiveConfig
 from c3l.data.atomic import write_atomic
@@ -86,25 +86,26 @@ def tune(
     set_seed(seed % SEEDS)
     model = ContrastiveModel(lvlm, config)
     collate = GroupCollator(lvlm, open_image)
-    device = next(lvlm.parameters()).device
-    check_device(device)
+    on_cpu = check_device(next(lvlm.parameters()).device, lvlm.pieces)
     steps = count_steps(len(groups), config, count_processes())
     trainer = ContrastiveTrainer(
         model=model,
-        args=make_arguments(config, seed, folder, steps, on_cpu=device.type == "cpu"),
+        args=make_arguments(config, seed, folder, steps, on_cpu=on_cpu),
         train_dataset=GroupDataset(train),
         eval_dataset=GroupDataset(held) if held else None,
         data_collator=collate,
         callbacks=[Advance(advance)],
     )
     trainer.remove_callback(PrinterCallback)
+    trainer.share_out(lvlm.pieces)
+    before = _Before(trainer, folder / "before.json", seed)
+    trainer.add_callback(before)
     check_processes(folder, writes=trainer.args.should_save)
-    measured = [_measure_once(trainer, folder / "before.json")] if held else []
-    set_seed(seed % SEEDS)  # measuring drew numbers, which a resumed run does not
     trainer.finish_from(find_checkpoint(folder))
-    measured += [trainer.measure("after")] if held else []
+    measured = (before.read(), trainer.measure("after")) if held else ()
+    trainer.bring_together()
     log = tuple(_to_step(entry) for entry in trainer.state.log_history if "loss" in entry)
-    return Tuning(len(train), len(held), trainer.state.global_step, tuple(measured), log)
+    return Tuning(len(train), len(held), trainer.state.global_step, measured, log)
 
 
 def count_steps(groups: int, config: ContrastiveConfig, processes: int = 1) -> int:
@@ -191,15 +192,23 @@ class ContrastiveTrainer(ResumableTrainer):
         )
 
 
-def _measure_once(trainer: ContrastiveTrainer, file: Path) -> HeldOut:
-    """The measurement before the first step, kept, since a resumed run no longer has that model."""
-    if file.exists():
-        return from_json(HeldOut, file.read_bytes())
-    measured = trainer.measure("before")
-    if not trainer.args.should_save:
-        return measured
-    write_atomic(file, to_json(measured))
-    return measured
+class _Before(TrainerCallback):  # type: ignore[misc]
+    """Measures before the first step and keeps it in a file, since a resumed run no longer has that model."""
+
+    def __init__(self, trainer: ContrastiveTrainer, file: Path, seed: int) -> None:
+        self._trainer, self._file, self._seed = trainer, file, seed
+
+    def on_train_begin(self, args: TrainingArguments, *_: Any, **__: Any) -> None:
+        """The model lies where it is going to be trained."""
+        if self._trainer.eval_dataset is not None and not self._file.exists():
+            measured = self._trainer.measure("before")
+            if args.should_save:
+                write_atomic(self._file, to_json(measured))
+        set_seed(self._seed % SEEDS)  # measuring drew numbers, which a resumed run does not
+
+    def read(self) -> HeldOut:
+        """What was measured, by this run or the one that it goes on with."""
+        return from_json(HeldOut, self._file.read_bytes())
 
 
 def _is_projection(name: str) -> bool:

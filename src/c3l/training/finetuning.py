@@ -32,6 +32,7 @@ from c3l.training.checkpoints import (
     find_checkpoint,
     make_optimizer,
 )
+from c3l.training.sharing import make_whole
 
 _AUTOCAST = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}  # by the model's dtype
 LEARNING_RATES = {"lora": 2e-4, "full": 2e-5}
@@ -90,12 +91,11 @@ def finetune(
     if not conversations:
         raise DataError("got no conversation to learn from, expected at least one; look at rejected.jsonl")
     set_seed(seed % SEEDS)
-    device = next(lvlm.module.parameters()).device
-    check_device(device)
+    on_cpu = check_device(next(lvlm.module.parameters()).device, lvlm.pieces)
     if config.mixed_precision == "no":  # what learns is float32, whatever the rest is
         config = config.model_copy(update={"mixed_precision": _AUTOCAST[lvlm.provenance.dtype]})
     steps = count_steps(len(conversations), config, count_processes())
-    arguments = _make_arguments(config, seed, folder, steps, on_cpu=device.type == "cpu")
+    arguments = _make_arguments(config, seed, folder, steps, on_cpu=on_cpu)
     # a batch without any picture leaves the connector out
     arguments.ddp_find_unused_parameters = any(not one.image for one in conversations)
     trainer = FinetuningTrainer(
@@ -108,8 +108,10 @@ def finetune(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.is_connector, trainer.recipe = lvlm.is_connector, config
+    trainer.share_out(lvlm.pieces)
     check_processes(folder, writes=trainer.args.should_save)
     trainer.finish_from(find_checkpoint(folder))
+    trainer.bring_together()
     return tuple(_to_step(entry) for entry in trainer.state.log_history if "loss" in entry)
 
 
@@ -142,6 +144,8 @@ class FinetuningTrainer(ResumableTrainer, SFTTrainer):  # type: ignore[misc]
         Raises:
             DataError: If it is not a number.
         """
+        # TRL multiplies by its weight, past the module: what it gathers itself would learn of one process alone
+        make_whole(self.model.get_output_embeddings())
         loss = super().compute_loss(*args, **kwargs)
         if not math.isfinite(value := float(loss.detach())):
             raise DataError(
