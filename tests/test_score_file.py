@@ -16,7 +16,7 @@ from runs import Loader, draw_pictures
 
 KEYS = (
     "id turn image question answer i2c form vocabulary_kl log_ratio answer_kl weighted_log_ratio "
-    "discounted_likelihood n_answer_tokens status error"
+    "discounted_likelihood focused_likelihood n_answer_tokens status error"
 ).split()
 
 

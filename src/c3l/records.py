@@ -11,7 +11,11 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter
 
-Form = Literal["log_ratio", "discounted_likelihood", "vocabulary_kl", "answer_kl", "weighted_log_ratio"]
+Form = Literal[
+    "log_ratio", "discounted_likelihood", "focused_likelihood", "vocabulary_kl", "answer_kl", "weighted_log_ratio"
+]
+KL_FORMS: frozenset[Form] = frozenset({"vocabulary_kl", "focused_likelihood"})
+"""Those that need ``AnswerScores.token_kl``."""
 NoImageMode = Literal["drop", "blank", "noise", "mask", "others"]
 Role = Literal["positive", "negative", "only"]
 MAX_ROUNDS = 4

@@ -27,7 +27,7 @@ from c3l.method.scoring import score_samples
 from c3l.models.interface import InferenceModel
 from c3l.models.load import load_model
 from c3l.progress import Progress
-from c3l.records import ImageRef, Rejected, Sample, ScoredSample, make_id
+from c3l.records import KL_FORMS, ImageRef, Rejected, Sample, ScoredSample, make_id
 from c3l.score_state import EARLIER, Row, State, reason_of, remember_picture, resume, rows_that_stay
 
 CHUNK_ROWS = 64
@@ -185,7 +185,7 @@ def _row(turn: Turn, outcome: ScoredSample | Rejected, config: RunConfig) -> Row
     numbers = {
         form: compute_i2c(outcome.scores, form)
         for form in FORMS
-        if form != "vocabulary_kl" or outcome.scores.token_kl is not None
+        if form not in KL_FORMS or outcome.scores.token_kl is not None
     }
     scored = {"i2c": outcome.i2c, "n_answer_tokens": len(outcome.scores.token_ids), "status": "ok"}
     return _empty_row(turn, config) | numbers | scored
@@ -197,7 +197,7 @@ def _rejected_row(item: Item, why: BadTurn | Rejected, config: RunConfig) -> Row
 
 def _empty_row(item: Item, config: RunConfig) -> Row:
     """A row without a score; its keys and their order are those of every row."""
-    forms = "vocabulary_kl log_ratio answer_kl weighted_log_ratio discounted_likelihood"
+    forms = "vocabulary_kl log_ratio answer_kl weighted_log_ratio discounted_likelihood focused_likelihood"
     known = {name: getattr(item, name) for name in ("id", "turn", "image", "question", "answer")}
     row = known | dict.fromkeys(f"i2c form {forms} n_answer_tokens status error".split())
     return row | {"form": config.scoring.form, "status": "rejected"}

@@ -70,6 +70,12 @@ ARMS = (
         "C3L over hidden states with random positives",
         ("contrastive.similarity=hidden", "selection.positive=random"),
     ),
+    Arm("focused", "C3L, scored by focused_likelihood", ("scoring.form=focused_likelihood",)),
+    Arm(
+        "focused_among_openings",
+        "C3L, scored by focused_likelihood, positives among the same first words",
+        ("scoring.form=focused_likelihood", "selection.among=openings"),
+    ),
     Arm("among_openings", "C3L, positives among the same first words", ("selection.among=openings",)),
     Arm("log_ratio", "C3L, scored by log_ratio", ("scoring.form=log_ratio",)),
     Arm("temperature_0.5", "temperature 0.5", ("contrastive.temperature=0.5",)),

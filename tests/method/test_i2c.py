@@ -34,6 +34,8 @@ BY_HAND = {
     "answer_kl": 5 / 3 * LN2 - LN3,
     # (ln 1/2 - 1/2 ln 1/4 + ln 1/4 - 1/2 ln 1/4) / 2 = (0 - ln 2) / 2
     "discounted_likelihood": -LN2 / 2,
+    # weights 0.09 and 0.01 of 0.1: 0.9 ln 1/2 + 0.1 ln 1/4 = -1.1 ln 2
+    "focused_likelihood": -1.1 * LN2,
     # (1/2 ln 2 + 1/4 ln 1) / 2
     "weighted_log_ratio": LN2 / 4,
 }
@@ -58,6 +60,16 @@ def test_of_two_equally_likely_answers_the_discounted_likelihood_prefers_the_one
     scores = [compute_i2c(one, "discounted_likelihood") for one in (needs_it, goes_without, is_unlikely)]
     assert scores == sorted(scores, reverse=True)
     assert compute_i2c(needs_it, "log_ratio") == pytest.approx(compute_i2c(is_unlikely, "log_ratio"))
+
+
+def test_the_focused_likelihood_looks_where_the_image_matters():
+    right, wrong = answer([0.9, 0.1], [0.5, 0.1], (2.0, 0.01)), answer([0.1, 0.9], [0.5, 0.9], (2.0, 0.01))
+    assert compute_i2c(right, "focused_likelihood") > compute_i2c(wrong, "focused_likelihood") + 2
+    assert compute_i2c(right, "log_ratio") < 0.3 and sum(right.logprobs_with_image) == sum(wrong.logprobs_with_image)
+
+
+def test_where_the_image_matters_nowhere_the_focused_likelihood_is_the_likelihood():
+    assert compute_i2c(answer([0.5, 0.25], [0.5, 0.25], (0.0, 0.0)), "focused_likelihood") == pytest.approx(-1.5 * LN2)
 
 
 def test_answer_kl_of_one_token_is_zero_whatever_the_image_does():
@@ -91,9 +103,10 @@ def test_an_empty_answer_is_refused(form):
         compute_i2c(AnswerScores((), (), (), (), ()), form)
 
 
-def test_vocabulary_kl_that_was_not_measured_is_refused():
+@pytest.mark.parametrize("form", ["vocabulary_kl", "focused_likelihood"])
+def test_divergences_that_were_not_measured_are_refused(form):
     with pytest.raises(ValueError, match="token_kl"):
-        compute_i2c(answer([0.5], [0.5]), "vocabulary_kl")
+        compute_i2c(answer([0.5], [0.5]), form)
 
 
 @given(st.lists(st.tuples(st.floats(-50, 0), st.floats(-50, 0)), min_size=1, max_size=20))

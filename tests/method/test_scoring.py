@@ -233,7 +233,7 @@ def test_a_mode_that_the_model_cannot_do_is_refused_before_any_work():
 
 
 def test_rescore_equals_scoring_in_that_form():
-    for form in ("log_ratio", "vocabulary_kl", "answer_kl", "weighted_log_ratio"):
+    for form in ("log_ratio", "focused_likelihood", "vocabulary_kl", "answer_kl", "weighted_log_ratio"):
         again = [rescore(it, form) for it in run()]
         assert again == run(form=form)
     assert rescore(replace(run()[0], i2c=99.0), "discounted_likelihood") == run()[0]

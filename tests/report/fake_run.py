@@ -120,6 +120,9 @@ def compute_i2c(scores: AnswerScores, form: Form) -> float:
     ps, qs = scores.logprobs_with_image, scores.logprobs_without_image
     if form == "vocabulary_kl":
         return sum(scores.token_kl or ()) / len(ps)
+    if form == "focused_likelihood":
+        squares = [kl * kl for kl in scores.token_kl or ()]
+        return sum(square / sum(squares) * p for square, p in zip(squares, ps, strict=True))
     if form == "weighted_log_ratio":
         return sum(math.exp(p) * (p - q) for p, q in zip(ps, qs, strict=True)) / len(ps)
     if form == "discounted_likelihood":

@@ -11,7 +11,7 @@ from tests.report.fake_rounds import make_rounds, make_tuning
 from tests.report.fake_run import MAKER, make_contents, without_scores
 
 from c3l.errors import DataError, StorageError
-from c3l.records import Form, HeldOut
+from c3l.records import KL_FORMS, Form, HeldOut
 from c3l.report.build import (
     build_form_rows,
     build_panels,
@@ -38,12 +38,12 @@ def test_the_form_in_use_comes_first_and_agrees_with_itself() -> None:
     assert rows[0].with_used == "+1.00"
 
 
-def test_the_vocabulary_form_is_left_out_where_it_was_not_stored() -> None:
+def test_forms_that_need_a_divergence_are_left_out_where_it_was_not_stored() -> None:
     contents = make_contents(2)
     first = contents.scored[0]
     scored = [replace(first, scores=replace(first.scores, token_kl=None)), *contents.scored[1:]]
     contents = replace(contents, scored=scored)
-    assert "vocabulary_kl" not in [row.name for row in build_form_rows(contents, join_pairs(contents))]
+    assert not KL_FORMS & {row.name for row in build_form_rows(contents, join_pairs(contents))}
 
 
 def test_a_score_that_is_the_length_is_told_as_such() -> None:

@@ -20,7 +20,7 @@ def compute_i2c(scores: AnswerScores, form: Form) -> float:
     """S(I2C) of one answer, in nats.
 
     Raises:
-        ValueError: If the answer has no token, or ``vocabulary_kl`` is asked for and was not measured.
+        ValueError: If the answer has no token, or the form needs the KL divergences and they were not measured.
     """
     contributions = token_contributions(scores, form)
     return sum(contributions) / len(contributions)
@@ -49,10 +49,20 @@ def _discounted_likelihood(scores: AnswerScores) -> tuple[float, ...]:
     return tuple(with_image - DISCOUNT * without for with_image, without in pairs)
 
 
+def _focused_likelihood(scores: AnswerScores) -> tuple[float, ...]:
+    """N w_t log p_t(a_t), w_t being KL(p_t || q_t) squared, made to sum to 1: how likely, where the image matters."""
+    squares = [kl * kl for kl in _vocabulary_kl(scores)]
+    total = sum(squares)
+    if total == 0:  # it matters nowhere
+        return scores.logprobs_with_image
+    n = len(squares)
+    return tuple(n * square / total * p for square, p in zip(squares, scores.logprobs_with_image, strict=True))
+
+
 def _vocabulary_kl(scores: AnswerScores) -> tuple[float, ...]:
     """KL(p_t || q_t) over the vocabulary, as the backend measured it."""
     if scores.token_kl is None:
-        raise ValueError("vocabulary_kl needs token_kl, which this backend did not measure; take another form")
+        raise ValueError("this form needs token_kl, which this backend did not measure; take another form")
     return scores.token_kl
 
 
@@ -78,6 +88,7 @@ def _normalise(logprobs: Sequence[float]) -> tuple[float, ...]:
 FORMS: dict[Form, Callable[[AnswerScores], tuple[float, ...]]] = {
     "log_ratio": _log_ratio,
     "discounted_likelihood": _discounted_likelihood,
+    "focused_likelihood": _focused_likelihood,
     "vocabulary_kl": _vocabulary_kl,
     "answer_kl": _answer_kl,
     "weighted_log_ratio": _weighted_log_ratio,

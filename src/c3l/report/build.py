@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from c3l.data.atomic import write_atomic
-from c3l.records import Form, NoImageMode, Provenance, Rejected
+from c3l.records import KL_FORMS, Form, NoImageMode, Provenance, Rejected
 from c3l.report.benchmarks import build_benchmarks
 from c3l.report.charts import Dot, draw_histogram, draw_scatter, draw_share
 from c3l.report.contents import Pair, ReportContents, join_pairs
@@ -32,6 +32,8 @@ FORMS: dict[Form, str] = {
     "below 0 the picture speaks against the answer",
     "discounted_likelihood": "mean over the answer's tokens of log p \N{MINUS SIGN} 0.5 log q; "
     "high where the answer is likely, and not already without the picture",
+    "focused_likelihood": "mean over the answer's tokens of log p, weighted by the square of KL(p \N{PARALLEL TO} q); "
+    "high where the answer is likely at the tokens that the picture decides",
     "vocabulary_kl": "mean over the answer's positions of KL(p \N{PARALLEL TO} q) over the whole vocabulary; "
     "never below 0",
     "answer_kl": "KL between the answer's token probabilities under p and q, each normalised over the answer",
@@ -141,7 +143,7 @@ def build_form_rows(contents: ReportContents, pairs: Sequence[Pair]) -> list[For
     in_use = [pair.scored.i2c for pair in pairs]
     rows = []
     for form in sorted(FORMS, key=lambda form: form != used):
-        if form == "vocabulary_kl" and not all_stored:
+        if form in KL_FORMS and not all_stored:
             continue
         scores = [contents.compute_i2c(pair.scored.scores, form) for pair in pairs]
         low, middle, high = find_quantiles(scores, (0.25, 0.5, 0.75))
