@@ -65,7 +65,7 @@ def _take(descriptor: int, path: Path) -> None:
             raise BlockingIOError
     except BlockingIOError:
         raise RunLockedError(
-            f"{path.parent} is being written by {_holder(path)}; wait for it, stop it, or set another --run"
+            f"{path.parent} is being written by {_holder(path)}; wait for it, stop it, or name another folder"
         ) from None
     except OSError as error:
         raise StorageError(f"cannot lock {path}: {error.strerror}; put the run on a local disk") from error
