@@ -76,7 +76,8 @@ class ScoringConfig(Settings):
 
     form: Form = Field(
         "discounted_likelihood",
-        description="How the two passes are compared, docs/method.md; ours: of the forms it keeps the truest half",
+        description="How the two passes are compared, docs/method.md; ours: what it keeps is as true as by likelihood "
+        "and needs the picture more; focused_likelihood keeps truer pairs of what the model itself wrote",
     )
     no_image: NoImageMode = Field("drop", description="What 'without the image' means, docs/method.md; choice")
     others: int = Field(4, ge=1, le=64, description="m, pictures averaged in the `others` mode")
