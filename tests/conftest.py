@@ -1,5 +1,6 @@
 """Fixtures that several test files share: the tiny models, each loaded once a session."""
 
+import gc
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -7,6 +8,21 @@ from hypothesis import settings
 
 settings.register_profile("c3l", deadline=None)  # a busy machine is no bug
 settings.load_profile("c3l")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """No search for garbage while torch and transformers are imported: what they make stays."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _frozen() -> None:
+    """What is there before a file is of modules: no ``gc.collect``, as each training calls it, has to walk it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="module")
