@@ -25,6 +25,15 @@ def _frozen() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _unsynced(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Only the tests of ``data`` wait for the disk, some milliseconds a file: elsewhere nobody cuts the power."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.parent.name != "data":
+            patch.setattr("os.fsync", lambda descriptor: None)
+        yield
+
+
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """Torch with one thread: sums in another order are other bits."""
