@@ -19,14 +19,13 @@ from c3l.models.load import load_model
 from c3l.progress import SilentProgress
 from fakes import FakeModel
 from runs import draw_pictures
-from tiny_models import load_tiny
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def world(tmp_path_factory, copy_tiny):
     root = tmp_path_factory.mktemp("benchmarking")
     draw_pictures(root / "images", 4)
-    load_tiny("llava", root / "model")
+    copy_tiny("llava", root / "model")
     return root
 
 

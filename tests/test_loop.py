@@ -32,7 +32,6 @@ from c3l.records import ContrastiveGroup, HeldOut, ImageRef, Rejected, ScoredSam
 from fakes import write_pairs
 from processes import fork, fork_together
 from runs import draw_pictures, make_config, read_all, walk
-from tiny_models import load_tiny
 
 PICTURES = 6
 SETTINGS = ("rounds=1", "scoring.scorer=tuned", "contrastive.batch_size=2", "contrastive.learning_rate=0.01")
@@ -49,7 +48,7 @@ def write(model: HfModel, requests: Sequence[GenerateRequest], sampling: Samplin
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def world(tmp_path_factory, copy_tiny):
     folder = tmp_path_factory.mktemp("loop")
     patch = pytest.MonkeyPatch()
     patch.setenv("C3L_CACHE", str(folder / "cache"))
@@ -57,7 +56,7 @@ def world(tmp_path_factory):
     patch.setattr(HfModel, "generate", write)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # what is killed runs with one, and sums depend on their number in the last digit
-    load_tiny("llava", folder / "llava")
+    copy_tiny("llava", folder / "llava")
     draw_pictures(folder / "pictures", PICTURES)
     walk(make_config(folder / "whole", folder / "pictures", folder / "llava", *SETTINGS), load_model)
     yield folder
