@@ -1,12 +1,39 @@
 """Fixtures that several test files share: the tiny models, each loaded once a session."""
 
+import gc
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 settings.register_profile("c3l", deadline=None)  # a busy machine is no bug
 settings.load_profile("c3l")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """No search for garbage while torch and transformers are imported: what they make stays."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _frozen() -> None:
+    """What is there before a file is of modules: no ``gc.collect``, as each training calls it, has to walk it again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _unsynced(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Only the tests of ``data`` wait for the disk, some milliseconds a file: elsewhere nobody cuts the power."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.parent.name != "data":
+            patch.setattr("os.fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -21,16 +48,32 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> "Callable[[str], object]":
+def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the folders of the tiny models lie, by family, once they are asked for."""
+    return tmp_path_factory.mktemp("tiny_models")
+
+
+@pytest.fixture(scope="session")
+def copy_tiny(tiny: Callable[[str], object], tiny_root: Path) -> Callable[[str, Path], Path]:
+    """A function that puts the folder of a family's tiny model where it is said."""
+
+    def copy(family: str, folder: Path) -> Path:
+        tiny(family)
+        return Path(shutil.copytree(tiny_root / family, folder))
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_root: Path) -> "Callable[[str], object]":
     """A function from a family's name to its loaded tiny model."""
     from tiny_models import load_tiny
 
-    root = tmp_path_factory.mktemp("tiny_models")
     loaded: dict[str, object] = {}
 
     def load(family: str) -> object:
         if family not in loaded:
-            loaded[family] = load_tiny(family, root / family)
+            loaded[family] = load_tiny(family, tiny_root / family)
         return loaded[family]
 
     return load

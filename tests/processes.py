@@ -1,5 +1,6 @@
 """Processes that begin as copies of this one: torch is loaded already, which alone takes seconds."""
 
+import gc
 import multiprocessing
 import os
 import socket
@@ -28,6 +29,7 @@ def fork(work: Callable[[], int | None], log: Path) -> BaseProcess:
 
 def _run(work: Callable[[], int | None], log: Path) -> None:
     os.setpgid(0, 0)
+    gc.freeze()  # a search for garbage would copy all that is shared with the first process
     with log.open("a") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)

@@ -19,14 +19,13 @@ from c3l.models.load import load_model
 from c3l.progress import SilentProgress
 from fakes import FakeModel
 from runs import draw_pictures
-from tiny_models import load_tiny
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def world(tmp_path_factory, copy_tiny):
     root = tmp_path_factory.mktemp("benchmarking")
     draw_pictures(root / "images", 4)
-    load_tiny("llava", root / "model")
+    copy_tiny("llava", root / "model")
     return root
 
 
@@ -56,10 +55,28 @@ class Counting:
         return load_model(config, seed)
 
 
-def test_predictions_and_scores_are_written_with_everything_that_they_depend_on(world, tmp_path):
-    task = write_pope(tmp_path)
-    task = task.model_copy(update={"image_root": world / "images"})
-    [llava, strict] = evaluate_files(task, tmp_path / "out", configure(world), SilentProgress())
+@pytest.fixture(scope="module")
+def whole(world):
+    """Folder and reports of the task of ``write_pope``, asked of the real model to the end."""
+    folder = world / "whole"
+    folder.mkdir()
+    task = write_pope(folder).model_copy(update={"image_root": world / "images"})
+    return folder / "out", evaluate_files(task, folder / "out", configure(world), SilentProgress())
+
+
+@pytest.fixture
+def task(world, tmp_path):
+    return write_pope(tmp_path).model_copy(update={"image_root": world / "images"})
+
+
+@pytest.fixture
+def out(whole, tmp_path):
+    """A copy of the finished folder."""
+    return Path(shutil.copytree(whole[0], tmp_path / "out"))
+
+
+def test_predictions_and_scores_are_written_with_everything_that_they_depend_on(world, whole):
+    out, [llava, strict] = whole
     assert (llava.rule, strict.rule) == ("llava", "strict")
     assert (llava.items, llava.failed) == (6, 2)
     assert list(llava.data) == ["coco_pope_random.json"]
@@ -69,72 +86,73 @@ def test_predictions_and_scores_are_written_with_everything_that_they_depend_on(
     assert llava.figures[0].name == "mean_f1"
     assert all(figure.blind is not None and figure.by_image is not None for figure in llava.figures)
     assert llava.figures[0].difference is None
-    stored = json.loads((tmp_path / "out" / "scores.json").read_text())
+    stored = json.loads((out / "scores.json").read_text())
     assert [one["rule"] for one in stored] == ["llava", "strict"]
-    lines = [json.loads(line) for line in (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
     assert [bool(line["failed"]) for line in lines] == [False] * 4 + [True] * 2
-    assert (tmp_path / "out" / "pope_random_answers.jsonl").exists()
+    assert (out / "pope_random_answers.jsonl").exists()
 
 
-def test_what_is_done_is_not_asked_again_and_a_torn_line_is(world, tmp_path):
-    task = write_pope(tmp_path).model_copy(update={"image_root": world / "images"})
-    out, loader = tmp_path / "out", Counting()
-    whole = evaluate_files(task, out, configure(world), SilentProgress(), loader)
+def test_what_is_done_is_not_asked_again_and_a_torn_line_is(world, whole, task, out):
+    loader, reports = Counting(), whole[1]
     content = (out / "predictions.jsonl").read_bytes()
-    assert evaluate_files(task, out, configure(world), SilentProgress(), loader) == whole
-    assert loader.times == 1
+    assert evaluate_files(task, out, configure(world), SilentProgress(), loader) == reports
+    assert loader.times == 0
     (out / "predictions.jsonl").write_bytes(content[: len(content) // 2])
     (out / "scores.json").unlink()
-    assert evaluate_files(task, out, configure(world), SilentProgress(), loader) == whole
-    assert loader.times == 2
+    assert evaluate_files(task, out, configure(world), SilentProgress(), loader) == reports
+    assert loader.times == 1
     assert sorted((out / "predictions.jsonl").read_bytes().splitlines()) == sorted(content.splitlines())
 
 
-def test_figures_are_computed_anew_without_a_model(world, tmp_path):
-    task = write_pope(tmp_path).model_copy(update={"image_root": world / "images"})
-    out = tmp_path / "out"
+def test_figures_are_computed_anew_without_a_model(world, whole, task, out, tmp_path):
     with pytest.raises(DataError, match="without --rescore"):
-        evaluate_files(task, out, configure(world), SilentProgress(), rescore=True)
-    whole = evaluate_files(task, out, configure(world), SilentProgress())
+        evaluate_files(task, tmp_path / "new", configure(world), SilentProgress(), rescore=True)
+    (out / "scores.json").unlink()
     gone = configure(world, "model.name=/nowhere/at/all")
-    assert evaluate_files(task, out, gone, SilentProgress(), load=None, rescore=True) == whole
+    assert evaluate_files(task, out, gone, SilentProgress(), load=None, rescore=True) == whole[1]
+    assert (out / "scores.json").read_bytes() == (whole[0] / "scores.json").read_bytes()
 
 
-def test_other_settings_or_files_are_refused(world, tmp_path):
-    task = write_pope(tmp_path).model_copy(update={"image_root": world / "images"})
-    evaluate_files(task, tmp_path / "out", configure(world), SilentProgress())
+def test_other_settings_or_files_are_refused(world, task, out, tmp_path):
     with pytest.raises(StaleStageError, match=r"evaluation\.blind: True -> False"):
-        evaluate_files(task, tmp_path / "out", configure(world, "evaluation.blind=false"), SilentProgress())
+        evaluate_files(task, out, configure(world, "evaluation.blind=false"), SilentProgress())
     with pytest.raises(StaleStageError, match=r"images\.min_side: 8 -> 9"):
-        evaluate_files(task, tmp_path / "out", configure(world, "images.min_side=9"), SilentProgress())
+        evaluate_files(task, out, configure(world, "images.min_side=9"), SilentProgress())
     write_pope(tmp_path, ("picture_2.png",))
     with pytest.raises(StaleStageError, match="questions"):
-        evaluate_files(task, tmp_path / "out", configure(world), SilentProgress())
+        evaluate_files(task, out, configure(world), SilentProgress())
+
+
+@pytest.fixture(scope="module")
+def whole_of_ten(world):
+    """Task, folder and settings of questions about ten pictures, asked to the end."""
+    folder, config = world / "ten", configure(world, "evaluation.blind=false")
+    draw_pictures(folder / "images", 10)
+    task = write_pope(folder, [f"picture_{n}.png" for n in range(10)])
+    evaluate_files(task, folder / "out", config, SilentProgress())
+    return task, folder / "out", config
 
 
 @pytest.mark.parametrize("place", [0, 9])
-def test_answers_about_other_pictures_of_the_same_names_are_refused(place, world, tmp_path):
-    draw_pictures(tmp_path / "images", 10)
-    task = write_pope(tmp_path, [f"picture_{n}.png" for n in range(10)])
-    evaluate_files(task, tmp_path / "out", configure(world), SilentProgress())
-    other = tmp_path / "other"
-    shutil.copytree(tmp_path / "images", other)
+def test_answers_about_other_pictures_of_the_same_names_are_refused(place, whole_of_ten, tmp_path):
+    task, finished, config = whole_of_ten
+    out = shutil.copytree(finished, tmp_path / "out")
+    other = shutil.copytree(task.image_root, tmp_path / "other")
     moved = task.model_copy(update={"image_root": other})
-    evaluate_files(moved, tmp_path / "out", configure(world), SilentProgress(), load=None)
+    evaluate_files(moved, out, config, SilentProgress(), load=None)
     path = other / f"picture_{place}.png"
     path.write_bytes(path.read_bytes()[:-1] + b"x" if place == 0 else path.read_bytes() + b"x")
     with pytest.raises(StaleStageError, match=f"answers about another picture_{place}.png than that under"):
-        evaluate_files(moved, tmp_path / "out", configure(world), SilentProgress(), load=None)
+        evaluate_files(moved, out, config, SilentProgress(), load=None)
     path.unlink()  # what has an answer needs no picture
-    evaluate_files(moved, tmp_path / "out", configure(world), SilentProgress(), load=None)
+    evaluate_files(moved, out, config, SilentProgress(), load=None)
 
 
-def test_answers_of_which_nobody_knows_how_they_were_made_are_refused(world, tmp_path):
-    task = write_pope(tmp_path).model_copy(update={"image_root": world / "images"})
-    evaluate_files(task, tmp_path / "out", configure(world), SilentProgress())
-    (tmp_path / "out" / "settings.json").unlink()
+def test_answers_of_which_nobody_knows_how_they_were_made_are_refused(world, task, out):
+    (out / "settings.json").unlink()
     with pytest.raises(DataError, match="was not made by c3l evaluate"):
-        evaluate_files(task, tmp_path / "out", configure(world), SilentProgress(), load=None)
+        evaluate_files(task, out, configure(world), SilentProgress(), load=None)
 
 
 def test_a_baseline_is_compared_on_the_same_questions(world, tmp_path):
@@ -328,9 +346,7 @@ def test_the_commands_of_others_name_the_folder_of_the_builtin_model(monkeypatch
     assert "pretrained=/cache/builtin-0123," in shown and "builtin," not in shown
 
 
-def test_what_cannot_be_read_back_is_said(world, tmp_path):
-    task = write_pope(tmp_path).model_copy(update={"image_root": world / "images"})
-    evaluate_files(task, tmp_path / "out", configure(world), SilentProgress())
-    (tmp_path / "out" / benchmarking.PREDICTIONS).write_text("{}\n")
+def test_what_cannot_be_read_back_is_said(world, task, out):
+    (out / benchmarking.PREDICTIONS).write_text("{}\n")
     with pytest.raises(DataError, match="edited or damaged"):
-        evaluate_files(task, tmp_path / "out", configure(world), SilentProgress())
+        evaluate_files(task, out, configure(world), SilentProgress())

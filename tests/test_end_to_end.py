@@ -28,15 +28,14 @@ PICTURES = 6
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def world(tmp_path_factory, copy_tiny):
     """A folder with pictures, a tiny LLaVA, a run whose texts are written, and the same run to the end."""
     from fakes import FakeModel
-    from tiny_models import load_tiny
 
     folder = tmp_path_factory.mktemp("world")
     before = os.environ.get("C3L_CACHE")
     os.environ["C3L_CACHE"] = str(folder / "cache")
-    load_tiny("llava", folder / "llava")
+    copy_tiny("llava", folder / "llava")
     root = draw_pictures(folder / "pictures", PICTURES)
     config = make_config(folder / "begun", root, folder / "llava", "shard_size=1")
     walk(config, lambda model, seed: FakeModel(), pipeline.run_generate)

@@ -20,7 +20,6 @@ from c3l.progress import SilentProgress
 from c3l.training.checkpoints import Advance
 from processes import fork_together
 from runs import draw_pictures
-from tiny_models import load_tiny
 
 SETTINGS = (
     "model.dtype=float32", "model.device=cpu", "finetuning.lora_r=4", "finetuning.lora_alpha=8",
@@ -54,10 +53,10 @@ def write_data(root: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def world(tmp_path_factory, copy_tiny):
     root = tmp_path_factory.mktemp("finetuning")
     draw_pictures(root / "images")
-    load_tiny("llava", root / "model")
+    copy_tiny("llava", root / "model")
     return root, write_data(root)
 
 

@@ -13,14 +13,13 @@ from c3l.errors import BackendError, ConfigError, TooManyRejectedError
 from c3l.pipeline import run_method
 from c3l.records import EvalReport
 from runs import Loader, draw_pictures, make_config, walk
-from tiny_models import load_tiny
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def world(tmp_path_factory, copy_tiny):
     root = tmp_path_factory.mktemp("learning")
     draw_pictures(root / "images", 4)
-    load_tiny("llava", root / "model")
+    copy_tiny("llava", root / "model")
     rows = [
         {"question_id": n, "image": f"picture_{n // 2}.png", "text": f"Is there a thing {n} in the image?",
          "label": ("yes", "no")[n % 2]} for n in range(4)

@@ -9,8 +9,6 @@ import math
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
@@ -32,9 +30,8 @@ from c3l.models.interface import Completion, GenerateRequest, Pair, Sampling, Sc
 from c3l.models.load import load_model
 from c3l.records import ContrastiveGroup, HeldOut, ImageRef, Rejected, ScoredSample, Selected, TuningStep
 from fakes import write_pairs
-from processes import fork
+from processes import fork, fork_together
 from runs import draw_pictures, make_config, read_all, walk
-from tiny_models import load_tiny
 
 PICTURES = 6
 SETTINGS = ("rounds=1", "scoring.scorer=tuned", "contrastive.batch_size=2", "contrastive.learning_rate=0.01")
@@ -51,7 +48,7 @@ def write(model: HfModel, requests: Sequence[GenerateRequest], sampling: Samplin
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def world(tmp_path_factory, copy_tiny):
     folder = tmp_path_factory.mktemp("loop")
     patch = pytest.MonkeyPatch()
     patch.setenv("C3L_CACHE", str(folder / "cache"))
@@ -59,7 +56,7 @@ def world(tmp_path_factory):
     patch.setattr(HfModel, "generate", write)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # what is killed runs with one, and sums depend on their number in the last digit
-    load_tiny("llava", folder / "llava")
+    copy_tiny("llava", folder / "llava")
     draw_pictures(folder / "pictures", PICTURES)
     walk(make_config(folder / "whole", folder / "pictures", folder / "llava", *SETTINGS), load_model)
     yield folder
@@ -248,14 +245,11 @@ def test_killed_and_started_again_is_the_same_run(world, appears):
     )
 
 
-@pytest.mark.slow
 def test_two_processes_tune_as_one_with_twice_the_batch(world):
     alone, together = begin(world, "alone"), begin(world, "together")
     assert main(["tune", str(alone), "--set", "contrastive.batch_size=4"]) == 0
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "c3l"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*launch, "tune", str(together)], capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
+    log = world / "together.log"
+    assert fork_together(lambda: main(["tune", str(together)]), 2, log) == [0, 0], log.read_text()
     one, two = (load_file(run / "tuned/adapter/adapter_model.safetensors") for run in (alone, together))
     assert max(float(one[name].abs().max()) for name in one if "lora_B" in name) > 1e-3, "nothing was tuned"
     for name, weight in one.items():

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -52,6 +53,7 @@ def make_section(section: type[S], values: Mapping[str, Any]) -> S:
         raise ConfigError(_explain(error, section, "the options")) from None
 
 
+@lru_cache(maxsize=4)  # a run asks for its own before every shard
 def dump_config(config: RunConfig) -> str:
     """The settings as YAML that ``load_config`` reads back to the same settings."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)

@@ -18,6 +18,8 @@ from studies.picture_world.measure import interval
 from studies.picture_world.oracle import Graded, Oracle
 from studies.picture_world.scenes import Scene
 
+DRAWS = 400  # of pictures, for an interval
+
 
 @dataclass(frozen=True)
 class GradedPair:
@@ -107,7 +109,7 @@ def bootstrap(runs: Sequence[GradedRun], statistic: Callable[[Sequence[GradedPai
         return statistic([pair for row in rows for pair in clusters[row]])
 
     every = [pair for cluster in clusters for pair in cluster]
-    low, high = interval(of_rows, len(clusters), draws=400) if clusters else (float("nan"),) * 2
+    low, high = interval(of_rows, len(clusters), draws=DRAWS) if clusters else (float("nan"),) * 2
     return Share(statistic(every), low, high, len(every))
 
 
@@ -163,7 +165,7 @@ def difference(
         first, second = (statistic(pairs) for pairs in drawn)
         return first - second
 
-    low, high = interval(of_rows, len(pictures), draws=400)
+    low, high = interval(of_rows, len(pictures), draws=DRAWS)
     return Share(of_rows(np.arange(len(pictures))), low, high, len(pictures))
 
 

@@ -15,7 +15,7 @@ from c3l.models import hashing
 from c3l.models.hf import HfModel
 from c3l.models.interface import ForcedRow, Pair, ScoreRequest
 from c3l.models.load import load_model, load_trainable, weights_hash
-from tiny_models import load_tiny, make_picture
+from tiny_models import make_picture
 
 
 @pytest.fixture(autouse=True)
@@ -24,9 +24,8 @@ def own_cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def folder(tmp_path):
-    load_tiny("llava", tmp_path / "llava")
-    return tmp_path / "llava"
+def folder(tmp_path, copy_tiny):
+    return copy_tiny("llava", tmp_path / "llava")
 
 
 def config_of(folder, **more):

@@ -8,6 +8,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 
 from PIL import Image, ImageDraw
 
@@ -188,6 +189,7 @@ def make_stages(images: int, pairs: int, kept: int) -> list[StageCounts]:
     ]
 
 
+@cache
 def draw_thumbnail(image: ImageRef) -> bytes:
     """A landscape of its own for each picture, as JPEG."""
     rng = random.Random(image.image_id)

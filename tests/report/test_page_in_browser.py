@@ -1,11 +1,10 @@
 """The report as a reader meets it: opened from disk in a headless Chromium."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.report.browser import Browser, needs_browser, open_browser
+from tests.report.browser import Browser, needs_browser
 from tests.report.fake_run import make_contents, without_scores
 from tests.report.hostile import PAYLOADS, put_everywhere
 from tests.report.page_checks import FOREIGN_ELEMENTS, LOW_CONTRAST, VISIBLE_PAIRS, WIDE_ELEMENTS
@@ -13,12 +12,6 @@ from tests.report.page_checks import FOREIGN_ELEMENTS, LOW_CONTRAST, VISIBLE_PAI
 from c3l.report.build import render_report, write_report
 
 pytestmark = needs_browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_browser() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

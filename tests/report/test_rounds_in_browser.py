@@ -1,12 +1,11 @@
 """The report of a run with several rounds, as a reader meets it."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.report.browser import Browser, needs_browser, open_browser
+from tests.report.browser import Browser, needs_browser
 from tests.report.fake_rounds import make_rounds, make_tuning
 from tests.report.fake_run import make_contents, without_scores
 from tests.report.page_checks import FOREIGN_ELEMENTS, LOW_CONTRAST, VISIBLE_PAIRS, WIDE_ELEMENTS
@@ -18,12 +17,6 @@ pytestmark = needs_browser
 ROUND_TOPS = """[...document.querySelector('.card').querySelectorAll('.round')]
   .map(round => [Math.round(round.getBoundingClientRect().left), Math.round(round.getBoundingClientRect().top)])"""
 SHOWN_ROUNDS = "[...document.querySelectorAll('.round')].filter(round => round.checkVisibility())"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_browser() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

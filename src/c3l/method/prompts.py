@@ -5,6 +5,7 @@ import json
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -60,11 +61,17 @@ def load_templates(extra: Path | None = None) -> dict[str, InstructionTemplate]:
     Raises:
         ConfigError: If the file cannot be read, or an entry has a wrong key or value, or an id is taken.
     """
+    templates = dict(_load_shipped())
+    if extra is not None:
+        _add(templates, _read(extra), str(extra))
+    return templates
+
+
+@cache
+def _load_shipped() -> dict[str, InstructionTemplate]:
     shipped = resources.files("c3l.method").joinpath("templates/instructions.yaml")
     templates: dict[str, InstructionTemplate] = {}
     _add(templates, shipped.read_text(encoding="utf-8"), "the shipped templates")
-    if extra is not None:
-        _add(templates, _read(extra), str(extra))
     return templates
 
 

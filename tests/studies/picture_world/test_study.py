@@ -1,7 +1,7 @@
 """The study on a tiny LLaVA: arms are runs that share their first stages, and the tables add up."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ from studies.picture_world.oracle import Graded, Oracle
 from studies.picture_world.study import ARMS, make_config, paint_scenes, run_arm
 from studies.picture_world.study_tables import _choices, write_results
 from tests.studies.picture_world.worlds import NAMES, random_scene
-from tests.tiny_models import load_tiny, make_picture
+from tests.tiny_models import make_picture
 
 from c3l.data.store import Run
 from c3l.models.hf import HfModel
@@ -46,14 +46,14 @@ def write(model: HfModel, requests: Sequence[GenerateRequest], sampling: Samplin
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def out(tmp_path_factory: pytest.TempPathFactory, copy_tiny: Callable[[str, Path], Path]) -> Path:
     folder = tmp_path_factory.mktemp("study")
     (folder / "scenes").mkdir()
     scenes = [random_scene(n) for n in range(PICTURES)]
     for n, scene in enumerate(scenes):
         make_picture(n).save(folder / "scenes" / f"{scene.scene_id}.png")
     (folder / "scenes/truth.jsonl").write_text("".join(scene.to_json() + "\n" for scene in scenes))
-    load_tiny("llava", folder / "llava")
+    copy_tiny("llava", folder / "llava")
     return folder
 
 
@@ -67,6 +67,7 @@ def test_arms_share_the_draft_and_the_tables_name_them_all(out: Path, monkeypatc
     monkeypatch.setenv("C3L_CACHE", str(out / "cache"))
     monkeypatch.setattr(HfModel, "generate", write)
     scenes = paint_scenes(Path("no-world-is-needed"), out / "scenes", PICTURES)
+    monkeypatch.setattr("studies.picture_world.grading.DRAWS", 20)  # intervals are judged below, by hand
     graded = []
     for name in ("draft", "c3l", "likelihood", "scorer_tuned", "no_image_blank"):
         config = make_config(KINDS[name], out, 0, PICTURES, str(out / "llava"), ["model.dtype=float32"])
@@ -96,7 +97,8 @@ def test_arms_share_the_draft_and_the_tables_name_them_all(out: Path, monkeypatc
     assert (out / "true_share.svg").read_text().count("<svg") == 1
 
 
-def test_what_a_measure_chooses_by_hand() -> None:
+def test_what_a_measure_chooses_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("studies.picture_world.grading.DRAWS", 20)
     pairs = [pair(f"p{i}", "true", i2c=1.0) for i in range(10)] + [pair(f"p{i}", "false", i2c=2.0) for i in range(10)]
     chosen = _choices([GradedRun("draft", 0, tuple(pairs), 10)])
     assert chosen["log_ratio"]["half"]["value"] == chosen["log_ratio"]["positives"]["value"] == 0
