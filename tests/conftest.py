@@ -29,9 +29,9 @@ def _frozen() -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _unsynced(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Only the tests of ``data`` wait for the disk, some milliseconds a file: elsewhere nobody cuts the power."""
+    """Only the tests of the store wait for the disk, some milliseconds a file: elsewhere nobody cuts the power."""
     with pytest.MonkeyPatch.context() as patch:
-        if request.path.parent.name != "data":
+        if request.path.name != "test_store.py":
             patch.setattr("os.fsync", lambda descriptor: None)
         yield
 

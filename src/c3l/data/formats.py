@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from c3l.data.images import image_id_of
-from c3l.data.jsonrows import BadRow, iterate_rows
+from c3l.data.jsonrows import BadRow, begins_list, iterate_rows
 from c3l.data.paths import BadImageError, clean_path
 from c3l.errors import DataError
 from c3l.records import Rejected
@@ -142,7 +142,7 @@ def _rows(path: Path) -> Iterator[Any]:
             "with nothing around it"
         )
     key = _key_of_list(head[0]) if len(head) == 1 else None
-    if key is not None:
+    if key is not None and not begins_list(path):
         raise DataError(f"{path}: got an object, expected a list of rows; save what it has under {key!a} as the file")
     yield from chain(head, rows)
 

@@ -43,6 +43,12 @@ def iterate_rows(path: Path) -> Iterator[Any]:
         raise DataError(f"cannot read {path}: {error}; is it whole?") from None
 
 
+def begins_list(path: Path) -> bool:
+    """Whether a file that ``iterate_rows`` can read holds a JSON list."""
+    with _open(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig") as text:
+        return _first_character(text) == "["
+
+
 def _open(path: Path) -> io.BufferedReader:
     if path.suffix == ".gz":
         return io.BufferedReader(gzip.GzipFile(path))
