@@ -57,7 +57,7 @@ def find_largest(one: Sequence[ScoredSample], other: Sequence[ScoredSample]) -> 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="a run folder with draft/parsed")
+    parser.add_argument("run", type=Path, help="a run folder of the built-in LVLM with draft/parsed")
     parser.add_argument("--limit", type=int, default=200, help="pairs at most")
     arguments = parser.parse_args()
     run, config = Run.reader(arguments.run), load_config(arguments.run / "config.yaml", [])

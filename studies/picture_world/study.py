@@ -70,7 +70,6 @@ ARMS = (
         "C3L over hidden states with random positives",
         ("contrastive.similarity=hidden", "selection.positive=random"),
     ),
-    Arm("focused", "C3L, scored by focused_likelihood", ("scoring.form=focused_likelihood",)),
     Arm(
         "focused_among_openings",
         "C3L, scored by focused_likelihood, positives among the same first words",

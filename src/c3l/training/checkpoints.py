@@ -63,7 +63,7 @@ def check_processes(folder: Path, writes: bool) -> None:
         write_atomic(file, json.dumps(now))
 
 
-def check_device(device: torch.device, pieces: Pieces | None) -> bool:
+def choose_cpu(device: torch.device, pieces: Pieces | None) -> bool:
     """Whether the tuning is to run on CPUs, for ``Trainer``; a model that is shared out comes from there to the cards.
 
     Raises:

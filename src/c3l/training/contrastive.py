@@ -26,8 +26,8 @@ from c3l.training.arguments import SEEDS
 from c3l.training.checkpoints import (
     Advance,
     ResumableTrainer,
-    check_device,
     check_processes,
+    choose_cpu,
     count_processes,
     find_checkpoint,
     make_optimizer,
@@ -86,7 +86,7 @@ def tune(
     set_seed(seed % SEEDS)
     model = ContrastiveModel(lvlm, config)
     collate = GroupCollator(lvlm, open_image)
-    on_cpu = check_device(next(lvlm.parameters()).device, lvlm.pieces)
+    on_cpu = choose_cpu(next(lvlm.parameters()).device, lvlm.pieces)
     steps = count_steps(len(groups), config, count_processes())
     trainer = ContrastiveTrainer(
         model=model,

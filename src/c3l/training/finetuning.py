@@ -26,8 +26,8 @@ from c3l.training.arguments import SEEDS, count_steps, share_arguments, use_one_
 from c3l.training.checkpoints import (
     Advance,
     ResumableTrainer,
-    check_device,
     check_processes,
+    choose_cpu,
     count_processes,
     find_checkpoint,
     make_optimizer,
@@ -91,7 +91,7 @@ def finetune(
     if not conversations:
         raise DataError("got no conversation to learn from, expected at least one; look at rejected.jsonl")
     set_seed(seed % SEEDS)
-    on_cpu = check_device(next(lvlm.module.parameters()).device, lvlm.pieces)
+    on_cpu = choose_cpu(next(lvlm.module.parameters()).device, lvlm.pieces)
     if config.mixed_precision == "no":  # what learns is float32, whatever the rest is
         config = config.model_copy(update={"mixed_precision": _AUTOCAST[lvlm.provenance.dtype]})
     steps = count_steps(len(conversations), config, count_processes())
