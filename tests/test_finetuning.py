@@ -160,7 +160,7 @@ def test_a_stopped_one_goes_on_to_the_same_model(place, method, world, tmp_path,
     assert not (tmp_path / "cut" / "checkpoints").exists()
 
 
-def test_two_processes_learn_as_one_with_twice_the_batch(world, tmp_path):
+def test_two_processes_learn_as_one_with_twice_the_batch(world, tmp_path, in_float64):
     """Two pictures in twelve rows, two a process and step: some batches have none, and the connector learns nothing."""
     root, _ = world
     rows = json.loads(write_data(tmp_path).read_text())
@@ -180,7 +180,7 @@ def test_two_processes_learn_as_one_with_twice_the_batch(world, tmp_path):
     for name, weight in one.items():
         torch.testing.assert_close(two[name], weight, rtol=0, atol=1e-5)
     for first, second in zip(*(read_lines(tmp_path / out / "log.jsonl") for out in ("alone", "together")), strict=True):
-        assert first == pytest.approx(second, abs=1e-4)
+        assert first == pytest.approx(second, rel=1e-6)
 
 
 def test_nothing_to_learn_is_one_line(world, tmp_path):
