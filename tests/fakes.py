@@ -51,6 +51,10 @@ class FakeModel:
     def provenance(self) -> Provenance:
         return Provenance("fake", "0" * 16, "fake", "float32", "cpu", 0, {})
 
+    @property
+    def takes_system(self) -> bool:
+        return True
+
     def no_image_modes(self) -> frozenset[NoImageMode]:
         return frozenset({"drop", "blank", "noise", "others"})
 
@@ -66,7 +70,7 @@ class FakeModel:
         """Each word is a token; its log-probability, in (-3, 0), hangs on the words before and the image."""
         self._fit(len(requests))
         return [
-            [self._score(request, no_image, pair.prompt, pair.completion) for pair in request.pairs]
+            [self._score(request, no_image, request.system + pair.prompt, pair.completion) for pair in request.pairs]
             for request in requests
         ]
 

@@ -54,7 +54,7 @@ def check_benchmark(task: BenchmarkConfig, config: RunConfig) -> None:
     """
     root = find_image_root(task)
     benchmark = read_benchmark(task, _make_judge(task, Path(), config, load_model), config.evaluation.judge)
-    check_pictures(benchmark.items, root, config.max_error_rate)
+    check_pictures(benchmark.items, root, config.max_error_rate, config.images.follow_links)
 
 
 def evaluate_files(
@@ -168,7 +168,10 @@ def _settle(
         "questions": hashlib.sha256(asked).hexdigest(),
         "max_new_tokens": benchmark.max_new_tokens,
         "evaluation.blind": config.evaluation.blind,
-        **{f"images.{key}": value for key, value in config.images.model_dump(exclude={"root", "limit"}).items()},
+        **{
+            f"images.{key}": value
+            for key, value in config.images.model_dump(exclude={"root", "limit", "follow_links"}).items()
+        },
         "model.dtype": config.model.dtype,
         "model.attn_implementation": config.model.attn_implementation,
         "weights": weights_hash(config.model),
@@ -196,7 +199,9 @@ def _predict_rest(
     """
     root = find_image_root(task)
     answered = [(item.image, made[item.item_id].picture) for item in benchmark.items if item.item_id in made]
-    if other := find_other({image: picture for image, picture in answered if picture}, root):
+    if other := find_other(
+        {image: picture for image, picture in answered if picture}, root, config.images.follow_links
+    ):
         raise StaleStageError(
             f"{out} has answers about another {other} than that under {root}; set {IMAGE_ROOT} back, or choose "
             "another --out"
@@ -208,7 +213,7 @@ def _predict_rest(
     rest = [item for item in benchmark.items if _is_to_ask(item, made, opener)]
     if not rest:
         return
-    check_pictures(benchmark.items, root, config.max_error_rate)
+    check_pictures(benchmark.items, root, config.max_error_rate, config.images.follow_links)
     model = load(config.model, config.seed)
     settings = {"made_with": made_with, "model": json.loads(to_json(model.provenance))}
     write_atomic(out / SETTINGS, json.dumps(settings, indent=1) + "\n")
@@ -223,7 +228,7 @@ def _predict_rest(
         batch_size=config.evaluation.batch_size,
         blind=config.evaluation.blind,
     )
-    sign = cache(partial(sign_picture, root))
+    sign = cache(partial(sign_picture, root, links=config.images.follow_links))
     with progress.track(task.task, "questions", len(benchmark.items), len(benchmark.items) - len(rest)) as advance:
         while block := list(islice(found, _SYNC_EVERY)):
             signed = [one if one.failed else replace(one, picture=sign(shows[one.item_id])) for one in block]

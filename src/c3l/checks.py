@@ -34,11 +34,10 @@ def check(config: RunConfig, progress: Progress, load: LoadModel = load_model) -
     good: list[ImageRef] = []
     bad: list[Rejected] = []
     try:
-        paths, left_out = find_images(config.images.root, config.images.limit)
+        paths, left_out = find_images(config.images.root, config.images.limit, config.images.follow_links)
         good, bad = _inspect(config, paths, progress)
         yield from _tell_pictures(config, good, bad)
-        if left_out:
-            yield f"    {left_out}"
+        yield from (f"    {told}" for told in left_out)
     except DataError as error:
         yield f"pictures: {error} {_mark(False)}"
     if bad or not good:

@@ -28,7 +28,7 @@ SAMPLES = [make_sample(f"s{image_id}{k}", image_id) for k in range(2) for image_
 class FakeModel:
     """Scores from the texts and pictures alone, so that batches cannot matter; keeps what it was asked."""
 
-    provenance = None
+    provenance, takes_system = None, True
 
     def __init__(self, fits=100, modes=("drop", "others", "noise"), words=10_000):
         self.words = words

@@ -76,7 +76,7 @@ def test_every_answer_and_its_end_is_taught_and_nothing_else(family):
         assert tokenizer.decode(taught) == "".join(answer + end for _, answer in expected)
     learned = batch["labels"] != IGNORE_INDEX
     assert torch.equal(batch["input_ids"][learned], batch["labels"][learned])
-    assert lvlm.count_taught(Conversation(make_picture(0), TURNS)) == int(learned[0].sum())
+    assert lvlm.count_taught(Conversation(make_picture(0), TURNS)) == (int(learned[0].sum()), 0)
 
 
 def test_the_prompt_is_that_of_inference_and_the_rest_follows_the_template(family):
@@ -165,9 +165,10 @@ def test_what_is_cut_off_is_not_taught_and_a_prompt_that_fills_all_teaches_nothi
     lvlm, _ = make(tiny("llava"))
     picture = make_picture(0)
     prompt = len(lvlm._encoder.encode_prompt(TURNS[0][0], picture).ids)
+    whole, _ = lvlm.count_taught(Conversation(picture, TURNS))
     for room, taught in ((0, 0), (1, 1), (3, 3)):
         short, _ = make(tiny("llava"), max_length=prompt + room)
-        assert short.count_taught(Conversation(picture, TURNS)) == taught
+        assert short.count_taught(Conversation(picture, TURNS)) == (taught, whole - taught)
 
 
 @pytest.mark.parametrize("name", ["llava", "qwen2_vl", "fast_vlm"])

@@ -4,6 +4,7 @@ import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from PIL.Image import Image
 
@@ -41,6 +42,7 @@ def score_samples(
     config: ScoringConfig,
     seed: int,
     pool: Sequence[str],
+    systems: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Outcome]:
     """Measure S(I2C) of every sample: one outcome a sample, in the order of the samples.
 
@@ -55,6 +57,7 @@ def score_samples(
         config: Form, way of leaving the image out, images a batch.
         seed: The run's seed.
         pool: Ids of all pictures of the run, from which the ``others`` mode draws.
+        systems: The system prompts of the samples that have one, by their ids.
 
     Raises:
         ConfigError: If the ``others`` mode has fewer than m other pictures to draw from.
@@ -68,9 +71,9 @@ def score_samples(
         for place, sample in enumerate(samples)
         if not sample.answer.strip()
     }
-    groups = _group_by_image({place: it for place, it in enumerate(samples) if place not in outcomes})
+    groups = _group({place: it for place, it in enumerate(samples) if place not in outcomes}, systems)
     draw = _OtherPictures(images, open_image, config, seed, sorted(set(pool)))
-    jobs = map_ahead(lambda group: _open_job(group, images, open_image, draw, seed), groups)
+    jobs = map_ahead(lambda group: _open_job(group, images, open_image, draw, seed, systems), groups)
     following = 0
     for done in run_batches(
         jobs,
@@ -94,10 +97,11 @@ def rescore(scored: ScoredSample, form: Form) -> ScoredSample:
     return replace(scored, i2c=compute_i2c(scored.scores, form), form=form)
 
 
-def _group_by_image(samples: Mapping[int, Sample]) -> list[dict[int, Sample]]:
-    groups: dict[str, dict[int, Sample]] = {}
+def _group(samples: Mapping[int, Sample], systems: Mapping[str, str]) -> list[dict[int, Sample]]:
+    """The samples that share an image and a system prompt, and so the beginning of their rows."""
+    groups: dict[tuple[str, str], dict[int, Sample]] = {}
     for place, sample in samples.items():
-        groups.setdefault(sample.image_id, {})[place] = sample
+        groups.setdefault((sample.image_id, systems.get(sample.sample_id, "")), {})[place] = sample
     return list(groups.values())
 
 
@@ -158,8 +162,10 @@ def _open_job(
     open_image: OpenImage,
     draw: _OtherPictures,
     seed: int,
+    systems: Mapping[str, str],
 ) -> _Job:
-    image_id = next(iter(samples.values())).image_id
+    first = next(iter(samples.values()))
+    image_id, system = first.image_id, systems.get(first.sample_id, "")
     if image_id not in images:
         problem = "unreadable_image", f"picture {image_id} is not among the images of the run"
         return _Job(samples, None, problem)
@@ -175,7 +181,7 @@ def _open_job(
         return _Job(samples, None, problem)
     pairs = tuple(Pair(sample.sample_id, sample.question, sample.answer) for sample in samples.values())
     row_seed = int(make_id(seed, image_id, "noise")[:8], 16)  # 32 bits: any backend takes it
-    return _Job(samples, ScoreRequest(picture, pairs, row_seed, others))
+    return _Job(samples, ScoreRequest(picture, pairs, row_seed, others, system))
 
 
 def _score_batch(batch: Sequence[_Job], model: InferenceModel, config: ScoringConfig) -> list[dict[int, Outcome]]:

@@ -16,6 +16,7 @@ not scored: S(I2C) is about what the answer says, not about where it stops.
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from c3l.errors import BackendError
 from c3l.models.expansion import Expansion, learn_expansion
 
 TYPE_KEYS = ("token_type_ids", "mm_token_type_ids")
+_SYSTEM, _QUESTION = "SYSTEMPROMPT", "FIRSTQUESTION"
 TEXT_KEYS = frozenset({"input_ids", "attention_mask", "labels", *TYPE_KEYS})
 
 
@@ -94,14 +96,23 @@ class ChatEncoder:
         self._pictures.clear()
         self._expansions.clear()
 
-    def encode_prompt(self, prompt: str, image: Image | None) -> EncodedPrompt:
+    @cached_property
+    def takes_system(self) -> bool:
+        """Whether the chat template shows a system prompt, once and before the question."""
+        try:
+            text = self._render(_QUESTION, with_image=False, system=_SYSTEM)
+        except Exception:  # templates of all sorts refuse it by any error
+            return False
+        return text.count(_SYSTEM) == 1 and text.index(_SYSTEM) < text.index(_QUESTION)
+
+    def encode_prompt(self, prompt: str, image: Image | None, system: str = "") -> EncodedPrompt:
         """One user turn, with or without a picture, through the processor's chat template."""
-        plain = [] if image is None else self._encode_plain(prompt)
+        plain = [] if image is None else self._encode_plain(prompt, system)
         if id(image) in self._expansions:
             _, expansion, vision = self._expansions[id(image)]
             if inserted := expansion.insert(plain):
                 return EncodedPrompt(*inserted, vision)
-        output = self._process([prompt], [image] if image is not None else None)
+        output = self._process([prompt], [image] if image is not None else None, system=system)
         encoded = EncodedPrompt(
             ids=tuple(output["input_ids"][0].tolist()),
             types={key: tuple(output[key][0].tolist()) for key in TYPE_KEYS if key in output},
@@ -189,9 +200,9 @@ class ChatEncoder:
     def _decode(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False)) if ids else ""
 
-    def _encode_plain(self, prompt: str) -> list[int]:
+    def _encode_plain(self, prompt: str, system: str) -> list[int]:
         """Ids of a prompt about a picture, with the placeholder as the chat template writes it."""
-        text = self._render(prompt, with_image=True)
+        text = self._render(prompt, with_image=True, system=system)
         ids: list[int] = self.tokenizer(text, add_special_tokens=self._wants_bos(text))["input_ids"]
         return ids
 
@@ -200,8 +211,10 @@ class ChatEncoder:
         bos = self.tokenizer.bos_token
         return not (bos and text.startswith(bos))
 
-    def _process(self, prompts: Sequence[str], images: Sequence[Image] | None, **padding: Any) -> dict[str, Tensor]:
-        texts = [self._render(prompt, with_image=images is not None) for prompt in prompts]
+    def _process(
+        self, prompts: Sequence[str], images: Sequence[Image] | None, system: str = "", **padding: Any
+    ) -> dict[str, Tensor]:
+        texts = [self._render(prompt, with_image=images is not None, system=system) for prompt in prompts]
         output = self._processor(
             images=[[image] for image in images] if images is not None else None,
             text=texts,
@@ -211,10 +224,12 @@ class ChatEncoder:
         )
         return {key: value for key, value in output.items() if isinstance(value, Tensor)}
 
-    def _render(self, prompt: str, with_image: bool) -> str:
+    def _render(self, prompt: str, with_image: bool, system: str = "") -> str:
         content = [{"type": "image"}] if with_image else []
         content.append({"type": "text", "text": self._disarm(prompt)})
         chat = [{"role": "user", "content": content}]
+        if system:
+            chat.insert(0, {"role": "system", "content": [{"type": "text", "text": self._disarm(system)}]})
         return str(self._processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False))
 
     def _disarm(self, text: str) -> str:

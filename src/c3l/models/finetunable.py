@@ -72,11 +72,17 @@ class FinetunableHfModel:
         """How it is to lie over the processes; None where each has all of it."""
         return find_pieces(self._model)
 
-    def count_taught(self, conversation: Conversation) -> int:
-        """How many tokens of a conversation are taught, after it was cut to the longest length."""
+    @property
+    def takes_system(self) -> bool:
+        """Whether the chat template shows a system prompt."""
+        return self._encoder.takes_system
+
+    def count_taught(self, conversation: Conversation) -> tuple[int, int]:
+        """How many tokens of a conversation are taught, and how many are not since it is cut to the longest length."""
         self._encoder.forget_pictures()
-        encoded = self._encode(conversation)
-        return sum(encoded.taught) if len(encoded.prompt.ids) < self._longest else 0
+        whole = self._encode(conversation)
+        taught = sum(whole.cut(self._longest).taught) if len(whole.prompt.ids) < self._longest else 0
+        return taught, sum(whole.taught) - taught
 
     def collate(self, conversations: Sequence[Conversation]) -> dict[str, Any]:
         """Conversations as one right-padded batch of the model's own inputs.
@@ -86,7 +92,7 @@ class FinetunableHfModel:
             the processor's tensors of all pictures, if there is one.
         """
         self._encoder.forget_pictures()
-        encoded = [self._encode(one) for one in conversations]
+        encoded = [self._encode(one).cut(self._longest) for one in conversations]
         width = max(len(one.prompt.ids) + len(one.ids) for one in encoded)
         batch: dict[str, Any] = {
             "input_ids": pad([(*one.prompt.ids, *one.ids) for one in encoded], width, self._encoder.pad_id),
@@ -118,7 +124,8 @@ class FinetunableHfModel:
         self.processor.save_pretrained(str(folder))
 
     def _encode(self, conversation: Conversation) -> EncodedConversation:
-        return self._conversations.encode(conversation.turns, conversation.image).cut(self._longest)
+        said = conversation.turns, conversation.image, conversation.system, conversation.untaught
+        return self._conversations.encode(*said)
 
 
 def find_connectors(model: Any) -> list[str]:

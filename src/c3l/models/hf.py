@@ -55,6 +55,11 @@ class HfModel:
         """Whether an image is encoded once for all its pairs; False is slower, with the same numbers."""
         return self._vision.can_share
 
+    @property
+    def takes_system(self) -> bool:
+        """Whether the chat template shows a system prompt."""
+        return self._encoder.takes_system
+
     def no_image_modes(self) -> frozenset[NoImageMode]:
         """Every mode; ``mask`` only where positions do not follow from the attention mask, as in M-RoPE."""
         modes: set[NoImageMode] = {"drop", "blank", "noise", "others"}

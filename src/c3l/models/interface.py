@@ -83,12 +83,14 @@ class ScoreRequest:
         pairs: K >= 1 pairs.
         seed: Seeds the picture of the ``noise`` mode.
         others: The m other pictures of the ``others`` mode; empty for every other mode.
+        system: The system prompt before all of them, in both passes; empty for none.
     """
 
     image: Image
     pairs: tuple[Pair, ...]
     seed: int = 0
     others: tuple[Image, ...] = ()
+    system: str = ""
 
 
 class InferenceModel(Protocol):
@@ -97,6 +99,11 @@ class InferenceModel(Protocol):
     @property
     def provenance(self) -> Provenance:
         """Which weights, backend, dtype and versions stand behind the numbers."""
+        ...
+
+    @property
+    def takes_system(self) -> bool:
+        """Whether the chat template shows a system prompt; where it does not, none may be asked for."""
         ...
 
     def no_image_modes(self) -> frozenset[NoImageMode]:
@@ -217,10 +224,19 @@ class TrainableModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Questions with their answers, in order, about an image or about none."""
+    """Questions with their answers, in order, about an image or about none.
+
+    Attributes:
+        image: RGB picture, or None.
+        turns: Questions with their answers, at least one.
+        system: The system prompt before them; empty for none.
+        untaught: Numbers of the turns whose answers are said, but not taught.
+    """
 
     image: Image | None
     turns: tuple[tuple[str, str], ...]
+    system: str = ""
+    untaught: frozenset[int] = frozenset()
 
 
 class FinetunableModel(Protocol):
@@ -246,8 +262,13 @@ class FinetunableModel(Protocol):
         """How it is to lie over the processes; None where each has all of it."""
         ...
 
-    def count_taught(self, conversation: Conversation) -> int:
-        """How many tokens of a conversation are taught, after it was cut to the longest length."""
+    @property
+    def takes_system(self) -> bool:
+        """Whether the chat template shows a system prompt; where it does not, none may be asked for."""
+        ...
+
+    def count_taught(self, conversation: Conversation) -> tuple[int, int]:
+        """How many tokens of a conversation are taught, and how many are not since it is cut to the longest length."""
         ...
 
     def collate(self, conversations: Sequence[Conversation]) -> dict[str, Any]:
