@@ -12,11 +12,12 @@ import c3l
 
 ROOT = Path(c3l.__file__).parent
 
-BASE = {"records", "errors", "config", "placeholders"}  # beneath all
+BASE = {"records", "errors", "config", "placeholders", "thoughts"}  # beneath all
 ALLOWED = {  # room -> what it may import of c3l, besides itself
     "errors": set(),
     "records": set(),
     "placeholders": set(),
+    "thoughts": set(),
     "config": {"records", "errors"},
     "config_list": BASE,
     "config_file": {*BASE, "config_list"},

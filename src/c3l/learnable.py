@@ -45,11 +45,11 @@ def _judge(
         picture = opener(row.image) if row.image else None
     except BadImageError as error:
         return Rejected(row.id, image_id, "finetuning", error.reason, error.detail)
-    taught, lost = lvlm.count_taught(Conversation(picture, row.turns, _system(row, lvlm), row.untaught))
-    if taught:
-        return mark_cut(row, cut=lost > 0)
-    detail = "its picture and question fill finetuning.max_length: nothing of an answer would be learned"
-    return Rejected(row.id, image_id, "finetuning", "no_supervised_token", detail)
+    conversation = Conversation(picture, row.turns, _system(row, lvlm), row.untaught)
+    if fault := lvlm.find_fault(conversation):
+        return Rejected(row.id, image_id, "finetuning", fault.reason, fault.detail)
+    _, lost = lvlm.count_taught(conversation)
+    return mark_cut(row, cut=lost > 0)
 
 
 def iterate_rows(data: Sequence[Path]) -> Iterator[ConversationRow | Rejected]:

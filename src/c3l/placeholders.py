@@ -23,7 +23,12 @@ _BARE = (
 )
 # what shows a picture in a web page or in Markdown: code like any other in an answer about no picture
 _MARKUP = rf"<{_MEDIUM}\b[^<>\n]{{1,200}}>|!\[[^\]\n]{{0,200}}\]\("
-_CONTROL = r"<\|[^<>|\n]{1,40}\|>"  # what a chat template writes between turns
+# What a chat template writes between turns. Where something is (`<|box_start|>`, `<|ref|>`) is part of an answer:
+# whether it steers the chat of the model, scoring asks the model.
+_CONTROL = (
+    r"<\|(?!/?(?:object_ref|object|obj|ref|bbox|box|quad|point|polygon|poly|region|coord|loc|seg|det|grounding|phrase)"
+    r"(?:_?(?:start|end|\d{1,5}))?\|>)[^<>|\n]{1,40}\|>"
+)
 
 _ANY = re.compile(f"{_BARE}|{_MARKUP}", re.IGNORECASE)
 _ONLY_BARE = re.compile(_BARE, re.IGNORECASE)

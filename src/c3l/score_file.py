@@ -74,6 +74,7 @@ def score_file(
         "ok": state.scored,
         "rejected": state.rejected,
         "noted": state.noted,
+        **({"notes": state.notes} if state.notes else {}),
         "above_max_error_rate": meant - state.scored > config.max_error_rate * meant or not state.scored,
     }
 
@@ -106,6 +107,7 @@ def _score_rest(
             if not loaded and any(isinstance(item, Turn) and not row for item, row in zip(chunk, stay, strict=True)):
                 loaded.append(load(config.model, config.seed))
                 state.takes_system = loaded[0].takes_system
+                state.notes = list(loaded[0].provenance.notes)
             rows = _score_chunk(chunk, stay, state.rows, config, loaded[0] if loaded else None, pool)
             remember_picture(rows, config.images.root, state)
             state.noted = dict(Counter(state.noted) + Counter(_note(chunk, rows, takes_system=state.takes_system)))

@@ -44,6 +44,7 @@ class State:
         rejected: How many of them hold no score, by reason.
         noted: How many were scored otherwise than their data asks for, by the words of ``c3l.data.noted``.
         takes_system: Whether the model shows system prompts.
+        notes: What the model says of itself.
         bytes: The length of ``OUT``.
         done: Whether no row is missing.
         root: The image root.
@@ -61,6 +62,7 @@ class State:
     root: str = ""
     picture: str = ""
     sha256: str = ""
+    notes: list[str] = field(default_factory=list)
 
     def begin_anew(self) -> "State":
         """The same without any row."""

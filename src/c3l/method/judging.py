@@ -5,6 +5,7 @@ import unicodedata
 
 from c3l.method.parsing import ParsedPair
 from c3l.placeholders import find_special
+from c3l.thoughts import find_mark
 
 MAX_QUESTION_CHARS = 1_000
 MAX_ANSWER_CHARS = 4_000
@@ -42,6 +43,8 @@ def judge(pair: ParsedPair) -> tuple[str, str] | None:
         return "empty_answer", f"question without an answer: {excerpt(pair.question)}"
     if found := find_special(pair.question) or find_special(pair.answer):
         return "special_token", f"the text holds {excerpt(found)}"
+    if mark := find_mark(pair.question) or find_mark(pair.answer):
+        return "special_token", f"the text holds {excerpt(mark)}, the mark of a thought"
     if is_refusal(pair.answer) or is_refusal(pair.question):
         return "refusal", excerpt(pair.answer)
     if answer == question or (pair.answer.endswith("?") and answer in question):
