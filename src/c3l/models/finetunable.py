@@ -15,6 +15,7 @@ from c3l.models.encoding import ChatEncoder, pad, stop_ids
 from c3l.models.interface import Conversation, Pieces, Unfit
 from c3l.models.limits import count_positions, find_excess
 from c3l.models.notes import add_notes
+from c3l.models.processors import save_processor
 from c3l.models.sharding import find_pieces, touch
 from c3l.models.trainable import find_targets
 from c3l.records import Provenance
@@ -139,7 +140,7 @@ class FinetunableHfModel:
         """Write an ordinary model folder; ends the tuning of this object."""
         whole = self.module.merge_and_unload() if hasattr(self.module, "peft_config") else self.module
         whole.to(self._dtype).save_pretrained(str(folder))
-        self.processor.save_pretrained(str(folder))
+        save_processor(self.processor, folder)
 
     def _tell_length(self, config: FinetuningConfig) -> str:
         if self._longest == config.max_length:
