@@ -16,6 +16,7 @@ BASE = {"records", "errors", "config"}  # beneath all
 ALLOWED = {  # room -> what it may import of c3l, besides itself
     "errors": set(),
     "records": set(),
+    "thoughts": set(),
     "config": {"records", "errors"},
     "config_list": BASE,
     "config_file": {*BASE, "config_list"},
@@ -24,7 +25,7 @@ ALLOWED = {  # room -> what it may import of c3l, besides itself
     "data": BASE,
     "report": {*BASE, "data"},
     "training": {*BASE, "data.atomic", "method", "models.interface"},
-    "evaluation": {*BASE, "data", "method.batching", "models.interface"},
+    "evaluation": {*BASE, "thoughts", "data", "method.batching", "models.interface"},
     "progress": set(),
     "executors": {*BASE, "models.interface", "models.load"},
     "plan": {*BASE, "data", "method"},

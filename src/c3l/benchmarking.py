@@ -25,9 +25,11 @@ from c3l.data.lock import own_folder
 from c3l.data.paths import BadImageError
 from c3l.data.stage import refuse_changes, refuse_strange
 from c3l.errors import DataError, StaleStageError, tell_too_many
+from c3l.evaluation.answers import cut_answers
 from c3l.evaluation.convert import write_conversions
 from c3l.evaluation.judges import CachedJudge, EndpointJudge, Judge, ModelJudge
 from c3l.evaluation.llava_bench import LlavaBench
+from c3l.evaluation.panel import ReviewLog
 from c3l.evaluation.pictures import IMAGE_ROOT, check_pictures, find_other, open_picture, sign_picture
 from c3l.evaluation.predict import predict
 from c3l.evaluation.reading import find_image_root, hash_files, read_benchmark
@@ -99,20 +101,25 @@ def evaluate_files(
             made = _read_worth(out)
             config, made_with = _settle(out, task, hashes, whole, config, begun=bool(made))
             _predict_rest(out, task, benchmark, made, made_with, config, progress, load)
-        predictions, maker = read_predictions(out, benchmark.items)
-        settings = _describe(benchmark, judge, config.evaluation.judge)
+        written, maker = read_predictions(out, benchmark.items)
+        predictions, thoughts = cut_answers(written)
+        others = cut_answers(others)[0] if others is not None else None
+        log = ReviewLog()
+        with _reviewing(benchmark, predictions, others, progress, log) as reviewed:
+            found = {rule: score(reviewed, rule, predictions, others, config.seed) for rule in benchmark.rules}
+        settings = _describe(benchmark, judge, config.evaluation.judge, log) | thoughts
         if limit is not None:
             settings["limit"] = f"the first {len(benchmark.items)} of {len(whole.items)} questions"
-        reports = []
-        with _reviewing(benchmark, predictions, others, progress) as reviewed:
-            for rule in benchmark.rules:
-                found = score(reviewed, rule, predictions, others, config.seed)
-                counts = (found.items, found.unparsed, found.failed, found.figures)
-                reports.append(EvalReport(benchmark.name, rule, *counts, maker, other_maker, hashes, settings))
+        reports = [
+            EvalReport(benchmark.name, rule, *one.counts, maker, other_maker, hashes, settings, *one.blind_counts)
+            for rule, one in found.items()
+        ]
         write_conversions(out, benchmark, predictions, maker.model)
         write_atomic(out / SCORES, "[" + ",\n".join(map(to_json, reports)) + "]\n")
     if failed_too_often(reports[0], config):
         progress.note(_describe_failures(reports[0], predictions, config))
+    for line in (*thoughts.values(), *log.warn()):
+        progress.note(line)
     return reports
 
 
@@ -293,7 +300,7 @@ def _read_baseline(
     return read_predictions(folder, items)
 
 
-def _describe(benchmark: Benchmark, judge: Judge | None, rules: JudgeConfig) -> dict[str, str]:
+def _describe(benchmark: Benchmark, judge: Judge | None, rules: JudgeConfig, log: ReviewLog) -> dict[str, str]:
     about = {
         "prompt": benchmark.items[0].prompt,
         "decoding": f"greedy, at most {benchmark.max_new_tokens} new tokens",
@@ -302,6 +309,7 @@ def _describe(benchmark: Benchmark, judge: Judge | None, rules: JudgeConfig) -> 
     if judge is not None:
         asked = json.dumps({**rules.model_dump(include={"repeats", "swap", "attempts"}), **judge.settings})
         about |= {"judge": judge.name, "judge_settings": asked, "rubric": str(getattr(benchmark, "rubric", ""))}
+        about["reviews"] = log.describe()
     if left_out := getattr(benchmark, "left_out", 0):
         about["left_out"] = f"{left_out} questions about videos without a frame"
     return about
@@ -313,6 +321,7 @@ def _reviewing(
     predictions: Mapping[str, Prediction],
     others: Mapping[str, Prediction] | None,
     progress: Progress,
+    log: ReviewLog,
 ) -> Iterator[Benchmark]:
     """The benchmark; where a judge reviews every answer, it tells how far it is."""
     if not isinstance(benchmark, LlavaBench):
@@ -320,7 +329,7 @@ def _reviewing(
         return
     answers = len(benchmark.items) * (1 + was_blind(predictions) + (others is not None))
     with progress.track("review", "answers", answers) as advance:
-        yield replace(benchmark, advance=advance)
+        yield replace(benchmark, advance=advance, log=log)
 
 
 def _make_judge(task: BenchmarkConfig, out: Path, config: RunConfig, load: LoadModel) -> Judge | None:
@@ -328,9 +337,10 @@ def _make_judge(task: BenchmarkConfig, out: Path, config: RunConfig, load: LoadM
     if task.task != "llava_bench" or rules.model is None:
         return None
     if rules.endpoint is not None:
-        return CachedJudge(EndpointJudge(rules.model, rules.endpoint), out / REVIEWS)
+        return CachedJudge(EndpointJudge(rules.model, rules.endpoint, max_tokens=rules.max_tokens), out / REVIEWS)
     chosen = config.model.model_copy(update={"name": rules.model, "revision": None})
-    return CachedJudge(ModelJudge(_LoadedLater(lambda: load(chosen, config.seed)), rules.model), out / REVIEWS)
+    local = ModelJudge(_LoadedLater(lambda: load(chosen, config.seed)), rules.model, max_new_tokens=rules.max_tokens)
+    return CachedJudge(local, out / REVIEWS)
 
 
 class _LoadedLater:

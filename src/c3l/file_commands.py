@@ -141,5 +141,7 @@ def _summarise(out: Path, reports: "list[EvalReport]") -> dict[str, Any]:
         "benchmark": first.benchmark,
         "items": first.items,
         "failed": first.failed,
+        "unread": {one.rule: one.unparsed for one in reports},
+        **{name: first.settings[name] for name in ("left_out", "reviews", "thoughts") if name in first.settings},
         "scores": {one.rule: {one.figures[0].name: one.figures[0].seen.value} for one in reports},
     }

@@ -18,7 +18,7 @@ from c3l.records import name_round, name_step
 
 TUNER_VERSION = 1
 FINETUNER_VERSION = 2
-EVALUATOR_VERSION = 1
+EVALUATOR_VERSION = 2
 # they change how a tuning runs and what is seen of it, not what comes out
 _NO_RESULT = {"save_steps", "logging_steps", "report_to", "gradient_checkpointing"}
 

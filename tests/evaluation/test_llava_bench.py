@@ -13,7 +13,8 @@ import pytest
 
 from c3l.errors import DataError
 from c3l.evaluation.judges import CachedJudge, JudgeError, NoReviewError
-from c3l.evaluation.llava_bench import LlavaBench, parse_review, read_llava_bench
+from c3l.evaluation.llava_bench import LlavaBench, read_llava_bench
+from c3l.evaluation.reviews import parse_review
 from c3l.evaluation.scores import score
 from c3l.evaluation.statistics import compare, estimate
 from c3l.evaluation.task import Prediction, Tally

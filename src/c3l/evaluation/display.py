@@ -10,7 +10,10 @@ _SHOWN = 8  # figures a rule; the others, such as those of each category, are in
 def format_reports(reports: Sequence[EvalReport]) -> Iterator[str]:
     """A table a rule: value with interval, the blind value, the difference to the baseline."""
     for one in reports:
-        yield f"{one.benchmark}, rule {one.rule}: {one.items} questions, {one.unparsed} unread, {one.failed} failed"
+        lost = f"{one.unparsed} unread, {one.failed} failed"
+        if one.blind_unparsed or (one.blind_failed or 0) > one.failed:
+            lost += f" (blind: {one.blind_unparsed} unread, {one.blind_failed} failed)"
+        yield f"{one.benchmark}, rule {one.rule}: {one.items} questions, {lost}"
         compared = any(figure.difference for figure in one.figures)
         head = f"  {'':28}{'value':>8} {'95% interval':>18}{'blind':>9}{'by the picture':>26}"
         yield head + ("" if not compared else f"{'against the baseline':>28}")
