@@ -25,7 +25,6 @@ from c3l.data.lock import own_folder
 from c3l.data.paths import BadImageError
 from c3l.data.stage import refuse_changes, refuse_strange
 from c3l.errors import DataError, StaleStageError, tell_too_many
-from c3l.evaluation.answers import cut_answers
 from c3l.evaluation.convert import write_conversions
 from c3l.evaluation.judges import CachedJudge, EndpointJudge, Judge, ModelJudge
 from c3l.evaluation.llava_bench import LlavaBench
@@ -101,13 +100,11 @@ def evaluate_files(
             made = _read_worth(out)
             config, made_with = _settle(out, task, hashes, whole, config, begun=bool(made))
             _predict_rest(out, task, benchmark, made, made_with, config, progress, load)
-        written, maker = read_predictions(out, benchmark.items)
-        predictions, thoughts = cut_answers(written)
-        others = cut_answers(others)[0] if others is not None else None
+        predictions, maker = read_predictions(out, benchmark.items)
         log = ReviewLog()
         with _reviewing(benchmark, predictions, others, progress, log) as reviewed:
             found = {rule: score(reviewed, rule, predictions, others, config.seed) for rule in benchmark.rules}
-        settings = _describe(benchmark, judge, config.evaluation.judge, log) | thoughts
+        settings = _describe(benchmark, judge, config.evaluation.judge, log)
         if limit is not None:
             settings["limit"] = f"the first {len(benchmark.items)} of {len(whole.items)} questions"
         reports = [
@@ -118,7 +115,7 @@ def evaluate_files(
         write_atomic(out / SCORES, "[" + ",\n".join(map(to_json, reports)) + "]\n")
     if failed_too_often(reports[0], config):
         progress.note(_describe_failures(reports[0], predictions, config))
-    for line in (*thoughts.values(), *log.warn()):
+    for line in log.warn():
         progress.note(line)
     return reports
 
