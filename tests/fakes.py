@@ -57,6 +57,9 @@ class FakeModel:
     def show_prompt(self, prompt: str, image: Image | None) -> tuple[str, ...]:
         return ("<image>",) * (image is not None) + tuple(prompt.split())
 
+    def find_control_token(self, text: str) -> str | None:
+        return None
+
     def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
         self._fit(len(requests))
         self.generated += requests

@@ -12,7 +12,7 @@ import c3l
 
 ROOT = Path(c3l.__file__).parent
 
-BASE = {"records", "errors", "config"}  # beneath all
+BASE = {"records", "errors", "config", "thoughts"}  # beneath all
 ALLOWED = {  # room -> what it may import of c3l, besides itself
     "errors": set(),
     "records": set(),

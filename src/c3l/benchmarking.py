@@ -18,7 +18,7 @@ from typing import Any
 from PIL.Image import Image
 from pydantic import ValidationError
 
-from c3l.config import BenchmarkConfig, JudgeConfig, RunConfig
+from c3l.config import BenchmarkConfig, RunConfig
 from c3l.data.atomic import write_atomic
 from c3l.data.journal import append_lines, read_lines
 from c3l.data.lock import own_folder
@@ -26,6 +26,7 @@ from c3l.data.paths import BadImageError
 from c3l.data.stage import refuse_changes, refuse_strange
 from c3l.errors import DataError, StaleStageError, tell_too_many
 from c3l.evaluation.convert import write_conversions
+from c3l.evaluation.describing import describe_answers, describe_setup
 from c3l.evaluation.judges import CachedJudge, EndpointJudge, Judge, ModelJudge
 from c3l.evaluation.llava_bench import LlavaBench
 from c3l.evaluation.panel import ReviewLog
@@ -104,7 +105,8 @@ def evaluate_files(
         log = ReviewLog()
         with _reviewing(benchmark, predictions, others, progress, log) as reviewed:
             found = {rule: score(reviewed, rule, predictions, others, config.seed) for rule in benchmark.rules}
-        settings = _describe(benchmark, judge, config.evaluation.judge, log)
+        lost = describe_answers(predictions)
+        settings = describe_setup(benchmark, judge, log, config, _length(benchmark, config), maker) | lost
         if limit is not None:
             settings["limit"] = f"the first {len(benchmark.items)} of {len(whole.items)} questions"
         reports = [
@@ -115,7 +117,7 @@ def evaluate_files(
         write_atomic(out / SCORES, "[" + ",\n".join(map(to_json, reports)) + "]\n")
     if failed_too_often(reports[0], config):
         progress.note(_describe_failures(reports[0], predictions, config))
-    for line in log.warn():
+    for line in (*(f"{name.replace('_', ' ')}: {text}" for name, text in lost.items()), *log.warn()):
         progress.note(line)
     return reports
 
@@ -145,7 +147,7 @@ def read_predictions(out: Path, items: Sequence[Item]) -> tuple[dict[str, Predic
             f"{out} has predictions for {len(items) - len(missing)} of {len(items)} questions; "
             "finish it first, without --rescore"
         )
-    return {item.item_id: done[item.item_id] for item in items}, Provenance(**settings["model"])
+    return {item.item_id: done[item.item_id] for item in items}, from_json(Provenance, json.dumps(settings["model"]))
 
 
 def _settle(
@@ -170,7 +172,7 @@ def _settle(
         "task": task.task,
         "data": dict(hashes),
         "questions": hashlib.sha256(asked).hexdigest(),
-        "max_new_tokens": benchmark.max_new_tokens,
+        "max_new_tokens": _length(benchmark, config),
         "evaluation.blind": config.evaluation.blind,
         **{f"images.{key}": value for key, value in config.images.model_dump(exclude={"root", "limit"}).items()},
         "model.dtype": config.model.dtype,
@@ -223,7 +225,7 @@ def _predict_rest(
         rest,
         model,
         opener,
-        max_new_tokens=benchmark.max_new_tokens,
+        max_new_tokens=_length(benchmark, config),
         batch_size=config.evaluation.batch_size,
         blind=config.evaluation.blind,
     )
@@ -297,19 +299,9 @@ def _read_baseline(
     return read_predictions(folder, items)
 
 
-def _describe(benchmark: Benchmark, judge: Judge | None, rules: JudgeConfig, log: ReviewLog) -> dict[str, str]:
-    about = {
-        "prompt": benchmark.items[0].prompt,
-        "decoding": f"greedy, at most {benchmark.max_new_tokens} new tokens",
-        "interval": "95%, bootstrap over units",
-    }
-    if judge is not None:
-        asked = json.dumps({**rules.model_dump(include={"repeats", "swap", "attempts"}), **judge.settings})
-        about |= {"judge": judge.name, "judge_settings": asked, "rubric": str(getattr(benchmark, "rubric", ""))}
-        about["reviews"] = log.describe()
-    if left_out := getattr(benchmark, "left_out", 0):
-        about["left_out"] = f"{left_out} questions about videos without a frame"
-    return about
+def _length(benchmark: Benchmark, config: RunConfig) -> int:
+    """How long an answer may be, in tokens."""
+    return config.evaluation.max_new_tokens or benchmark.max_new_tokens
 
 
 @contextmanager

@@ -268,6 +268,9 @@ class EvaluationConfig(Settings):
     )
     blind: bool = Field(True, description="Ask everything without the picture too: what guessing alone would get")
     batch_size: int = Field(8, ge=1, description="Questions a batch; changes speed only")
+    max_new_tokens: int | None = Field(
+        None, ge=1, description="Tokens of an answer; null: the benchmark's own number. One who thinks first needs more"
+    )
     judge: JudgeConfig = JudgeConfig()
 
     @model_validator(mode="after")

@@ -299,10 +299,8 @@ def _judge(
         picture = opener(row.image) if row.image else None
     except BadImageError as error:
         return Rejected(row.id, image_id, "finetuning", error.reason, error.detail)
-    if lvlm.count_taught(Conversation(picture, row.turns)):
-        return row
-    detail = "its picture and question fill finetuning.max_length: nothing of an answer would be learned"
-    return Rejected(row.id, image_id, "finetuning", "no_supervised_token", detail)
+    fault = lvlm.find_fault(Conversation(picture, row.turns))
+    return row if fault is None else Rejected(row.id, image_id, "finetuning", fault.reason, fault.detail)
 
 
 def _to_texts(rows: Sequence[ConversationRow]) -> "list[TextConversation]":

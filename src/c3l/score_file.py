@@ -67,6 +67,7 @@ def score_file(
         "rows": state.rows,
         "ok": state.scored,
         "rejected": state.rejected,
+        **({"notes": state.notes} if state.notes else {}),
         "above_max_error_rate": share > config.max_error_rate or not state.scored,
     }
 
@@ -99,6 +100,7 @@ def _score_rest(
             stay = list(islice(staying, len(chunk)))
             if not loaded and any(isinstance(item, Turn) and not row for item, row in zip(chunk, stay, strict=True)):
                 loaded.append(load(config.model, config.seed))
+                state.notes = list(loaded[0].provenance.notes)
             rows = _score_chunk(chunk, stay, state.rows, config, loaded[0] if loaded else None, pool)
             remember_picture(rows, config.images.root, state)
             _write_rows(rows, out, sidecar, state)

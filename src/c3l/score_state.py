@@ -37,7 +37,7 @@ class State:
     """What ``state.json`` holds: the settings, the rows that are safely in ``OUT``, their bytes.
 
     ``rejected`` is how many of the rows hold no score, by reason; ``picture`` and ``sha256`` are of the first that was
-    scored, so that its folder is known where it lies by now.
+    scored, so that its folder is known where it lies by now. ``notes`` are those of the model.
     """
 
     settings: dict[str, Any]
@@ -48,6 +48,7 @@ class State:
     root: str = ""
     picture: str = ""
     sha256: str = ""
+    notes: list[str] = field(default_factory=list)
 
     def begin_anew(self) -> "State":
         """The same without any row."""

@@ -37,6 +37,9 @@ class FakeModel:
     def no_image_modes(self):
         return self.modes
 
+    def find_control_token(self, text):
+        return "<|im_end|>" if "<|im_end|>" in text else None
+
     def score(self, requests, no_image):
         self.batches.append(len(requests))
         words = sum(len(pair.completion.split()) for request in requests for pair in request.pairs)

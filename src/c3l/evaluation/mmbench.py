@@ -41,6 +41,12 @@ class MMBench:
         self._categories = tuple(dict.fromkeys(row.category for row in rows))
         self._abilities = tuple(dict.fromkeys(row.ability for row in rows))
 
+    @property
+    def incomplete(self) -> int:
+        """Questions with fewer rotations than options: right by chance more often than the others."""
+        rotations = Counter(row.group for row in self._rows)
+        return sum(row.is_base and rotations[row.group] < len(row.options) for row in self._rows)
+
     def take(self, count: int) -> "MMBench":
         """The first questions with all their rotations."""
         kept = set(list(dict.fromkeys(row.group for row in self._rows))[:count])

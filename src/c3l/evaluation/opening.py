@@ -12,8 +12,6 @@ from typing import IO
 from c3l.data.magic import HEAD, tell_kind
 from c3l.errors import DataError
 
-_OPENERS = {"gzip": gzip.open, "bz2": bz2.open, "xz": lzma.open}
-
 
 def read_utf8(path: Path, expected: str) -> bytes:
     """The bytes of a text file, unpacked if it is packed, known to be UTF-8, without a byte order mark.
@@ -55,8 +53,10 @@ def _read(path: Path, expected: str) -> bytes:
 
 
 def _open_packed(path: Path, packing: str) -> IO[bytes]:
+    if packing == "gzip":
+        return io.BufferedReader(gzip.GzipFile(path))
     if packing != "zstd":
-        return io.BufferedReader(_OPENERS[packing](path))  # type: ignore[arg-type]
+        return bz2.open(path) if packing == "bz2" else lzma.open(path)
     try:
         import pyarrow
     except ImportError:

@@ -83,19 +83,21 @@ def _read_quoted(content: bytes, delimiter: str, names: Sequence[str], place: in
     reader = csv.reader(_lines(content), delimiter=delimiter, strict=True)
     number = 0
     try:
-        next(reader)
-        for number, cells in enumerate((cells for cells in reader if any(map(str.strip, cells))), 1):
-            for name, cell in zip(names, cells, strict=False):
-                if _holds_row(cell, delimiter, len(names), place):
-                    raise _BrokenError(
-                        f"row {number} has whole rows in its {name}: is there a quote that never closes?"
-                    )
+        for number, cells in _number_rows(reader):
+            if any(_holds_row(cell, delimiter, len(names), place) for cell in cells):
+                raise _BrokenError(f"row {number} has whole rows in one cell: is there a quote that never closes?")
             yield _to_row(cells, names, number)
     except csv.Error as error:
         raise _BrokenError(
             f"row {number + 1}, before line {reader.line_num + 1}, breaks the rules of quoting ({error}): a quote that "
             "never closes, or one in a cell that is not quoted; double it, or quote nothing and keep each row on a line"
         ) from None
+
+
+def _number_rows(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
+    """The rows below the header, from 1; lines without text are none."""
+    next(reader)
+    yield from enumerate((cells for cells in reader if any(map(str.strip, cells))), 1)
 
 
 def _holds_row(cell: str, delimiter: str, width: int, place: int) -> bool:
@@ -110,23 +112,19 @@ def _read_plain(content: bytes, delimiter: str, names: Sequence[str], place: int
     """The rows where nothing is quoted; None if a line is no row."""
     reader = csv.reader(_lines(content), delimiter=delimiter, quoting=csv.QUOTE_NONE)
     try:
-        next(reader)
-        rows = [
-            _to_row(cells, names, number)
-            for number, cells in enumerate((cells for cells in reader if any(map(str.strip, cells))), 1)
-        ]
+        rows = [_to_row(cells, names, number) for number, cells in _number_rows(reader)]
     except (csv.Error, _BrokenError):
         return None
     return rows if rows and all(is_whole(row[names[place]]) for row in rows) else None
 
 
 def _to_row(cells: Sequence[str], names: Sequence[str], number: int) -> Row:
-    if len(cells) < len(names) or any(cells[len(names) :]):
+    if len(cells) != len(names):
         raise _BrokenError(
             f"row {number} has {len(cells)} cells, the header {len(names)}; is there a delimiter in a cell that is not "
             "quoted, or one missing?"
         )
-    return dict(zip(names, cells, strict=False))
+    return dict(zip(names, cells, strict=True))
 
 
 def is_whole(text: str) -> bool:

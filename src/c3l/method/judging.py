@@ -4,15 +4,19 @@ import re
 import unicodedata
 
 from c3l.method.parsing import ParsedPair
+from c3l.thoughts import find_mark
 
 MAX_QUESTION_CHARS = 1_000
 MAX_ANSWER_CHARS = 4_000
 
 # What a trainer or a chat template would read as a picture or a turn. A text that holds one is rejected, not
-# cleaned: taking "<image>" out of "<im<image>age>" makes one, and what is left may be no sentence.
+# cleaned: taking "<image>" out of "<im<image>age>" makes one, and what is left may be no sentence. Where something is
+# (`<|box_start|>`, `<|ref|>`) is part of an answer: whether it steers the chat of the model, scoring asks the model.
 _PLACEHOLDER = re.compile(
     r"<[|/]?\s?(?:__dj__)?(?:(?:start_of|end_of|fake_token_around)_)?(?:image|img|vision|video|audio)\b[^<>\n]{0,80}>"
-    r"|<[|/]?(?:image|img|vision|video|audio)_\w{1,40}\|?>|<\|[^<>|\n]{1,40}\|>|\[IMG(?:_\w{1,20})?\]",
+    r"|<[|/]?(?:image|img|vision|video|audio)_\w{1,40}\|?>|\[IMG(?:_\w{1,20})?\]"
+    r"|<\|(?!/?(?:object_ref|object|obj|ref|bbox|box|quad|point|polygon|poly|region|coord|loc|seg|det|grounding|phrase)"
+    r"(?:_?(?:start|end|\d{1,5}))?\|>)[^<>|\n]{1,40}\|>",
     re.IGNORECASE,
 )
 _REFUSAL = re.compile(
@@ -48,6 +52,8 @@ def judge(pair: ParsedPair) -> tuple[str, str] | None:
         return "empty_answer", f"question without an answer: {excerpt(pair.question)}"
     if found := _PLACEHOLDER.search(pair.question) or _PLACEHOLDER.search(pair.answer):
         return "special_token", f"the text holds {excerpt(found[0])}"
+    if mark := find_mark(pair.question) or find_mark(pair.answer):
+        return "special_token", f"the text holds {excerpt(mark)}, the mark of a thought"
     if is_refusal(pair.answer) or is_refusal(pair.question):
         return "refusal", excerpt(pair.answer)
     if answer == question or (pair.answer.endswith("?") and answer in question):

@@ -12,11 +12,11 @@ from c3l.errors import BackendError, ConfigError, DataError
 from c3l.method.batching import map_ahead, run_batches
 from c3l.method.generation import OpenImage
 from c3l.method.i2c import compute_i2c
-from c3l.models.interface import InferenceModel, Pair, ScoreRequest
+from c3l.models.interface import InferenceModel, Pair, ScoreRequest, Unfit
 from c3l.records import AnswerScores, Form, ImageRef, Rejected, Sample, ScoredSample, make_id
 
 # Raise it when the same pair, picture and model get other stored numbers: finished scores are stale then.
-SCORER_VERSION = 1
+SCORER_VERSION = 2
 
 Outcome = ScoredSample | Rejected
 
@@ -44,8 +44,9 @@ def score_samples(
 ) -> Iterator[Outcome]:
     """Measure S(I2C) of every sample: one outcome a sample, in the order of the samples.
 
-    Batch size and the order of samples change no score. Rejections: ``empty_answer``, ``unreadable_image``,
-    ``unreadable_others``, ``non_finite_score``, and ``oom`` for a pair that does not fit in memory alone.
+    Batch size and the order of samples change no score. Rejections: ``empty_answer``, ``control_token_in_text``,
+    ``too_long``, ``unreadable_image``, ``unreadable_others``, ``non_finite_score``, and ``oom`` for a pair that does
+    not fit in memory alone.
 
     Args:
         samples: Question-answer pairs; those of one image are scored together, wherever they stand.
@@ -63,11 +64,8 @@ def score_samples(
     if config.no_image not in model.no_image_modes():
         known = ", ".join(sorted(model.no_image_modes()))
         raise BackendError(f"the model cannot do scoring.no_image={config.no_image}; it can do {known}")
-    outcomes: dict[int, Outcome] = {
-        place: _reject(sample, "empty_answer", "the answer has no text")
-        for place, sample in enumerate(samples)
-        if not sample.answer.strip()
-    }
+    judged = ((place, _judge_text(sample, model)) for place, sample in enumerate(samples))
+    outcomes: dict[int, Outcome] = {place: rejected for place, rejected in judged if rejected}
     groups = _group_by_image({place: it for place, it in enumerate(samples) if place not in outcomes})
     draw = _OtherPictures(images, open_image, config, seed, sorted(set(pool)))
     jobs = map_ahead(lambda group: _open_job(group, images, open_image, draw, seed), groups)
@@ -92,6 +90,16 @@ def rescore(scored: ScoredSample, form: Form) -> ScoredSample:
         ValueError: If the form is ``vocabulary_kl`` and it was not measured.
     """
     return replace(scored, i2c=compute_i2c(scored.scores, form), form=form)
+
+
+def _judge_text(sample: Sample, model: InferenceModel) -> Rejected | None:
+    """A rejection of what cannot be scored, whatever the picture; None if nothing speaks against it."""
+    if not sample.answer.strip():
+        return _reject(sample, "empty_answer", "the answer has no text")
+    if token := model.find_control_token(sample.question):
+        detail = f"the question holds {token}, which steers this model's chats and cannot be words in it; take it out"
+        return _reject(sample, "control_token_in_text", detail)
+    return None
 
 
 def _group_by_image(samples: Mapping[int, Sample]) -> list[dict[int, Sample]]:
@@ -207,12 +215,14 @@ def _part(job: _Job, request: ScoreRequest, part: slice) -> _Job:
     return _Job(samples, replace(request, pairs=request.pairs[part]))
 
 
-def _judge_job(job: _Job, scores: Sequence[AnswerScores], config: ScoringConfig) -> dict[int, Outcome]:
+def _judge_job(job: _Job, scores: Sequence[AnswerScores | Unfit], config: ScoringConfig) -> dict[int, Outcome]:
     pairs = zip(job.samples.items(), scores, strict=True)
     return {place: _judge(sample, numbers, config) for (place, sample), numbers in pairs}
 
 
-def _judge(sample: Sample, scores: AnswerScores, config: ScoringConfig) -> Outcome:
+def _judge(sample: Sample, scores: AnswerScores | Unfit, config: ScoringConfig) -> Outcome:
+    if isinstance(scores, Unfit):
+        return _reject(sample, scores.reason, scores.detail)
     if not scores.token_ids:
         return _reject(sample, "empty_answer", "the answer has no tokens")
     if not scores.is_finite():

@@ -42,7 +42,7 @@ class EncodedConversation:
 class ConversationEncoder:
     """Turns question-answer turns into tokens, through the model's own chat template."""
 
-    def __init__(self, processor: Any, encoder: ChatEncoder, stop_ids: frozenset[int]) -> None:
+    def __init__(self, encoder: ChatEncoder, stop_ids: frozenset[int]) -> None:
         """Find out how the template ends an answer and begins the next question.
 
         Raises:
@@ -54,7 +54,7 @@ class ConversationEncoder:
             {"role": "assistant", "content": [{"type": "text", "text": _ANSWER}]},
             {"role": "user", "content": [{"type": "text", "text": _SECOND}]},
         ]
-        text = str(processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False))
+        text = encoder.render_to_answer(chat)
         if any(text.count(words) != 1 for words in (_FIRST, _ANSWER, _SECOND)):
             raise BackendError("the chat template does not show every turn of a conversation once: take another model")
         between, self._before_answer = text.split(_ANSWER)[1].split(_SECOND)
