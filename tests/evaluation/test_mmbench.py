@@ -111,7 +111,7 @@ def test_a_picture_may_stand_in_another_row(tmp_path):
     [
         ([make_row(1, "D")], "the answer 'D', expected one of A, B, C"),
         ([make_row(1, image="9")], "picture of row 9"),
-        ([make_row(1_000_001), make_row(2)], "not the question itself"),
+        ([make_row(1_000_001), make_row(2), make_row(1_000_002)], "not the question itself"),
         ([make_row(1), make_row(2), make_row(2)], "index 2 more than once"),
         ([make_row(1), make_row("one")], "row 2 has the index 'one'"),
     ],

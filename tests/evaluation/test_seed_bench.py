@@ -102,7 +102,7 @@ def test_another_file_is_one_line(tmp_path):
     with pytest.raises(DataError, match=r"expected SEED-Bench\.json"):
         read_seed_bench(path, None, "generation", tmp_path)
     path.write_text('{"questions": [{"question_id": 1}], "question_type": {}}')
-    with pytest.raises(DataError, match=r"'data_type' is missing; expected SEED-Bench\.json"):
+    with pytest.raises(DataError, match=r"row 1 has no data_type; expected SEED-Bench\.json"):
         read_seed_bench(path, None, "generation", tmp_path)
     path.write_text('{"questions": [[]], "question_type": {}}')
     with pytest.raises(DataError, match="another shape"):

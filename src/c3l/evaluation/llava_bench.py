@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from c3l.data.jsonrows import BadRow, iterate_rows
 from c3l.errors import DataError
+from c3l.evaluation.fields import Fields, read_fields
 from c3l.evaluation.judges import Judge
 from c3l.evaluation.panel import Panel, ReviewLog
 from c3l.evaluation.reviews import Marks
@@ -188,6 +188,7 @@ def read_llava_bench(
     swap: bool = False,
     attempts: int = 3,
     advance: Advance = lambda count: None,
+    find: Callable[[str], str] = lambda image: image,
 ) -> LlavaBench:
     """The benchmark in a folder of its own files; pictures are named relative to its ``images``.
 
@@ -198,6 +199,7 @@ def read_llava_bench(
         swap: Ask in both orders and average, against a preference for the first.
         attempts: At most ``attempts * repeats`` reviews are asked for to read ``repeats``.
         advance: Told of each reviewed item.
+        find: Gives the path of a picture by its name, whose ending may be that of another release.
 
     Raises:
         DataError: If a file cannot be used, or a question lacks its context, reference or rule.
@@ -212,7 +214,7 @@ def read_llava_bench(
     categories = [*(name for name in CATEGORIES if name in found), *sorted(found.difference(CATEGORIES))]
     rules, rubric = _read_rules(folder / RULES, categories)
     return LlavaBench(
-        items=tuple(Item(name, row["image"], row["text"]) for name, row in questions.items()),
+        items=tuple(Item(name, find(row["image"]), row["text"]) for name, row in questions.items()),
         subjects={
             name: Subject(row["category"], contexts[row["image"]]["caption"], references[name]["text"])
             for name, row in questions.items()
@@ -245,30 +247,32 @@ def _by_key(path: Path, key: str, fields: Sequence[str]) -> dict[str, dict[str, 
         DataError: For a row that lacks something, a key that is there twice, or no rows.
     """
     if not path.is_file():
-        raise DataError(f"there is no {path}; put the file of LLaVA-Bench there, from where its authors share it")
+        raise DataError(f"there is no {path}{_tell_others(path)}")
     rows: dict[str, dict[str, str]] = {}
-    for number, row in enumerate(iterate_rows(path), 1):
-        name = _text(row, key, path, number)
+    for row in read_fields(path, "is it the right file? If so, get it anew"):
+        name = row.key(key)
         if name in rows:
             raise DataError(f"{path} has {key} {name!a} twice, expected each once; remove one of the rows")
-        rows[name] = {field: _text(row, field, path, number) for field in fields}
+        rows[name] = {field: _text(row, field) for field in fields}
     if not rows:
         raise DataError(f"{path} has no rows, expected one a {key}; get it anew")
     return rows
 
 
-def _text(row: Any, field: str, path: Path, number: int) -> str:
-    """A field as text: ids may be whole numbers, captions lists of lines."""
-    if isinstance(row, BadRow):
-        raise DataError(f"{path}: {row.detail}; get it anew")
-    value = row.get(field) if isinstance(row, dict) else None
+def _tell_others(path: Path) -> str:
+    known = (QUESTIONS, CONTEXT, REFERENCES)
+    others = sorted(other.name for other in path.parent.glob("*.json*") if other.name not in (*known, RULES))
+    if others:
+        return f", but {', '.join(others[:4])}; if one of them is that file, give it its name"
+    return "; put the file of LLaVA-Bench there, from where its authors share it"
+
+
+def _text(row: Fields, field: str) -> str:
+    """A field as text; captions may be lists of lines."""
+    value = row.row.get(field)
     if field == "caption" and isinstance(value, list) and all(isinstance(line, str) for line in value):
         return "\n".join(value)
-    if field == "question_id" and type(value) is int:
-        return str(value)
-    if not isinstance(value, str):
-        raise DataError(f"{path}: row {number} has {field} {value!a:.80}, expected text; is it the right file?")
-    return value
+    return row.text(field)
 
 
 def _need(path: Path, wanted: Sequence[str] | Mapping[str, Any], got: Mapping[str, Any], what: str) -> None:
