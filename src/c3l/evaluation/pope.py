@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from c3l.errors import DataError
+from c3l.evaluation.choices import WIDE
 from c3l.evaluation.fields import Fields, read_fields
 from c3l.evaluation.task import FloatArray, Item, Prediction, Sums, Tally, TallyBuilder, divide
 
@@ -115,7 +116,7 @@ def read_llava(text: str) -> Answer:
 
 def read_strict(text: str) -> Answer:
     """The first word that is yes or no, in any case; without one the answer is neither."""
-    found = re.search(r"\b(yes|no)\b", text.lower())
+    found = re.search(r"(?<![^\W_])(yes|no)(?![^\W_])", text.translate(WIDE).lower())
     if found is None:
         return "unknown"
     return "yes" if found[1] == "yes" else "no"

@@ -14,13 +14,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from c3l.evaluation.choices import WIDE
 from c3l.thoughts import cut_thoughts
 
 Marks = tuple[float, float]
 How = Literal["first line", "unwrapped"]
 
 _PLAIN = re.compile(r"[0-9]+(\.[0-9]+)?")
-_WIDE = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)} | {0x3000: " ", 0x3001: ",", 0x3002: "."}
+_SIGNS = WIDE | {0x3000: " ", 0x3001: ",", 0x3002: "."}
 _SIDES = {"1": 0, "one": 0, "A": 0, "2": 1, "two": 1, "B": 1}
 _LONGEST = 400  # characters of a line in which marks are looked for as a pair
 
@@ -117,7 +118,7 @@ def _only(pairs: Iterable[Marks | None]) -> Marks | None:
 
 def _clean(text: str, words: Sequence[str]) -> Iterator[str]:
     """The lines that have text, without markup; ``first assistant`` becomes ``assistant 1``."""
-    text = text.translate(_WIDE)
+    text = text.translate(_SIGNS)
     text = re.sub(r"<\|[^|\n]{0,40}\|>|</?s>", " ", text)
     text = re.sub(r"</[A-Za-z][\w -]{0,40}>", "\n", text)
     text = re.sub(r"<([A-Za-z][\w -]{0,40})>", r"\n\1: ", text)
