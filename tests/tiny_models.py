@@ -7,6 +7,7 @@ and a forgotten picture would pass a loose test.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -356,7 +357,7 @@ def write_scripted(folder: Path, *pieces: str, special: tuple[str, ...] = (), te
         embeddings, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
         embeddings[:, -1] = 1  # every other token: the prompt ends with one
         head[order[0], -1] = 10
-        for place, (token, following) in enumerate(zip(order, order[1:], strict=False)):
+        for place, (token, following) in enumerate(pairwise(order)):
             embeddings[token] = torch.nn.functional.one_hot(torch.tensor(place), TEXT["hidden_size"])
             head[following, place] = 10
     model.generation_config.eos_token_id = tokenizer.eos_token_id

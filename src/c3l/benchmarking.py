@@ -26,6 +26,7 @@ from c3l.data.paths import BadImageError
 from c3l.data.stage import refuse_changes, refuse_strange
 from c3l.errors import DataError, StaleStageError, tell_too_many
 from c3l.evaluation.convert import write_conversions
+from c3l.evaluation.display import describe_answers
 from c3l.evaluation.judges import CachedJudge, EndpointJudge, Judge, ModelJudge
 from c3l.evaluation.llava_bench import LlavaBench
 from c3l.evaluation.pictures import IMAGE_ROOT, check_pictures, find_other, open_picture, sign_picture
@@ -100,7 +101,12 @@ def evaluate_files(
             config, made_with = _settle(out, task, hashes, whole, config, begun=bool(made))
             _predict_rest(out, task, benchmark, made, made_with, config, progress, load)
         predictions, maker = read_predictions(out, benchmark.items)
-        settings = _describe(benchmark, judge, config) | dict(_tell_answers(predictions, maker, progress))
+        about_answers = describe_answers(predictions)
+        settings = _describe(benchmark, judge, config) | about_answers
+        if maker.notes:
+            settings["notes"] = "; ".join(maker.notes)
+        for told in about_answers.values():
+            progress.note(told)
         if limit is not None:
             settings["limit"] = f"the first {len(benchmark.items)} of {len(whole.items)} questions"
         reports = []
@@ -296,26 +302,6 @@ def _read_baseline(
 def _length(benchmark: Benchmark, config: RunConfig) -> int:
     """How long an answer may be, in tokens."""
     return config.evaluation.max_new_tokens or benchmark.max_new_tokens
-
-
-def _tell_answers(
-    predictions: Mapping[str, Prediction], maker: Provenance, progress: Progress
-) -> Iterator[tuple[str, str]]:
-    """What was done to questions and answers, for the report and for who looks on."""
-    made = predictions.values()
-    told = {"notes": "; ".join(maker.notes)}
-    if cut := sum(bool(one.raw) for one in made):
-        unfinished = sum(bool(one.raw and not one.text) for one in made)
-        told["thoughts"] = f"cut off {cut} of {len(made)} answers, of which {unfinished} have nothing else"
-    if blind := sum(bool(one.blind_raw) for one in made):
-        unfinished = sum(bool(one.blind_raw and not one.blind_text) for one in made)
-        told["blind_thoughts"] = f"cut off {blind} of {len(made)} answers, of which {unfinished} have nothing else"
-    if spelled := [one.respelled for one in made if one.respelled]:
-        told["respelled"] = f"{len(spelled)} questions spell a control token ({spelled[0]}): asked with a space in it"
-    for name, text in told.items():
-        if text and name != "notes":  # the model's notes were said when it was loaded
-            progress.note(f"{name.replace('_', ' ')}: {text}")
-    yield from ((name, text) for name, text in told.items() if text)
 
 
 def _describe(benchmark: Benchmark, judge: Judge | None, config: RunConfig) -> dict[str, str]:
