@@ -26,7 +26,8 @@ from c3l.data.paths import BadImageError
 from c3l.data.stage import refuse_changes, refuse_strange
 from c3l.errors import DataError, StaleStageError, tell_too_many
 from c3l.evaluation.convert import write_conversions
-from c3l.evaluation.describing import describe_answers, describe_setup
+from c3l.evaluation.describing import describe_setup
+from c3l.evaluation.display import describe_answers
 from c3l.evaluation.judges import CachedJudge, EndpointJudge, Judge, ModelJudge
 from c3l.evaluation.llava_bench import LlavaBench
 from c3l.evaluation.panel import ReviewLog
@@ -117,7 +118,7 @@ def evaluate_files(
         write_atomic(out / SCORES, "[" + ",\n".join(map(to_json, reports)) + "]\n")
     if failed_too_often(reports[0], config):
         progress.note(_describe_failures(reports[0], predictions, config))
-    for line in (*(f"{name.replace('_', ' ')}: {text}" for name, text in lost.items()), *log.warn()):
+    for line in (*lost.values(), *log.warn()):
         progress.note(line)
     return reports
 

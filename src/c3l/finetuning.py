@@ -90,6 +90,8 @@ def finetune_files(
     lost = sum(summary["rejected"].values())
     if lost:
         progress.note(tell_rejected(summary["rejected"], f"of {summary['rows']} rows", str(out / REJECTED)))
+    if summary.get("cut_off"):
+        progress.note(f"{summary['cut_off']} of {summary['rows']} conversations are longer: their ends are not learned")
     above = lost > config.max_error_rate * max(summary["rows"], 1)
     short = {key: value for key, value in summary.items() if key != "settings"}
     return {"out": str(out), **short, "above_max_error_rate": above}
@@ -178,7 +180,7 @@ def _make(
 
     start = time.monotonic()
     lvlm = load_finetunable(config.model, config.finetuning, config.seed)
-    learned, rejected = _look_through(data, out, config, settings, lvlm, progress)
+    learned, rejected, cut = _look_through(data, out, config, settings, lvlm, progress)
     begin()
     steps = count_steps(len(learned), config.finetuning, count_processes())
     done = find_checkpoint(out / CHECKPOINTS)
@@ -192,6 +194,7 @@ def _make(
         "rows": len(learned) + len(rejected),
         "trained": len(learned),
         "rejected": dict(Counter(one.reason for one in rejected)),
+        "cut_off": cut,
         "steps": steps,
         "seconds": round(time.monotonic() - start, 3),
         "loss_first": log[0].loss,
@@ -218,7 +221,7 @@ def _join(data: Path, out: Path, config: RunConfig) -> None:
     if config.model.dtype == "auto" and begun.exists():
         config = config.with_dtype(json.loads(begun.read_bytes())["model.dtype"])
     lvlm = load_finetunable(config.model, config.finetuning, config.seed)
-    learned, rejected = _read(data, config, lvlm, lambda count: None)
+    learned, rejected, _ = _read(data, config, lvlm, lambda count: None)
     _check_share(learned, rejected, config, out)
     texts = _to_texts(learned)
     finetune(lvlm, texts, _opener(config), config.finetuning, config.seed, out / CHECKPOINTS, lambda step: None)
@@ -235,26 +238,29 @@ def _save(lvlm: FinetunableModel, out: Path, method: str) -> None:
 
 def _look_through(
     data: Path, out: Path, config: RunConfig, settings: dict[str, Any], lvlm: FinetunableModel, progress: Progress
-) -> tuple[list[ConversationRow], list[Rejected]]:
-    """What can be learned, and what was rejected; a tuning that goes on opens no picture anew to know it.
+) -> tuple[list[ConversationRow], list[Rejected], int]:
+    """What can be learned, what was rejected, and how many conversations are cut off.
+
+    A tuning that goes on opens no picture anew to know it.
 
     Raises:
         TooManyRejectedError: If it is not enough; next time all is looked through again, as it may be mended by then.
     """
     looked = out / CHECKPOINTS / _LOOKED
     if looked.exists():
-        fit = set(json.loads(looked.read_bytes()))
+        looked_at = json.loads(looked.read_bytes())
+        fit = set(looked_at["rows"])
         learned = [row for row in read_conversations(data) if isinstance(row, ConversationRow) and row.row in fit]
         rejected = [from_json(Rejected, line) for line in (out / REJECTED).read_bytes().splitlines()]
         _check_share(learned, rejected, config, out)
-        return learned, rejected
+        return learned, rejected, looked_at["cut_off"]
     with progress.track("look through", "rows", sum(1 for _ in read_conversations(data))) as advance:
-        learned, rejected = _read(data, config, lvlm, advance)
+        learned, rejected, cut = _read(data, config, lvlm, advance)
     write_atomic(out / SETTINGS, json.dumps(settings, indent=1) + "\n")
     write_atomic(out / REJECTED, map(to_json, rejected))
     _check_share(learned, rejected, config, out)
-    write_atomic(looked, json.dumps([row.row for row in learned]))
-    return learned, rejected
+    write_atomic(looked, json.dumps({"rows": [row.row for row in learned], "cut_off": cut}))
+    return learned, rejected, cut
 
 
 def _check_share(
@@ -275,32 +281,36 @@ def _check_share(
 
 def _read(
     data: Path, config: RunConfig, lvlm: FinetunableModel, advance: Callable[[int], None]
-) -> tuple[list[ConversationRow], list[Rejected]]:
-    """Every row, as something that can be learned or as a rejection."""
+) -> tuple[list[ConversationRow], list[Rejected], int]:
+    """Every row, as something that can be learned or as a rejection; and how many of the former are cut off."""
     learned: list[ConversationRow] = []
     rejected: list[Rejected] = []
+    cut = 0
     opener = _opener(config)
     for row in read_conversations(data):
         outcome = row if isinstance(row, Rejected) else _judge(row, lvlm, opener)
         if isinstance(outcome, Rejected):
             rejected.append(outcome)
         else:
-            learned.append(outcome)
+            learned.append(outcome[0])
+            cut += outcome[1]
         advance(1)
-    return learned, rejected
+    return learned, rejected, cut
 
 
 def _judge(
     row: ConversationRow, lvlm: FinetunableModel, opener: "Callable[[str], Image]"
-) -> ConversationRow | Rejected:
-    """The row if it can be learned, else why not."""
+) -> tuple[ConversationRow, bool] | Rejected:
+    """The row if it can be learned, and whether its end is cut off; else why not."""
     image_id = image_id_of(row.image) if row.image else ""
     try:
         picture = opener(row.image) if row.image else None
     except BadImageError as error:
         return Rejected(row.id, image_id, "finetuning", error.reason, error.detail)
-    fault = lvlm.find_fault(Conversation(picture, row.turns))
-    return row if fault is None else Rejected(row.id, image_id, "finetuning", fault.reason, fault.detail)
+    conversation = Conversation(picture, row.turns)
+    if fault := lvlm.find_fault(conversation):
+        return Rejected(row.id, image_id, "finetuning", fault.reason, fault.detail)
+    return row, lvlm.is_cut(conversation)
 
 
 def _to_texts(rows: Sequence[ConversationRow]) -> "list[TextConversation]":

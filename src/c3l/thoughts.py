@@ -83,11 +83,14 @@ def cut_thoughts(text: str) -> str | None:
 
 def find_open_thought(prompt: str) -> tuple[Spelling, str] | None:
     """The thought that a prompt ends inside of: its spelling, and the prompt from its opening on."""
-    found = [(prompt.rfind(one.opening), one) for one in SPELLINGS]
-    place, spelling = max(found, key=lambda pair: (pair[0], len(pair[1].opening)))
-    if place < 0 or spelling.closing in prompt[place:]:
+    found = [(begin.start(), one) for one in SPELLINGS for begin in _pattern(one.opening).finditer(prompt)]
+    if not found:
         return None
-    return spelling, prompt[place:]
+    place, spelling = max(found, key=lambda pair: (pair[0], len(pair[1].opening)))
+    opened = prompt[place:]
+    if not opened.startswith(spelling.opening):  # in capital letters
+        spelling = Spelling(spelling.opening.upper(), spelling.closing.upper())
+    return None if spelling.closing in opened else (spelling, opened)
 
 
 def find_mark(text: str) -> str | None:

@@ -1,12 +1,11 @@
-"""What a report says besides its figures: how it was asked and read, and what was lost on the way."""
+"""What a report says besides its figures: how it was asked and read."""
 
 import json
-from collections.abc import Mapping
 
 from c3l.config import RunConfig
 from c3l.evaluation.judges import Judge
 from c3l.evaluation.panel import ReviewLog
-from c3l.evaluation.task import Benchmark, Prediction
+from c3l.evaluation.task import Benchmark
 from c3l.records import Provenance
 
 LOST = ("left_out", "rotations", "thoughts", "blind_thoughts", "respelled", "reviews")  # for a command's summary
@@ -41,18 +40,3 @@ def describe_setup(
     if maker.notes:
         about["notes"] = "; ".join(maker.notes)
     return about
-
-
-def describe_answers(predictions: Mapping[str, Prediction]) -> dict[str, str]:
-    """What was done to questions and answers; nothing where nothing was."""
-    made = predictions.values()
-    told = {}
-    if cut := sum(bool(one.raw) for one in made):
-        unfinished = sum(bool(one.raw and not one.text) for one in made)
-        told["thoughts"] = f"cut off {cut} of {len(made)} answers, of which {unfinished} have nothing else"
-    if blind := sum(bool(one.blind_raw) for one in made):
-        unfinished = sum(bool(one.blind_raw and not one.blind_text) for one in made)
-        told["blind_thoughts"] = f"cut off {blind} of {len(made)} answers, of which {unfinished} have nothing else"
-    if spelled := [one.respelled for one in made if one.respelled]:
-        told["respelled"] = f"{len(spelled)} questions spell a control token ({spelled[0]}): asked with a space in it"
-    return told

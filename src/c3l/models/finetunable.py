@@ -90,6 +90,11 @@ class FinetunableHfModel:
         detail = f"picture and question are {prompt} tokens, finetuning.max_length is {self._longest}: none is taught"
         return Unfit("no_supervised_token", detail)
 
+    def is_cut(self, conversation: Conversation) -> bool:
+        """Whether a conversation is longer than what is taught of it."""
+        whole = self._conversations.encode(conversation.turns, conversation.image)
+        return len(whole.prompt.ids) + len(whole.ids) > self._longest
+
     def count_taught(self, conversation: Conversation) -> int:
         """How many tokens of a conversation are taught, after it was cut to the longest length."""
         self._encoder.forget_pictures()

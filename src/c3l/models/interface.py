@@ -279,6 +279,10 @@ class FinetunableModel(Protocol):
         """Why a conversation cannot be taught as it is, if it cannot."""
         ...
 
+    def is_cut(self, conversation: Conversation) -> bool:
+        """Whether a conversation is longer than what is taught of it."""
+        ...
+
     def count_taught(self, conversation: Conversation) -> int:
         """How many tokens of a conversation are taught, after it was cut to the longest length."""
         ...

@@ -4,6 +4,7 @@ A model that thinks is asked to write a thought first. The likelihood of a given
 nothing, so it is scored and taught where the model itself would write it: after an empty one.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,8 @@ from c3l.thoughts import SPELLINGS, Spelling, find_mark, find_open_thought
 Render = Callable[..., str]
 
 _QUIET = ("enable_thinking", "thinking")  # what templates call the choice not to think
+_CODE = re.compile(r"\{[%{](.*?)[%}]\}", re.DOTALL)
+_STRING = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
 _QUESTION, _ANSWER = "THEQUESTION", "THEANSWER"
 
 
@@ -51,13 +54,19 @@ def find_thinking(render: Render, template: str) -> Thinking:
     tail = _tail(render(_ask()))
     found = find_open_thought(tail)
     opened = found[1] if found else ""
-    settings = {name: False for name in _QUIET if name in template}
+    settings = {name: False for name in _QUIET if _asks_for(template, name)}
     if settings:
         quiet = _tail(render(_ask(), **settings))
         if quiet != tail and not find_open_thought(quiet):
             return Thinking(opened, settings, "", _from_mark(quiet))
     closing = _answered(render, tail) or (_close(*found) if found else "")
     return Thinking(opened, {}, closing, (opened + closing).strip() if closing else "")
+
+
+def _asks_for(template: str, name: str) -> bool:
+    """Whether a template looks at a setting of that name; it stands in its code, not in its words."""
+    code = _STRING.sub("''", " ".join(_CODE.findall(template)))
+    return re.search(rf"(?<![\w.]){name}\b", code) is not None
 
 
 def _ask() -> list[dict[str, Any]]:
