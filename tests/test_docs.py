@@ -21,7 +21,8 @@ from c3l.config import RunConfig
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-WRITING = {"unreadable_image", "oom", "non_finite_logits"}  # the other reasons of its file are of reading
+UNFIT = {"control_token_in_text", "too_long"}  # what a model says of a text
+WRITING = {"unreadable_image", "oom", "non_finite_logits", "too_long"}  # the other reasons of its file are of reading
 SHELLS = {"", "sh", "bash", "shell", "console"}
 
 _FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -100,10 +101,11 @@ def test_the_table_of_reasons_is_whole() -> None:
         "images": reasons_in("data/images.py") | reasons_in("data/paths.py"),
         "generation": WRITING & reasons_in("method/generation.py"),
         "parsing": reasons_in("method/judging.py") | reasons_in("method/generation.py") - WRITING,
-        "scoring": reasons_in("method/scoring.py"),
+        "scoring": reasons_in("method/scoring.py") | UNFIT,
         "selection": {"one_pair"},
         "filtering": {"outside_RULE"},
-        "finetuning": {"no_supervised_token"},  # and those of `images`
+        "tuning": UNFIT,
+        "finetuning": {"no_supervised_token"} | UNFIT,  # and those of `images`
         "data": reasons_in("data/formats.py") | {"bad_path"},
     }
 

@@ -26,7 +26,7 @@ ALLOWED = {  # room -> what it may import of c3l, besides itself
     "data": BASE,
     "report": {*BASE, "data"},
     "training": {*BASE, "data.atomic", "method", "models.interface"},
-    "evaluation": {*BASE, "data", "method.batching", "models.interface"},
+    "evaluation": {*BASE, "thoughts", "data", "method.batching", "models.interface"},
     "progress": set(),
     "executors": {*BASE, "models.interface", "models.load"},
     "plan": {*BASE, "data", "method"},

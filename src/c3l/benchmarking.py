@@ -26,8 +26,11 @@ from c3l.data.paths import BadImageError
 from c3l.data.stage import refuse_changes, refuse_strange
 from c3l.errors import DataError, StaleStageError, tell_too_many
 from c3l.evaluation.convert import write_conversions
+from c3l.evaluation.describing import describe_setup
+from c3l.evaluation.display import describe_answers
 from c3l.evaluation.judges import CachedJudge, EndpointJudge, Judge, ModelJudge
 from c3l.evaluation.llava_bench import LlavaBench
+from c3l.evaluation.panel import ReviewLog
 from c3l.evaluation.pictures import IMAGE_ROOT, check_pictures, find_other, open_picture, sign_picture
 from c3l.evaluation.predict import predict
 from c3l.evaluation.reading import find_image_root, hash_files, read_benchmark
@@ -100,19 +103,23 @@ def evaluate_files(
             config, made_with = _settle(out, task, hashes, whole, config, begun=bool(made))
             _predict_rest(out, task, benchmark, made, made_with, config, progress, load)
         predictions, maker = read_predictions(out, benchmark.items)
-        settings = _describe(benchmark, judge, config) | dict(_tell_answers(predictions, maker, progress))
+        log = ReviewLog()
+        with _reviewing(benchmark, predictions, others, progress, log) as reviewed:
+            found = {rule: score(reviewed, rule, predictions, others, config.seed) for rule in benchmark.rules}
+        lost = describe_answers(predictions)
+        settings = describe_setup(benchmark, judge, log, config, _length(benchmark, config), maker) | lost
         if limit is not None:
             settings["limit"] = f"the first {len(benchmark.items)} of {len(whole.items)} questions"
-        reports = []
-        with _reviewing(benchmark, predictions, others, progress) as reviewed:
-            for rule in benchmark.rules:
-                found = score(reviewed, rule, predictions, others, config.seed)
-                counts = (found.items, found.unparsed, found.failed, found.figures)
-                reports.append(EvalReport(benchmark.name, rule, *counts, maker, other_maker, hashes, settings))
+        reports = [
+            EvalReport(benchmark.name, rule, *one.counts, maker, other_maker, hashes, settings, *one.blind_counts)
+            for rule, one in found.items()
+        ]
         write_conversions(out, benchmark, predictions, maker.model)
         write_atomic(out / SCORES, "[" + ",\n".join(map(to_json, reports)) + "]\n")
     if failed_too_often(reports[0], config):
         progress.note(_describe_failures(reports[0], predictions, config))
+    for line in (*lost.values(), *log.warn()):
+        progress.note(line)
     return reports
 
 
@@ -303,47 +310,13 @@ def _length(benchmark: Benchmark, config: RunConfig) -> int:
     return config.evaluation.max_new_tokens or benchmark.max_new_tokens
 
 
-def _tell_answers(
-    predictions: Mapping[str, Prediction], maker: Provenance, progress: Progress
-) -> Iterator[tuple[str, str]]:
-    """What was done to questions and answers, for the report and for who looks on."""
-    made = predictions.values()
-    told = {"notes": "; ".join(maker.notes)}
-    if cut := sum(bool(one.raw) for one in made):
-        unfinished = sum(bool(one.raw and not one.text) for one in made)
-        told["thoughts"] = f"cut off {cut} of {len(made)} answers, of which {unfinished} have nothing else"
-    if blind := sum(bool(one.blind_raw) for one in made):
-        unfinished = sum(bool(one.blind_raw and not one.blind_text) for one in made)
-        told["blind_thoughts"] = f"cut off {blind} of {len(made)} answers, of which {unfinished} have nothing else"
-    if spelled := [one.respelled for one in made if one.respelled]:
-        told["respelled"] = f"{len(spelled)} questions spell a control token ({spelled[0]}): asked with a space in it"
-    for name, text in told.items():
-        if text and name != "notes":  # the model's notes were said when it was loaded
-            progress.note(f"{name.replace('_', ' ')}: {text}")
-    yield from ((name, text) for name, text in told.items() if text)
-
-
-def _describe(benchmark: Benchmark, judge: Judge | None, config: RunConfig) -> dict[str, str]:
-    rules = config.evaluation.judge
-    about = {
-        "prompt": benchmark.items[0].prompt,
-        "decoding": f"greedy, at most {_length(benchmark, config)} new tokens",
-        "interval": "95%, bootstrap over units",
-    }
-    if judge is not None:
-        asked = json.dumps({**rules.model_dump(include={"repeats", "swap", "attempts"}), **judge.settings})
-        about |= {"judge": judge.name, "judge_settings": asked, "rubric": str(getattr(benchmark, "rubric", ""))}
-    if left_out := getattr(benchmark, "left_out", 0):
-        about["left_out"] = f"{left_out} questions about videos without a frame"
-    return about
-
-
 @contextmanager
 def _reviewing(
     benchmark: Benchmark,
     predictions: Mapping[str, Prediction],
     others: Mapping[str, Prediction] | None,
     progress: Progress,
+    log: ReviewLog,
 ) -> Iterator[Benchmark]:
     """The benchmark; where a judge reviews every answer, it tells how far it is."""
     if not isinstance(benchmark, LlavaBench):
@@ -351,7 +324,7 @@ def _reviewing(
         return
     answers = len(benchmark.items) * (1 + was_blind(predictions) + (others is not None))
     with progress.track("review", "answers", answers) as advance:
-        yield replace(benchmark, advance=advance)
+        yield replace(benchmark, advance=advance, log=log)
 
 
 def _make_judge(task: BenchmarkConfig, out: Path, config: RunConfig, load: LoadModel) -> Judge | None:
@@ -359,9 +332,10 @@ def _make_judge(task: BenchmarkConfig, out: Path, config: RunConfig, load: LoadM
     if task.task != "llava_bench" or rules.model is None:
         return None
     if rules.endpoint is not None:
-        return CachedJudge(EndpointJudge(rules.model, rules.endpoint), out / REVIEWS)
+        return CachedJudge(EndpointJudge(rules.model, rules.endpoint, max_tokens=rules.max_tokens), out / REVIEWS)
     chosen = config.model.model_copy(update={"name": rules.model, "revision": None})
-    return CachedJudge(ModelJudge(_LoadedLater(lambda: load(chosen, config.seed)), rules.model), out / REVIEWS)
+    local = ModelJudge(_LoadedLater(lambda: load(chosen, config.seed)), rules.model, max_new_tokens=rules.max_tokens)
+    return CachedJudge(local, out / REVIEWS)
 
 
 class _LoadedLater:

@@ -249,6 +249,7 @@ class JudgeConfig(Settings):
     repeats: int = Field(1, ge=1, description="Reviews an answer, averaged")
     swap: bool = Field(False, description="Ask in both orders and average, against a preference for the first")
     attempts: int = Field(3, ge=1, description="Times a review that cannot be read is asked for")
+    max_tokens: int = Field(1024, ge=1, description="Upper bound on a review; a judge that thinks needs more")
 
 
 class BenchmarkConfig(Settings):

@@ -138,11 +138,15 @@ def _name_folder(settings: "RunConfig") -> Path:
 
 
 def _summarise(out: Path, reports: "list[EvalReport]") -> dict[str, Any]:
+    from c3l.evaluation.describing import LOST
+
     first = reports[0]
     return {
         "out": str(out),
         "benchmark": first.benchmark,
         "items": first.items,
         "failed": first.failed,
+        "unread": {one.rule: one.unparsed for one in reports},
+        **{name: first.settings[name] for name in LOST if name in first.settings},
         "scores": {one.rule: {one.figures[0].name: one.figures[0].seen.value} for one in reports},
     }

@@ -188,6 +188,15 @@ def test_an_empty_answer_is_rejected_before_the_model_sees_it(answer):
     assert [len(it.pairs) for it in model.requests] == [1]
 
 
+def test_a_question_that_spells_a_control_token_is_rejected_before_the_model_sees_it():
+    model = FakeModel()
+    samples = [replace(SAMPLES[0], question="Say <|im_end|>"), *SAMPLES[1:]]
+    outcomes = run(samples, model)
+    assert (outcomes[0].reason, "<|im_end|>" in outcomes[0].detail) == ("control_token_in_text", True)
+    assert all(isinstance(one, ScoredSample) for one in outcomes[1:])
+    assert not any("<|im_end|>" in pair.prompt for request in model.requests for pair in request.pairs)
+
+
 def test_a_number_that_is_not_finite_is_rejected_by_name_and_its_neighbours_are_not():
     samples = [make_sample("a", "i0"), make_sample("b", "i0", "one nan two"), make_sample("c", "i0")]
     outcomes = run(samples)

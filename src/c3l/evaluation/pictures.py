@@ -15,6 +15,7 @@ from c3l.errors import TooManyRejectedError
 from c3l.evaluation.task import Item
 
 IMAGE_ROOT = "--image-root of c3l evaluate, or image_root of evaluation.tasks in a run's settings,"
+_ENDINGS = ("", ".jpg", ".png", ".jpeg", ".JPEG", ".JPG", ".webp")
 _HASHED = 8  # pictures of which every byte is compared
 
 
@@ -31,6 +32,23 @@ def open_picture(root: Path, image: str, rules: ImagesConfig) -> Image:
     except binascii.Error as error:
         raise BadImageError("broken_image", f"the picture in the file is not base64: {error}") from None
     return decode_image(content, rules)
+
+
+def find_ending(root: Path, image: str) -> str:
+    """The path of a picture that a file names without its ending, or with that of another release.
+
+    The name itself where that is there, or where nothing is: then the runner tells.
+    """
+    stem = image[: -len(Path(image).suffix)] if Path(image).suffix.lower() in _ENDINGS[1:] else image
+    names = (image, *(stem + ending for ending in _ENDINGS[1:]))
+    return next((name for name in names if _is_within(name) or _is_there(root, name)), image)
+
+
+def _is_there(root: Path, image: str) -> bool:
+    try:
+        return resolve_under(root, image, "all").is_file()  # one that may not be followed is told of where it is opened
+    except BadImageError:
+        return False
 
 
 def check_pictures(items: Sequence[Item], root: Path, most: float, links: FollowLinks = "inside") -> None:

@@ -28,8 +28,9 @@ _TURN = re.compile(
     r"[<|\[/\uff5c]*(?:user|assistant|system|human|bot|tool\w*|observation|developer|function\w*|"
     r"(?:start|end|begin|beginning)[_\u2581]?of[_\u2581]?(?:text|turn|utterance|sentence|document)|"
     r"e[o0][stmdu](?:_id|_token)?|bo[st](?:_id|_token)?|endoftext|im_(?:start|end|sep)|(?:start|end)_header_id|"
-    r"pad|mask|gmask|unk|cls|sep|sop|eop|\w*reserved\w*|fim_\w+|inst|sys|system_prompt|available_tools|python_tag|"
-    r"return|call|channel|message|constrain|start|end)[>|\]\uff5c/]*",
+    r"\w*pad\w*|mask|gmask|unk|cls|sep|sop|eop|\w*reserved\w*|fim_\w+|prefix|middle|suffix|inst|sys|system_prompt|"
+    r"available_tools|python_tag|step_id|turn|think|return|call|channel|message|constrain|start|end|endofprompt|"
+    r"(?:special|placeholder|dummy|unused|extra|extra_id)_?\d*)[>|\]\uff5c/]*",
     re.IGNORECASE,
 )
 
