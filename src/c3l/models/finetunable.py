@@ -12,6 +12,7 @@ from c3l.errors import BackendError
 from c3l.models.conversations import ConversationEncoder, EncodedConversation
 from c3l.models.encoding import ChatEncoder, pad, stop_ids
 from c3l.models.interface import Conversation, Pieces
+from c3l.models.processors import save_processor
 from c3l.models.sharding import find_pieces, touch
 from c3l.models.trainable import find_targets
 from c3l.records import Provenance
@@ -115,7 +116,7 @@ class FinetunableHfModel:
         """Write an ordinary model folder; ends the tuning of this object."""
         whole = self.module.merge_and_unload() if hasattr(self.module, "peft_config") else self.module
         whole.to(self._dtype).save_pretrained(str(folder))
-        self.processor.save_pretrained(str(folder))
+        save_processor(self.processor, folder)
 
     def _encode(self, conversation: Conversation) -> EncodedConversation:
         return self._conversations.encode(conversation.turns, conversation.image).cut(self._longest)

@@ -4,6 +4,7 @@
 torch nor transformers.
 """
 
+import logging
 import os
 import re
 from collections.abc import Callable
@@ -15,21 +16,18 @@ from c3l.config import ContrastiveConfig, FinetuningConfig, ModelConfig
 from c3l.errors import BackendError, C3LError
 from c3l.models.hashing import hash_folder
 from c3l.models.interface import FinetunableModel, InferenceModel, TrainableModel
+from c3l.models.places import WHOLE, find_commit, find_folder
+from c3l.models.weights import one_line
 from c3l.records import Provenance
 
 if TYPE_CHECKING:
     import torch
 
+logger = logging.getLogger(__name__)
+
 M = TypeVar("M")
 R = TypeVar("R")
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_ADAPTER = "adapter_config.json"
-_WHOLE = "config.json, *.safetensors, and the files of tokenizer, processor and chat template"
-_NO_HUB = (
-    "give --model the folder of a model, or look at the network; one that was downloaded is looked for where HF_HOME "
-    "says, and with HF_HUB_OFFLINE=1 nowhere else"
-)
 # where transformers goes on with what does not help here: long lists, and what its own callers could do
 _NO_HELP = re.compile(
     r" (Model type should be one of|If you were trying to load it from|Can't instantiate a processor|"
@@ -54,8 +52,8 @@ def weights_hash(config: ModelConfig) -> str:
 
         # its folder is the same wherever these are, and need not be assembled, nor torch imported, to know it
         return recipe(trained_weights())
-    folder = _find_folder(config)
-    return hash_folder(folder) if folder else _find_commit(config.name, config.revision)
+    folder = find_folder(config)
+    return hash_folder(folder) if folder else find_commit(config.name, config.revision)
 
 
 def resolve_dtype(config: ModelConfig) -> Literal["float32", "bfloat16", "float16"]:
@@ -81,14 +79,14 @@ def load_model(config: ModelConfig, seed: int) -> InferenceModel:
 
     weights = weights_hash(config)
     device, dtype = _choose_device(config), _choose_dtype(config)
-    model, processor = _read(config, weights, dtype)
+    model, processor = _read(config, weights, dtype, device)
     try:
-        loaded = HfModel(model.to(device), processor, _describe(config, weights, device, dtype, seed))
+        loaded = HfModel(model, processor, _describe(config, weights, device, dtype, seed))
         loaded.check_causal()
     except C3LError:
         raise
     except Exception as error:  # as in _read: drivers and strange models raise what they like
-        raise BackendError(f"cannot use the model {config.name} on {device}: {_one_line(error)}") from None
+        raise BackendError(f"cannot use the model {config.name} on {device}: {one_line(error)}") from None
     return loaded
 
 
@@ -135,84 +133,25 @@ def _load_for_tuning(make: Callable[[Any, Any, Provenance, R], M], config: Model
     if is_shared_out():
         device = "cpu"  # it comes onto the cards piece by piece: one alone might not hold all of it
         os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"  # all read the weights, and try out what the model can
-    model, processor = _read(config, weights, dtype)
+    model, processor = _read(config, weights, dtype, device)
     provenance = _describe(config, weights, device, dtype, seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return make(model.to(device), processor, provenance, recipe)
+        return make(model, processor, provenance, recipe)
 
 
 def merge_adapter(config: ModelConfig, adapter: Path, folder: Path) -> None:
     """Write the model that the config names, with an adapter folder of peft's merged in, as a model folder.
 
     Raises:
-        BackendError: If the model cannot be loaded.
+        BackendError: If the model or the adapter cannot be loaded, or the adapter is of another model.
     """
-    from peft import PeftModel
+    from c3l.models.processors import save_processor
+    from c3l.models.weights import merge
 
-    model, processor = _read(config, weights_hash(config), _choose_dtype(config))
-    PeftModel.from_pretrained(model, str(adapter)).merge_and_unload().save_pretrained(str(folder))
-    processor.save_pretrained(str(folder))
-
-
-def _find_folder(config: ModelConfig) -> Path | None:
-    """The model's folder; None for a hub id."""
-    folder = Path(config.name).expanduser()
-    if folder.is_dir():
-        _check_folder(folder)
-        return folder
-    if not _HUB_ID.fullmatch(config.name):
-        raise BackendError(
-            f"got model {config.name!r}, expected `builtin`, an existing folder, or a hub id such as who/what"
-        )
-    return None
-
-
-def _check_folder(folder: Path) -> None:
-    """Refuse what is no model's folder by the names in it, before anything is read."""
-    if (folder / _ADAPTER).exists():
-        raise _adapter(str(folder))
-    missing = [pattern for pattern in ("config.json", "*.safetensors") if not any(folder.glob(pattern))]
-    if not missing:
-        return
-    remedy = ""
-    if any(folder.glob("*.bin")):
-        remedy = "; reading .bin files can run code, so save them anew as safetensors (save_pretrained of transformers)"
-    elif inner := sorted(folder.glob("*/config.json")):
-        remedy = f"; did you mean {inner[0].parent}?"
-    raise BackendError(f"got the model folder {folder} without {' or '.join(missing)}, expected {_WHOLE}{remedy}")
-
-
-def _find_commit(name: str, revision: str | None) -> str:
-    """The commit of a hub id: the one downloaded already, else the hub's own answer."""
-    from huggingface_hub import HfApi, try_to_load_from_cache
-    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
-
-    cached = try_to_load_from_cache(name, "config.json", revision=revision)
-    if isinstance(cached, str):
-        if (Path(cached).parent / _ADAPTER).exists():
-            raise _adapter(name)
-        return Path(cached).parent.name
-    try:
-        info = HfApi().model_info(name, revision=revision)
-    except RepositoryNotFoundError:
-        raise BackendError(
-            f"there is no folder {name}, and the hub has no such model, or hides it: look at the name; to a private or "
-            "gated one, log in with `hf auth login`"
-        ) from None
-    except RevisionNotFoundError:
-        raise BackendError(
-            f"the hub's {name} has no revision {revision}; set model.revision to one of its own"
-        ) from None
-    except Exception as error:  # the hub's client has families of errors of its own
-        raise BackendError(
-            f"there is no folder {name}, and the hub cannot be asked for it ({_one_line(error)}); {_NO_HUB}"
-        ) from None
-    if info.sha is None:
-        raise BackendError(f"the hub names no commit of {name}; set model.revision")
-    if any(file.rfilename == _ADAPTER for file in info.siblings or ()):
-        raise _adapter(name)
-    return info.sha
+    model, processor = _read(config, weights_hash(config), _choose_dtype(config), "cpu")
+    merge(model, adapter).save_pretrained(str(folder))
+    save_processor(processor, folder)
 
 
 def _describe(config: ModelConfig, weights: str, device: str, dtype: "torch.dtype", seed: int) -> Provenance:
@@ -227,30 +166,58 @@ def _describe(config: ModelConfig, weights: str, device: str, dtype: "torch.dtyp
     )
 
 
-def _adapter(name: str) -> BackendError:
-    return BackendError(f"{name} holds an adapter, expected whole weights: merge it into its base")
-
-
-def _read(config: ModelConfig, weights: str, dtype: "torch.dtype") -> tuple[Any, Any]:
+def _read(config: ModelConfig, weights: str, dtype: "torch.dtype", device: str) -> tuple[Any, Any]:
+    """The model on its device and its processor: whole, and such as fit each other."""
     import torch
-    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    from c3l.models.fit import fit_processor
+    from c3l.models.weights import check_finite
 
     torch.backends.cudnn.allow_tf32 = False  # float32 means float32: a card's convolutions would round to 10 bits
+    model, processor = _read_files(config, weights, dtype)
+    try:
+        model = model.to(device)
+        check_finite(config.name, model)
+        fit_processor(config.name, processor, model)
+    except C3LError:
+        raise
+    except Exception as error:  # drivers and strange models raise what they like
+        raise BackendError(f"cannot use the model {config.name} on {device}: {one_line(error)}") from None
+    return model, processor
+
+
+def _read_files(config: ModelConfig, weights: str, dtype: "torch.dtype") -> tuple[Any, Any]:
+    from transformers import AutoModelForImageTextToText
+
+    from c3l.models.processors import load_processor
+    from c3l.models.weights import check_loaded, untold
+
     location, revision = _find_source(config, weights)
-    common = {"revision": revision, "trust_remote_code": config.trust_remote_code}
     chosen = config.attn_implementation
     attention = {} if chosen is None else {"attn_implementation": chosen}
     try:
-        processor = AutoProcessor.from_pretrained(location, **common)
-        model = AutoModelForImageTextToText.from_pretrained(
-            location, dtype=dtype, use_safetensors=True, **attention, **common
-        )
+        with untold():
+            processor = load_processor(location, revision, config.trust_remote_code)
+            model, info = AutoModelForImageTextToText.from_pretrained(
+                location,
+                dtype=dtype,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are refused below, by their names
+                revision=revision,
+                trust_remote_code=config.trust_remote_code,
+                **attention,
+            )
+    except C3LError:
+        raise
     except Exception as error:  # there is no end to what a strange folder makes transformers raise
-        why = _NO_HELP.sub("", _one_line(error)).rstrip(".")
+        why = _NO_HELP.sub("", one_line(error)).rstrip(".")
         raise BackendError(
             f"cannot load the model {config.name}: {why}; expected an LVLM that transformers knows "
-            f"(AutoModelForImageTextToText), whole: {_WHOLE}"
+            f"(AutoModelForImageTextToText), whole: {WHOLE}"
         ) from None
+    if note := check_loaded(config.name, model, info):
+        logger.warning(note)
     return model, processor
 
 
@@ -260,7 +227,7 @@ def _find_source(config: ModelConfig, weights: str) -> tuple[str, str]:
         from c3l.models.builtin.assemble import assemble
 
         return str(assemble()), "main"
-    folder = _find_folder(config)
+    folder = find_folder(config)
     return (str(folder), "main") if folder else (config.name, weights)
 
 
@@ -276,7 +243,7 @@ def _choose_device(config: ModelConfig) -> str:
     except (RuntimeError, AssertionError) as error:  # no such word; no such card, or a torch built without cards
         raise BackendError(
             f"got model.device={config.device}, expected auto, cpu, or cuda with a card that torch finds here: "
-            f"{_NO_DEVICE.sub('torch knows no such word', _one_line(error))}"
+            f"{_NO_DEVICE.sub('torch knows no such word', one_line(error))}"
         ) from None
     return config.device
 
@@ -312,8 +279,3 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue  # run from a source tree that was not installed
     return found
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text[:300] + ("..." if len(text) > 300 else "")

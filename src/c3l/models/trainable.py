@@ -20,6 +20,7 @@ from c3l.models.interface import ForcedRow, Pieces, Readings
 from c3l.models.layout import attention_mask, image_token_id, make_path
 from c3l.models.logits import log_probs, pick
 from c3l.models.packing import pack
+from c3l.models.processors import save_processor
 from c3l.models.sharding import find_pieces
 from c3l.models.vision import FeatureStore, VisionEncoder, move
 from c3l.records import Provenance
@@ -213,7 +214,7 @@ class TrainableHfModel(nn.Module):
         """Write an ordinary model folder with the adapter merged in; ends the tuning of this object."""
         merged = self.lvlm.merge_and_unload()
         merged.save_pretrained(str(folder))
-        self._processor.save_pretrained(str(folder))
+        save_processor(self._processor, folder)
 
 
 def find_targets(model: Any) -> list[str]:
