@@ -7,9 +7,10 @@ import torch
 from PIL import Image
 
 from c3l.errors import BackendError, OutOfMemoryError
+from c3l.models.dictating import WritingWays
 from c3l.models.hf import HfModel
 from c3l.models.interface import GenerateRequest, Pair, Sampling, ScoreRequest
-from c3l.models.writing import _Text
+from c3l.models.sampling import Text
 from c3l.records import Provenance
 from tiny_models import FAMILIES, load_tiny, make_picture
 
@@ -262,7 +263,7 @@ def test_prompts_about_one_picture_share_what_they_begin_with(temperature, famil
         together = model.generate(asked, sampling)
     assert len(encoded) == (2 if model.shares_images else 0)
     assert together == alone
-    assert model._writing.shares()
+    assert model._writing.ways().shared
 
 
 def test_a_sliding_window_shorter_than_the_text_hides_what_is_behind_it(tiny, monkeypatch):
@@ -274,7 +275,7 @@ def test_a_sliding_window_shorter_than_the_text_hides_what_is_behind_it(tiny, mo
         monkeypatch.setattr(family.model.config.text_config, "sliding_window", window)
         for shares in (True, False):
             model = HfModel(family.model, family.processor, PROVENANCE)
-            monkeypatch.setattr(model._writing, "shares", lambda shares=shares: shares)
+            monkeypatch.setattr(model._writing, "_ways", WritingWays(shares, side_by_side=True))
             texts.append([it.text for it in model.generate(asked, Sampling(1.0, 1.0, 40))])
     assert texts[0] == texts[1] and texts[2] == texts[3]
     assert texts[0] != texts[2]
@@ -410,8 +411,8 @@ def test_a_row_whose_logits_break_says_so_and_keeps_what_was_written(temperature
 def test_an_answer_that_ended_before_the_logits_broke_is_whole(llava):
     stop = min(llava._writing._stop_ids)
     ids = [*llava._encoder.encode_completion("abc"), stop, stop]
-    assert llava._writing._complete(_Text(GENERATE[0], ids, 5)).finish_reason == "stop"
-    assert llava._writing._complete(_Text(GENERATE[0], ids, 3)).finish_reason == "non_finite_logits"
+    assert llava._writing._complete(Text(GENERATE[0], ids, 5)).finish_reason == "stop"
+    assert llava._writing._complete(Text(GENERATE[0], ids, 3)).finish_reason == "non_finite_logits"
 
 
 @pytest.mark.parametrize(
@@ -445,7 +446,7 @@ def look_ahead(llava, monkeypatch):
     inner = llava._model.forward
 
     def see_all(*args, **kwargs):
-        kwargs["attention_mask"] = torch.zeros(2, 1, *[kwargs["input_ids"].shape[1]] * 2)  # hides nothing
+        kwargs["attention_mask"] = torch.zeros(1, 1, *[kwargs["input_ids"].shape[1]] * 2)  # hides nothing
         return inner(*args, **kwargs)
 
     see_all.__signature__ = __import__("inspect").signature(inner)

@@ -24,13 +24,16 @@ from PIL.Image import Image
 from torch import Tensor
 
 from c3l.errors import BackendError
+from c3l.models.along import ALONG_KEYS, lay_along
 from c3l.models.control import find_control_tokens, template_of
 from c3l.models.expansion import Expansion, learn_expansion
 from c3l.models.thinking import Thinking, find_thinking
 
-TYPE_KEYS = ("token_type_ids", "mm_token_type_ids")
+TYPE_KEYS = ("token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids")
 _SYSTEM, _QUESTION = "SYSTEMPROMPT", "FIRSTQUESTION"
 TEXT_KEYS = frozenset({"input_ids", "attention_mask", "labels", *TYPE_KEYS})
+# of plain text after a prompt: 0, but for a family that reads the prompt (0) as a whole and its answer (1) word by word
+_ANSWER_TYPES = {"PaliGemmaProcessor": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,8 @@ class RowBatch:
     """R right-padded rows.
 
     Attributes:
-        text: ``input_ids`` and ``attention_mask``, (R, T) int64, and the token types that the processor uses.
+        text: ``input_ids`` and ``attention_mask``, (R, T) int64, and the token types that the processor uses; what goes
+            along the text, (R, T, ...).
         completion_mask: (R, T) bool, true where the token predicts a completion token.
     """
 
@@ -97,6 +101,7 @@ class ChatEncoder:
         self.control = find_control_tokens(processor, self.tokenizer, self._write_chat(), ends)
         self.thinking = self._find_thinking(processor)
         self._placeholder = _placeholder(processor, self.tokenizer)
+        self._answer_type = _ANSWER_TYPES.get(type(processor).__name__, 0)
         self._expansions: dict[int, tuple[Image, Expansion, Mapping[str, Tensor]]] = {}
         self._prompts: dict[tuple[str, int, str, bool], tuple[Image | None, EncodedPrompt]] = {}
 
@@ -144,7 +149,7 @@ class ChatEncoder:
             types={key: tuple(output[key][0].tolist()) for key in TYPE_KEYS if key in output},
             vision={key: value for key, value in output.items() if key not in TEXT_KEYS},
         )
-        if image is not None:
+        if image is not None and encoded.vision.keys().isdisjoint(ALONG_KEYS):
             learned = learn_expansion(self.tokenizer, self._placeholder, plain, encoded.ids, encoded.types)
             if learned:  # the picture is kept beside it, so that no other one can take over its id
                 self._expansions[id(image)] = (image, learned, encoded.vision)
@@ -178,17 +183,26 @@ class ChatEncoder:
             "attention_mask": pad([(1,) * len(ids) for ids in fed], width, 0),
         }
         for key in rows[0].prompt.types:
-            text[key] = pad([row.prompt.types[key] for row in rows], width, 0)  # a completion is plain text: 0
+            text[key] = self.lay_types(key, [row.prompt for row in rows], [len(ids) for ids in fed], width)
+        text |= lay_along([row.prompt.vision for row in rows], [len(ids) for ids in fed], width)
         mask = torch.zeros(len(rows), width, dtype=torch.bool)
         for index, row in enumerate(rows):
             start = len(row.prompt.ids) - 1
             mask[index, start : start + len(row.completion)] = True
         return RowBatch(text, mask)
 
+    def lay_types(self, key: str, prompts: Sequence[EncodedPrompt], lengths: Sequence[int], width: int) -> Tensor:
+        """Token types (R, width) of rows that begin with prompts and go on in plain text, padded on the right."""
+        rows = []
+        for prompt, length in zip(prompts, lengths, strict=True):
+            types = prompt.types.get(key, ())
+            rows.append(types + (self._answer_type,) * (length - len(types)))
+        return pad(rows, width, 0)
+
     def process_pictures(self, prompts: Sequence[str], images: Sequence[Image]) -> dict[str, Tensor]:
         """The picture tensors of a whole batch, for models that cannot take ready image features."""
         output = self._process(prompts, images, False, padding=True)
-        return {key: value for key, value in output.items() if key not in TEXT_KEYS}
+        return {key: value for key, value in output.items() if key not in TEXT_KEYS and key not in ALONG_KEYS}
 
     def encode_for_generation(self, prompts: Sequence[str], images: Sequence[Image] | None) -> dict[str, Tensor]:
         """Prompts padded on the left, with everything that ``generate`` needs."""
@@ -282,14 +296,15 @@ class ChatEncoder:
     ) -> dict[str, Tensor]:
         shown = images is not None
         texts = [self._render(prompt, system=system, with_image=shown, to_write=to_write) for prompt in prompts]
-        output = self._processor(
-            images=[[image] for image in images] if images is not None else None,
-            text=texts,
-            add_special_tokens=self._wants_bos(texts[0]),
-            return_tensors="pt",
-            **padding,
-        )
+        options = {"add_special_tokens": self._wants_bos(texts[0]), "return_tensors": "pt", **padding}
+        output = self._processor(images=self._nest(images), text=texts, **options)
         return {key: value for key, value in output.items() if isinstance(value, Tensor)}
+
+    def _nest(self, images: Sequence[Image] | None) -> list[Any] | None:
+        """One picture a prompt, as the processor takes them: GOT-OCR2 reads a list in a list as pages."""
+        if images is None or hasattr(self._processor, "multi_page"):
+            return None if images is None else list(images)
+        return [[image] for image in images]
 
     def _render(self, prompt: str, *, with_image: bool, to_write: bool, system: str = "") -> str:
         content = [{"type": "image"}] if with_image else []

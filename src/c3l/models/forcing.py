@@ -1,28 +1,44 @@
 """Teacher forcing: the logits that predict given completions, each row as if it stood alone.
 
 Rows of one request are packed into a tree (``packing``), so that what they begin with, the picture above all, is
-computed once. A family whose layers do not allow that computes every row whole, and says so.
+computed once. A family whose layers do not allow that computes every row whole; one whose numbers change with what
+else is in the batch computes each by itself; and both say so.
 """
 
 import inspect
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from c3l.errors import BackendError
+from c3l.models.along import ALONG_KEYS
 from c3l.models.encoding import ChatEncoder, EncodedPrompt, ScoredRow
 from c3l.models.layout import attention_mask, find_obstacle, image_token_id, make_path
-from c3l.models.logits import log_probs, tell_apart
 from c3l.models.packing import Packed, pack
-from c3l.models.rows import GREY, Row
+from c3l.models.rows import Row
+from c3l.models.trials import Trial, name_error
 from c3l.models.vision import PictureFeatures, VisionEncoder, move
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """Which ways of computing rows give a model's own numbers.
+
+    Attributes:
+        packed: Trees of rows that begin alike.
+        side_by_side: Whole rows as one batch, padded to one length.
+        allowed: Root of the mean square by which rounding may move log-probabilities, nats.
+    """
+
+    packed: bool
+    side_by_side: bool
+    allowed: float
 
 
 class TeacherForcing:
@@ -31,7 +47,7 @@ class TeacherForcing:
     def __init__(self, model: Any, encoder: ChatEncoder, vision: VisionEncoder) -> None:
         self._model, self._encoder, self._vision = model, encoder, vision
         self._takes_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
-        self._packs: bool | None = None  # unknown until somebody asks
+        self._ways: Ways | None = None  # unknown until somebody asks
 
     def predict(self, lists: Sequence[Sequence[Row]]) -> Iterator[Tensor]:
         """For each list the logits (A, V) that predict its completions, row after row.
@@ -51,14 +67,28 @@ class TeacherForcing:
 
     def predict_apart(self, rows: Sequence[Row], features: dict[int, PictureFeatures]) -> Tensor:
         """Logits (A, V) of rows that are computed whole."""
+        if len(rows) > 1 and not self.ways().side_by_side:
+            return torch.cat([self._predict_whole([row], features) for row in rows])
+        return self._predict_whole(rows, features)
+
+    def predict_alone(self, prompt: EncodedPrompt, completion: tuple[int, ...]) -> Tensor:
+        """Logits (N, V) of one row, the plain way: nothing beside it, its picture as the processor gives it."""
+        vision = {key: move(tensor, self._model) for key, tensor in prompt.vision.items() if key not in ALONG_KEYS}
+        return self._feed([ScoredRow(prompt, completion)], vision)
+
+    def _predict_whole(self, rows: Sequence[Row], features: dict[int, PictureFeatures]) -> Tensor:
+        """Logits (A, V) of rows as one batch."""
         prompts = [self._encoder.encode_prompt(row.prompt, row.image, row.system) for row in rows]
-        batch = self._encoder.collate(
-            [ScoredRow(prompt, row.completion) for prompt, row in zip(prompts, rows, strict=True)]
-        )
+        pictures = self._show_pictures(rows, prompts, features)
+        scored = [ScoredRow(prompt, row.completion) for prompt, row in zip(prompts, rows, strict=True)]
+        return self._feed(scored, pictures, hide_image=rows[0].hide_image)
+
+    def _feed(self, rows: Sequence[ScoredRow], pictures: dict[str, Any], *, hide_image: bool = False) -> Tensor:
+        batch = self._encoder.collate(rows)
         inputs: dict[str, Any] = {key: value.to(self._model.device) for key, value in batch.text.items()}
-        if rows[0].hide_image:
+        if hide_image:
             inputs["attention_mask"] = self._hide_image(inputs)
-        inputs |= self._show_pictures(rows, prompts, features)
+        inputs |= pictures
         keep = batch.completion_mask.to(self._model.device)
         if not self._takes_logits_to_keep:
             everywhere: Tensor = self._model(**inputs, use_cache=False).logits
@@ -68,52 +98,61 @@ class TeacherForcing:
         return kept.reshape(-1, kept.shape[-1])
 
     def packs(self) -> bool:
-        """Whether packed rows give this model's own numbers; tried out once."""
-        if self._packs is None:
-            self._packs = self._find_out()
-        return self._packs
+        """Whether packed rows give this model's own numbers."""
+        return self.ways().packed
 
-    def _find_out(self) -> bool:
+    def ways(self) -> Ways:
+        """What gives this model's own numbers; tried out once."""
+        if self._ways is None:
+            self._ways = self._find_out()
+        return self._ways
+
+    @torch.no_grad()
+    def _find_out(self) -> Ways:
+        trial = Trial(self._model, self._encoder, self.predict_alone)
+        side_by_side = self._try_side_by_side(trial)
         obstacle = "" if self._vision.can_share and self._takes_logits_to_keep else "it takes no ready image features"
-        picture = Image.new("RGB", (96, 64), GREY)  # wider than high: positions may follow the picture's grid
-        obstacle = obstacle or find_obstacle(self._model, self._encoder.encode_prompt("Is it?", picture))
-        obstacle = obstacle or self._try_out(picture)
+        row = trial.lists[0][0]
+        obstacle = obstacle or find_obstacle(self._model, self._encoder.encode_prompt(row.prompt, row.image))
+        obstacle = obstacle or self._try("packed rows", lambda: list(self._predict_packed(trial.lists, {})), trial)
         if obstacle:
             logger.warning(
                 "%s cannot share the beginning of rows, since %s: every pair is computed whole, more slowly",
                 type(self._model).__name__,
                 obstacle,
             )
+        return Ways(not obstacle, side_by_side, trial.allowed)
+
+    def _try_side_by_side(self, trial: Trial) -> bool:
+        """Whether two rows of different lengths and pictures give as a batch what they give by themselves."""
+        obstacle = self._try_whole(trial, (0, 2))
+        if obstacle and self._vision.can_share and (why := self._try_whole(trial, (0,))):
+            self._vision.give_up(why)
+            obstacle = self._try_whole(trial, (0, 2))
+        if obstacle:
+            logger.warning(
+                "%s gives other numbers to whole rows in a batch, since %s: each of them is computed by itself",
+                type(self._model).__name__,
+                obstacle,
+            )
         return not obstacle
 
-    @torch.no_grad()
-    def _try_out(self, picture: Image.Image) -> str:
-        """Packed rows against whole ones: two that share a picture, one of another request, the same without any."""
-        ids = self._encoder.encode_completion("yes, it is") or (0,)
-        other = Image.new("RGB", (64, 64), GREY)
-        asked = [(picture, "Is it?", 0), (picture, "Is it so?", 0), (other, "Is it?", 1)]
-        shown = [Row(image, prompt, ids, request) for image, prompt, request in asked]
-        lists = [shown, [replace(row, image=None) for row in shown]]
-        if not self._has_chats_without_picture():
-            lists = lists[:1]
-        features: dict[int, PictureFeatures] = {}
-        apart = [self.predict_apart(rows, features) for rows in lists]
+    def _try_whole(self, trial: Trial, places: Sequence[int]) -> str:
+        predict = lambda: [self._predict_whole(rows, {}) for rows in trial.pick(places)]  # noqa: E731
+        return self._try("rows", predict, trial, places)
+
+    def _try(
+        self, what: str, predict: Callable[[], list[Tensor]], trial: Trial, places: Sequence[int] = (0, 1, 2)
+    ) -> str:
+        """What speaks against a way of computing these rows; empty if nothing does."""
         try:
-            packed = list(self._predict_packed(lists, features))
+            found = predict()
         except (torch.OutOfMemoryError, MemoryError):
             raise
-        except Exception as error:  # whatever a family trips over: whole rows are computed as it wants them
-            return f"packed rows end with {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        pairs = ((log_probs(one), log_probs(two)) for one, two in zip(packed, apart, strict=True))
-        gap = tell_apart(pairs, self._model.dtype)
-        return f"packed rows are off by {gap}" if gap else ""
-
-    def _has_chats_without_picture(self) -> bool:
-        try:
-            self._encoder.encode_prompt("Is it?", None)
-        except Exception:  # a template of some family's own; where such a chat is needed, its error is told
-            return False
-        return True
+        except Exception as error:  # whatever a family trips over: plain rows are computed as it wants them
+            return f"{what} end with {name_error(error)}"
+        gap = trial.tell_apart(found, places)
+        return f"{what} are off by {gap}" if gap else ""
 
     def _predict_packed(self, lists: Sequence[Sequence[Row]], features: dict[int, PictureFeatures]) -> Iterator[Tensor]:
         rows = [row for of_list in lists for row in of_list]

@@ -1,6 +1,5 @@
 """The ``hf`` backend: any ``AutoModelForImageTextToText`` with its ``AutoProcessor``."""
 
-import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,15 +15,14 @@ from c3l.models.control import tell_control_token
 from c3l.models.encoding import ChatEncoder
 from c3l.models.forcing import TeacherForcing
 from c3l.models.interface import Completion, GenerateRequest, Pair, Sampling, ScoreRequest, Unfit
-from c3l.models.layout import counts_by_grid, image_token_id
+from c3l.models.layout import can_hide_pictures
 from c3l.models.limits import count_positions, find_excess
 from c3l.models.notes import add_notes
-from c3l.models.rows import GREY, Row, rows_with, rows_without
+from c3l.models.rows import GREY, rows_with, rows_without
+from c3l.models.trials import has_bare_chats
 from c3l.models.vision import VisionEncoder
 from c3l.models.writing import Writing
 from c3l.records import AnswerScores, NoImageMode, Provenance
-
-logger = logging.getLogger(__name__)
 
 # What allocators say; CUDA's own error has a class.
 _MEMORY_WORDS = ("not enough memory", "can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
@@ -48,8 +46,6 @@ class HfModel:
         self._vision = VisionEncoder(model, self._encoder)
         self._forcing = TeacherForcing(model, self._encoder, self._vision)
         self._writing = Writing(model, self._encoder, self._vision, self._forcing)
-        if not self._vision.can_share:
-            logger.warning("%s takes no ready image features: each pair encodes its image", type(model).__name__)
 
     @property
     def provenance(self) -> Provenance:
@@ -67,10 +63,12 @@ class HfModel:
         return self._encoder.takes_system
 
     def no_image_modes(self) -> frozenset[NoImageMode]:
-        """Every mode; ``mask`` only where positions do not follow from the attention mask, as in M-RoPE."""
-        modes: set[NoImageMode] = {"drop", "blank", "noise", "others"}
-        if image_token_id(self._model) is not None and not counts_by_grid(self._model):
+        """Every mode; ``mask`` where pictures can be hidden, ``drop`` where the family has chats without one."""
+        modes: set[NoImageMode] = {"blank", "noise", "others"}
+        if can_hide_pictures(self._model):
             modes.add("mask")
+        if has_bare_chats(self._encoder):
+            modes.add("drop")
         return frozenset(modes)
 
     def check_causal(self) -> None:
@@ -83,10 +81,11 @@ class HfModel:
         tokens = self._encoder.encode_completion("yes") + self._encoder.encode_completion("no")
         one, two = tuple(dict.fromkeys(tokens))[:2]
         image = Image.new("RGB", (64, 64), GREY)
-        rows = [Row(image, "Is it?", (one, two)), Row(image, "Is it?", (two, one))]
         self._encoder.forget_pictures()
+        prompt = self._encoder.encode_prompt("Is it?", image)
         with torch.inference_mode(), _memory_errors():
-            predicted = logits.log_probs(self._forcing.predict_apart(rows, {}))[::2]
+            both = (self._forcing.predict_alone(prompt, answer) for answer in ((one, two), (two, one)))
+            predicted = [logits.log_probs(of_one[0]) for of_one in both]
         if not torch.allclose(predicted[0], predicted[1], rtol=0.01, atol=0.05):
             raise BackendError(
                 f"{type(self._model).__name__} lets a prompt look ahead at its answer, but teacher forcing "

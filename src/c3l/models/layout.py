@@ -47,6 +47,16 @@ def counts_by_grid(model: Any) -> bool:
     return hasattr(model.base_model, "get_rope_index")
 
 
+def can_hide_pictures(model: Any) -> bool:
+    """Whether a picture can be there without being looked at.
+
+    Not where positions follow from the attention mask, as in M-RoPE, nor where tokens look at it by layers of their
+    own: in Llama-3.2-Vision what may look at nothing looks at everything.
+    """
+    looks_across = "cross_attention_mask" in inspect.signature(model.forward).parameters
+    return image_token_id(model) is not None and not counts_by_grid(model) and not looks_across
+
+
 def make_path(model: Any, prompt: EncodedPrompt, ids: tuple[int, ...], picture: int) -> RowPath:
     """A row to be packed.
 

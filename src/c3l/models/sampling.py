@@ -2,12 +2,13 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from transformers import LogitsProcessor, TemperatureLogitsWarper, TopPLogitsWarper
 
-from c3l.models.interface import Sampling
+from c3l.models.interface import GenerateRequest, Sampling
 
 
 class FiniteGuard(LogitsProcessor):  # type: ignore[misc]
@@ -31,6 +32,15 @@ class FiniteGuard(LogitsProcessor):  # type: ignore[misc]
         scores = scores.masked_fill(bad[:, None], -torch.inf)
         scores[bad, self._stop_id] = 0.0
         return scores
+
+
+@dataclass(slots=True)
+class Text:
+    """What one request has become so far; ``broken`` is the place of the token whose logits were no distribution."""
+
+    request: GenerateRequest
+    ids: list[int] = field(default_factory=list)
+    broken: int | None = None
 
 
 class SeededSampler(LogitsProcessor):  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +13,10 @@ from torch import Tensor
 
 from c3l.models.encoding import ChatEncoder
 
+logger = logging.getLogger(__name__)
+
 ROOM = 2 * 2**30  # bytes; choice
+_OF_ALL = "visual_indicator_features"  # Ovis2: of its own tokens around a picture, the same for every one
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,13 @@ class VisionEncoder:
         takes_features = "mm_encoder_outputs" in inspect.signature(model.forward).parameters
         self.can_share = takes_features and self._encode is not None and self._try_out(encoder)
         """Whether the family takes features that were computed before; if not, pictures are encoded a row."""
+        if not self.can_share:
+            self.give_up("it takes no ready image features")
+
+    def give_up(self, why: str) -> None:
+        """Share no features from here on, and say so."""
+        self.can_share = False
+        logger.warning("%s encodes its image for each pair, more slowly: %s", type(self._model).__name__, why)
 
     @torch.no_grad()
     def _try_out(self, encoder: ChatEncoder) -> bool:
@@ -66,6 +77,8 @@ class VisionEncoder:
         if getattr(outputs[0], "deepstack_features", None) is not None:
             layers = zip(*(output.deepstack_features for output in outputs), strict=True)
             joined["deepstack_features"] = [_concatenate(layer) for layer in layers]
+        if getattr(outputs[0], _OF_ALL, None) is not None:
+            joined[_OF_ALL] = getattr(outputs[0], _OF_ALL)
         shapes = {key: torch.cat([picture.shapes[key] for picture in pictures]) for key in pictures[0].shapes}
         return {"mm_encoder_outputs": {"image": _rebuild(outputs[0], joined)}, **shapes}
 
@@ -133,7 +146,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 def _read(output: Any) -> dict[str, Any]:
     """The fields that a decoder reads: a tensor each, or tensors in lists and tuples, as the family gives them."""
-    fields = {name: getattr(output, name, None) for name in ("pooler_output", "deepstack_features")}
+    fields = {name: getattr(output, name, None) for name in ("pooler_output", "deepstack_features", _OF_ALL)}
     return {name: value for name, value in fields.items() if value is not None}
 
 

@@ -2,44 +2,30 @@
 
 What prompts begin with, the picture above all, is computed once for all of them, and rows that have ended leave the
 batch, where the family allows that (as in ``forcing``); else every prompt is computed whole, and every row as long as
-the longest.
+the longest; and where rows change each other, one prompt after the other.
 """
 
-import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
-from transformers import DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers import DynamicCache, GenerationConfig, GenerationMixin, LogitsProcessor, LogitsProcessorList
 
 from c3l.models.cache import make_roomy
+from c3l.models.dictating import WritingWays, find_ways
 from c3l.models.encoding import ChatEncoder, EncodedPrompt, stop_ids
 from c3l.models.forcing import TeacherForcing
 from c3l.models.interface import Completion, GenerateRequest, Sampling
 from c3l.models.layout import attention_mask, image_token_id, keep_offsets, make_path, set_offsets
-from c3l.models.logits import tell_apart
 from c3l.models.packing import pack
-from c3l.models.rows import GREY
-from c3l.models.sampling import Dictation, FiniteGuard, SeededSampler
+from c3l.models.sampling import FiniteGuard, SeededSampler, Text
 from c3l.models.vision import PictureFeatures, VisionEncoder, move
 
-logger = logging.getLogger(__name__)
-
 LEG = 32  # tokens until rows that have ended leave; choice
-
-
-@dataclass(slots=True)
-class _Text:
-    """What one request has become so far; ``broken`` is the place of the token whose logits were no distribution."""
-
-    request: GenerateRequest
-    ids: list[int] = field(default_factory=list)
-    broken: int | None = None
 
 
 class Writing:
@@ -48,43 +34,49 @@ class Writing:
     def __init__(self, model: Any, encoder: ChatEncoder, vision: VisionEncoder, forcing: TeacherForcing) -> None:
         self._model, self._encoder, self._vision, self._forcing = model, encoder, vision, forcing
         self._stop_ids = stop_ids(model, encoder.tokenizer)
-        self._shares: bool | None = None  # unknown until somebody asks
+        # Janus' own, for one, does not hand on what draws the tokens
+        self._generate: Callable[..., Tensor] = partial(GenerationMixin.generate, model)
+        self._ways: WritingWays | None = None  # unknown until somebody asks
 
     def write(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
         """One completion a request, in order; all requests have a picture, or none has."""
-        texts = [_Text(request) for request in requests]
+        ways = self.ways()
+        if ways.side_by_side or (ways.shared and requests[0].image is not None):
+            return self._write(requests, sampling, ways)
+        return [completion for request in requests for completion in self._write([request], sampling, ways)]
+
+    def _write(self, requests: Sequence[GenerateRequest], sampling: Sampling, ways: WritingWays) -> list[Completion]:
+        texts = [Text(request) for request in requests]
         sampler = SeededSampler(sampling, [request.seed for request in requests]) if sampling.temperature > 0 else None
-        inputs, rows, left = self._begin(requests, self.shares()), texts, sampling.max_new_tokens
+        inputs, rows, left = self.begin(requests, ways), texts, sampling.max_new_tokens
         while rows and left:
             leg = min(left, LEG) if "past_key_values" in inputs else left
-            sequences = self._go_on(inputs, rows, sampler, leg)
+            sequences = self.go_on(inputs, rows, sampler, leg)
             left -= leg
             staying = [place for place, text in enumerate(rows) if not self._has_ended(text)]
             rows = [rows[place] for place in staying]
             if rows and left:
-                inputs = self._keep(inputs, sequences, staying)
+                inputs = self.keep(inputs, sequences, staying)
                 if sampler:
                     sampler.keep(staying)
         return [self._complete(text) for text in texts]
 
-    def _go_on(
-        self, inputs: dict[str, Any], rows: Sequence[_Text], sampler: LogitsProcessor | None, leg: int
-    ) -> Tensor:
-        """Write at most so many tokens more into the rows; the batch's token ids, (R, T)."""
-        guard = FiniteGuard(min(self._stop_ids, default=self._encoder.pad_id))
-        with self._own_settings(leg):
-            sequences: Tensor = self._model.generate(
-                **inputs, logits_processor=LogitsProcessorList([guard, *([sampler] if sampler else [])])
-            )
-        width = inputs["input_ids"].shape[1]
-        for place, (text, tokens) in enumerate(zip(rows, sequences[:, width:].tolist(), strict=True)):
-            if place in guard.ended:
-                text.broken = len(text.ids) + guard.ended[place] - width
-            text.ids.extend(tokens)
-        return sequences
+    def ways(self) -> WritingWays:
+        """What writes as the model does by itself; tried out once.
 
-    def _begin(self, requests: Sequence[GenerateRequest], share: bool) -> dict[str, Any]:
-        """Left-padded prompts with what shows their pictures; requests with the same picture object share it."""
+        Raises:
+            BackendError: If it cannot write at all.
+        """
+        if self._ways is None:
+            self._ways = find_ways(self, self._model, self._encoder, self._forcing, self._stop_ids)
+        return self._ways
+
+    def use_own_generate(self) -> None:
+        """Write by the family's own ``generate`` in place of transformers' general one."""
+        self._generate = self._model.generate
+
+    def begin(self, requests: Sequence[GenerateRequest], ways: WritingWays) -> dict[str, Any]:
+        """Left-padded prompts with what shows their pictures; requests with the same picture object may share it."""
         prompts = [request.prompt for request in requests]
         images = [request.image for request in requests if request.image is not None]
         if images and not self._vision.can_share:
@@ -98,55 +90,26 @@ class Writing:
         for image, prompt in zip(images, encoded if images else (), strict=True):
             if id(image) not in features:
                 features[id(image)] = self._vision.encode(prompt.vision)
-        if share and (cache := make_roomy(self._model)) is not None:
+        if ways.shared and (cache := make_roomy(self._model)) is not None:
             inputs["past_key_values"] = cache
-            if len(features) < len(images):
+            if images and (len(features) < len(images) or not ways.side_by_side):
                 self._read_trees(encoded, [id(image) for image in images], features, cache)
                 return inputs
         return inputs | (self._vision.join([features[id(image)] for image in images]) if images else {})
 
-    def shares(self) -> bool:
-        """Whether rows may share what they begin with, and leave, with the same texts; tried out once."""
-        if self._shares is None:
-            self._shares = self._forcing.packs() and self._find_out()  # `packs` has said why not
-        return self._shares
-
-    def _find_out(self) -> bool:
-        obstacle = "it keeps its own count of positions, or other things than keys and values"
-        if make_roomy(self._model) is not None:
-            obstacle = self._try_out()
-        if obstacle:
-            logger.warning(
-                "%s cannot write from a shared cache, since %s: every prompt is computed whole, more slowly",
-                type(self._model).__name__,
-                obstacle,
+    def go_on(self, inputs: dict[str, Any], rows: Sequence[Text], sampler: LogitsProcessor | None, leg: int) -> Tensor:
+        """Write at most so many tokens more into the rows; the batch's token ids, (R, T)."""
+        guard = FiniteGuard(min(self._stop_ids, default=self._encoder.pad_id))
+        with self._own_settings(leg):
+            sequences: Tensor = self._generate(
+                **inputs, logits_processor=LogitsProcessorList([guard, *([sampler] if sampler else [])])
             )
-        return not obstacle
-
-    def _try_out(self) -> str:
-        """Write the same words with sharing and without: two prompts about one picture, and one that leaves midway."""
-        words = [token for token in self._encoder.encode_completion("it is so") if token not in self._stop_ids]
-        images = [Image.new("RGB", size, GREY) for size in ((96, 64), (64, 64))]
-        asked = [(images[0], "Is it?"), (images[0], "Is it so, or is it not so?"), (images[1], "Is it so?")]
-        requests = [GenerateRequest("", image, prompt, 0) for image, prompt in asked]
-        dictated = ((words or [0]) * 4)[:4]
-        plain, shared = Dictation(dictated), Dictation(dictated)
-        texts = [_Text(request) for request in requests]
-        self._go_on(self._begin(requests, share=False), texts, plain, 4)
-        try:
-            inputs = self._begin(requests, share=True)
-            sequences = self._go_on(inputs, texts, shared, 2)
-            self._go_on(self._keep(inputs, sequences, [0, 2]), [texts[0], texts[2]], shared, 2)
-        except (torch.OutOfMemoryError, MemoryError):
-            raise
-        except Exception as error:  # whatever a family trips over: `generate` does whole prompts as it wants them
-            return f"it ends with {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        gap = tell_apart(
-            [(plain.heard[n], shared.heard[n]) for n in range(2)]
-            + [(plain.heard[n][[0, 2]], shared.heard[n]) for n in range(2, 4)],
-            self._model.dtype,
-        )
-        return f"what it would write is off by {gap}" if gap else ""
+        width = inputs["input_ids"].shape[1]
+        for place, (text, tokens) in enumerate(zip(rows, sequences[:, width:].tolist(), strict=True)):
+            if place in guard.ended:
+                text.broken = len(text.ids) + guard.ended[place] - width
+            text.ids.extend(tokens)
+        return sequences
 
     def _read_trees(
         self,
@@ -182,10 +145,10 @@ class Writing:
             both = (held.transpose(1, 2).flatten(0, 1)[places].transpose(1, 2) for held in (source.keys, source.values))
             target.hold(*both)
 
-    def _has_ended(self, text: _Text) -> bool:
+    def _has_ended(self, text: Text) -> bool:
         return text.broken is not None or not self._stop_ids.isdisjoint(text.ids)
 
-    def _complete(self, text: _Text) -> Completion:
+    def _complete(self, text: Text) -> Completion:
         """The text up to its stop token, or to where the logits broke; after the stop token nothing matters."""
         name, ids, broken = text.request.request_id, text.ids, text.broken
         end = next((place for place, token in enumerate(ids) if token in self._stop_ids), None)
@@ -193,7 +156,7 @@ class Writing:
             return Completion(name, self._encoder.decode_completion(ids[:broken]), "non_finite_logits")
         return Completion(name, self._encoder.decode_completion(ids[:end]), "length" if end is None else "stop")
 
-    def _keep(self, inputs: dict[str, Any], sequences: Tensor, rows: Sequence[int]) -> dict[str, Any]:
+    def keep(self, inputs: dict[str, Any], sequences: Tensor, rows: Sequence[int]) -> dict[str, Any]:
         """What ``generate`` goes on from, for these rows: all but the last token of each is in the cache."""
         before, places = inputs["attention_mask"], torch.tensor(rows, device=sequences.device)
         written = sequences.shape[1] - before.shape[1]
