@@ -266,7 +266,7 @@ def test_what_cannot_be_loaded_to_be_tuned_is_one_line(folder, tmp_path):
     with pytest.raises(BackendError, match="expected `builtin`, an existing folder, or a hub id"):
         load_trainable(config_of(tmp_path / "missing"), TUNING, 0)
     (folder / "chat_template.jinja").unlink()
-    with pytest.raises(BackendError, match="without a chat template, expected .* in chat_template.jinja"):
+    with pytest.raises(BackendError, match=r"without a chat template, expected .* in chat_template.jinja"):
         load_trainable(config_of(folder), TUNING, 0)
 
 

@@ -175,7 +175,7 @@ def test_shards_are_looked_at_before_anything_is_hashed(folder):
     index = folder / "model.safetensors.index.json"
     for content in ("{", "{}", '{"weight_map": []}'):
         index.write_text(content)
-        with pytest.raises(BackendError, match="cannot read .*index.json"):
+        with pytest.raises(BackendError, match=r"cannot read .*index.json"):
             weights_hash(config_of(folder))
     index.unlink()
     with pytest.raises(BackendError, match=r"with 2 shards of weights but without model.safetensors.index.json"):
