@@ -1,14 +1,14 @@
 """Any image-text-to-text model of transformers, prepared to be taught conversations: low-rank, or all its decoder."""
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig
 
 from c3l.config import FinetuningConfig
 from c3l.errors import BackendError
+from c3l.models.adapters import add_adapters
 from c3l.models.control import tell_control_token
 from c3l.models.conversations import ConversationEncoder, EncodedConversation
 from c3l.models.encoding import ChatEncoder, pad, stop_ids
@@ -67,7 +67,7 @@ class FinetunableHfModel:
                 part.requires_grad_(True)
             self.module: Any = model
         else:
-            self.module = _add_adapters(model, config, learns_too)
+            self.module = _adapt(model, config, learns_too)
         touch(model, learns_too)
         for parameter in self.module.parameters():
             if parameter.requires_grad:
@@ -178,7 +178,7 @@ def _keep_as_it_is(part: Any) -> None:
     part.train = lambda mode=True: part
 
 
-def _add_adapters(model: Any, config: FinetuningConfig, learns_too: Sequence[str]) -> Any:
+def _adapt(model: Any, config: FinetuningConfig, learns_too: Sequence[str]) -> Any:
     lora = LoraConfig(
         r=config.lora_r,
         lora_alpha=config.lora_alpha,
@@ -186,9 +186,7 @@ def _add_adapters(model: Any, config: FinetuningConfig, learns_too: Sequence[str
         target_modules=find_targets(model),
         modules_to_save=[name.rpartition(".")[2] for name in learns_too] or None,
     )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)  # peft's own
-        return get_peft_model(model, lora)
+    return add_adapters(model, lora)
 
 
 def _labels(encoded: EncodedConversation) -> tuple[int, ...]:

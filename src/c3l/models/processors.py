@@ -31,7 +31,9 @@ PROCESSOR_FILES = (_PROCESSOR, "preprocessor_config.json")
 _KEPT = ("preprocessor_config.json", "video_preprocessor_config.json")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "*.model", "vocab.*", "*.tiktoken", "tekken.json")
 _POINTER = b"version https://git-lfs"
-_MAY_BE_MISSING = {"_raise_exceptions_for_missing_entries": False}
+_MAY_BE_MISSING = dict.fromkeys(
+    ("_raise_exceptions_for_missing_entries", "_raise_exceptions_for_connection_errors"), False
+)
 _FILES = "_c3l_files"
 
 

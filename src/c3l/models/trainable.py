@@ -2,18 +2,18 @@
 
 import inspect
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig
 from PIL.Image import Image
 from torch import Tensor, nn
 
 from c3l.config import ContrastiveConfig
 from c3l.errors import BackendError, DataError
+from c3l.models.adapters import add_adapters
 from c3l.models.control import tell_control_token
 from c3l.models.encoding import ChatEncoder, ScoredRow
 from c3l.models.forcing import TeacherForcing
@@ -61,9 +61,7 @@ class TrainableHfModel(nn.Module):
             target_modules=find_targets(model),
         )
         model.requires_grad_(False)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)  # peft's own
-            self.lvlm = get_peft_model(model, lora)
+        self.lvlm = add_adapters(model, lora)
         if config.gradient_checkpointing:
             model.activation_checkpointing_enable()
 
