@@ -6,7 +6,7 @@ its name where nobody says.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +80,16 @@ def find_control_tokens(processor: Any, tokenizer: Any, chat: str, stop_ids: Ite
 def tell_control_token(token: str) -> str:
     """One line for a person about a text that holds it."""
     return f"the text holds {token}, which steers this model's chats and cannot be words in it; take it out"
+
+
+def write_chat(render: Callable[..., str]) -> str:
+    """A conversation about a picture, with nothing in it but what the template writes."""
+    question, answer = [{"type": "image"}, {"type": "text", "text": "A"}], [{"type": "text", "text": "A"}]
+    asked = {"role": "user", "content": question}
+    try:
+        return render([asked, {"role": "assistant", "content": answer}, asked])
+    except Exception:  # a template of some family's own; where such a chat is needed, its error is told
+        return ""
 
 
 def _steers(token: str, written: str, special: bool) -> bool:

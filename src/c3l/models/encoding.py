@@ -25,9 +25,10 @@ from torch import Tensor
 
 from c3l.errors import BackendError
 from c3l.models.along import ALONG_KEYS, lay_along
-from c3l.models.control import find_control_tokens, template_of
+from c3l.models.control import find_control_tokens, template_of, write_chat
 from c3l.models.expansion import Expansion, learn_expansion
-from c3l.models.thinking import Thinking, find_thinking
+from c3l.models.lead import find_lead
+from c3l.models.thinking import find_thinking
 
 TYPE_KEYS = ("token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids")
 _SYSTEM, _QUESTION = "SYSTEMPROMPT", "FIRSTQUESTION"
@@ -98,8 +99,9 @@ class ChatEncoder:
         pad = self.tokenizer.pad_token_id
         self.pad_id: int = self.tokenizer.eos_token_id if pad is None else pad
         ends = () if model is None else stop_ids(model, self.tokenizer)
-        self.control = find_control_tokens(processor, self.tokenizer, self._write_chat(), ends)
-        self.thinking = self._find_thinking(processor)
+        self.control = find_control_tokens(processor, self.tokenizer, write_chat(self.render), ends)
+        self.thinking = find_thinking(self.render, template_of(processor, self.tokenizer))
+        self._lead = find_lead(self.render_to_answer, self._tokenise, self.tokenizer.added_tokens_encoder)
         self._placeholder = _placeholder(processor, self.tokenizer)
         self._answer_type = _ANSWER_TYPES.get(type(processor).__name__, 0)
         self._expansions: dict[int, tuple[Image, Expansion, Mapping[str, Tensor]]] = {}
@@ -159,10 +161,13 @@ class ChatEncoder:
         """The completion's ids, tokenised on its own so that they are the same after any prompt.
 
         They are what the model's own tokenizer makes of it: whether it may be taken is for the caller to ask
-        (``find_control_token``).
+        (``find_control_token``). Where that begins every text with a space, as SentencePiece does, and the template
+        puts an answer on a line of its own, they are without it.
         """
-        ids = self.tokenizer(completion, add_special_tokens=False)["input_ids"]
-        return tuple(int(token) for token in ids)
+        if not self._lead:
+            return self._tokenise(completion)
+        lead, both = self._tokenise(self._lead), self._tokenise(self._lead + completion)
+        return both[len(lead) :] if both[: len(lead)] == lead else self._tokenise(completion)
 
     def encode_between(self, before: str, text: str, after: str) -> tuple[int, ...]:
         """Ids of a text between pieces of the chat template, as one: what stands beside may share a token with it."""
@@ -261,24 +266,12 @@ class ChatEncoder:
         """A chat as the template writes it, to where an answer is given."""
         return self.render(chat, **self.thinking.settings) + self.thinking.closing
 
+    def _tokenise(self, text: str) -> tuple[int, ...]:
+        return tuple(int(token) for token in self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
     def _decode(self, ids: Sequence[int]) -> str:
         settings = {"clean_up_tokenization_spaces": False, "spaces_between_special_tokens": False}
         return str(self.tokenizer.decode(list(ids), **settings)) if ids else ""
-
-    def _write_chat(self) -> str:
-        """A conversation about a picture, with nothing in it but what the template writes."""
-        said = [{"type": "image"}, {"type": "text", "text": "A"}], [{"type": "text", "text": "A"}]
-        chat = [{"role": role, "content": content} for role, content in zip(("user", "assistant"), said, strict=True)]
-        try:
-            return self.render([*chat, chat[0]])
-        except Exception:  # a template of some family's own; where such a chat is needed, its error is told
-            return ""
-
-    def _find_thinking(self, processor: Any) -> Thinking:
-        try:
-            return find_thinking(self.render, template_of(processor, self.tokenizer))
-        except Exception:  # as above
-            return Thinking()
 
     def _encode_plain(self, prompt: str, system: str, to_write: bool) -> list[int]:
         """Ids of a prompt about a picture, with the placeholder as the chat template writes it."""

@@ -51,6 +51,13 @@ def find_thinking(render: Render, template: str) -> Thinking:
         render: A list of messages, and settings of the template, become a text that ends where the model goes on.
         template: Its source.
     """
+    try:
+        return _look(render, template)
+    except Exception:  # a template of some family's own; where such a chat is needed, its error is told
+        return Thinking()
+
+
+def _look(render: Render, template: str) -> Thinking:
     tail = _tail(render(_ask()))
     found = find_open_thought(tail)
     opened = found[1] if found else ""
