@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from c3l import finetuning
+from c3l import finetuning, learnable
 from c3l.cli import main
 from c3l.config_file import load_config
 from c3l.errors import BackendError, DataError, StaleStageError, TooManyRejectedError
@@ -104,7 +104,8 @@ def test_a_finished_one_does_nothing_and_other_settings_are_refused(world, tmp_p
     first = finetune_files([data], tmp_path / "out", configure(root), SilentProgress())
     assert notes == [
         "6 of 11 rows rejected: 1 empty_answer, 1 missing_image, 1 no_image, 1 no_supervised_token, 1 not_an_image, "
-        f"1 several_images; {tmp_path / 'out/rejected.jsonl'} says more"
+        f"1 several_images; {tmp_path / 'out/rejected.jsonl'} says more",
+        "1 of 5 rows were taught as text, since they name no picture",
     ]
     monkeypatch.setattr(finetuning, "load_finetunable", None)
     assert (
@@ -155,7 +156,7 @@ def test_a_stopped_one_goes_on_to_the_same_model(place, method, world, tmp_path,
     assert not (tmp_path / "cut" / "finetune.json").exists()
     with pytest.raises(StaleStageError, match=r"images\.min_side"):
         finetune_files([data], tmp_path / "cut", configure(root, settings, "images.min_side=9"), SilentProgress())
-    monkeypatch.setattr(finetuning, "_judge", None)  # no picture is looked through a second time
+    monkeypatch.setattr(learnable, "_judge", None)  # no picture is looked through a second time
     finetune_files([data], tmp_path / "cut", configure(root, settings), SilentProgress())
     for name in ("merged/model.safetensors", "log.jsonl", "rejected.jsonl"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

@@ -287,16 +287,17 @@ def test_what_was_rejected_is_told_by_reason(work):
     score(work, progress=Telling())
     assert notes == [
         "5 of 28 turns rejected: 1 bad_path, 1 empty_answer, 1 no_image, 2 unreadable_image; "
-        f"`error` in their rows of {work / 'out.jsonl'} says more"
+        f"`error` in their rows of {work / 'out.jsonl'} says more",
+        "2 of 28 turns were scored without the turns before them",
     ]
     score(work, progress=Telling())
-    assert notes[1:] == notes[:1], "also when all was done before"
+    assert notes[2:] == notes[:2], "also when all was done before"
 
 
 @pytest.mark.parametrize(
     ("paths", "error", "message"),
     [
-        ({"data": "missing.json"}, DataError, "got --data .*missing.json, where there is no file; expected a LLaVA"),
+        ({"data": "missing.json"}, DataError, "got --data .*missing.json, where no file is; expected a LLaVA"),
         ({"data": "pictures"}, DataError, "got --data .*pictures, which is a folder; expected a LLaVA"),
         ({"root": "data.json"}, DataError, "got --image-root .*data.json, expected the folder"),
         ({"out": "pictures"}, StorageError, "got --out .*pictures, which is a folder; expected the JSONL file"),
