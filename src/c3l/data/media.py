@@ -8,7 +8,7 @@ from typing import Any
 from c3l.data.paths import BadImageError, clean_path
 from c3l.data.rejection import BadRowError, is_utf8
 
-MAIN = ("image", "images")
+MAIN = "image images".split()
 _PICTURE_KEY = re.compile(  # `image_path`, `img`, `input_image_files`
     r"(?:input_|source_)?(?:image|img|picture|pic|photo|frame)s?(?:_?(?:path|file|url|uri|link|list)s?)?"
 )
