@@ -122,7 +122,7 @@ def test_a_check_ends_with_its_verdict_whatever_fails(options, capsys):
     output = capsys.readouterr()
     assert "pictures: images.root is not set, and its default examples/images is not a folder here; " in output.out
     assert last_line(output.out) == {"ok": False, "failed": ["images"], "images": 0, "bad_images": 0}
-    assert main(["check", *options, "--model", "builtin", "--set", "model.device=gpu"]) == 1
+    assert main(["check", *options[:2], "--model", "builtin", "--set", "model.device=gpu"]) == 1
     output = capsys.readouterr()
     [line] = [line for line in output.out.splitlines() if line.startswith("model: ")]
     assert line.endswith("finds here: torch knows no such word - NOT OK")
@@ -329,7 +329,7 @@ def test_a_run_folder_of_somebody_else_is_left_as_it_is(options, capsys):
     assert line == "c3l: got mine/letter/run as the run folder, but mine/letter is a file; set another --run"
     assert main(["run", "--run", "mine/letter", *options]) == 2
     assert [path.name for path in Path("mine").iterdir()] == ["letter"]
-    assert main(["run", "--run", "mine", *options, "--image-root", "nowhere"]) == 1
+    assert main(["run", "--run", "mine", *options[2:], "--image-root", "nowhere"]) == 1
     assert [path.name for path in Path("mine").iterdir()] == ["letter"]
     draw_pictures(Path("mine/images"))
     assert main(["clean", "mine", "--yes"]) == 1, "it did not become a run folder"
@@ -540,3 +540,22 @@ def test_the_dry_run_counts_only_what_is_not_done_of_the_pictures_that_the_run_b
     images, texts, pairs, _, size = count()
     assert (images, texts, pairs) == (4, 0, 20)
     assert size > 0
+
+
+def test_an_option_that_is_given_twice_is_refused_by_every_command_and_a_setting_told(options, capsys):
+    for command in (["run"], ["check"], ["score", "runs/x"], ["filter", "runs/x"]):
+        assert main([*command, "--seed", "1", "--seed", "2"]) == 2
+        assert "got --seed 2 times, expected it once" in capsys.readouterr().err
+    for verb, name in (("finetune", "--out"), ("evaluate", "--image-root"), ("score", "--model"), ("run", "--config")):
+        assert main([verb, name, "a", f"{name}=b"]) == 2
+        assert f"got {name} 2 times" in capsys.readouterr().err
+    assert main(["evaluate", "--blind", "--no-blind"]) == 2
+    assert "got --blind 2 times" in capsys.readouterr().err
+    main(
+        ["check", *options, "--set", "rounds=1", "--set", "seed=5", "--set", "seed=5", "--set", "model.dtype=bfloat16"]
+    )
+    told = [line for line in capsys.readouterr().err.splitlines() if "is not used" in line]
+    assert told == [
+        "c3l: --dtype float32 is not used, since --set model.dtype=bfloat16 comes after it",
+        "c3l: --set rounds=0 is not used, since --set rounds=1 comes after it",
+    ]

@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from c3l import finetuning
+from c3l import finetuning, learnable
 from c3l.cli import main
 from c3l.config_file import load_config
-from c3l.errors import BackendError, DataError, StaleStageError, TooManyRejectedError
+from c3l.errors import BackendError, ConfigError, DataError, StaleStageError, TooManyRejectedError
 from c3l.finetuning import finetune_files
 from c3l.models.hf import HfModel
 from c3l.models.load import load_model
@@ -104,7 +104,8 @@ def test_a_finished_one_does_nothing_and_other_settings_are_refused(world, tmp_p
     first = finetune_files([data], tmp_path / "out", configure(root), SilentProgress())
     assert notes == [
         "6 of 11 rows rejected: 1 empty_answer, 1 missing_image, 1 no_image, 1 no_supervised_token, 1 not_an_image, "
-        f"1 several_images; {tmp_path / 'out/rejected.jsonl'} says more"
+        f"1 several_images; {tmp_path / 'out/rejected.jsonl'} says more",
+        "1 of 5 rows were taught as text, since they name no picture",
     ]
     monkeypatch.setattr(finetuning, "load_finetunable", None)
     assert (
@@ -155,7 +156,7 @@ def test_a_stopped_one_goes_on_to_the_same_model(place, method, world, tmp_path,
     assert not (tmp_path / "cut" / "finetune.json").exists()
     with pytest.raises(StaleStageError, match=r"images\.min_side"):
         finetune_files([data], tmp_path / "cut", configure(root, settings, "images.min_side=9"), SilentProgress())
-    monkeypatch.setattr(finetuning, "_judge", None)  # no picture is looked through a second time
+    monkeypatch.setattr(learnable, "_judge", None)  # no picture is looked through a second time
     finetune_files([data], tmp_path / "cut", configure(root, settings), SilentProgress())
     for name in ("merged/model.safetensors", "log.jsonl", "rejected.jsonl"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
@@ -293,3 +294,50 @@ def test_a_file_where_the_folder_is_to_be_is_one_line(world, tmp_path, capsys):
     (tmp_path / "out").write_text("")
     assert main(name_all(root, data, tmp_path / "out")) == 1
     assert "is a file, expected a folder" in capsys.readouterr().err
+
+
+def test_several_files_are_learned_one_after_the_other_and_what_is_not_used_is_told(
+    world, tmp_path, monkeypatch, copy_tiny
+):
+    root, _ = world
+    model = copy_tiny("llava", tmp_path / "model")
+    template = (model / "chat_template.jinja").read_text()
+    refusing = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no') }}{% endif %}"
+    (model / "chat_template.jinja").write_text(refusing + template)
+
+    def row(*answers, **more):
+        turns = [{"from": who, "value": text} for text in answers for who, text in (("human", "What?"), ("gpt", text))]
+        for turn, text in zip(turns[1::2], answers, strict=True):
+            turn |= {"loss": False} if text.startswith("No") else {}
+        return {"id": "same", "image": "picture_0.png", "conversations": turns, **more}
+
+    one = [row("A dog.", system="Be kind."), row("No dog."), row("A cat.", image="gone.png")]
+    two = [row("No cat.", "A " + "long " * 300), row("A cat.", tools=[{}], image=None), row("A bird.", video="a.mp4")]
+    files = [tmp_path / "one.json", tmp_path / "two.jsonl"]
+    files[0].write_text(json.dumps(one))
+    files[1].write_text("\n".join(map(json.dumps, two)))
+    config = configure(root, f"model.name={model}", "max_error_rate=0.4")
+    notes = []
+    monkeypatch.setattr(SilentProgress, "note", lambda self, line: notes.append(line))
+    with monkeypatch.context() as patched:
+        patched.setattr(finetuning, "_save", stop)
+        with pytest.raises(Stopped):
+            finetune_files(files, tmp_path / "out", config, SilentProgress())
+    monkeypatch.setattr(learnable, "_judge", None)  # no row is looked through a second time
+    summary = finetune_files(files, tmp_path / "out", config, SilentProgress())
+    assert (summary["rows"], summary["trained"], summary["above_max_error_rate"]) == (6, 3, False)
+    assert summary["rejected"] == {"missing_image": 1, "not_taught": 1, "other_medium": 1}
+    told = {"without_system": 1, "untaught": 1, "cut": 1, "text_only": 1, "without_tools": 1}
+    assert summary["noted"] == told
+    assert any("1 of 3 rows were taught without their system prompt, which" in line for line in notes)
+    [gone] = [one for one in read_lines(tmp_path / "out/rejected.jsonl") if one["reason"] == "other_medium"]
+    assert gone["detail"].endswith(", in two.jsonl")
+    assert len(read(tmp_path / "out/settings.json")["data"]) == 2
+    with pytest.raises(StaleStageError, match="data"):
+        finetune_files(files[::-1], tmp_path / "out", config, SilentProgress())
+
+
+def test_a_file_given_twice_is_refused(world, tmp_path):
+    root, data = world
+    with pytest.raises(ConfigError, match="2 times, expected each file once"):
+        finetune_files([data, data.parent / "images/../data.json"], tmp_path / "out", configure(root), SilentProgress())

@@ -13,7 +13,8 @@ _LEARN = frozenset(
 )
 _LEAVE = frozenset("no_loss ignore ignore_loss skip skip_loss masked is_masked mask_loss".split())  # true: not to be
 _EITHER = frozenset("mask label_mask labels_mask train_mask target_mask".split())  # true: masked; but 0 and 1?
-_WORDS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
+_PARTS = ("train_detail", "loss_detail", "loss_spans")
+_WORDS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "1": 1.0, "0": 0.0}
 
 
 def is_taught(marked: Mapping[str, Any]) -> bool | None:
@@ -24,6 +25,8 @@ def is_taught(marked: Mapping[str, Any]) -> bool | None:
     Raises:
         BadRowError: ``bad_loss_flag`` for a fraction, a list a token, or marks of which one says yes and another no.
     """
+    if parts := next((key for key in _PARTS if marked.get(key)), None):
+        raise BadRowError("bad_loss_flag", f"got `{parts}`: parts of a turn cannot be marked, expected marks of turns")
     said = {key: learn for key, value in marked.items() if (learn := _read(str(key), value)) is not None}
     if len({*said.values()}) > 1:
         raise BadRowError("bad_loss_flag", f"one of {', '.join(f'`{key}`' for key in said)} says yes, another no")

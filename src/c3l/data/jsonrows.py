@@ -18,8 +18,9 @@ from c3l.errors import DataError
 MAX_ROW = 2**24  # characters; a longer row is no instruction data, and could fill the memory
 _BLOCK = 2**20
 _SPACE = " \t\r\n"
-_STRUCTURE = re.compile(r'[][{},"]')
-_IN_STRING = re.compile(r'["\\]')
+_OUTSIDE = re.compile(r'[][{},"]')
+_NESTED = re.compile(r'[][{}"]')
+_STRING = re.compile(r'(?:[^"\\]|\\.)*+', re.DOTALL)  # up to its end, or that of what was read
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,8 @@ def _parse_line(line: str, number: int) -> Any:
     try:
         return json.loads(line)
     except (ValueError, RecursionError) as error:  # ValueError also for whole numbers of absurd length
-        return BadRow(f"line {number} with text is not JSON: {' '.join(str(error).split())[:200]}")
+        problem = " ".join(str(error).split())[:200]
+        return BadRow(f"line {number} with text is not JSON: {problem}; it begins {line[:40]!a}")
 
 
 def _list_items(text: IO[str], path: Path) -> Iterator[Any]:
@@ -191,24 +193,35 @@ class _Buffer:
         Raises:
             DataError: If it is not too long, but not JSON.
         """
-        start = self.before + self.at
-        depth, inside = 0, False  # of brackets; whether in a string
+        start, depth = self.before + self.at, 0
         while True:
-            mark = (_IN_STRING if inside else _STRUCTURE).search(self.held, self.at)
-            if mark is None or (mark[0] == "\\" and mark.end() == len(self.held)):
-                self.at = len(self.held) if mark is None else mark.start()
-                if not self.more():
-                    raise self.error(f"no item ends within {MAX_ROW:,} characters: {problem}")
-            elif depth == 0 and mark[0] in ",]":
+            mark = (_NESTED if depth else _OUTSIDE).search(self.held, self.at)
+            if mark is None:
+                self.at = len(self.held)
+                self._go_on(problem)
+            elif mark[0] in ",]" and not depth:
                 self.at = mark.start()
                 break
             else:
-                self.at = mark.end() + (mark[0] == "\\")
-                inside ^= mark[0] == '"'
+                self.at = mark.end()
                 depth += (mark[0] in "[{") - (mark[0] in "]}")
+                if mark[0] == '"':
+                    self._pass_string(problem)
         if self.before + self.at - start <= MAX_ROW:
             raise self.error(problem)
         return BadRow(f"the item at character {start:,} has more than {MAX_ROW:,} characters", "row_too_long")
+
+    def _pass_string(self, problem: str) -> None:
+        while True:
+            self.at = _STRING.match(self.held, self.at).end()  # type: ignore[union-attr]  # matches nothing too
+            if self.held[self.at : self.at + 1] == '"':
+                self.at += 1
+                return
+            self._go_on(problem)
+
+    def _go_on(self, problem: str) -> None:
+        if not self.more():
+            raise self.error(f"no item ends within {MAX_ROW:,} characters: {problem}")
 
     def error(self, problem: str) -> DataError:
         """The error, with the place in the file."""

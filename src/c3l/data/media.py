@@ -8,13 +8,13 @@ from typing import Any
 from c3l.data.paths import BadImageError, clean_path
 from c3l.data.rejection import BadRowError, is_utf8
 
-MAIN = ("image", "images")
+MAIN = "image images".split()
 _PICTURE_KEY = re.compile(  # `image_path`, `img`, `input_image_files`
     r"(?:input_|source_)?(?:image|img|picture|pic|photo|frame)s?(?:_?(?:path|file|url|uri|link|list)s?)?"
 )
-_MAYBE_KEY = re.compile(  # `file_name`, `path`, `image_id`: a picture's only if the value ends like one
-    r"(?:image|img|picture|photo|media)s?_?(?:file_?)?(?:name|path|id|url|src|source)s?"
-    r"|(?:file_?)?(?:name|path|url)s?|files?|medias?|attachments?"
+_ITS_NAME_KEY = re.compile(r"(?:image|img|picture|photo)s?_?(?:file_?)?(?:name|id|src|source)s?")  # `image_id`
+_MAYBE_KEY = re.compile(  # a picture's only if the value ends like one
+    rf"{_ITS_NAME_KEY.pattern}|(?:file|media)_?(?:name|path|url)s?|files?|paths?|urls?|medias?|attachments?"
 )
 _OTHER_KEY = re.compile(  # `video`, `audio_path`
     r"(?:input_)?(?:video|audio|speech|sound|voice|wav|mp4|pdf|point_?cloud|pcd|mesh)s?"
@@ -50,6 +50,8 @@ def find_image(row: Mapping[str, Any], shown: Sequence[Any] = ()) -> str:
         raise BadRowError("several_images", f"the row has {len(main)} pictures, expected one")
     if other := next((key for key, path in besides if main and _stem(path) != _stem(main[0])), None):
         raise BadRowError("several_images", f"the row names {main[0][:200]!a}, but another picture under {other}")
+    if not main and (key := next((key for key, value in row.items() if _names_one(key, value)), None)):
+        raise BadRowError("no_image", f"the row has `{key}`, but the path of no picture")
     if medium := next(_other_media(row, main), None):
         raise BadRowError("other_medium", f"the row is about its {medium}, expected a picture or none")
     return _clean(main[0]) if main else ""
@@ -108,6 +110,10 @@ def _other_media(row: Mapping[str, Any], main: Sequence[str]) -> Iterator[str]:
             yield f"`{key}`"
         elif _MAYBE_KEY.fullmatch(_plain(key)):
             yield from (f"`{key}` {path[:100]!a}" for path in _texts(value) if _ending(path) in _OTHERS)
+
+
+def _names_one(key: str, value: Any) -> bool:
+    return value not in _EMPTY and _ITS_NAME_KEY.fullmatch(_plain(key)) is not None
 
 
 def _texts(value: Any) -> Iterator[str]:
