@@ -61,7 +61,9 @@ def work(tmp_path: Path, monkeypatch):
 def score(work: Path, *overrides, out="out.jsonl", data="data.json", loader=None, progress=None):
     named = [f"model.name={work / 'model'}", "model.dtype=float32", f"images.root={work / 'pictures'}"]
     config = load_config(None, [*named, *overrides])
-    return module.score_file(work / data, work / out, config, progress or SilentProgress(), loader or Loader())
+    return module.score_file(
+        [work / name for name in data.split()], work / out, config, progress or SilentProgress(), loader or Loader()
+    )
 
 
 def read(path: Path) -> list[dict]:

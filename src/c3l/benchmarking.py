@@ -18,7 +18,7 @@ from typing import Any
 from PIL.Image import Image
 from pydantic import ValidationError
 
-from c3l.config import BenchmarkConfig, JudgeConfig, RunConfig
+from c3l.config import BenchmarkConfig, RunConfig
 from c3l.data.atomic import write_atomic
 from c3l.data.journal import append_lines, read_lines
 from c3l.data.lock import own_folder
@@ -54,7 +54,7 @@ def check_benchmark(task: BenchmarkConfig, config: RunConfig) -> None:
     """
     root = find_image_root(task)
     benchmark = read_benchmark(task, _make_judge(task, Path(), config, load_model), config.evaluation.judge)
-    check_pictures(benchmark.items, root, config.max_error_rate)
+    check_pictures(benchmark.items, root, config.max_error_rate, config.images.follow_links)
 
 
 def evaluate_files(
@@ -100,7 +100,7 @@ def evaluate_files(
             config, made_with = _settle(out, task, hashes, whole, config, begun=bool(made))
             _predict_rest(out, task, benchmark, made, made_with, config, progress, load)
         predictions, maker = read_predictions(out, benchmark.items)
-        settings = _describe(benchmark, judge, config.evaluation.judge)
+        settings = _describe(benchmark, judge, config) | dict(_tell_answers(predictions, maker, progress))
         if limit is not None:
             settings["limit"] = f"the first {len(benchmark.items)} of {len(whole.items)} questions"
         reports = []
@@ -141,7 +141,7 @@ def read_predictions(out: Path, items: Sequence[Item]) -> tuple[dict[str, Predic
             f"{out} has predictions for {len(items) - len(missing)} of {len(items)} questions; "
             "finish it first, without --rescore"
         )
-    return {item.item_id: done[item.item_id] for item in items}, Provenance(**settings["model"])
+    return {item.item_id: done[item.item_id] for item in items}, from_json(Provenance, json.dumps(settings["model"]))
 
 
 def _settle(
@@ -166,9 +166,12 @@ def _settle(
         "task": task.task,
         "data": dict(hashes),
         "questions": hashlib.sha256(asked).hexdigest(),
-        "max_new_tokens": benchmark.max_new_tokens,
+        "max_new_tokens": _length(benchmark, config),
         "evaluation.blind": config.evaluation.blind,
-        **{f"images.{key}": value for key, value in config.images.model_dump(exclude={"root", "limit"}).items()},
+        **{
+            f"images.{key}": value
+            for key, value in config.images.model_dump(exclude={"root", "limit", "follow_links"}).items()
+        },
         "model.dtype": config.model.dtype,
         "model.attn_implementation": config.model.attn_implementation,
         "weights": weights_hash(config.model),
@@ -196,7 +199,9 @@ def _predict_rest(
     """
     root = find_image_root(task)
     answered = [(item.image, made[item.item_id].picture) for item in benchmark.items if item.item_id in made]
-    if other := find_other({image: picture for image, picture in answered if picture}, root):
+    if other := find_other(
+        {image: picture for image, picture in answered if picture}, root, config.images.follow_links
+    ):
         raise StaleStageError(
             f"{out} has answers about another {other} than that under {root}; set {IMAGE_ROOT} back, or choose "
             "another --out"
@@ -208,7 +213,7 @@ def _predict_rest(
     rest = [item for item in benchmark.items if _is_to_ask(item, made, opener)]
     if not rest:
         return
-    check_pictures(benchmark.items, root, config.max_error_rate)
+    check_pictures(benchmark.items, root, config.max_error_rate, config.images.follow_links)
     model = load(config.model, config.seed)
     settings = {"made_with": made_with, "model": json.loads(to_json(model.provenance))}
     write_atomic(out / SETTINGS, json.dumps(settings, indent=1) + "\n")
@@ -219,11 +224,11 @@ def _predict_rest(
         rest,
         model,
         opener,
-        max_new_tokens=benchmark.max_new_tokens,
+        max_new_tokens=_length(benchmark, config),
         batch_size=config.evaluation.batch_size,
         blind=config.evaluation.blind,
     )
-    sign = cache(partial(sign_picture, root))
+    sign = cache(partial(sign_picture, root, links=config.images.follow_links))
     with progress.track(task.task, "questions", len(benchmark.items), len(benchmark.items) - len(rest)) as advance:
         while block := list(islice(found, _SYNC_EVERY)):
             signed = [one if one.failed else replace(one, picture=sign(shows[one.item_id])) for one in block]
@@ -293,10 +298,36 @@ def _read_baseline(
     return read_predictions(folder, items)
 
 
-def _describe(benchmark: Benchmark, judge: Judge | None, rules: JudgeConfig) -> dict[str, str]:
+def _length(benchmark: Benchmark, config: RunConfig) -> int:
+    """How long an answer may be, in tokens."""
+    return config.evaluation.max_new_tokens or benchmark.max_new_tokens
+
+
+def _tell_answers(
+    predictions: Mapping[str, Prediction], maker: Provenance, progress: Progress
+) -> Iterator[tuple[str, str]]:
+    """What was done to questions and answers, for the report and for who looks on."""
+    made = predictions.values()
+    told = {"notes": "; ".join(maker.notes)}
+    if cut := sum(bool(one.raw) for one in made):
+        unfinished = sum(bool(one.raw and not one.text) for one in made)
+        told["thoughts"] = f"cut off {cut} of {len(made)} answers, of which {unfinished} have nothing else"
+    if blind := sum(bool(one.blind_raw) for one in made):
+        unfinished = sum(bool(one.blind_raw and not one.blind_text) for one in made)
+        told["blind_thoughts"] = f"cut off {blind} of {len(made)} answers, of which {unfinished} have nothing else"
+    if spelled := [one.respelled for one in made if one.respelled]:
+        told["respelled"] = f"{len(spelled)} questions spell a control token ({spelled[0]}): asked with a space in it"
+    for name, text in told.items():
+        if text and name != "notes":  # the model's notes were said when it was loaded
+            progress.note(f"{name.replace('_', ' ')}: {text}")
+    yield from ((name, text) for name, text in told.items() if text)
+
+
+def _describe(benchmark: Benchmark, judge: Judge | None, config: RunConfig) -> dict[str, str]:
+    rules = config.evaluation.judge
     about = {
         "prompt": benchmark.items[0].prompt,
-        "decoding": f"greedy, at most {benchmark.max_new_tokens} new tokens",
+        "decoding": f"greedy, at most {_length(benchmark, config)} new tokens",
         "interval": "95%, bootstrap over units",
     }
     if judge is not None:

@@ -104,7 +104,7 @@ def count_images(config: RunConfig) -> tuple[int, str]:
     if frozen.exists():
         return len(frozen.read_bytes().splitlines()), f"that {config.run} began with"
     if rules.limit is None or rules.root.is_dir():
-        return len(list_images(rules.root, rules.limit)), f"in {rules.root}"
+        return len(list_images(rules.root, rules.limit, rules.follow_links)), f"in {rules.root}"
     return rules.limit, f"assumed from images.limit: there is no {rules.root} yet"
 
 

@@ -28,7 +28,10 @@ _READ = "YAML file of settings, of which are read: model, seed, max_error_rate, 
 
 
 def finetune(
-    data: Annotated[Path, typer.Option(help="A LLaVA file (JSON or JSONL), such as a run's export/llava.json")],
+    data: Annotated[
+        list[Path],
+        typer.Option(help="A LLaVA file (JSON or JSONL), such as a run's export/llava.json; any number of times"),
+    ],
     out: Annotated[Path, typer.Option(help="The folder to write: adapter, merged model, log")],
     image_root: Annotated[str, typer.Option(help="Folder that the file's picture paths begin in (images.root)")],
     config: Annotated[Path | None, typer.Option(help=f"{_READ} finetuning")] = None,

@@ -245,7 +245,11 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Which model, in what arithmetic, made a stage's records."""
+    """Which model, in what arithmetic, made a stage's records.
+
+    Attributes:
+        notes: What is done otherwise with this model than with most, a line each.
+    """
 
     model: str
     weights: str
@@ -254,6 +258,7 @@ class Provenance:
     device: str
     seed: int
     versions: dict[str, str]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -251,7 +251,7 @@ def main() -> None:
             print(f"seed {seed}, {arm.phrase}: {count} pairs", file=sys.stderr, flush=True)
             write_data(arm.choose(runs[arm.source].pairs, count), folder / "data.json")
             config = base.model_copy(update={"seed": seed})
-            finetune_files(folder / "data.json", folder / "model", config, PlainProgress(sys.stderr))
+            finetune_files([folder / "data.json"], folder / "model", config, PlainProgress(sys.stderr))
             tallies = measuring.ask(str(folder / "model" / "merged"), folder)
             measured.setdefault(arm.name, []).append(tallies)
             shutil.rmtree(folder / "model" / "merged", ignore_errors=True)  # half a gigabyte

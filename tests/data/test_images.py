@@ -395,7 +395,7 @@ def test_a_folder_that_cannot_be_read_is_named_and_not_left_out(
 
 
 def test_threads_that_open_pictures_at_once_leave_the_warnings_as_they_were():
-    before, inside = list(warnings.filters), Barrier(2, timeout=20)
+    before, inside = list(warnings.filters), Barrier(2, timeout=200)
 
     def silence(first):
         if not first:

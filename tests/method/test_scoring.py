@@ -28,7 +28,7 @@ SAMPLES = [make_sample(f"s{image_id}{k}", image_id) for k in range(2) for image_
 class FakeModel:
     """Scores from the texts and pictures alone, so that batches cannot matter; keeps what it was asked."""
 
-    provenance = None
+    provenance, takes_system = None, True
 
     def __init__(self, fits=100, modes=("drop", "others", "noise"), words=10_000):
         self.words = words
@@ -36,6 +36,9 @@ class FakeModel:
 
     def no_image_modes(self):
         return self.modes
+
+    def find_control_token(self, text):
+        return "<|im_end|>" if "<|im_end|>" in text else None
 
     def score(self, requests, no_image):
         self.batches.append(len(requests))

@@ -171,12 +171,12 @@ def test_the_gradient_of_the_contrast_reaches_anchor_positive_and_negatives(tiny
 # --- whole runs ------------------------------------------------------------------------------------------
 
 
-def test_a_whole_tuning_lowers_the_loss_and_raises_the_accuracy(tiny, tmp_path):
+def test_a_whole_tuning_lowers_the_loss_and_raises_the_accuracy(tiny, tmp_path, in_float64):
     told = []
     # the last negative of each as its positive: the model of no tuning prefers another
     groups = [replace(group, completions=group.completions[::-1]) for group in make_groups(10)]
     recipe = {"held_out": 0.2, "max_steps": 24, "batch_size": 4, "learning_rate": 5e-3, "save_steps": 100}
-    tuning, _ = tune_tiny(tiny("llava"), tmp_path, groups=groups, advance=told.append, **recipe)
+    tuning, _ = tune_tiny(tiny("llava"), tmp_path, groups=groups, advance=told.append, dtype=torch.float64, **recipe)
     assert (tuning.trained, tuning.held_out, tuning.steps, sum(told)) == (8, 2, 24, 24)
     assert [entry.step for entry in tuning.log] == list(range(1, 25))
     first, last = tuning.log[:4], tuning.log[-4:]
@@ -254,10 +254,11 @@ def make_trainer(model, folder, groups, seed=0):
     )
 
 
-def test_accumulated_batches_give_the_gradient_of_one_large_batch(tiny, tmp_path):
+def test_accumulated_batches_give_the_gradient_of_one_large_batch(tiny, tmp_path, in_float64):
     felt = {}
     for batch_size, accumulation in ((2, 1), (1, 2)):
-        model = make(tiny, batch_size=batch_size, gradient_accumulation=accumulation, max_steps=1, max_grad_norm=1e9)
+        recipe = {"batch_size": batch_size, "gradient_accumulation": accumulation, "max_grad_norm": 1e9}
+        model = make(tiny, torch.float64, max_steps=1, **recipe)
         trainer = make_trainer(model, tmp_path / str(batch_size), GROUPS[1:])
         step = trainer.callback_handler.on_pre_optimizer_step
 
@@ -267,7 +268,7 @@ def test_accumulated_batches_give_the_gradient_of_one_large_batch(tiny, tmp_path
 
         trainer.callback_handler.on_pre_optimizer_step = keep
         trainer.train()
-    assert same(felt[2], felt[1], 1e-6)
+    assert same(felt[2], felt[1], 1e-5)
     assert max(value.abs().max() for value in felt[1].values()) > 1e-3
 
 

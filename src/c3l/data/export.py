@@ -14,8 +14,8 @@ from typing import Any
 from c3l.config import ExportConfig, ExportFormat
 from c3l.data import parquet
 from c3l.data.atomic import write_atomic
-from c3l.data.formats import PLACEHOLDER, PLACEHOLDERS
 from c3l.errors import DataError
+from c3l.placeholders import PLACEHOLDER, PLACEHOLDERS
 from c3l.records import ImageRef, Provenance, ScoredSample
 
 FILES: dict[ExportFormat, str] = {

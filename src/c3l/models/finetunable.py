@@ -9,9 +9,12 @@ from peft import LoraConfig, get_peft_model
 
 from c3l.config import FinetuningConfig
 from c3l.errors import BackendError
+from c3l.models.control import tell_control_token
 from c3l.models.conversations import ConversationEncoder, EncodedConversation
 from c3l.models.encoding import ChatEncoder, pad, stop_ids
-from c3l.models.interface import Conversation, Pieces
+from c3l.models.interface import Conversation, Pieces, Unfit
+from c3l.models.limits import count_positions, find_excess
+from c3l.models.notes import add_notes
 from c3l.models.sharding import find_pieces, touch
 from c3l.models.trainable import find_targets
 from c3l.records import Provenance
@@ -39,11 +42,13 @@ class FinetunableHfModel:
         Raises:
             BackendError: If the connector is to learn and does not stand apart.
         """
-        self.provenance, self.processor = provenance, processor
+        self.processor = processor
         self._model, self._dtype = model, model.dtype
-        self._longest = config.max_length
-        self._encoder = ChatEncoder(processor)
-        self._conversations = ConversationEncoder(processor, self._encoder, stop_ids(model, self._encoder.tokenizer))
+        self._encoder = ChatEncoder(processor, model)
+        self._conversations = ConversationEncoder(self._encoder, stop_ids(model, self._encoder.tokenizer))
+        self._positions = count_positions(model)
+        self._longest = min(config.max_length, self._positions or config.max_length)
+        self.provenance = add_notes(provenance, [self._encoder.thinking.note, self._tell_length(config)])
         self._connectors = find_connectors(model)
         if config.tune_connector and not self._connectors:
             raise BackendError(
@@ -72,11 +77,30 @@ class FinetunableHfModel:
         """How it is to lie over the processes; None where each has all of it."""
         return find_pieces(self._model)
 
-    def count_taught(self, conversation: Conversation) -> int:
-        """How many tokens of a conversation are taught, after it was cut to the longest length."""
+    @property
+    def takes_system(self) -> bool:
+        """Whether the chat template shows a system prompt."""
+        return self._encoder.takes_system
+
+    def find_fault(self, conversation: Conversation) -> Unfit | None:
+        """Why a conversation cannot be taught as it is, if it cannot."""
         self._encoder.forget_pictures()
-        encoded = self._encode(conversation)
-        return sum(encoded.taught) if len(encoded.prompt.ids) < self._longest else 0
+        for text in (conversation.system, *(text for turn in conversation.turns for text in turn)):
+            if token := self._encoder.find_control_token(text):
+                return Unfit("control_token_in_text", tell_control_token(token))
+        if self.count_taught(conversation)[0]:
+            return None
+        prompt = len(self._encode(conversation).prompt.ids)
+        if self._positions is not None and prompt >= self._positions:
+            return find_excess(prompt, 1, self._positions)
+        detail = f"picture and question are {prompt} tokens, finetuning.max_length is {self._longest}: none is taught"
+        return Unfit("no_supervised_token", detail)
+
+    def count_taught(self, conversation: Conversation) -> tuple[int, int]:
+        """How many tokens of a conversation are taught, and how many are not since it is cut to the longest length."""
+        whole = self._encode(conversation)
+        taught = sum(whole.cut(self._longest).taught) if len(whole.prompt.ids) < self._longest else 0
+        return taught, sum(whole.taught) - taught
 
     def collate(self, conversations: Sequence[Conversation]) -> dict[str, Any]:
         """Conversations as one right-padded batch of the model's own inputs.
@@ -86,7 +110,7 @@ class FinetunableHfModel:
             the processor's tensors of all pictures, if there is one.
         """
         self._encoder.forget_pictures()
-        encoded = [self._encode(one) for one in conversations]
+        encoded = [self._encode(one).cut(self._longest) for one in conversations]
         width = max(len(one.prompt.ids) + len(one.ids) for one in encoded)
         batch: dict[str, Any] = {
             "input_ids": pad([(*one.prompt.ids, *one.ids) for one in encoded], width, self._encoder.pad_id),
@@ -117,8 +141,14 @@ class FinetunableHfModel:
         whole.to(self._dtype).save_pretrained(str(folder))
         self.processor.save_pretrained(str(folder))
 
+    def _tell_length(self, config: FinetuningConfig) -> str:
+        if self._longest == config.max_length:
+            return ""
+        return f"finetuning.max_length is {config.max_length}: cut at {self._positions}, the model's positions"
+
     def _encode(self, conversation: Conversation) -> EncodedConversation:
-        return self._conversations.encode(conversation.turns, conversation.image).cut(self._longest)
+        said = conversation.turns, conversation.image, conversation.system, conversation.untaught
+        return self._conversations.encode(*said)
 
 
 def find_connectors(model: Any) -> list[str]:

@@ -54,7 +54,7 @@ class TeacherForcing:
 
     def predict_apart(self, rows: Sequence[Row], features: dict[int, PictureFeatures]) -> Tensor:
         """Logits (A, V) of rows that are computed whole."""
-        prompts = [self._encoder.encode_prompt(row.prompt, row.image) for row in rows]
+        prompts = [self._encoder.encode_prompt(row.prompt, row.image, row.system) for row in rows]
         batch = self._encoder.collate(
             [ScoredRow(prompt, row.completion) for prompt, row in zip(prompts, rows, strict=True)]
         )
@@ -120,7 +120,7 @@ class TeacherForcing:
 
     def _predict_packed(self, lists: Sequence[Sequence[Row]], features: dict[int, PictureFeatures]) -> Iterator[Tensor]:
         rows = [row for of_list in lists for row in of_list]
-        prompts = [self._encoder.encode_prompt(row.prompt, row.image) for row in rows]
+        prompts = [self._encoder.encode_prompt(row.prompt, row.image, row.system) for row in rows]
         self._encode_pictures(rows, prompts, features)
         paths = [
             make_path(self._model, prompt, prompt.ids + row.completion[:-1], id(row.image))

@@ -23,6 +23,7 @@ class Row:
         completion: Token ids.
         request: Number of the request that it belongs to; rows of equal number share what they begin with.
         hide_image: Whether the picture's tokens are there but must not be looked at.
+        system: The system prompt; empty for none.
     """
 
     image: Image.Image | None
@@ -30,6 +31,7 @@ class Row:
     completion: tuple[int, ...]
     request: int = 0
     hide_image: bool = False
+    system: str = ""
 
 
 def rows_with(requests: Sequence[ScoreRequest], completions: Sequence[Sequence[tuple[int, ...]]]) -> list[Row]:
@@ -63,7 +65,7 @@ def _rows(
     images: Sequence[Image.Image | None],
 ) -> list[Row]:
     return [
-        Row(image, pair.prompt, completion, number)
+        Row(image, pair.prompt, completion, number, system=request.system)
         for number, (request, of_request, image) in enumerate(zip(requests, completions, images, strict=True))
         for pair, completion in zip(request.pairs, of_request, strict=True)
         if completion

@@ -14,11 +14,14 @@ from torch import Tensor, nn
 
 from c3l.config import ContrastiveConfig
 from c3l.errors import BackendError, DataError
+from c3l.models.control import tell_control_token
 from c3l.models.encoding import ChatEncoder, ScoredRow
 from c3l.models.forcing import TeacherForcing
-from c3l.models.interface import ForcedRow, Pieces, Readings
+from c3l.models.interface import ForcedRow, Pieces, Readings, Unfit
 from c3l.models.layout import attention_mask, image_token_id, make_path
+from c3l.models.limits import count_positions, find_excess
 from c3l.models.logits import log_probs, pick
+from c3l.models.notes import add_notes
 from c3l.models.packing import pack
 from c3l.models.sharding import find_pieces
 from c3l.models.vision import FeatureStore, VisionEncoder, move
@@ -42,9 +45,10 @@ class TrainableHfModel(nn.Module):
             config: Rank, scale and dropout of the adapters.
         """
         super().__init__()
-        self._provenance = provenance
         self._processor = processor
-        self._encoder = ChatEncoder(processor)
+        self._encoder = ChatEncoder(processor, model)
+        self._positions = count_positions(model)
+        self._provenance = add_notes(provenance, [self._encoder.thinking.note])
         self._vision = VisionEncoder(model, self._encoder)
         self._features = FeatureStore(self._vision, model)
         self._packs = TeacherForcing(model, self._encoder, self._vision).packs()
@@ -87,6 +91,21 @@ class TrainableHfModel(nn.Module):
         self._base.get_decoder().train(mode)
         self.training = mode
         return self
+
+    def find_fault(self, rows: Sequence[ForcedRow]) -> Unfit | None:
+        """Why the first of these rows that cannot be forced as it is cannot; None if all can."""
+        self._encoder.forget_pictures()
+        found = next((fault for row in rows if (fault := self._find_fault(row))), None)
+        self._encoder.forget_pictures()
+        return found
+
+    def _find_fault(self, row: ForcedRow) -> Unfit | None:
+        if token := self._encoder.find_control_token(row.completion):
+            return Unfit("control_token_in_text", tell_control_token(token))
+        if self._positions is None:
+            return None
+        prompt = self._encoder.encode_prompt(row.prompt, row.image)
+        return find_excess(len(prompt.ids), len(self._encoder.encode_completion(row.completion)), self._positions)
 
     def collate(self, rows: Sequence[ForcedRow]) -> dict[str, Any]:
         """Rows as tensors on the CPU; those about one image are packed into one tree where the family allows it.
