@@ -1,7 +1,6 @@
 """The content relevance module: how much each answer depends on its image. Samples in, scored samples out."""
 
 import math
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -115,7 +114,11 @@ def _group(samples: Mapping[int, Sample], systems: Mapping[str, str]) -> list[di
 
 
 class _OtherPictures:
-    """Draws the m pictures that stand for "no image": by a seed of the image's own, never from the batch."""
+    """The m pictures that stand for "no image": the first of the pool in an order drawn by the run's seed.
+
+    They are the same for all images, but for those that are among them: so a model encodes each of them once, and what
+    its rows begin with is computed once for all pairs of a batch.
+    """
 
     def __init__(
         self,
@@ -125,29 +128,32 @@ class _OtherPictures:
         seed: int,
         pool: Sequence[str],
     ) -> None:
-        self._images, self._open_image, self._seed, self._pool = images, open_image, seed, pool
+        self._images, self._open_image = images, open_image
         self._wanted = config.others if config.no_image == "others" else 0
+        self._opened: dict[str, Image | None] = {}
         if self._wanted:
             check_others(config, len(pool))
+        # a place of one's own for each, so that a longer pool moves few
+        order = sorted(pool, key=lambda image_id: make_id(seed, image_id, "others")) if self._wanted else []
+        self._order = order[: self._wanted + 1 + _SPARE_OTHERS]
 
     def __call__(self, image_id: str) -> tuple[Image, ...]:
-        if not self._wanted:
-            return ()
-        generator = random.Random(make_id(self._seed, image_id, "others"))
-        drawn = generator.sample(self._pool, min(len(self._pool), self._wanted + 1 + _SPARE_OTHERS))
         found: list[Image] = []
-        for other in drawn:
-            if other != image_id and len(found) < self._wanted:
-                found += self._try_open(other)
+        for other in self._order:
+            if other != image_id and len(found) < self._wanted and (image := self._open(other)) is not None:
+                found.append(image)
         if len(found) < self._wanted:
             raise DataError(f"only {len(found)} of {self._wanted} other pictures could be opened")
         return tuple(found)
 
-    def _try_open(self, image_id: str) -> list[Image]:
-        try:
-            return [self._open_image(self._images[image_id])]
-        except DataError:
-            return []  # it is a rejection where it is scored itself; here the next one drawn takes its place
+    def _open(self, image_id: str) -> Image | None:
+        """The picture; None if it does not open: a rejection where it is scored itself, here the next one serves."""
+        if image_id not in self._opened:
+            try:
+                self._opened[image_id] = self._open_image(self._images[image_id])
+            except DataError:
+                self._opened[image_id] = None
+        return self._opened[image_id]
 
 
 def check_others(config: ScoringConfig, pictures: int) -> None:

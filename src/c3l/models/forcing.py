@@ -49,14 +49,17 @@ class TeacherForcing:
         self._takes_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._ways: Ways | None = None  # unknown until somebody asks
 
-    def predict(self, lists: Sequence[Sequence[Row]]) -> Iterator[Tensor]:
+    def predict(
+        self, lists: Sequence[Sequence[Row]], features: dict[int, PictureFeatures] | None = None
+    ) -> Iterator[Tensor]:
         """For each list the logits (A, V) that predict its completions, row after row.
 
         Args:
             lists: Rows; within a list all have a picture or none has, and all hide it or none does. Rows of the same
                 request share what they begin with, across lists.
+            features: Of pictures, by the id of the picture; what is missing is encoded and added.
         """
-        features: dict[int, PictureFeatures] = {}
+        features = {} if features is None else features
         if not self.packs() or any(row.hide_image for rows in lists for row in rows):
             yield from (self.predict_apart(rows, features) for rows in lists)
         elif len(lists) <= 2:

@@ -20,7 +20,7 @@ from c3l.models.limits import count_positions, find_excess
 from c3l.models.notes import add_notes
 from c3l.models.rows import GREY, rows_with, rows_without
 from c3l.models.trials import has_bare_chats
-from c3l.models.vision import VisionEncoder
+from c3l.models.vision import PictureFeatures, VisionEncoder
 from c3l.models.writing import Writing
 from c3l.records import AnswerScores, NoImageMode, Provenance
 
@@ -45,6 +45,7 @@ class HfModel:
         self._provenance = add_notes(provenance, [self._encoder.thinking.note])
         self._vision = VisionEncoder(model, self._encoder)
         self._forcing = TeacherForcing(model, self._encoder, self._vision)
+        self._standing: dict[int, tuple[Image.Image, PictureFeatures]] = {}
         self._writing = Writing(model, self._encoder, self._vision, self._forcing)
 
     @property
@@ -142,7 +143,8 @@ class HfModel:
     def score(self, requests: Sequence[ScoreRequest], no_image: NoImageMode) -> list[list[AnswerScores | Unfit]]:
         """Teacher-forced scores of every pair, with and without the image, in order, as one batch.
 
-        Every distinct picture goes through the vision encoder once, whatever the number of its pairs.
+        Every distinct picture goes through the vision encoder once, whatever the number of its pairs; the other
+        pictures of the ``others`` mode once for as many calls as show the same objects.
 
         Raises:
             BackendError: If the mode cannot be done by this model.
@@ -189,9 +191,14 @@ class HfModel:
         if not rows:
             return iter(())
         ids = torch.tensor([token for row in rows for token in row.completion], device=self._model.device)
-        predicted = map(logits.log_probs, self._forcing.predict([rows, *rows_without(requests, completions, no_image)]))
+        features = {key: kept for key, (_, kept) in self._standing.items()}
+        lists = [rows, *rows_without(requests, completions, no_image)]
+        predicted = map(logits.log_probs, self._forcing.predict(lists, features))
         log_p = next(predicted)
         log_q = logits.log_mixture(predicted)
+        # the pictures are kept beside their features, so that no other one can take over an id
+        others = {id(image): image for request in requests for image in request.others}
+        self._standing = {key: (image, features[key]) for key, image in others.items() if key in features}
         columns = logits.pick(log_p, ids), logits.pick(log_q, ids), logits.vocabulary_kl(log_p, log_q)
         return zip(*(column.tolist() for column in columns), strict=True)
 

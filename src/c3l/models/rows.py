@@ -21,7 +21,7 @@ class Row:
         image: What is shown.
         prompt: The user's turn.
         completion: Token ids.
-        request: Number of the request that it belongs to.
+        request: Number of the request that it belongs to; rows of equal number share what they begin with.
         hide_image: Whether the picture's tokens are there but must not be looked at.
         system: The system prompt; empty for none.
     """
@@ -52,7 +52,7 @@ def rows_without(
         if len(counts) != 1 or 0 in counts:
             raise BackendError(f"got {sorted(counts)} other images, expected the same number >= 1 a request")
         for others in zip(*(request.others for request in requests), strict=True):
-            yield _rows(requests, completions, others)
+            yield _share(_rows(requests, completions, others))
     elif no_image == "mask":
         yield [replace(row, hide_image=True) for row in rows_with(requests, completions)]
     else:
@@ -70,6 +70,12 @@ def _rows(
         for pair, completion in zip(request.pairs, of_request, strict=True)
         if completion
     ]
+
+
+def _share(rows: list[Row]) -> list[Row]:
+    """Rows that show one picture as if they were of one request."""
+    first: dict[int, int] = {}
+    return [replace(row, request=first.setdefault(id(row.image), row.request)) for row in rows]
 
 
 def _stand_in(request: ScoreRequest, no_image: NoImageMode) -> Image.Image | None:
