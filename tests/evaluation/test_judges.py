@@ -277,6 +277,11 @@ def test_a_local_judge_without_text_has_no_review(model: FakeModel) -> None:
         ModelJudge(model, "local").ask("", "p", 0)
 
 
+def test_a_local_judge_is_not_asked_again_about_a_prompt_that_is_too_long() -> None:
+    with pytest.raises(RefusedError, match="too long for the judge local"):
+        ModelJudge(FakeModel(lambda request: "", finish_reason="too_long"), "local").ask("", "p", 0)
+
+
 def test_nothing_is_asked_twice_even_by_another_process(tmp_path: Path) -> None:
     path, judge = tmp_path / "new" / "reviews.jsonl", CountingJudge()
     first = CachedJudge(judge, path)

@@ -183,6 +183,8 @@ class ModelJudge:
             (completion,) = self._model.generate([GenerateRequest("review", None, turn, seed)], self._sampling)
         except OutOfMemoryError as error:
             raise NoReviewError(f"a prompt does not fit into the memory of the judge {self.name}: {error}") from None
+        if completion.finish_reason == "too_long":
+            raise RefusedError(f"a prompt is too long for the judge {self.name}: {completion.problem}")
         if completion.finish_reason == "non_finite_logits":
             raise NoReviewError(f"the judge {self.name} gave numbers that are not finite; try --dtype float32")
         if not completion.text.strip():
