@@ -82,7 +82,7 @@ def load_processor(location: str, revision: str, trust_remote_code: bool) -> Any
     except Exception as error:
         _explain(Path(location), error)
         raise
-    if not hasattr(processor, "image_processor"):
+    if not (hasattr(processor, "image_processor") and hasattr(processor, "tokenizer")):
         _explain(Path(location), None)
         raise BackendError(
             f"got {location} with a {type(processor).__name__} alone, expected a processor for pictures and text: "
