@@ -9,16 +9,17 @@ from peft import LoraConfig, get_peft_model
 
 from c3l.config import FinetuningConfig
 from c3l.errors import BackendError
+from c3l.models.along import lay_along
+from c3l.models.company import Company
 from c3l.models.conversations import ConversationEncoder, EncodedConversation
 from c3l.models.encoding import ChatEncoder, pad, stop_ids
 from c3l.models.interface import Conversation, Pieces
 from c3l.models.processors import save_processor
 from c3l.models.sharding import find_pieces, touch
-from c3l.models.trainable import find_targets
+from c3l.models.trainable import find_targets, is_tower
 from c3l.records import Provenance
 
 IGNORE_INDEX = -100
-_TOWERS = ("vis", "audio", "tower", "vq")  # what the names of encoders hold, over the families of transformers
 
 
 class FinetunableHfModel:
@@ -51,6 +52,7 @@ class FinetunableHfModel:
                 f"{type(model).__name__} has no connector that stands apart from its tower: "
                 "set finetuning.tune_connector=false"
             )
+        self._company = Company(model, self.collate, self._encoder)
         learns_too = [] if config.tune_connector is False else self._connectors
         model.requires_grad_(False)
         for part in find_towers(model):
@@ -68,6 +70,10 @@ class FinetunableHfModel:
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
 
+    def fits_batches(self, mixed: bool) -> bool:
+        """Whether conversations as a batch give what each gives by itself; ``mixed`` where only some have a picture."""
+        return self._company.fits(mixed)
+
     @property
     def pieces(self) -> Pieces | None:
         """How it is to lie over the processes; None where each has all of it."""
@@ -84,7 +90,7 @@ class FinetunableHfModel:
 
         Returns:
             ``input_ids``, ``attention_mask``, ``labels`` and the token types that the processor uses, (B, T) int64;
-            the processor's tensors of all pictures, if there is one.
+            what goes along the text, (B, T, ...); the processor's tensors of all pictures, if there is one.
         """
         self._encoder.forget_pictures()
         encoded = [self._encode(one) for one in conversations]
@@ -94,12 +100,15 @@ class FinetunableHfModel:
             "attention_mask": pad([(1,) * (len(one.prompt.ids) + len(one.ids)) for one in encoded], width, 0),
             "labels": pad([_labels(one) for one in encoded], width, IGNORE_INDEX),
         }
-        for key in {key: None for one in encoded for key in one.prompt.types}:
-            batch[key] = pad([one.prompt.types.get(key, ()) for one in encoded], width, 0)
+        prompts = [one.prompt for one in encoded]
+        lengths = [len(one.prompt.ids) + len(one.ids) for one in encoded]
+        for key in {key: None for prompt in prompts for key in prompt.types}:
+            batch[key] = self._encoder.lay_types(key, prompts, lengths, width)
+        batch |= lay_along([prompt.vision for prompt in prompts], lengths, width)
         shown = [(one.turns[0][0], one.image) for one in conversations if one.image is not None]
         if shown:
-            prompts, pictures = zip(*shown, strict=True)
-            batch |= self._encoder.process_pictures(prompts, pictures)
+            asked, pictures = zip(*shown, strict=True)
+            batch |= self._encoder.process_pictures(asked, pictures)
         self._encoder.forget_pictures()
         return batch
 
@@ -125,21 +134,19 @@ class FinetunableHfModel:
 def find_connectors(model: Any) -> list[str]:
     """Names of the modules between vision tower and language model; empty where they are part of the tower."""
     base, decoder = model.base_model, model.get_decoder()
+    if decoder is base:  # pictures become words of one vocabulary, as Chameleon's: nothing stands between
+        return []
     whole = {id(module): name for name, module in model.named_modules()}
     return [
         whole[id(module)]
         for name, module in base.named_children()
-        if module is not decoder and not _is_tower(name) and any(True for _ in module.parameters())
+        if module is not decoder and not is_tower(name) and any(True for _ in module.parameters())
     ]
 
 
 def find_towers(model: Any) -> list[Any]:
     """The vision towers: what stands beside the language model and connects nothing."""
-    return [module for name, module in model.base_model.named_children() if _is_tower(name)]
-
-
-def _is_tower(name: str) -> bool:
-    return any(part in name for part in _TOWERS)
+    return [module for name, module in model.base_model.named_children() if is_tower(name)]
 
 
 def _keep_as_it_is(part: Any) -> None:
@@ -158,7 +165,14 @@ def _add_adapters(model: Any, config: FinetuningConfig, learns_too: Sequence[str
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)  # peft's own
-        return get_peft_model(model, lora)
+        try:
+            return get_peft_model(model, lora)
+        except ValueError as error:  # experts that lie in one tensor
+            if not config.lora_dropout or "lora_dropout" not in str(error):
+                raise
+            raise BackendError(
+                f"{type(model).__name__} has experts whose adapters take no dropout: set finetuning.lora_dropout=0"
+            ) from None
 
 
 def _labels(encoded: EncodedConversation) -> tuple[int, ...]:

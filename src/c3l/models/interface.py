@@ -246,6 +246,10 @@ class FinetunableModel(Protocol):
         """How it is to lie over the processes; None where each has all of it."""
         ...
 
+    def fits_batches(self, mixed: bool) -> bool:
+        """Whether conversations as a batch give what each gives by itself; ``mixed`` where only some have a picture."""
+        ...
+
     def count_taught(self, conversation: Conversation) -> int:
         """How many tokens of a conversation are taught, after it was cut to the longest length."""
         ...
