@@ -77,7 +77,7 @@ def _janus() -> Parts:
 
 
 def _blip_2() -> Parts:
-    tokenizer = make_tokenizer([], image_token="<image>")
+    tokenizer = make_tokenizer(["<image>"])
     former = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
     opt = {key: TEXT[key] for key in ("hidden_size", "num_hidden_layers", "num_attention_heads")}
     config = t.Blip2Config(
@@ -87,10 +87,10 @@ def _blip_2() -> Parts:
         vision_config=VISION,
         qformer_config={**former, "encoder_hidden_size": 16, "vocab_size": 32},
         num_query_tokens=4,
-        image_token_index=tokenizer.image_token_id,
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
     )
     images = t.BlipImageProcessorPil(size={"height": 32, "width": 32})
-    return Parts(config, images, tokenizer, ("Blip2Processor", {"num_query_tokens": 4}), "<image>")
+    return Parts(config, images, tokenizer, ("Blip2Processor", {"num_query_tokens": 4}), None)
 
 
 def _discrete_words(tokens: int) -> list[str]:
@@ -104,7 +104,7 @@ def _chameleon() -> Parts:
     tokenizer = make_tokenizer(words, **{key: token for key, token in marks.items() if key != "sep_token"})
     tokenizer.sep_token = marks["sep_token"]
     tokenizer.add_special_tokens({"sep_token": marks["sep_token"]})
-    pieces = {"base_channels": 32, "channel_multiplier": [1, 1], "num_res_blocks": 1, "num_embeddings": 16}
+    pieces = {"base_channels": 32, "channel_multiplier": [1, 1, 1, 1], "num_res_blocks": 1, "num_embeddings": 16}
     config = t.ChameleonConfig(
         **TEXT,
         **ids_of(tokenizer),
@@ -112,7 +112,7 @@ def _chameleon() -> Parts:
         vocabulary_map=dict(tokenizer.get_vocab()),
     )
     images = t.ChameleonImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
-    return Parts(config, images, tokenizer, ("ChameleonProcessor", {"image_seq_length": 256}), "<image>")
+    return Parts(config, images, tokenizer, ("ChameleonProcessor", {"image_seq_length": 16}), "<image>")
 
 
 def _fuyu() -> Parts:
@@ -124,7 +124,7 @@ def _fuyu() -> Parts:
         image_token_id=tokenizer.convert_tokens_to_ids("|SPEAKER|"),
     )
     images = t.FuyuImageProcessorPil(size={"height": 32, "width": 32}, patch_size={"height": 8, "width": 8})
-    return Parts(config, images, tokenizer, ("FuyuProcessor", {}), "")
+    return Parts(config, images, tokenizer, ("FuyuProcessor", {}), None)
 
 
 def _florence2() -> Parts:
@@ -138,7 +138,16 @@ def _florence2() -> Parts:
     )
     images = t.CLIPImageProcessorPil(size={"height": 64, "width": 64}, crop_size={"height": 64, "width": 64})
     images.image_seq_length = 5
-    return Parts(config, images, tokenizer, ("Florence2Processor", {}), "<image>")
+    return Parts(config, images, tokenizer, ("Florence2Processor", {}), None)
+
+
+def _kosmos_2() -> Parts:
+    tokenizer = make_tokenizer(["<image>", "</image>"])
+    text = {"embed_dim": 32, "layers": 2, "ffn_dim": 48, "attention_heads": 4, "max_position_embeddings": 512}
+    ids = {**ids_of(tokenizer), "vocab_size": len(tokenizer) + 1100}
+    config = t.Kosmos2Config(text_config={**text, **ids}, vision_config=VISION, latent_query_num=4)
+    images = t.CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    return Parts(config, images, tokenizer, ("Kosmos2Processor", {}), None)
 
 
 FAMILIES = (
@@ -146,6 +155,7 @@ FAMILIES = (
     Family("hunyuan_vl", "HunYuan-VL, HunyuanOCR", _hunyuan_vl),
     Family("janus", "Janus, Janus-Pro", _janus),
     Family("blip-2", "BLIP-2", _blip_2),
+    Family("kosmos-2", "Kosmos-2", _kosmos_2),
     Family("chameleon", "Chameleon", _chameleon),
     Family("fuyu", "Fuyu", _fuyu),
     Family("florence2", "Florence-2", _florence2),

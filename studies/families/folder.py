@@ -30,7 +30,8 @@ def write_folder(parts: Parts, folder: Path) -> None:
         _edit(folder / "video_preprocessor_config.json", processor_class=name, **parts.video)
     for file, content in parts.more.items():
         _edit(folder / file, **content)
-    (folder / "chat_template.jinja").write_text(template(parts.shown))
+    if parts.shown is not None:
+        (folder / "chat_template.jinja").write_text(template(parts.shown))
 
 
 def _make_model(parts: Parts) -> Any:

@@ -45,7 +45,7 @@ class Parts:
         images: The image processor.
         tokenizer: With the family's own tokens.
         processor: Name of the processor's class, and the settings that it keeps.
-        shown: What the chat template writes for a picture.
+        shown: What the chat template writes for a picture; None where the family's models have no template.
         video: Settings of a video processor, as the hub has them; None where the family has none.
         learned: Weights that training moves away from where they begin, and to what.
         more: Other preprocessors of the folder, by the name of their file.
@@ -55,7 +55,7 @@ class Parts:
     images: Any
     tokenizer: Any
     processor: tuple[str, dict[str, Any]]
-    shown: str
+    shown: str | None
     video: dict[str, Any] | None = None
     learned: dict[str, float] = field(default_factory=dict)
     more: dict[str, Any] = field(default_factory=dict)

@@ -158,9 +158,64 @@ def test_a_model_whose_packed_numbers_differ_is_found_out(dtype, tiny, caplog, m
     assert "packed rows are off" in caplog.text
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", ["llava", "qwen2_vl", "gemma3"])
-def test_rounding_in_16_bits_is_no_obstacle(name, tiny):
-    assert make_forcing(tiny(name), torch.bfloat16).packs()
+def test_rounding_in_16_bits_is_no_obstacle(name, dtype, tiny):
+    ways = make_forcing(tiny(name), dtype).ways()
+    assert ways.packed and ways.side_by_side
+
+
+def mix_rows(model):
+    """A family whose rows change each other: every row but the first of a batch counts its places by two."""
+    inner = model.forward
+
+    def forward(*args, **kwargs):
+        ids = kwargs["input_ids"]
+        if len(ids) > 1 and "position_ids" not in kwargs:
+            steps = 1 + (torch.arange(len(ids)) > 0).long()
+            kwargs["position_ids"] = torch.arange(ids.shape[1])[None] * steps[:, None]
+        return inner(*args, **kwargs)
+
+    forward.__signature__ = __import__("inspect").signature(inner)
+    return forward
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_family_whose_rows_change_each_other_is_computed_row_by_row(dtype, tiny, caplog, monkeypatch):
+    taught = make_forcing(tiny("llava"), dtype)
+    alone = [taught._predict_whole([row], {}) for row in make_rows(taught)]
+    monkeypatch.setattr(taught._model, "forward", mix_rows(taught._model))
+    rows = make_rows(taught)
+    with torch.inference_mode():
+        ours = taught.predict_apart(rows, {})
+        together = taught._predict_whole(rows, {})
+    assert not taught.ways().side_by_side
+    assert taught.packs()  # a tree has positions of its own
+    assert "gives other numbers to whole rows in a batch" in caplog.text
+    assert torch.equal(ours, torch.cat(alone))
+    assert not torch.allclose(ours, together, atol=0.3)
+
+
+def test_features_that_a_family_does_not_take_back_are_not_shared(tiny, caplog, monkeypatch):
+    taught = make_forcing(tiny("llava"))
+    encode = taught._vision.encode
+
+    def lose_half(vision):
+        features = encode(vision)
+        features.output.pooler_output = [part * 0.5 for part in features.output.pooler_output]
+        return features
+
+    monkeypatch.setattr(taught._vision, "encode", lose_half)
+    rows = make_rows(taught)
+    with torch.inference_mode():
+        ours = taught.predict_apart(rows, {})
+        plain = [
+            taught.predict_alone(taught._encoder.encode_prompt(row.prompt, row.image), row.completion) for row in rows
+        ]
+    assert not taught._vision.can_share
+    assert taught.ways().side_by_side
+    assert "encodes its image for each pair" in caplog.text
+    torch.testing.assert_close(ours, torch.cat(plain), rtol=0, atol=1e-4)
 
 
 def test_token_types_that_nobody_knows_are_an_obstacle(tiny, caplog, monkeypatch):

@@ -328,6 +328,25 @@ def test_a_family_that_counts_positions_by_the_cache_shares_no_cache(llava, monk
     assert "computed whole" in caplog.records[0].message
 
 
+def test_a_family_whose_rows_change_each_other_writes_one_after_the_other(llava, caplog, monkeypatch):
+    sampling, asked = Sampling(1.0, 1.0, 8), [request for request in GENERATE if request.image is not None]
+    alone = [llava.generate([request], sampling)[0] for request in asked]
+    tried = HfModel(llava._model, llava.processor, PROVENANCE)
+    inner = llava._model.prepare_inputs_for_generation
+
+    def count_from_one_place(*args, **kwargs):
+        found = inner(*args, **kwargs)
+        if len(found["input_ids"]) > 1 and found.get("position_ids") is not None:
+            found["position_ids"] = found["position_ids"][:1].expand(len(found["input_ids"]), -1)
+        return found
+
+    count_from_one_place.__signature__ = __import__("inspect").signature(inner)
+    monkeypatch.setattr(llava._model, "prepare_inputs_for_generation", count_from_one_place)
+    assert tried.generate(asked, sampling) == alone
+    assert tried.describe_writing() == "one by one"
+    assert "one prompt after the other" in caplog.text
+
+
 @pytest.mark.parametrize("room", [1, 3])
 def test_keys_and_values_grow_past_their_room(room, llava, monkeypatch):
     sampling, asked = Sampling(1.0, 1.0, 24), [replace(GENERATE[0], seed=n) for n in range(3)]
@@ -366,7 +385,7 @@ def test_rows_that_have_ended_leave_the_batch(name, first, tiny, monkeypatch):
     sampling, asked = Sampling(1.0, 1.0, 24), GENERATE[:2] + GENERATE[3:]
     texts = [it.text for it in model.generate(asked, sampling)]
     stop = next(c for c in texts[first][:9] if any(c not in text for text in texts))
-    monkeypatch.setattr(model._writing, "_stop_ids", frozenset(model._encoder.encode_completion(stop)))
+    monkeypatch.setattr(model._writing, "stop_ids", frozenset(model._encoder.encode_completion(stop)))
     alone = [model.generate([request], sampling)[0] for request in asked]
     monkeypatch.setattr("c3l.models.writing.LEG", 5)
     sizes = feed_sizes(model, monkeypatch)
@@ -411,7 +430,7 @@ def test_finish_reason_tells_an_end_from_a_cut(llava, monkeypatch):
     cut = llava.generate(GENERATE[:1], Sampling(0.0, 1.0, 6))[0]
     assert cut.finish_reason == "length"
     second = llava._encoder.encode_completion(cut.text[1])[0]
-    monkeypatch.setattr(llava._writing, "_stop_ids", frozenset({second}))
+    monkeypatch.setattr(llava._writing, "stop_ids", frozenset({second}))
     ended = llava.generate(GENERATE[:1], Sampling(0.0, 1.0, 6))[0]
     assert (ended.finish_reason, ended.text) == ("stop", cut.text[: cut.text.index(cut.text[1])])
 
@@ -439,7 +458,7 @@ def test_a_row_whose_logits_break_says_so_and_keeps_what_was_written(temperature
 
 
 def test_an_answer_that_ended_before_the_logits_broke_is_whole(llava):
-    stop = min(llava._writing._stop_ids)
+    stop = min(llava._writing.stop_ids)
     ids = [*llava._encoder.encode_completion("abc"), stop, stop]
     assert llava._writing._complete(Text(GENERATE[0], ids, 5)).finish_reason == "stop"
     assert llava._writing._complete(Text(GENERATE[0], ids, 3)).finish_reason == "non_finite_logits"

@@ -209,6 +209,11 @@ class ChatEncoder:
         output = self._process(prompts, images, False, padding=True)
         return {key: value for key, value in output.items() if key not in TEXT_KEYS and key not in ALONG_KEYS}
 
+    def picture_shapes(self, prompt: str, image: Image) -> dict[str, tuple[int, ...]]:
+        """The shapes of what is given beside the text for one prompt about a picture."""
+        output = self._process([prompt], [image], False)
+        return {key: tuple(value.shape) for key, value in output.items() if key not in TEXT_KEYS}
+
     def encode_for_generation(self, prompts: Sequence[str], images: Sequence[Image] | None) -> dict[str, Tensor]:
         """Prompts padded on the left, with everything that ``generate`` needs."""
         output = self._process(prompts, images, True, padding=True, padding_side="left")

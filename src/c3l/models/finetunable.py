@@ -9,6 +9,8 @@ from peft import LoraConfig
 from c3l.config import FinetuningConfig
 from c3l.errors import BackendError
 from c3l.models.adapters import add_adapters
+from c3l.models.along import lay_along
+from c3l.models.company import Company
 from c3l.models.control import tell_control_token
 from c3l.models.conversations import ConversationEncoder, EncodedConversation
 from c3l.models.encoding import ChatEncoder, pad, stop_ids
@@ -17,11 +19,10 @@ from c3l.models.limits import count_positions, find_excess
 from c3l.models.notes import add_notes
 from c3l.models.processors import save_processor
 from c3l.models.sharding import find_pieces, touch
-from c3l.models.trainable import find_targets
+from c3l.models.trainable import find_targets, is_tower
 from c3l.records import Provenance
 
 IGNORE_INDEX = -100
-_TOWERS = ("vis", "audio", "tower", "vq")  # what the names of encoders hold, over the families of transformers
 
 
 class FinetunableHfModel:
@@ -56,6 +57,7 @@ class FinetunableHfModel:
                 f"{type(model).__name__} has no connector that stands apart from its tower: "
                 "set finetuning.tune_connector=false"
             )
+        self._company = Company(model, self.collate, self._encoder)
         learns_too = [] if config.tune_connector is False else self._connectors
         model.requires_grad_(False)
         for part in find_towers(model):
@@ -72,6 +74,10 @@ class FinetunableHfModel:
         for parameter in self.module.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
+
+    def fits_batches(self, mixed: bool) -> bool:
+        """Whether conversations as a batch give what each gives by itself; ``mixed`` where only some have a picture."""
+        return self._company.fits(mixed)
 
     @property
     def pieces(self) -> Pieces | None:
@@ -108,7 +114,7 @@ class FinetunableHfModel:
 
         Returns:
             ``input_ids``, ``attention_mask``, ``labels`` and the token types that the processor uses, (B, T) int64;
-            the processor's tensors of all pictures, if there is one.
+            what goes along the text, (B, T, ...); the processor's tensors of all pictures, if there is one.
         """
         self._encoder.forget_pictures()
         encoded = [self._encode(one).cut(self._longest) for one in conversations]
@@ -118,12 +124,15 @@ class FinetunableHfModel:
             "attention_mask": pad([(1,) * (len(one.prompt.ids) + len(one.ids)) for one in encoded], width, 0),
             "labels": pad([_labels(one) for one in encoded], width, IGNORE_INDEX),
         }
-        for key in {key: None for one in encoded for key in one.prompt.types}:
-            batch[key] = pad([one.prompt.types.get(key, ()) for one in encoded], width, 0)
+        prompts = [one.prompt for one in encoded]
+        lengths = [len(one.prompt.ids) + len(one.ids) for one in encoded]
+        for key in {key: None for prompt in prompts for key in prompt.types}:
+            batch[key] = self._encoder.lay_types(key, prompts, lengths, width)
+        batch |= lay_along([prompt.vision for prompt in prompts], lengths, width)
         shown = [(one.turns[0][0], one.image) for one in conversations if one.image is not None]
         if shown:
-            prompts, pictures = zip(*shown, strict=True)
-            batch |= self._encoder.process_pictures(prompts, pictures)
+            asked, pictures = zip(*shown, strict=True)
+            batch |= self._encoder.process_pictures(asked, pictures)
         self._encoder.forget_pictures()
         return batch
 
@@ -155,21 +164,19 @@ class FinetunableHfModel:
 def find_connectors(model: Any) -> list[str]:
     """Names of the modules between vision tower and language model; empty where they are part of the tower."""
     base, decoder = model.base_model, model.get_decoder()
+    if decoder is base:  # pictures become words of one vocabulary, as Chameleon's: nothing stands between
+        return []
     whole = {id(module): name for name, module in model.named_modules()}
     return [
         whole[id(module)]
         for name, module in base.named_children()
-        if module is not decoder and not _is_tower(name) and any(True for _ in module.parameters())
+        if module is not decoder and not is_tower(name) and any(True for _ in module.parameters())
     ]
 
 
 def find_towers(model: Any) -> list[Any]:
     """The vision towers: what stands beside the language model and connects nothing."""
-    return [module for name, module in model.base_model.named_children() if _is_tower(name)]
-
-
-def _is_tower(name: str) -> bool:
-    return any(part in name for part in _TOWERS)
+    return [module for name, module in model.base_model.named_children() if is_tower(name)]
 
 
 def _keep_as_it_is(part: Any) -> None:
@@ -186,7 +193,14 @@ def _adapt(model: Any, config: FinetuningConfig, learns_too: Sequence[str]) -> A
         target_modules=find_targets(model),
         modules_to_save=[name.rpartition(".")[2] for name in learns_too] or None,
     )
-    return add_adapters(model, lora)
+    try:
+        return add_adapters(model, lora)
+    except ValueError as error:  # experts that lie in one tensor
+        if not config.lora_dropout or "lora_dropout" not in str(error):
+            raise
+        raise BackendError(
+            f"{type(model).__name__} has experts whose adapters take no dropout: set finetuning.lora_dropout=0"
+        ) from None
 
 
 def _labels(encoded: EncodedConversation) -> tuple[int, ...]:

@@ -46,7 +46,8 @@ class TeacherForcing:
 
     def __init__(self, model: Any, encoder: ChatEncoder, vision: VisionEncoder) -> None:
         self._model, self._encoder, self._vision = model, encoder, vision
-        self._takes_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self.takes_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
+        """Whether its forward computes logits at chosen places alone; known for certain once ``ways`` is."""
         self._ways: Ways | None = None  # unknown until somebody asks
 
     def predict(
@@ -93,12 +94,15 @@ class TeacherForcing:
             inputs["attention_mask"] = self._hide_image(inputs)
         inputs |= pictures
         keep = batch.completion_mask.to(self._model.device)
-        if not self._takes_logits_to_keep:
-            everywhere: Tensor = self._model(**inputs, use_cache=False).logits
-            return everywhere[keep]
-        # the mask stays boolean: as integers it would be read as positions
-        kept: Tensor = self._model(**inputs, use_cache=False, logits_to_keep=keep).logits
-        return kept.reshape(-1, kept.shape[-1])
+        if self.takes_logits_to_keep:
+            try:
+                # the mask stays boolean: as integers it would be read as positions
+                kept: Tensor = self._model(**inputs, use_cache=False, logits_to_keep=keep).logits
+                return kept.reshape(-1, kept.shape[-1])
+            except IndexError:  # Chameleon goes on with them as if there were one for each place
+                self.takes_logits_to_keep = False
+        everywhere: Tensor = self._model(**inputs, use_cache=False).logits
+        return everywhere[keep]
 
     def packs(self) -> bool:
         """Whether packed rows give this model's own numbers."""
@@ -112,9 +116,13 @@ class TeacherForcing:
 
     @torch.no_grad()
     def _find_out(self) -> Ways:
+        if not self._vision.can_share:
+            self._vision.give_up("it takes no ready image features")
         trial = Trial(self._model, self._encoder, self.predict_alone)
         side_by_side = self._try_side_by_side(trial)
-        obstacle = "" if self._vision.can_share and self._takes_logits_to_keep else "it takes no ready image features"
+        obstacle = "" if self._vision.can_share else "its image features are not shared"
+        if not self.takes_logits_to_keep:
+            obstacle = "it computes logits at all places or none"
         row = trial.lists[0][0]
         obstacle = obstacle or find_obstacle(self._model, self._encoder.encode_prompt(row.prompt, row.image))
         obstacle = obstacle or self._try("packed rows", lambda: list(self._predict_packed(trial.lists, {})), trial)

@@ -1,6 +1,7 @@
 """The ``hf`` backend: any ``AutoModelForImageTextToText`` with its ``AutoProcessor``."""
 
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -8,11 +9,12 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from c3l.errors import BackendError, OutOfMemoryError
 from c3l.models import logits
 from c3l.models.control import tell_control_token
-from c3l.models.encoding import ChatEncoder
+from c3l.models.encoding import ChatEncoder, EncodedPrompt
 from c3l.models.forcing import TeacherForcing
 from c3l.models.interface import Completion, GenerateRequest, Pair, Sampling, ScoreRequest, Unfit
 from c3l.models.layout import can_hide_pictures
@@ -40,6 +42,7 @@ class HfModel:
             provenance: Comes back from the property of that name.
         """
         self._model = model.eval()
+        self._processor = processor
         self._encoder = ChatEncoder(processor, model)
         self._positions = count_positions(model)
         self._provenance = add_notes(provenance, [self._encoder.thinking.note])
@@ -63,6 +66,26 @@ class HfModel:
         """Whether the chat template shows a system prompt."""
         return self._encoder.takes_system
 
+    @property
+    def processor(self) -> Any:
+        """The processor that prompts and pictures go through."""
+        return self._processor
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """The tokens that end what it writes."""
+        return self._writing.stop_ids
+
+    def describe_rows(self) -> str:
+        """How rows are computed."""
+        ways = self._forcing.ways()
+        return "packed" if ways.packed else "whole, in batches" if ways.side_by_side else "whole, one by one"
+
+    def describe_writing(self) -> str:
+        """How texts are written."""
+        ways = self._writing.ways()
+        return "from shared beginnings" if ways.shared else "in batches" if ways.side_by_side else "one by one"
+
     def no_image_modes(self) -> frozenset[NoImageMode]:
         """Every mode; ``mask`` where pictures can be hidden, ``drop`` where the family has chats without one."""
         modes: set[NoImageMode] = {"blank", "noise", "others"}
@@ -75,6 +98,8 @@ class HfModel:
     def check_causal(self) -> None:
         """Refuse a model whose prompt tokens see later ones: teacher forcing would show it the answer.
 
+        Then find out which ways of computing rows give its numbers, and say which do not.
+
         Raises:
             BackendError: If changing an answer token changes the prediction of that same token.
         """
@@ -85,13 +110,32 @@ class HfModel:
         self._encoder.forget_pictures()
         prompt = self._encoder.encode_prompt("Is it?", image)
         with torch.inference_mode(), _memory_errors():
-            both = (self._forcing.predict_alone(prompt, answer) for answer in ((one, two), (two, one)))
-            predicted = [logits.log_probs(of_one[0]) for of_one in both]
+            predicted = [self._predict_first(prompt, answer) for answer in ((one, two), (two, one))]
         if not torch.allclose(predicted[0], predicted[1], rtol=0.01, atol=0.05):
             raise BackendError(
                 f"{type(self._model).__name__} lets a prompt look ahead at its answer, but teacher forcing "
                 "needs causal attention: take another model"
             )
+        with _memory_errors():
+            self._forcing.ways()  # said at loading
+
+    def _predict_first(self, prompt: EncodedPrompt, answer: tuple[int, ...]) -> Tensor:
+        """Log-probabilities (V,) of an answer's first token.
+
+        Raises:
+            BackendError: If the family does not take a prompt about a picture with an answer after it.
+        """
+        try:
+            return logits.log_probs(self._forcing.predict_alone(prompt, answer)[0])
+        except (torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception as error:
+            if any(words in str(error) for words in _MEMORY_WORDS):
+                raise
+            raise BackendError(
+                f"{type(self._model).__name__} does not take a prompt about a picture with an answer after it as other "
+                f"families do ({type(error).__name__} in {_find_place(error)}): c3l does not know this family"
+            ) from error
 
     def show_prompt(self, prompt: str, image: Image.Image | None) -> tuple[str, ...]:
         """The tokens, as text, that a prompt becomes through the chat template."""
@@ -213,6 +257,13 @@ def _memory_errors() -> Iterator[None]:
         if not any(words in str(error) for words in _MEMORY_WORDS):
             raise
         raise OutOfMemoryError(_one_line(error)) from None
+
+
+def _find_place(error: BaseException) -> str:
+    """The function of the family, or else the last one, in which an error arose."""
+    frames = traceback.extract_tb(error.__traceback__)
+    of_family = [frame for frame in frames if "modeling_" in frame.filename]
+    return (of_family or frames)[-1].name
 
 
 def _one_line(error: BaseException) -> str:

@@ -300,6 +300,10 @@ class FinetunableModel(Protocol):
         """Why a conversation cannot be taught as it is, if it cannot."""
         ...
 
+    def fits_batches(self, mixed: bool) -> bool:
+        """Whether conversations as a batch give what each gives by itself; ``mixed`` where only some have a picture."""
+        ...
+
     def count_taught(self, conversation: Conversation) -> tuple[int, int]:
         """How many tokens of a conversation are taught, and how many are not since it is cut to the longest length."""
         ...

@@ -170,7 +170,9 @@ def _read(config: ModelConfig, weights: str, dtype: "torch.dtype", device: str) 
     """The model on its device and its processor: whole, and such as fit each other."""
     import torch
 
+    from c3l.models.encoding import ChatEncoder
     from c3l.models.fit import fit_processor
+    from c3l.models.support import check_family, check_inputs
     from c3l.models.weights import check_finite
 
     torch.backends.cudnn.allow_tf32 = False  # float32 means float32: a card's convolutions would round to 10 bits
@@ -178,7 +180,9 @@ def _read(config: ModelConfig, weights: str, dtype: "torch.dtype", device: str) 
     try:
         model = model.to(device)
         check_finite(config.name, model)
+        check_family(config.name, model)
         fit_processor(config.name, processor, model)
+        check_inputs(config.name, ChatEncoder(processor))
     except C3LError:
         raise
     except Exception as error:  # drivers and strange models raise what they like

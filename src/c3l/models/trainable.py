@@ -1,6 +1,5 @@
 """Tuning any image-text-to-text model of transformers: LoRA on its language model, one forward for all readings."""
 
-import inspect
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,6 +27,8 @@ from c3l.models.sharding import find_pieces
 from c3l.models.vision import FeatureStore, VisionEncoder, move
 from c3l.records import Provenance
 
+_TOWERS = ("vis", "audio", "tower", "vq")  # what the names of encoders hold, over the families of transformers
+
 
 class TrainableHfModel(nn.Module):
     """A loaded model with adapters on the linear layers of its language model; all else is frozen.
@@ -52,8 +53,9 @@ class TrainableHfModel(nn.Module):
         self._provenance = add_notes(provenance, [self._encoder.thinking.note])
         self._vision = VisionEncoder(model, self._encoder)
         self._features = FeatureStore(self._vision, model)
-        self._packs = TeacherForcing(model, self._encoder, self._vision).packs()
-        self._takes_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
+        forcing = TeacherForcing(model, self._encoder, self._vision)
+        self._packs, self._side_by_side = forcing.packs(), forcing.ways().side_by_side
+        self._takes_logits_to_keep = forcing.takes_logits_to_keep
         lora = LoraConfig(
             r=config.lora_r,
             lora_alpha=config.lora_alpha,
@@ -110,10 +112,11 @@ class TrainableHfModel(nn.Module):
         """Rows as tensors on the CPU; those about one image are packed into one tree where the family allows it.
 
         Returns:
-            ``text``: what the language model is fed, (B, T) each but for positions of a grid, (D, B, T): R rows, or a
-            tree an image; ``real`` and ``in_completion``: (R, T) bool; ``targets``: (A,) the ids of all completions in
-            a row; ``vision``: the processor's tensors, one dictionary a distinct image, or one for all rows where the
-            family takes no ready features; ``shown``: numbers of the images in the order in which the text shows them;
+            ``text``: what the language model is fed, (B, T, ...) each but for positions of a grid, (D, B, T): R rows,
+            or a tree an image; ``real`` and ``in_completion``: (R, T) bool; ``targets``: (A,) the ids of all
+            completions in a row; ``vision``: the processor's tensors, one dictionary a distinct image, or where the
+            family takes no ready features one for all rows, or one a row where those are fed one by one; ``shown``:
+            numbers of the images in the order in which the text shows them;
             of trees ``mask``, (B, 1, T, T) bool, ``depths``, (B, T) int64, and where their tokens stand in the rows:
             ``places``, (R, T) int64, and ``predicts``, (A,) int64, both counted through the trees.
 
@@ -134,7 +137,12 @@ class TrainableHfModel(nn.Module):
             vision = [dict(first[key].vision) for key in images]
         else:
             pictures: list[Image] = [row.image for row in rows]
-            vision = [self._encoder.process_pictures([row.prompt for row in rows], pictures)]
+            asked = [row.prompt for row in rows]
+            if self._side_by_side:
+                vision = [self._encoder.process_pictures(asked, pictures)]
+            else:
+                pairs = zip(asked, pictures, strict=True)
+                vision = [self._encoder.process_pictures([prompt], [picture]) for prompt, picture in pairs]
         self._encoder.forget_pictures()
         targets = torch.tensor([token for ids in completions for token in ids], dtype=torch.int64)
         return {**batch, "targets": targets, "vision": vision}
@@ -192,8 +200,19 @@ class TrainableHfModel(nn.Module):
         """Last hidden states (R, T, D), and the logits (A, V) that predict the completions."""
         text = {key: value.to(self._base.device) for key, value in batch["text"].items()}
         predicts = in_completion.roll(-1, dims=1)
+        if self._side_by_side:
+            return self._feed(text, predicts, self._show(batch, range(len(predicts))))
+        states, logits = [], []
+        for row, length in enumerate(batch["real"].sum(dim=1).tolist()):
+            alone = {key: value[row : row + 1, :length] for key, value in text.items()}
+            found = self._feed(alone, predicts[row : row + 1, :length], self._show(batch, [row]))
+            states.append(nn.functional.pad(found[0], (0, 0, 0, predicts.shape[1] - length)))
+            logits.append(found[1])
+        return torch.cat(states), torch.cat(logits)
+
+    def _feed(self, text: dict[str, Tensor], predicts: Tensor, pictures: dict[str, Any]) -> tuple[Tensor, Tensor]:
         keep = {"logits_to_keep": predicts} if self._takes_logits_to_keep else {}
-        output = self.lvlm(**text, **self._show(batch), **keep, use_cache=False, output_hidden_states=True)
+        output = self.lvlm(**text, **pictures, **keep, use_cache=False, output_hidden_states=True)
         logits = output.logits if keep else output.logits[predicts]
         return output.hidden_states[-1], logits.reshape(-1, logits.shape[-1])
 
@@ -206,7 +225,7 @@ class TrainableHfModel(nn.Module):
         keep[predicts] = True
         output = self.lvlm(
             **text,
-            **self._show(batch),
+            **self._show(batch, range(len(batch["shown"]))),
             attention_mask=attention_mask(batch["mask"], batch["depths"], self._base),
             logits_to_keep=keep.view(text["input_ids"].shape),
             use_cache=False,
@@ -216,12 +235,14 @@ class TrainableHfModel(nn.Module):
         rank = keep.cumsum(0) - 1
         return output.hidden_states[-1].flatten(0, 1)[places], kept[rank[predicts]]
 
-    def _show(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Keyword arguments of ``forward`` that show the text its images."""
+    def _show(self, batch: Mapping[str, Any], rows: Sequence[int]) -> dict[str, Any]:
+        """Keyword arguments of ``forward`` that show rows, or all trees' text, their images."""
         if not self._vision.can_share:
-            return {key: move(value, self._base) for key, value in batch["vision"][0].items()}
-        features = [self._features.encode(tensors) for tensors in batch["vision"]]
-        return self._vision.join([features[place] for place in batch["shown"].tolist()])
+            tensors = batch["vision"][0 if self._side_by_side else rows[0]]
+            return {key: move(value, self._base) for key, value in tensors.items()}
+        shown = batch["shown"].tolist()
+        features = {place: self._features.encode(batch["vision"][place]) for place in {shown[row] for row in rows}}
+        return self._vision.join([features[shown[row]] for row in rows])
 
     def save_adapter(self, folder: Path) -> None:
         """Write the adapter as peft reads it."""
@@ -232,6 +253,11 @@ class TrainableHfModel(nn.Module):
         merged = self.lvlm.merge_and_unload()
         merged.save_pretrained(str(folder))
         save_processor(self._processor, folder)
+
+
+def is_tower(name: str) -> bool:
+    """Whether a module of this name encodes pictures or sounds."""
+    return any(part in name for part in _TOWERS)
 
 
 def find_targets(model: Any) -> list[str]:
@@ -245,7 +271,9 @@ def find_targets(model: Any) -> list[str]:
     prefix = whole.get(id(decoder))
     if not prefix:
         raise BackendError(f"found no language model inside {type(model).__name__}: c3l cannot place adapters in it")
-    names = [f"{prefix}.{name}" for name, module in decoder.named_modules() if isinstance(module, nn.Linear)]
+    linear = (name for name, module in decoder.named_modules() if isinstance(module, nn.Linear))
+    # a decoder that is all of the model, as Chameleon's, has its tower inside
+    names = [f"{prefix}.{name}" for name in linear if not is_tower(name.partition(".")[0])]
     if not names:
         raise BackendError(f"the language model of {type(model).__name__} has no linear layer to adapt")
     return names

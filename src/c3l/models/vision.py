@@ -43,8 +43,6 @@ class VisionEncoder:
         takes_features = "mm_encoder_outputs" in inspect.signature(model.forward).parameters
         self.can_share = takes_features and self._encode is not None and self._try_out(encoder)
         """Whether the family takes features that were computed before; if not, pictures are encoded a row."""
-        if not self.can_share:
-            self.give_up("it takes no ready image features")
 
     def give_up(self, why: str) -> None:
         """Share no features from here on, and say so."""

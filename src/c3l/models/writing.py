@@ -33,7 +33,7 @@ class Writing:
 
     def __init__(self, model: Any, encoder: ChatEncoder, vision: VisionEncoder, forcing: TeacherForcing) -> None:
         self._model, self._encoder, self._vision, self._forcing = model, encoder, vision, forcing
-        self._stop_ids = stop_ids(model, encoder.tokenizer)
+        self.stop_ids = stop_ids(model, encoder.tokenizer)
         # Janus' own, for one, does not hand on what draws the tokens
         self._generate: Callable[..., Tensor] = partial(GenerationMixin.generate, model)
         self._ways: WritingWays | None = None  # unknown until somebody asks
@@ -68,7 +68,7 @@ class Writing:
             BackendError: If it cannot write at all.
         """
         if self._ways is None:
-            self._ways = find_ways(self, self._model, self._encoder, self._forcing, self._stop_ids)
+            self._ways = find_ways(self, self._model, self._encoder, self._forcing, self.stop_ids)
         return self._ways
 
     def use_own_generate(self) -> None:
@@ -99,7 +99,7 @@ class Writing:
 
     def go_on(self, inputs: dict[str, Any], rows: Sequence[Text], sampler: LogitsProcessor | None, leg: int) -> Tensor:
         """Write at most so many tokens more into the rows; the batch's token ids, (R, T)."""
-        guard = FiniteGuard(min(self._stop_ids, default=self._encoder.pad_id))
+        guard = FiniteGuard(min(self.stop_ids, default=self._encoder.pad_id))
         with self._own_settings(leg):
             sequences: Tensor = self._generate(
                 **inputs, logits_processor=LogitsProcessorList([guard, *([sampler] if sampler else [])])
@@ -146,12 +146,12 @@ class Writing:
             target.hold(*both)
 
     def _has_ended(self, text: Text) -> bool:
-        return text.broken is not None or not self._stop_ids.isdisjoint(text.ids)
+        return text.broken is not None or not self.stop_ids.isdisjoint(text.ids)
 
     def _complete(self, text: Text) -> Completion:
         """The text up to its stop token, or to where the logits broke; after the stop token nothing matters."""
         name, ids, broken = text.request.request_id, text.ids, text.broken
-        end = next((place for place, token in enumerate(ids) if token in self._stop_ids), None)
+        end = next((place for place, token in enumerate(ids) if token in self.stop_ids), None)
         if broken is not None and (end is None or broken <= end):
             return Completion(name, self._encoder.decode_completion(ids[:broken]), "non_finite_logits")
         return Completion(name, self._encoder.decode_completion(ids[:end]), "length" if end is None else "stop")
@@ -179,7 +179,7 @@ class Writing:
         self._model.generation_config = GenerationConfig(
             max_new_tokens=tokens,
             do_sample=False,  # SeededSampler draws, and leaves one token possible
-            eos_token_id=sorted(self._stop_ids),
+            eos_token_id=sorted(self.stop_ids),
             pad_token_id=self._encoder.pad_id,
         )
         try:

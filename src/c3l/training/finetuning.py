@@ -96,6 +96,10 @@ def finetune(
     on_cpu = choose_cpu(next(lvlm.module.parameters()).device, lvlm.pieces)
     if config.mixed_precision == "no":  # what learns is float32, whatever the rest is
         config = config.model_copy(update={"mixed_precision": _AUTOCAST[lvlm.provenance.dtype]})
+    mixed = len({bool(one.image) for one in conversations}) > 1
+    if config.batch_size > 1 and not lvlm.fits_batches(mixed):  # as many a step, one after the other
+        together = config.batch_size * config.gradient_accumulation
+        config = config.model_copy(update={"batch_size": 1, "gradient_accumulation": together})
     steps = count_steps(len(conversations), config, count_processes())
     arguments = _make_arguments(config, seed, folder, steps, on_cpu=on_cpu)
     # a batch without any picture leaves the connector out

@@ -1,0 +1,125 @@
+"""Writes docs/models.md: python -m studies.families.table > docs/models.md."""
+
+import argparse
+import math
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from studies.families import apart, grids, patches
+from studies.families.parts import Family
+from studies.families.trial import Outcome, try_family
+
+FAMILIES: tuple[Family, ...] = (*patches.FAMILIES, *grids.FAMILIES, *apart.FAMILIES)
+_EFFECT = 1000  # times the difference to the plain loop that another picture must make at least
+
+_HEAD = """\
+# Models
+
+c3l takes what transformers loads as `AutoModelForImageTextToText`, with its own processor and chat template. What
+it does with a family is settled at loading: a few rows are computed by themselves, beside others and packed, and a
+way whose numbers differ by more than rounding explains is not used, which the run says in one line. How much
+rounding explains is measured on the model itself, in its dtype: every linear layer rounds once more at random
+([`models/rounding.py`](../src/c3l/models/rounding.py)).
+
+This page is made by `python -m studies.families.table > docs/models.md`, with {versions}.
+
+Each family was tried on a tiny model of its own classes, with random weights (standard deviation 0.2, so that the
+picture matters), in a folder as the hub has them: one file for each part of the processor, the video part among
+them, and no torchvision. Scores, texts, likelihoods and losses are held against a plain loop: transformers alone,
+one row, one forward, all logits, float32.
+
+- **off**: the largest difference of log p, log q or KL of any token, in any mode that leaves the image out, rounded
+  up to a power of ten; **picture**: what another picture changes at least, in nats
+- **without**: what the family cannot leave the image out by. `mask` needs positions that do not follow from the
+  attention mask, and a family that sees pictures in the text's own layers; `drop` needs chats without a picture
+- **rows**: packed, so that what rows begin with is computed once; or whole, in batches; or one by one
+- **writes**: from shared beginnings, in batches, or one by one; each text is that of the plain loop, greedily
+- **tuned**, **finetuned**: the difference of the likelihoods and of the loss that tuning begins with, rounded up in
+  the same way, after which a step was taken
+
+"""
+_REFUSED = """
+## Refused
+
+| family | `model_type` | says |
+|---|---|---|
+"""
+_TAIL = """
+A family of experts that peft adapts as one tensor (GLM-4.5V) is finetuned with `finetuning.lora_dropout=0`, and says
+so. Families whose image processor exists for torchvision alone (Llama 4, Cohere Vision, LFM2-VL, PerceptionLM,
+Molmo 2) say that they need it. Another family is not listed because nobody tried it; add it to
+[`studies/families`](../studies/families) to see.
+"""
+
+
+def main() -> int:
+    """Try out all families, or those that are named, and print the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="names as the table has them; without any, all families")
+    names = parser.parse_args().names
+    chosen = [family for family in FAMILIES if not names or family.known_as in names]
+    with tempfile.TemporaryDirectory() as folder:
+        outcomes = []
+        for number, family in enumerate(chosen):
+            print(family.known_as, file=sys.stderr)
+            outcomes.append(try_family(family, Path(folder) / str(number)))
+    print(make_page(outcomes), end="")
+    return 0
+
+
+def make_page(outcomes: Sequence[Outcome]) -> str:
+    """The page that says what was found.
+
+    Raises:
+        AssertionError: If a picture matters too little to say that anything is exact.
+    """
+    import torch
+    import transformers
+
+    working = [one for one in outcomes if not one.refused]
+    for one in working:
+        assert one.effect > _EFFECT * one.off, f"{one.family.known_as}: another picture changes only {one.effect}"
+    versions = f"transformers {transformers.__version__} and torch {torch.__version__.partition('+')[0]}"
+    refused = [
+        f"| {one.family.known_as} | `{one.family.model_type}` | {one.refused} |\n" for one in outcomes if one.refused
+    ]
+    return (
+        _HEAD.format(versions=versions)
+        + "| family | `model_type` | off | picture | without | rows | writes | tuned | finetuned |\n"
+        + "|---|---|--:|--:|---|---|---|--:|--:|\n"
+        + "".join(make_line(one) for one in working)
+        + (_REFUSED + "".join(refused) if refused else "")
+        + _TAIL
+    )
+
+
+def make_line(one: Outcome) -> str:
+    """A family's line of the table."""
+    from studies.families.trial import MODES
+
+    missing = ", ".join(f"`{mode}`" for mode in MODES if mode not in one.modes)
+    cells = (
+        one.family.known_as,
+        f"`{one.family.model_type}`",
+        _bound(one.off),
+        f"{one.effect:.2f}",
+        missing,
+        one.rows,
+        one.written,
+        _bound(one.tuned),
+        _bound(one.finetuned),
+    )
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _bound(value: float | str) -> str:
+    """The power of ten above a difference; a reason as it is."""
+    if isinstance(value, str):
+        return value
+    return f"1e{math.ceil(math.log10(max(value, 1e-6)))}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""The page of families: that a family of each way of computing rows is as it says, and that it has them all."""
+
+import re
+from pathlib import Path
+
+import pytest
+from studies.families.folder import write_folder
+from studies.families.parts import PAD
+from studies.families.table import FAMILIES, make_line, make_page
+from studies.families.trial import Outcome, try_family
+
+PAGE = Path(__file__).parents[3] / "docs" / "models.md"
+BY_NAME = {family.known_as: family for family in FAMILIES}
+
+
+def without_figures(line):
+    return re.sub(r"(1e-?\d+|\d+\.\d+)", "#", line)
+
+
+def lines_of(part):
+    return [line for line in part.splitlines() if line.startswith("| ") and "`model_type`" not in line]
+
+
+# one that looks at pictures by layers of its own, one whose rows change each other, one with a generate of its own
+@pytest.mark.parametrize("name", ["Llama 3.2 Vision", "HunYuan-VL, HunyuanOCR", "Janus, Janus-Pro"])
+def test_a_family_is_as_the_page_says(name, tmp_path):
+    found = try_family(BY_NAME[name], tmp_path / "model")
+    assert found.off < 1e-5 < 1e-2 < found.effect
+    assert found.tuned < 1e-5
+    assert found.finetuned < 1e-5
+    [line] = [line for line in PAGE.read_text().splitlines() if line.startswith(f"| {name} |")]
+    assert without_figures(make_line(found).strip()) == without_figures(line)
+
+
+@pytest.mark.parametrize("name", ["Florence-2"])
+def test_a_family_that_cannot_is_refused_as_the_page_says(name, tmp_path):
+    found = try_family(BY_NAME[name], tmp_path / "model")
+    assert f"| {name} | `{found.family.model_type}` | {found.refused} |" in PAGE.read_text()
+
+
+def test_the_page_has_every_family_and_many_that_work():
+    working, _, refused = PAGE.read_text().partition("## Refused")
+    names = [line.split(" | ")[0].removeprefix("| ") for part in (working, refused) for line in lines_of(part)]
+    assert sorted(names) == sorted(BY_NAME)
+    assert len(lines_of(working)) >= 25
+
+
+def test_no_line_is_written_about_a_picture_that_does_not_matter():
+    found = Outcome(FAMILIES[0], modes=("drop",), off=1e-6, effect=1e-4)
+    with pytest.raises(AssertionError, match="another picture"):
+        make_page([found])
+
+
+def test_a_folder_is_laid_out_as_those_of_the_hub(tmp_path):
+    write_folder(BY_NAME["Qwen2-VL"].build(), tmp_path)
+    files = {path.name for path in tmp_path.iterdir()}
+    assert {"preprocessor_config.json", "video_preprocessor_config.json", "chat_template.jinja"} <= files
+    assert PAD in (tmp_path / "tokenizer_config.json").read_text()
