@@ -37,7 +37,7 @@ one row, one forward, all logits, float32.
 - **rows**: packed, so that what rows begin with is computed once; or whole, in batches; or one by one
 - **writes**: from shared beginnings, in batches, or one by one; each text is that of the plain loop, greedily
 - **tuned**, **finetuned**: the difference of the likelihoods and of the loss that tuning begins with, rounded up in
-  the same way, after which a step was taken
+  the same way; a contrastive step then changed the likelihoods, and the gradients of the loss were numbers
 
 """
 _REFUSED = """

@@ -259,6 +259,23 @@ def test_trees_give_the_readings_and_gradients_of_whole_rows(tiny, name):
         torch.testing.assert_close(found[0][3][key], gradient, rtol=0, atol=1e-5 * largest)
 
 
+@pytest.mark.parametrize("shares", [True, False])
+@pytest.mark.parametrize("name", ["llava", "idefics3"])
+def test_rows_fed_one_by_one_give_the_readings_of_a_batch(tiny, name, shares, monkeypatch):
+    model = make(tiny(name), dtype=torch.float64)
+    model._packs = False
+    monkeypatch.setattr(model._vision, "can_share", shares)
+    found = []
+    for side_by_side in (True, False):
+        model._side_by_side = side_by_side
+        batch = model.collate(ROWS)
+        readings = model.read(batch)
+        real = readings.in_prompt | readings.in_completion
+        found.append((readings.log_likelihood, readings.states[real]))
+    for together, alone in zip(*found, strict=True):
+        torch.testing.assert_close(alone, together, rtol=1e-10, atol=1e-10)
+
+
 def test_a_tree_feeds_what_rows_begin_with_once(tiny):
     model = make(tiny("llava"))
     rows = [ForcedRow(PICTURES[0], "Write five pairs about it.", text) for text in ("a dog", "a cat", "two birds", "x")]

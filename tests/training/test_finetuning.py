@@ -10,6 +10,7 @@ from transformers import AutoModelForImageTextToText
 
 from c3l.config import FinetuningConfig
 from c3l.errors import BackendError, DataError
+from c3l.models.company import Company
 from c3l.models.finetunable import IGNORE_INDEX, FinetunableHfModel, find_connectors
 from c3l.models.interface import Conversation
 from c3l.records import Provenance
@@ -138,6 +139,33 @@ def test_a_batch_of_pictures_of_any_size_and_of_none_is_its_rows(family):
         together, taught = loss_of(lvlm, *rows)
     assert taught == sum(count for _, count in apart)
     torch.testing.assert_close(together, sum(loss for loss, _ in apart), rtol=0, atol=2e-3)
+
+
+def test_a_family_whose_rows_change_each_other_is_taught_one_at_a_time(tiny, tmp_path, caplog, monkeypatch):
+    together = {"batch_size": 4, "gradient_accumulation": 1, "max_steps": 1}
+    expected, _ = run(tiny("llava"), tmp_path / "plain", **together)
+    lvlm, config = make(tiny("llava"), **together)
+    sizes, model = [], lvlm._model
+    inner = model.forward
+
+    def mix(*args, **kwargs):
+        found = inner(*args, **kwargs)
+        if len(found.logits) > 1:
+            found.logits = found.logits + found.logits.mean(dim=0)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(model, "forward", mix)
+        lvlm._company = Company(model, lvlm.collate, lvlm._encoder)
+    model.get_decoder().register_forward_pre_hook(
+        lambda _, args, kwargs: sizes.append(len(kwargs["inputs_embeds"])), with_kwargs=True
+    )
+    finetune(lvlm, make_conversations(), open_picture, config, 0, tmp_path / "alone", lambda steps: None)
+    assert sizes == [1, 1, 1, 1]  # one step of as many
+    assert "one conversation at a time" in caplog.text
+    # the same step: the loss is the mean over the taught tokens of all four
+    wanted, found = weights_of(expected), weights_of(lvlm)
+    assert all(torch.allclose(found[name], wanted[name], atol=2e-3) for name in wanted)
 
 
 def test_rows_without_a_picture_are_learned(tiny, tmp_path):

@@ -27,6 +27,8 @@ def find_obstacle(model: Any, prompt: EncodedPrompt) -> str:
     attention = _attention(model)
     if strange:
         return f"it has layers of {', '.join(sorted(strange))}"
+    if looks_across(model):
+        return "it looks at pictures by layers of their own"
     if attention not in _ATTENTION:
         return f"its attention is {attention}, which takes no mask of its own"
     if getattr(model.config.get_text_config(), "use_bidirectional_attention", None):
@@ -47,14 +49,18 @@ def counts_by_grid(model: Any) -> bool:
     return hasattr(model.base_model, "get_rope_index")
 
 
+def looks_across(model: Any) -> bool:
+    """Whether a picture stands beside the text, for layers of their own to look at."""
+    return "cross_attention_mask" in inspect.signature(model.forward).parameters
+
+
 def can_hide_pictures(model: Any) -> bool:
     """Whether a picture can be there without being looked at.
 
     Not where positions follow from the attention mask, as in M-RoPE, nor where tokens look at it by layers of their
     own: in Llama-3.2-Vision what may look at nothing looks at everything.
     """
-    looks_across = "cross_attention_mask" in inspect.signature(model.forward).parameters
-    return image_token_id(model) is not None and not counts_by_grid(model) and not looks_across
+    return image_token_id(model) is not None and not counts_by_grid(model) and not looks_across(model)
 
 
 def make_path(model: Any, prompt: EncodedPrompt, ids: tuple[int, ...], picture: int) -> RowPath:

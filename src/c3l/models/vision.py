@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from c3l.models.encoding import ChatEncoder
 
@@ -39,10 +40,17 @@ class VisionEncoder:
     def __init__(self, model: Any, encoder: ChatEncoder) -> None:
         """Wrap a loaded image-text model, and try out whether its features can be shown again."""
         self._model = model
-        self._encode = getattr(model.base_model, "get_image_features", None)
-        takes_features = "mm_encoder_outputs" in inspect.signature(model.forward).parameters
+        takes = inspect.signature(model.forward).parameters
+        self._across = "cross_attention_states" in takes and hasattr(model.base_model, "multi_modal_projector")
+        self._encode = self._encode_across if self._across else getattr(model.base_model, "get_image_features", None)
+        takes_features = self._across or "mm_encoder_outputs" in takes
         self.can_share = takes_features and self._encode is not None and self._try_out(encoder)
         """Whether the family takes features that were computed before; if not, pictures are encoded a row."""
+
+    @property
+    def can_begin(self) -> bool:
+        """Whether ``generate`` takes them too; across layers of their own it would take them anew at every token."""
+        return self.can_share and not self._across
 
     def give_up(self, why: str) -> None:
         """Share no features from here on, and say so."""
@@ -58,6 +66,15 @@ class VisionEncoder:
             return False
         return True
 
+    def _encode_across(
+        self, pixel_values: Tensor, aspect_ratio_ids: Tensor, aspect_ratio_mask: Tensor, return_dict: bool
+    ) -> BaseModelOutputWithPooling:
+        """As Llama 3.2 Vision does on its way: tiles in the width of the text, for layers that look across."""
+        base = self._model.base_model
+        seen = base.vision_model(pixel_values, aspect_ratio_ids, aspect_ratio_mask).last_hidden_state
+        projected = base.multi_modal_projector(seen)
+        return BaseModelOutputWithPooling(pooler_output=projected.reshape(-1, *projected.shape[-2:]))
+
     def encode(self, vision: Mapping[str, Tensor]) -> PictureFeatures:
         """The features of one picture from the processor's tensors of it."""
         if self._encode is None:
@@ -71,6 +88,8 @@ class VisionEncoder:
     def join(self, pictures: Sequence[PictureFeatures]) -> dict[str, Any]:
         """Keyword arguments of ``forward`` for rows that show these pictures, one each, in order."""
         outputs = [picture.output for picture in pictures]
+        if self._across:
+            return {"cross_attention_states": torch.cat([output.pooler_output for output in outputs])}
         joined = {"pooler_output": _concatenate([output.pooler_output for output in outputs])}
         if getattr(outputs[0], "deepstack_features", None) is not None:
             layers = zip(*(output.deepstack_features for output in outputs), strict=True)

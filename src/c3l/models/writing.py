@@ -79,7 +79,7 @@ class Writing:
         """Left-padded prompts with what shows their pictures; requests with the same picture object may share it."""
         prompts = [request.prompt for request in requests]
         images = [request.image for request in requests if request.image is not None]
-        if images and not self._vision.can_share:
+        if images and not self._vision.can_begin:
             tensors = self._encoder.encode_for_generation(prompts, images)
             return {key: move(value, self._model) for key, value in tensors.items()}
         encoded = [self._encoder.encode_prompt(request.prompt, request.image, to_write=True) for request in requests]
