@@ -71,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = [_hyphenate(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     debug = "--debug" in words
     if not sys.stderr.isatty():
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the bars of loading fill log files
+        for bars in ("HF_HUB_DISABLE_PROGRESS_BARS", "TQDM_DISABLE"):
+            os.environ.setdefault(bars, "1")  # the bars of loading fill log files
     try:
         app([word for word in words if word != "--debug"], prog_name="c3l")
     except SystemExit as end:

@@ -154,3 +154,14 @@ def test_a_saved_folder_is_loaded_by_stock_tools_too(copy_tiny, tmp_path):
     stock = AutoProcessor.from_pretrained(tmp_path / "again")
     assert stock.to_dict() == AutoProcessor.from_pretrained(folder).to_dict()
     assert stock.chat_template == processor.chat_template
+
+
+@pytest.mark.skipif(not is_torchvision_available(), reason="stock processors of these families need torchvision")
+@pytest.mark.parametrize("layout", ["qwen2_vl", "qwen3_vl", "llava_onevision"])
+def test_stock_tools_read_videos_by_a_saved_folder_as_by_the_first(layout, made, tmp_path):
+    folder = copy_hub_folder(layout, made, tmp_path / "model")
+    again = shutil.copytree(folder, tmp_path / "again", ignore=shutil.ignore_patterns("*processor_config.json"))
+    save_processor(load_processor(str(folder), "main", False), again)
+    one, two = AutoProcessor.from_pretrained(folder), AutoProcessor.from_pretrained(again)
+    assert one.video_processor.to_dict() == two.video_processor.to_dict()
+    assert one.image_processor.to_dict() == two.image_processor.to_dict()

@@ -164,13 +164,16 @@ def check_loaded(name: str, model: Any, info: Mapping[str, Any]) -> str | None:
 
 
 def _tell_missing(name: str, family: str, missing: list[str], unexpected: list[str], total: int) -> str:
-    told = f"got {name} without {len(missing)} of the {total} tensors of a {family} ({show_names(missing)})"
+    told = f"got {name} without {len(missing)} of the {total} tensors of a {family}"
     if unexpected:
         return (
-            f"{told}, but with {len(unexpected)} that it has no place for ({show_names(unexpected)}): if they were "
-            "renamed, give them the names that transformers uses"
+            f"{told}, but with {len(unexpected)} that it has no place for, as if they were renamed: expected "
+            f"{show_names(missing)}; got {show_names(unexpected)}; give them the names that transformers uses"
         )
-    return f"{told}, expected all: in their place would be random numbers; copy or download the model again"
+    return (
+        f"{told} ({show_names(missing)}), expected all: in their place would be random numbers; copy or download the "
+        "model again"
+    )
 
 
 def check_finite(name: str, model: Any) -> None:
