@@ -287,11 +287,17 @@ JSON_VALUES = st.recursive(
 )
 TALKS = st.lists(
     st.fixed_dictionaries(
-        {"from": st.sampled_from(["human", "gpt", "system", "x"]), "value": st.text(max_size=9) | JSON_VALUES}
+        {"from": st.sampled_from(["human", "gpt", "system", "x"]), "value": st.text(max_size=9) | JSON_VALUES},
+        optional={key: JSON_VALUES for key in ("loss", "mask", "weight", "role", "images", "tool_calls")},
     ),
     max_size=5,
 )
-ROWS = JSON_VALUES | st.fixed_dictionaries({"image": JSON_VALUES, "conversations": TALKS})
+ROWS = JSON_VALUES | st.fixed_dictionaries(
+    {"image": JSON_VALUES, "conversations": TALKS},
+    optional={
+        key: JSON_VALUES for key in ("id", "system", "video", "img_path", "loss_mask", "messages", "tools", "images")
+    },
+)
 
 
 def test_a_list_of_one_strange_row_is_a_list(tmp_path: Path) -> None:
@@ -317,6 +323,7 @@ def test_whatever_is_in_the_file_gives_turns_rejections_or_one_declared_error(
         assert isinstance(found, (Turn, BadTurn))
         numbers.add(found.row)
     assert numbers == set(range(len(rows)))
+    assert len(list(read_conversations(path))) == len(rows)
     path.write_bytes(text.encode(errors="replace")[: len(text) - cut] + junk)
     try:
         list(read_llava(path))

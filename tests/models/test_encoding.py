@@ -135,7 +135,7 @@ def test_a_picture_is_expanded_once_and_every_prompt_about_it_is_the_processors_
     pictures = [make_picture(1), make_picture(2, (90, 40))]
     calls = []
     process = encoder._process
-    monkeypatch.setattr(encoder, "_process", lambda *arguments: calls.append(1) or process(*arguments))
+    monkeypatch.setattr(encoder, "_process", lambda *these, **more: calls.append(1) or process(*these, **more))
     for prompt in PROMPTS:
         for picture in pictures:
             found = encoder.encode_prompt(prompt, picture)
