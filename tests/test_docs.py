@@ -68,6 +68,11 @@ def test_every_command_that_is_shown_is_accepted(document: Path) -> None:
     assert not list(find_bad_commands(text))
 
 
+def test_every_module_that_is_to_be_run_is_there(document: Path) -> None:
+    named = re.findall(r"python -m ((?:studies|benchmarks)[\w.]*)", document.read_text(encoding="utf-8"))
+    assert [name for name in named if not (ROOT / name.replace(".", "/")).with_suffix(".py").exists()] == []
+
+
 def test_the_constraints_pin_every_requirement_as_any_index_has_it() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))

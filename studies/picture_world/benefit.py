@@ -133,7 +133,7 @@ class Measuring:
                 task="seed_bench", data=(folder / "seed_bench" / "SEED-Bench.json",), image_root=images, by="likelihood"
             ),
         )
-        rows = [json.loads(line) for line in (folder / "open" / "questions.jsonl").read_text().splitlines()]
+        rows = [json.loads(line) for line in (folder / "open" / "questions.jsonl").read_bytes().splitlines()]
         self.open = OpenQuestions(rows, oracle)
         self.benchmarks: dict[str, Benchmark] = {
             task.task: read_benchmark(task, None, base.evaluation.judge) for task in self._tasks
@@ -214,7 +214,7 @@ def _show(one: Estimate, sign: str = "") -> str:
 def read_run(study: Path, name: str, seed: int, pictures: int, oracle: Oracle) -> GradedRun:
     """A finished arm of the study, graded."""
     arm = next(arm for arm in STUDY_ARMS if arm.name == name)
-    note = json.loads((study / "study.json").read_text())
+    note = json.loads((study / "study.json").read_text(encoding="utf-8"))
     config = make_config(arm, study, seed, pictures, "builtin", note["set"])
     scenes = paint_scenes(Path("not needed"), study / "scenes", pictures)
     return grade_run(Run.reader(config.run), config, name, oracle, scenes)

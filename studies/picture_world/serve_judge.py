@@ -29,9 +29,9 @@ _PARTS = re.compile(
 
 def read_scenes(benchmarks: Path) -> dict[str, Scene]:
     """What stands in a review's context -> the scene that it is about."""
-    rows = [json.loads(line) for line in (benchmarks / "open" / "questions.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (benchmarks / "open" / "questions.jsonl").read_bytes().splitlines()]
     truth = {row["image"]: Scene.from_json(json.dumps(row["scene"])) for row in rows}
-    contexts = [json.loads(line) for line in (benchmarks / "llava_bench" / "context.jsonl").read_text().splitlines()]
+    contexts = [json.loads(line) for line in (benchmarks / "llava_bench" / "context.jsonl").read_bytes().splitlines()]
     return {row["caption"]: truth[row["image"]] for row in contexts if row["image"] in truth}
 
 

@@ -99,7 +99,9 @@ QUICK = ("draft", "c3l", "likelihood")
 def paint_scenes(world: Path, folder: Path, count: int) -> dict[str, Scene]:
     """Write the pictures of that many scenes of held-out things; returns their truth by file name."""
     truth = folder / "truth.jsonl"
-    scenes = [Scene.from_json(line) for line in truth.read_text().splitlines()] if truth.exists() else []
+    scenes = (
+        [Scene.from_json(line) for line in truth.read_text(encoding="utf-8").splitlines()] if truth.exists() else []
+    )
     if len(scenes) < count:
         folder.mkdir(parents=True, exist_ok=True)
         paint = painter(world, "test")

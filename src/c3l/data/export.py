@@ -196,7 +196,7 @@ def _read_lines(path: Path) -> Iterator[Row]:
 
 
 def _read_ids(path: Path) -> Iterator[Row]:
-    return ({"id": line} for line in path.read_text().splitlines())
+    return ({"id": line.decode("utf-8")} for line in path.read_bytes().splitlines())
 
 
 def _unify(row: Row) -> Row:
