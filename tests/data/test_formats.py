@@ -88,6 +88,12 @@ def test_variants_of_a_row_are_understood(change: dict[str, Any], expected: Turn
     assert read(tmp_path / "x.json", [{**ROW, **change}]) == [expected]
 
 
+def test_a_picture_that_a_later_question_shows_is_told_to_stand_first(tmp_path: Path) -> None:
+    row = {**ROW, "conversations": [*talk("Hello!", "Hello."), *talk("<image>\nWhat?", "A cat.")]}
+    assert [turn.noted for turn in read(tmp_path / "x.json", [row])] == [("image_first",)] * 2
+    assert read(tmp_path / "y.json", [ROW])[0].noted == ()
+
+
 def test_messages_and_images_of_other_tools_are_understood(tmp_path: Path) -> None:
     messages = [{"role": "user", "content": "<image>What?"}, {"role": "assistant", "content": "A cat."}]
     rows = [{"messages": messages, "images": ["x/1.jpg"]}]

@@ -107,3 +107,17 @@ def test_pictures_that_the_tower_cannot_read_are_told_without_a_tensor_size(fold
     told = refusals(bare)
     assert "cannot read a picture as its processor prepares it: preprocessor_config.json" in told
     assert "tensor" not in told
+
+
+def test_a_turn_ends_where_the_template_ends_it_whatever_the_tokenizer_says(folder):
+    """As of models that were trained on with the tokenizer of their base, whose end is that of a document."""
+    edit_json(folder / "tokenizer_config.json", lambda it: it.update(eos_token="<unk>"))
+    edit_json(folder / "generation_config.json", lambda it: it.update(eos_token_id=None))
+    template = folder / "chat_template.jinja"
+    template.write_text(template.read_text().replace("{{ eos_token }}", "<|im_end|>"))
+    taught = load_finetunable(config_of(folder), FinetuningConfig(), 0)
+    end = taught.processor.tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert end in load_model(config_of(folder), 0).stop_ids
+    batch = taught.collate([Conversation(make_picture(1), (("What?", "A dog."), ("And?", "A cat.")))])
+    labels = batch["labels"][0]
+    assert (labels == end).sum() == 2 and labels[labels != -100][-1] == end

@@ -195,6 +195,8 @@ def _note(row: Mapping[str, Any], talk: Talk, mark: str) -> Iterator[str]:
         yield mark
     if talk.questions_marked:
         yield "question_marked"
+    if any(_EXACT.search(question) for question, _ in talk.pairs[1:]):
+        yield "image_first"
     if row.get("tools") not in (None, "", [], {}, "[]", "null"):
         yield "without_tools"
 

@@ -6,6 +6,7 @@ _PHRASES = {
     "without_system": "without their system prompt, which the model's chat template does not show",
     "without_tools": "without the tools that their rows define",
     "without_earlier_turns": "without the turns before them",
+    "image_first": "with their picture before the first question, though a later one shows it",
     "row_weight": "as much as any other, whatever weight their rows have",
     "question_marked": "by their answers alone, though questions are marked as to be learned too",
     "untaught": "without some of their answers, which are marked as not to be learned",

@@ -32,7 +32,7 @@ from c3l.models.processed import ProcessedImages
 from c3l.models.thinking import find_thinking
 
 TYPE_KEYS = ("token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids")
-_SYSTEM, _QUESTION = "SYSTEMPROMPT", "FIRSTQUESTION"
+_SYSTEM, _QUESTION, _ANSWER = "SYSTEMPROMPT", "FIRSTQUESTION", "FIRSTANSWER"
 TEXT_KEYS = frozenset({"input_ids", "attention_mask", "labels", *TYPE_KEYS})
 # of plain text after a prompt: 0, but for a family that reads the prompt (0) as a whole and its answer (1) word by word
 _ANSWER_TYPES = {"PaliGemmaProcessor": 1}
@@ -99,7 +99,8 @@ class ChatEncoder:
             )
         pad = self.tokenizer.pad_token_id
         self.pad_id: int = self.tokenizer.eos_token_id if pad is None else pad
-        ends = () if model is None else stop_ids(model, self.tokenizer)
+        self.turn_end = self._find_turn_end()
+        ends = () if model is None else stop_ids(model, self)
         self.control = find_control_tokens(processor, self.tokenizer, write_chat(self.render), ends)
         self.thinking = find_thinking(self.render, template_of(processor, self.tokenizer))
         self._lead = find_lead(self.render_to_answer, self._tokenise, self.tokenizer.added_tokens_encoder)
@@ -272,6 +273,18 @@ class ChatEncoder:
         """A chat as the template writes it, to where an answer is given."""
         return self.render(chat, **self.thinking.settings) + self.thinking.closing
 
+    def _find_turn_end(self) -> int | None:
+        """The special token that the chat template writes behind an answer; None where it writes none."""
+        turns = ("user", "A"), ("assistant", _ANSWER), ("user", "A")
+        chat = [{"role": role, "content": [{"type": "text", "text": text}]} for role, text in turns]
+        try:
+            behind = self.render(chat).split(_ANSWER)[1].lstrip()
+        except Exception:  # a template of some family's own; where such a chat is needed, its error is told
+            return None
+        first = next(iter(self._tokenise(behind)), None)
+        token = self.tokenizer.added_tokens_decoder.get(first)
+        return first if token is not None and token.special else None
+
     def _tokenise(self, text: str) -> tuple[int, ...]:
         return tuple(int(token) for token in self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
@@ -321,11 +334,13 @@ class ChatEncoder:
         return text
 
 
-def stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """The tokens at which the model ends its turn."""
+def stop_ids(model: Any, encoder: ChatEncoder) -> frozenset[int]:
+    """The tokens at which the model ends its turn: its own, the tokenizer's and the chat template's."""
     listed = model.generation_config.eos_token_id
-    ids = {*(listed if isinstance(listed, list | tuple) else [listed]), tokenizer.eos_token_id}
-    return frozenset(int(token) for token in ids if token is not None)
+    own = listed if isinstance(listed, list | tuple) else [listed]
+    return frozenset(
+        int(token) for token in (*own, encoder.tokenizer.eos_token_id, encoder.turn_end) if token is not None
+    )
 
 
 def pad(rows: Sequence[Sequence[int]], width: int, value: int, *, left: bool = False) -> Tensor:

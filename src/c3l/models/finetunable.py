@@ -47,7 +47,7 @@ class FinetunableHfModel:
         self.processor = processor
         self._model, self._dtype = model, model.dtype
         self._encoder = ChatEncoder(processor, model)
-        self._conversations = ConversationEncoder(self._encoder, stop_ids(model, self._encoder.tokenizer))
+        self._conversations = ConversationEncoder(self._encoder, stop_ids(model, self._encoder))
         self._positions = count_positions(model)
         self._longest = min(config.max_length, self._positions or config.max_length)
         self.provenance = add_notes(provenance, [self._encoder.thinking.note, self._tell_length(config)])

@@ -33,7 +33,7 @@ class Writing:
 
     def __init__(self, model: Any, encoder: ChatEncoder, vision: VisionEncoder, forcing: TeacherForcing) -> None:
         self._model, self._encoder, self._vision, self._forcing = model, encoder, vision, forcing
-        self.stop_ids = stop_ids(model, encoder.tokenizer)
+        self.stop_ids = stop_ids(model, encoder)
         # Janus' own, for one, does not hand on what draws the tokens
         self._generate: Callable[..., Tensor] = partial(GenerationMixin.generate, model)
         self._ways: WritingWays | None = None  # unknown until somebody asks
