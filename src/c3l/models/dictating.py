@@ -41,6 +41,7 @@ class WritingWays:
 _PLAIN, _SHARED = WritingWays(shared=False, side_by_side=True), WritingWays(shared=True, side_by_side=False)
 
 
+@torch.no_grad()
 def find_ways(
     writing: "Writing", model: Any, encoder: ChatEncoder, forcing: TeacherForcing, stops: frozenset[int]
 ) -> WritingWays:
@@ -53,7 +54,7 @@ def find_ways(
     alone = trial.write_alone()
     if alone:
         logger.warning("%s writes otherwise than it scores, since %s", type(model).__name__, alone)
-    apart = trial.write_side_by_side()
+    apart = trial.write_side_by_side() if forcing.ways().side_by_side else "rows in a batch change each other"
     if apart:
         logger.warning("%s writes one prompt after the other, more slowly, since %s", type(model).__name__, apart)
     shared = False
