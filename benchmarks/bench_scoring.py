@@ -26,6 +26,7 @@ from benchmarks.setting import (
 )
 from c3l.models.interface import Pair, ScoreRequest
 from c3l.models.vision import move
+from c3l.records import AnswerScores
 
 Fed = tuple[int, int, int]  # as `count_flops` takes it
 SETTINGS = [(49, 1, 8), (49, 5, 8), (49, 20, 8), (49, 5, 40), (576, 1, 8), (576, 5, 8), (576, 20, 8)]
@@ -99,7 +100,8 @@ def measure(image_tokens: int, k: int, words: int, model: Any, processor: Any, r
 
     def ours() -> list[list[float]]:
         [scores] = backend.score([ScoreRequest(image, pairs)], "drop")
-        return [list(half) for one in scores for half in (one.logprobs_with_image, one.logprobs_without_image)]
+        found = [one for one in scores if isinstance(one, AnswerScores)]
+        return [list(half) for one in found for half in (one.logprobs_with_image, one.logprobs_without_image)]
 
     others: dict[str, Callable[[], Any]] = {
         "naive": lambda: score_naively(model, processor, image, pairs),

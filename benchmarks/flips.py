@@ -6,6 +6,7 @@ A pair flips if it is kept in one and dropped in the other; a picture's best pai
 """
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from benchmarks.setting import describe_machine, load
 from c3l.config import FilteringConfig, RunConfig
 from c3l.config_file import load_config
 from c3l.data.store import Run
+from c3l.errors import C3LError
 from c3l.method.filtering import filter_samples
 from c3l.method.scoring import score_samples
 from c3l.models.interface import Pair
@@ -60,7 +62,10 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="a run folder of the built-in LVLM with draft/parsed")
     parser.add_argument("--limit", type=int, default=200, help="pairs at most")
     arguments = parser.parse_args()
-    run, config = Run.reader(arguments.run), load_config(arguments.run / "config.yaml", [])
+    try:
+        run, config = Run.reader(arguments.run), load_config(arguments.run / "config.yaml", [])
+    except C3LError as error:
+        sys.exit(str(error))
     stages = [run.stored(name) for name in ("images", "draft/parsed")]
     images, parsed = (stage for stage in stages if stage is not None)
     refs = {ref.image_id: ref for ref in images.read(ImageRef)}

@@ -3,6 +3,7 @@
 import argparse
 import json
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -147,14 +148,21 @@ def _small(value: float | None) -> str:
 
 def describe_machine() -> str:
     """Machine, versions and commit, in a line."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    commit = _find_commit()
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
     wanted = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16")
     capabilities = ", ".join(key for key in wanted if torch.cpu.get_capabilities().get(key))
     return (
         f"{name}, {torch.get_num_threads()} threads ({capabilities}), torch {torch.__version__}, "
-        f"commit {commit.stdout.strip() or 'unknown'}"
+        f"commit {commit or 'unknown'}"
     )
+
+
+def _find_commit() -> str:
+    if shutil.which("git") is None:
+        return ""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def parse_arguments(

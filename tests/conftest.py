@@ -47,6 +47,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture
+def in_float64() -> Iterator[None]:
+    """Tunings, and the models loaded for them, in double precision."""
+    from wide import double_precision
+
+    with double_precision():
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the folders of the tiny models lie, by family, once they are asked for."""

@@ -51,11 +51,18 @@ class FakeModel:
     def provenance(self) -> Provenance:
         return Provenance("fake", "0" * 16, "fake", "float32", "cpu", 0, {})
 
+    @property
+    def takes_system(self) -> bool:
+        return True
+
     def no_image_modes(self) -> frozenset[NoImageMode]:
         return frozenset({"drop", "blank", "noise", "others"})
 
     def show_prompt(self, prompt: str, image: Image | None) -> tuple[str, ...]:
         return ("<image>",) * (image is not None) + tuple(prompt.split())
+
+    def find_control_token(self, text: str) -> str | None:
+        return None
 
     def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
         self._fit(len(requests))
@@ -66,7 +73,7 @@ class FakeModel:
         """Each word is a token; its log-probability, in (-3, 0), hangs on the words before and the image."""
         self._fit(len(requests))
         return [
-            [self._score(request, no_image, pair.prompt, pair.completion) for pair in request.pairs]
+            [self._score(request, no_image, request.system + pair.prompt, pair.completion) for pair in request.pairs]
             for request in requests
         ]
 

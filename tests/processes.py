@@ -3,6 +3,7 @@
 import gc
 import multiprocessing
 import os
+import signal
 import socket
 import sys
 import threading
@@ -17,9 +18,13 @@ import tqdm.auto
 import tqdm.std
 
 
-def fork(work: Callable[[], int | None], log: Path) -> BaseProcess:
-    """A process that does the work in a group of its own, writes to the log and exits with what comes back."""
-    process = multiprocessing.get_context("fork").Process(target=_run, args=(work, log))
+def fork(work: Callable[[], int | None], log: Path, until: Path | None = None) -> BaseProcess:
+    """A process that does the work in a group of its own, writes to the log and exits with what comes back.
+
+    ``until`` kills it, and its group, at the first file that it opens, renames or removes after this path is there:
+    who watched from outside could come too late.
+    """
+    process = multiprocessing.get_context("fork").Process(target=_run, args=(work, log, until))
     process.start()
     assert process.pid is not None
     with suppress(ProcessLookupError):  # it has ended already
@@ -27,7 +32,17 @@ def fork(work: Callable[[], int | None], log: Path) -> BaseProcess:
     return process
 
 
-def _run(work: Callable[[], int | None], log: Path) -> None:
+def _kill_once_there_is(path: Path) -> None:
+    name = os.fspath(path)
+
+    def look(event: str, _: object) -> None:
+        if event.startswith(("open", "os.")) and event != "os.killpg" and os.path.exists(name):
+            os.killpg(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(look)
+
+
+def _run(work: Callable[[], int | None], log: Path, until: Path | None) -> None:
     os.setpgid(0, 0)
     gc.freeze()  # a search for garbage would copy all that is shared with the first process
     with log.open("a") as file:
@@ -37,6 +52,8 @@ def _run(work: Callable[[], int | None], log: Path) -> None:
         torch.set_num_threads(1)  # threads do not survive a fork
         for bars in (tqdm.std.tqdm, tqdm.auto.tqdm):
             bars.set_lock(threading.RLock())  # theirs is shared by all forks: who is killed while it holds it stops all
+        if until is not None:
+            _kill_once_there_is(until)
         code = work()
         file.flush()
         os._exit(code or 0)

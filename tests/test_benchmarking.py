@@ -17,6 +17,7 @@ from c3l.errors import DataError, StaleStageError, TooManyRejectedError
 from c3l.evaluation.pictures import open_picture
 from c3l.models.load import load_model
 from c3l.progress import SilentProgress
+from chat_server import completion, refuse_as_new_models, serve
 from fakes import FakeModel
 from runs import draw_pictures
 
@@ -209,6 +210,61 @@ def test_a_judge_is_asked_once_for_each_answer(world, tmp_path):
     assert len(asked) == count
 
 
+def write_llava_bench(folder: Path, count: int = 2) -> Path:
+    folder.mkdir()
+    rows = {
+        "questions.jsonl": [
+            {"question_id": n, "image": "picture_0.png", "text": f"What {n}?", "category": "conv"} for n in range(count)
+        ],
+        "context.jsonl": [{"image": "picture_0.png", "caption": "Blocks."}],
+        "answers_gpt4.jsonl": [{"question_id": n, "text": "Some blocks."} for n in range(count)],
+    }
+    for name, lines in rows.items():
+        (folder / name).write_text("\n".join(map(json.dumps, lines)))
+    return folder
+
+
+def test_a_judge_that_refuses_parameters_reviews_and_the_report_says_what_was_sent(world, tmp_path):
+    task = BenchmarkConfig(task="llava_bench", data=(write_llava_bench(tmp_path / "b"),), image_root=world / "images")
+    fake = FakeModel(lambda request: "Blocks.")
+
+    def evaluate(url):
+        judge = [f"evaluation.judge.{key}" for key in ("model=m", f"endpoint={url}", "max_tokens=99")]
+        return evaluate_files(task, tmp_path / "out", configure(world, *judge), SilentProgress(), lambda *_: fake)
+
+    with serve(lambda number: refuse_as_new_models(server.bodies[-1]) or completion("**8 4**")) as server:
+        [report] = evaluate(server.url)
+        count = len(server.bodies)
+        assert evaluate(server.url) == [report]
+        assert len(server.bodies) == count == 2 + 2  # the blind answers are the same
+    assert server.bodies[-1]["max_completion_tokens"] == 99
+    assert report.figures[0].seen.value == pytest.approx(50)
+    assert json.loads(report.settings["judge_settings"])["max_completion_tokens"] == 99
+    assert report.settings["reviews"] == "0 on their first line as the original, 4 unwrapped, 0 not read"
+
+
+def test_reviews_that_cannot_be_read_are_quoted_and_in_the_summary(world, tmp_path, capsys):
+    folder = write_llava_bench(tmp_path / "b", 4)
+    named = ["--task", "llava_bench", "--data", str(folder), "--image-root", str(world / "images"), "--no-blind"]
+    model = ["--model", str(world / "model"), "--dtype", "float32", "--set", "model.device=cpu", "--judge-model", "m"]
+
+    def evaluate(out, answer):
+        with serve(answer) as server:
+            where = ["--out", str(tmp_path / out), "--judge-endpoint", server.url]
+            code = main(["evaluate", *named, *model, *where, "--set", "evaluation.judge.attempts=9"])
+        return code, len(server.bodies), capsys.readouterr()
+
+    code, asked, shown = evaluate("never", lambda number: completion("Both are good."))
+    assert (code, asked) == (1, 10)
+    assert "the judge m gave no two marks" in shown.err and "'Both are good.'" in shown.err
+    code, asked, shown = evaluate("late", lambda number: completion("8 6" if number else "Hm."))
+    assert (code, asked) == (0, 5)
+    assert "1 of 5 reviews cannot be read, such as 'Hm.'" in shown.err
+    summary = json.loads(shown.out.splitlines()[-1])
+    assert summary["unread"] == {"judge": 0}
+    assert "1 not read" in summary["reviews"]
+
+
 def test_pictures_come_from_paths_and_data_urls(world):
     content = base64.b64encode((world / "images" / "picture_0.png").read_bytes()).decode()
     url = open_picture(world, f"data:;base64,{content}", ImagesConfig())
@@ -334,7 +390,7 @@ def test_the_command_shows_a_table_and_one_line(world, tmp_path, capsys):
     assert "mean_f1" in out
     summary = json.loads(out.splitlines()[-1])
     assert (summary["items"], summary["failed"]) == (6, 2)
-    assert set(summary["scores"]) == {"llava", "strict"}
+    assert set(summary["scores"]) == set(summary["unread"]) == {"llava", "strict"}
     assert main(["evaluate", "--model", "here", "--print-commands", "--task", "pope"]) == 0
     assert "lmms-eval" in capsys.readouterr().out
 

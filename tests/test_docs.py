@@ -17,11 +17,14 @@ from typing import Any
 import pytest
 
 from c3l.config import RunConfig
+from c3l.data.formats import NOT_TAUGHT
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-WRITING = {"unreadable_image", "oom", "non_finite_logits"}  # the other reasons of its file are of reading
+UNFIT = {"control_token_in_text", "too_long"}  # what a model says of a text
+WRITING = {"unreadable_image", "oom", "non_finite_logits", "too_long"}  # the other reasons of its file are of reading
+READING = [f"data/{name}.py" for name in ("formats", "flags", "jsonrows", "media", "rejection", "turns")]
 SHELLS = {"", "sh", "bash", "shell", "console"}
 
 _FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -65,6 +68,11 @@ def test_every_command_that_is_shown_is_accepted(document: Path) -> None:
     assert not list(find_bad_commands(text))
 
 
+def test_every_module_that_is_to_be_run_is_there(document: Path) -> None:
+    named = re.findall(r"python -m ((?:studies|benchmarks)[\w.]*)", document.read_text(encoding="utf-8"))
+    assert [name for name in named if not (ROOT / name.replace(".", "/")).with_suffix(".py").exists()] == []
+
+
 def test_the_constraints_pin_every_requirement_as_any_index_has_it() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))
@@ -100,11 +108,12 @@ def test_the_table_of_reasons_is_whole() -> None:
         "images": reasons_in("data/images.py") | reasons_in("data/paths.py"),
         "generation": WRITING & reasons_in("method/generation.py"),
         "parsing": reasons_in("method/judging.py") | reasons_in("method/generation.py") - WRITING,
-        "scoring": reasons_in("method/scoring.py"),
+        "scoring": reasons_in("method/scoring.py") | UNFIT,
         "selection": {"one_pair"},
         "filtering": {"outside_RULE"},
-        "finetuning": {"no_supervised_token"},  # and those of `images`
-        "data": reasons_in("data/formats.py") | {"bad_path"},
+        "tuning": UNFIT,
+        "finetuning": {"no_supervised_token"} | UNFIT,  # and those of `images`
+        "data": set().union(*map(reasons_in, READING)) | {"bad_path", "bad_json", NOT_TAUGHT},
     }
 
 
@@ -284,7 +293,9 @@ def reasons_in(path: str) -> set[str]:
     found: set[str] = set()
     for node in ast.walk(ast.parse((ROOT / "src/c3l" / path).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            place = {"BadImageError": 0, "_Bad": 0, "_reject": 1, "_reject_job": 1}.get(node.func.id)
+            place = {"BadImageError": 0, "BadRowError": 0, "BadRow": 1, "_reject": 1, "_reject_job": 1}.get(
+                node.func.id
+            )
             if place is not None and len(node.args) > place:
                 found |= words_of(node.args[place])
         elif isinstance(node, ast.Return | ast.Assign) and isinstance(node.value, ast.Tuple):
@@ -298,8 +309,6 @@ def reasons_in(path: str) -> set[str]:
 def words_of(node: ast.expr) -> set[str]:
     if isinstance(node, ast.IfExp):
         return words_of(node.body) | words_of(node.orelse)
-    if isinstance(node, ast.JoinedStr) and ast.unparse(node) == "f'empty_{what}'":
-        return {"empty_question", "empty_answer"}
     if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
         return {node.value}
     return set()

@@ -9,8 +9,6 @@ import random
 import shutil
 import signal
 import sys
-import time
-from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -45,21 +43,20 @@ def world(tmp_path_factory, copy_tiny):
     os.environ.pop("C3L_CACHE") if before is None else os.environ.update(C3L_CACHE=before)
 
 
-def start(run: Path) -> BaseProcess:
-    return fork(lambda: main(["run", "--run", str(run)]), run.parent / f"{run.name}.log")
+def start(run: Path, until: Path | None = None) -> BaseProcess:
+    return fork(lambda: main(["run", "--run", str(run)]), run.parent / f"{run.name}.log", until)
 
 
-def finish(run: Path) -> int | None:
-    process = start(run)
+def finish(run: Path, until: Path | None = None) -> int | None:
+    process = start(run, until)
     process.join(200)
     return process.exitcode
 
 
-def kill_when(run: Path, moment: Callable[[], bool]) -> bool:
-    """Start the command and kill its process group at the moment; whether it was still running."""
+def kill_after(run: Path, seconds: float) -> bool:
+    """Start the command and kill its process group so much later; whether it was still running."""
     process = start(run)
-    while process.is_alive() and not moment():
-        time.sleep(0.0005)
+    process.join(seconds)
     running = process.is_alive()
     if running:
         os.killpg(process.pid, signal.SIGKILL)
@@ -99,7 +96,8 @@ def test_the_real_backend_scored_and_the_picture_matters(world):
 )
 def test_killed_and_started_again_is_the_same_run(world, appears):
     run = copy_begun(world, "killed")
-    assert kill_when(run, (run / appears).exists), "the command ended before it could be killed: nothing was shown"
+    assert finish(run, until=run / appears) == -signal.SIGKILL, (world / "killed.log").read_text()
+    assert (run / appears).exists() and not (run / "report/stage.json").exists()
     assert finish(run) == 0, (world / "killed.log").read_text()
     assert read_results(run) == read_results(world / "whole")
     assert read_all(run) == read_all(world / "whole")
@@ -113,8 +111,7 @@ def test_killed_five_times_at_random_moments(world, seed):
     run = copy_begun(world, "random")
     kills = 0
     while kills < 5 and not (run / "report/stage.json").exists():
-        until = time.monotonic() + generator.uniform(0.02, 1.0)
-        kills += kill_when(run, lambda until=until: time.monotonic() > until)
+        kills += kill_after(run, generator.uniform(0.02, 1.0))
     assert finish(run) == 0, (world / "random.log").read_text()
     assert read_results(run) == read_results(world / "whole")
     check_no_pair_is_twice(run)

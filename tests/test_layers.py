@@ -12,10 +12,12 @@ import c3l
 
 ROOT = Path(c3l.__file__).parent
 
-BASE = {"records", "errors", "config"}  # beneath all
+BASE = {"records", "errors", "config", "placeholders", "thoughts"}  # beneath all
 ALLOWED = {  # room -> what it may import of c3l, besides itself
     "errors": set(),
     "records": set(),
+    "placeholders": set(),
+    "thoughts": set(),
     "config": {"records", "errors"},
     "config_list": BASE,
     "config_file": {*BASE, "config_list"},
@@ -24,7 +26,7 @@ ALLOWED = {  # room -> what it may import of c3l, besides itself
     "data": BASE,
     "report": {*BASE, "data"},
     "training": {*BASE, "data.atomic", "method", "models.interface"},
-    "evaluation": {*BASE, "data", "method.batching", "models.interface"},
+    "evaluation": {*BASE, "thoughts", "data", "method.batching", "models.interface"},
     "progress": set(),
     "executors": {*BASE, "models.interface", "models.load"},
     "plan": {*BASE, "data", "method"},
@@ -32,7 +34,8 @@ ALLOWED = {  # room -> what it may import of c3l, besides itself
     "listing": {*BASE, "data", "context"},
     "stages": {*BASE, "data", "method", "models.interface", "executors", "context", "plan"},
     "tuning": {*BASE, "data", "method", "models.interface", "models.load", "training", "context", "stages"},
-    "finetuning": {*BASE, "data", "models.interface", "models.load", "training", "plan", "progress"},
+    "learnable": {*BASE, "data", "models.interface", "training"},
+    "finetuning": {*BASE, "data", "learnable", "models.interface", "models.load", "training", "plan", "progress"},
     "learning": {
         *BASE,
         "benchmarking",
@@ -64,6 +67,7 @@ ROOMS = {
     "training",
     "tuning",
     "finetuning",
+    "learnable",
     "evaluation",
     "benchmarking",
     "learning",
@@ -88,6 +92,7 @@ FORBIDDEN = {  # room -> packages that it never imports, not even inside a funct
     "report": {"torch", "transformers"},
     "evaluation": {"torch", "transformers"},
     "records": {"torch", "transformers", "PIL"},
+    "placeholders": {"torch", "transformers", "PIL"},
     "config": {"torch", "transformers", "PIL"},
     "config_list": {"torch", "transformers", "PIL", "yaml"},
     "config_file": {"torch", "transformers", "PIL"},

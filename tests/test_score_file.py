@@ -8,7 +8,7 @@ import pytest
 
 from c3l import score_file as module
 from c3l.config_file import load_config
-from c3l.errors import BackendError, DataError, RunLockedError, StaleStageError, StorageError
+from c3l.errors import BackendError, ConfigError, DataError, RunLockedError, StaleStageError, StorageError
 from c3l.method.scoring import score_samples
 from c3l.progress import SilentProgress
 from fakes import FakeModel
@@ -61,7 +61,9 @@ def work(tmp_path: Path, monkeypatch):
 def score(work: Path, *overrides, out="out.jsonl", data="data.json", loader=None, progress=None):
     named = [f"model.name={work / 'model'}", "model.dtype=float32", f"images.root={work / 'pictures'}"]
     config = load_config(None, [*named, *overrides])
-    return module.score_file(work / data, work / out, config, progress or SilentProgress(), loader or Loader())
+    return module.score_file(
+        [work / name for name in data.split()], work / out, config, progress or SilentProgress(), loader or Loader()
+    )
 
 
 def read(path: Path) -> list[dict]:
@@ -285,16 +287,17 @@ def test_what_was_rejected_is_told_by_reason(work):
     score(work, progress=Telling())
     assert notes == [
         "5 of 28 turns rejected: 1 bad_path, 1 empty_answer, 1 no_image, 2 unreadable_image; "
-        f"`error` in their rows of {work / 'out.jsonl'} says more"
+        f"`error` in their rows of {work / 'out.jsonl'} says more",
+        "2 of 28 turns were scored without the turns before them",
     ]
     score(work, progress=Telling())
-    assert notes[1:] == notes[:1], "also when all was done before"
+    assert notes[2:] == notes[:2], "also when all was done before"
 
 
 @pytest.mark.parametrize(
     ("paths", "error", "message"),
     [
-        ({"data": "missing.json"}, DataError, "got --data .*missing.json, where there is no file; expected a LLaVA"),
+        ({"data": "missing.json"}, DataError, "got --data .*missing.json, where no file is; expected a LLaVA"),
         ({"data": "pictures"}, DataError, "got --data .*pictures, which is a folder; expected a LLaVA"),
         ({"root": "data.json"}, DataError, "got --image-root .*data.json, expected the folder"),
         ({"out": "pictures"}, StorageError, "got --out .*pictures, which is a folder; expected the JSONL file"),
@@ -381,3 +384,71 @@ def test_a_second_writer_and_a_missing_root_are_refused(work):
     score(work, loader=load)
     with pytest.raises(DataError, match="image-root"):
         score(work, f"images.root={work / 'nowhere'}")
+
+
+def test_several_files_are_one_after_the_other_and_rows_say_which(work):
+    (work / "deep").mkdir()
+    (work / "two.json").write_text(json.dumps(ROWS[:2]))
+    (work / "deep/two.json").write_text(json.dumps(ROWS[:1]))
+    alone = score(work, out="alone.jsonl")
+    summary = score(work, data="data.json two.json")
+    rows = read(work / "out.jsonl")
+    assert (summary["rows"], alone["rows"]) == (31, 28)
+    assert [row["file"] for row in rows] == ["data.json"] * 28 + ["two.json"] * 3
+    assert [{k: v for k, v in row.items() if k != "file"} for row in rows[:28]] == read(work / "alone.jsonl")
+    assert {row["i2c"] for row in rows[28:30]} == {row["i2c"] for row in rows[:2]}
+    with pytest.raises(StaleStageError, match="data"):
+        score(work, data="two.json data.json")
+    score(work, data="two.json deep/two.json", out="named.jsonl")
+    assert {row["file"] for row in read(work / "named.jsonl")} == {str(work / "two.json"), str(work / "deep/two.json")}
+    with pytest.raises(ConfigError, match="2 times, expected each file once"):
+        score(work, data="two.json deep/../two.json")
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_several_files_that_were_stopped_go_on(work, monkeypatch, failing):
+    (work / "two.json").write_text(json.dumps([{**row, "system": "Be kind."} for row in ROWS[:8]]))
+    whole = score(work, data="two.json data.json", out="whole.jsonl")
+    stop_at(failing, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        score(work, data="two.json data.json")
+    assert score(work, data="two.json data.json") == {**whole, "out": str(work / "out.jsonl")}
+    assert (work / "out.jsonl").read_bytes() == (work / "whole.jsonl").read_bytes()
+
+
+def test_a_system_prompt_is_scored_with_where_the_model_shows_it_and_else_told(work):
+    (work / "two.json").write_text(json.dumps([ROWS[0], {**ROWS[0], "system_prompt": "Be kind."}]))
+    assert score(work, data="two.json")["noted"] == {"without_earlier_turns": 2}
+    plain, _, said, _ = read(work / "out.jsonl")
+    assert plain["i2c"] != said["i2c"]
+
+    class Refusing(FakeModel):
+        takes_system = False
+
+    told = score(work, data="two.json", out="other.jsonl", loader=Loader(Refusing))
+    assert told["noted"] == {"without_earlier_turns": 2, "without_system": 2}
+    first, _, second, _ = read(work / "other.jsonl")
+    assert first["i2c"] == second["i2c"] == plain["i2c"]
+
+
+def test_turns_that_are_not_to_be_learned_are_not_scored_and_are_no_error(work):
+    rows = [
+        {**row, "conversations": [row["conversations"][0], {**row["conversations"][1], "weight": 0}]}
+        for row in ROWS[6:]
+    ]
+    (work / "marked.json").write_text(json.dumps([*rows, ROWS[0]]))
+    summary = score(work, "max_error_rate=0.1", data="marked.json")
+    assert (summary["rows"], summary["ok"], summary["rejected"]) == (22, 2, {"not_taught": 20})
+    assert not summary["above_max_error_rate"]
+
+
+def test_links_that_are_not_followed_are_counted_and_scored_once_they_may_be(work):
+    (work / "pictures").rename(work / "away")
+    (work / "pictures").mkdir()
+    for path in (work / "away").iterdir():
+        (work / "pictures" / path.name).symlink_to(path)
+    summary = score(work)
+    assert (summary["ok"], summary["noted"]["link_not_followed"]) == (0, 24)
+    followed = score(work, "images.follow_links=all")
+    assert (followed["ok"], followed["noted"]) == (23, {"without_earlier_turns": 2})
+    assert score(work)["ok"] == 23, "what is scored stays"

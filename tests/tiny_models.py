@@ -7,6 +7,7 @@ and a forgotten picture would pass a loose test.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from PIL import Image
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from transformers import (
+    AddedToken,
     AutoModelForImageTextToText,
     AutoProcessor,
     CLIPImageProcessorPil,
@@ -329,3 +331,37 @@ FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
     "idefics3": _idefics3,
     "gemma3": _gemma3,
 }
+
+
+def write_scripted(folder: Path, *pieces: str, special: tuple[str, ...] = (), template: str | None = None) -> Path:
+    """The folder of a tiny LLaVA that writes the same tokens after any prompt, and then ends its turn.
+
+    Args:
+        folder: Where it is written.
+        pieces: The tokens, up to 30 different ones; each becomes a token of the vocabulary.
+        special: Which of them its tokenizer calls special.
+        template: Another chat template.
+    """
+    config, processor = _llava()
+    tokenizer = processor.tokenizer
+    tokenizer.add_tokens([AddedToken(piece, special=piece in special, normalized=False) for piece in pieces])
+    config.text_config.vocab_size = len(tokenizer)
+    processor.chat_template = template or processor.chat_template
+    model = AutoModelForImageTextToText.from_config(config)
+    text = model.model.language_model
+    for parameter in model.parameters():
+        torch.nn.init.zeros_(parameter)  # so the hidden state is the token's own embedding
+    torch.nn.init.ones_(text.norm.weight)
+    order = [*tokenizer.convert_tokens_to_ids(list(pieces)), tokenizer.eos_token_id]
+    with torch.no_grad():
+        embeddings, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+        embeddings[:, -1] = 1  # every other token: the prompt ends with one
+        head[order[0], -1] = 10
+        for place, (token, following) in enumerate(pairwise(order)):
+            embeddings[token] = torch.nn.functional.one_hot(torch.tensor(place), TEXT["hidden_size"])
+            head[following, place] = 10
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder

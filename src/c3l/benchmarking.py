@@ -18,7 +18,7 @@ from typing import Any
 from PIL.Image import Image
 from pydantic import ValidationError
 
-from c3l.config import BenchmarkConfig, JudgeConfig, RunConfig
+from c3l.config import BenchmarkConfig, RunConfig
 from c3l.data.atomic import write_atomic
 from c3l.data.journal import append_lines, read_lines
 from c3l.data.lock import own_folder
@@ -26,8 +26,11 @@ from c3l.data.paths import BadImageError
 from c3l.data.stage import refuse_changes, refuse_strange
 from c3l.errors import DataError, StaleStageError, tell_too_many
 from c3l.evaluation.convert import write_conversions
+from c3l.evaluation.describing import describe_setup
+from c3l.evaluation.display import describe_answers
 from c3l.evaluation.judges import CachedJudge, EndpointJudge, Judge, ModelJudge
 from c3l.evaluation.llava_bench import LlavaBench
+from c3l.evaluation.panel import ReviewLog
 from c3l.evaluation.pictures import IMAGE_ROOT, check_pictures, find_other, open_picture, sign_picture
 from c3l.evaluation.predict import predict
 from c3l.evaluation.reading import find_image_root, hash_files, read_benchmark
@@ -54,7 +57,7 @@ def check_benchmark(task: BenchmarkConfig, config: RunConfig) -> None:
     """
     root = find_image_root(task)
     benchmark = read_benchmark(task, _make_judge(task, Path(), config, load_model), config.evaluation.judge)
-    check_pictures(benchmark.items, root, config.max_error_rate)
+    check_pictures(benchmark.items, root, config.max_error_rate, config.images.follow_links)
 
 
 def evaluate_files(
@@ -100,19 +103,23 @@ def evaluate_files(
             config, made_with = _settle(out, task, hashes, whole, config, begun=bool(made))
             _predict_rest(out, task, benchmark, made, made_with, config, progress, load)
         predictions, maker = read_predictions(out, benchmark.items)
-        settings = _describe(benchmark, judge, config.evaluation.judge)
+        log = ReviewLog()
+        with _reviewing(benchmark, predictions, others, progress, log) as reviewed:
+            found = {rule: score(reviewed, rule, predictions, others, config.seed) for rule in benchmark.rules}
+        lost = describe_answers(predictions)
+        settings = describe_setup(benchmark, judge, log, config, _length(benchmark, config), maker) | lost
         if limit is not None:
             settings["limit"] = f"the first {len(benchmark.items)} of {len(whole.items)} questions"
-        reports = []
-        with _reviewing(benchmark, predictions, others, progress) as reviewed:
-            for rule in benchmark.rules:
-                found = score(reviewed, rule, predictions, others, config.seed)
-                counts = (found.items, found.unparsed, found.failed, found.figures)
-                reports.append(EvalReport(benchmark.name, rule, *counts, maker, other_maker, hashes, settings))
+        reports = [
+            EvalReport(benchmark.name, rule, *one.counts, maker, other_maker, hashes, settings, *one.blind_counts)
+            for rule, one in found.items()
+        ]
         write_conversions(out, benchmark, predictions, maker.model)
         write_atomic(out / SCORES, "[" + ",\n".join(map(to_json, reports)) + "]\n")
     if failed_too_often(reports[0], config):
         progress.note(_describe_failures(reports[0], predictions, config))
+    for line in (*lost.values(), *log.warn()):
+        progress.note(line)
     return reports
 
 
@@ -141,7 +148,7 @@ def read_predictions(out: Path, items: Sequence[Item]) -> tuple[dict[str, Predic
             f"{out} has predictions for {len(items) - len(missing)} of {len(items)} questions; "
             "finish it first, without --rescore"
         )
-    return {item.item_id: done[item.item_id] for item in items}, Provenance(**settings["model"])
+    return {item.item_id: done[item.item_id] for item in items}, from_json(Provenance, json.dumps(settings["model"]))
 
 
 def _settle(
@@ -166,9 +173,12 @@ def _settle(
         "task": task.task,
         "data": dict(hashes),
         "questions": hashlib.sha256(asked).hexdigest(),
-        "max_new_tokens": benchmark.max_new_tokens,
+        "max_new_tokens": _length(benchmark, config),
         "evaluation.blind": config.evaluation.blind,
-        **{f"images.{key}": value for key, value in config.images.model_dump(exclude={"root", "limit"}).items()},
+        **{
+            f"images.{key}": value
+            for key, value in config.images.model_dump(exclude={"root", "limit", "follow_links"}).items()
+        },
         "model.dtype": config.model.dtype,
         "model.attn_implementation": config.model.attn_implementation,
         "weights": weights_hash(config.model),
@@ -196,7 +206,9 @@ def _predict_rest(
     """
     root = find_image_root(task)
     answered = [(item.image, made[item.item_id].picture) for item in benchmark.items if item.item_id in made]
-    if other := find_other({image: picture for image, picture in answered if picture}, root):
+    if other := find_other(
+        {image: picture for image, picture in answered if picture}, root, config.images.follow_links
+    ):
         raise StaleStageError(
             f"{out} has answers about another {other} than that under {root}; set {IMAGE_ROOT} back, or choose "
             "another --out"
@@ -208,7 +220,7 @@ def _predict_rest(
     rest = [item for item in benchmark.items if _is_to_ask(item, made, opener)]
     if not rest:
         return
-    check_pictures(benchmark.items, root, config.max_error_rate)
+    check_pictures(benchmark.items, root, config.max_error_rate, config.images.follow_links)
     model = load(config.model, config.seed)
     settings = {"made_with": made_with, "model": json.loads(to_json(model.provenance))}
     write_atomic(out / SETTINGS, json.dumps(settings, indent=1) + "\n")
@@ -219,11 +231,11 @@ def _predict_rest(
         rest,
         model,
         opener,
-        max_new_tokens=benchmark.max_new_tokens,
+        max_new_tokens=_length(benchmark, config),
         batch_size=config.evaluation.batch_size,
         blind=config.evaluation.blind,
     )
-    sign = cache(partial(sign_picture, root))
+    sign = cache(partial(sign_picture, root, links=config.images.follow_links))
     with progress.track(task.task, "questions", len(benchmark.items), len(benchmark.items) - len(rest)) as advance:
         while block := list(islice(found, _SYNC_EVERY)):
             signed = [one if one.failed else replace(one, picture=sign(shows[one.item_id])) for one in block]
@@ -293,18 +305,9 @@ def _read_baseline(
     return read_predictions(folder, items)
 
 
-def _describe(benchmark: Benchmark, judge: Judge | None, rules: JudgeConfig) -> dict[str, str]:
-    about = {
-        "prompt": benchmark.items[0].prompt,
-        "decoding": f"greedy, at most {benchmark.max_new_tokens} new tokens",
-        "interval": "95%, bootstrap over units",
-    }
-    if judge is not None:
-        asked = json.dumps({**rules.model_dump(include={"repeats", "swap", "attempts"}), **judge.settings})
-        about |= {"judge": judge.name, "judge_settings": asked, "rubric": str(getattr(benchmark, "rubric", ""))}
-    if left_out := getattr(benchmark, "left_out", 0):
-        about["left_out"] = f"{left_out} questions about videos without a frame"
-    return about
+def _length(benchmark: Benchmark, config: RunConfig) -> int:
+    """How long an answer may be, in tokens."""
+    return config.evaluation.max_new_tokens or benchmark.max_new_tokens
 
 
 @contextmanager
@@ -313,6 +316,7 @@ def _reviewing(
     predictions: Mapping[str, Prediction],
     others: Mapping[str, Prediction] | None,
     progress: Progress,
+    log: ReviewLog,
 ) -> Iterator[Benchmark]:
     """The benchmark; where a judge reviews every answer, it tells how far it is."""
     if not isinstance(benchmark, LlavaBench):
@@ -320,7 +324,7 @@ def _reviewing(
         return
     answers = len(benchmark.items) * (1 + was_blind(predictions) + (others is not None))
     with progress.track("review", "answers", answers) as advance:
-        yield replace(benchmark, advance=advance)
+        yield replace(benchmark, advance=advance, log=log)
 
 
 def _make_judge(task: BenchmarkConfig, out: Path, config: RunConfig, load: LoadModel) -> Judge | None:
@@ -328,9 +332,10 @@ def _make_judge(task: BenchmarkConfig, out: Path, config: RunConfig, load: LoadM
     if task.task != "llava_bench" or rules.model is None:
         return None
     if rules.endpoint is not None:
-        return CachedJudge(EndpointJudge(rules.model, rules.endpoint), out / REVIEWS)
+        return CachedJudge(EndpointJudge(rules.model, rules.endpoint, max_tokens=rules.max_tokens), out / REVIEWS)
     chosen = config.model.model_copy(update={"name": rules.model, "revision": None})
-    return CachedJudge(ModelJudge(_LoadedLater(lambda: load(chosen, config.seed)), rules.model), out / REVIEWS)
+    local = ModelJudge(_LoadedLater(lambda: load(chosen, config.seed)), rules.model, max_new_tokens=rules.max_tokens)
+    return CachedJudge(local, out / REVIEWS)
 
 
 class _LoadedLater:

@@ -14,7 +14,7 @@ from c3l.estimates import count_work, estimate_bytes, find_free_bytes
 from c3l.executors import LoadModel
 from c3l.method.i2c import compute_i2c
 from c3l.method.prompts import choose_templates
-from c3l.models.interface import InferenceModel, Pair, ScoreRequest
+from c3l.models.interface import InferenceModel, Pair, ScoreRequest, Unfit
 from c3l.models.load import load_model
 from c3l.progress import Progress
 from c3l.records import AnswerScores, ImageRef, Rejected
@@ -34,11 +34,10 @@ def check(config: RunConfig, progress: Progress, load: LoadModel = load_model) -
     good: list[ImageRef] = []
     bad: list[Rejected] = []
     try:
-        paths, left_out = find_images(config.images.root, config.images.limit)
+        paths, left_out = find_images(config.images.root, config.images.limit, config.images.follow_links)
         good, bad = _inspect(config, paths, progress)
         yield from _tell_pictures(config, good, bad)
-        if left_out:
-            yield f"    {left_out}"
+        yield from (f"    {told}" for told in left_out)
     except DataError as error:
         yield f"pictures: {error} {_mark(False)}"
     if bad or not good:
@@ -66,6 +65,7 @@ def _check_model(config: RunConfig, load: LoadModel, good: Sequence[ImageRef], f
         return
     maker = model.provenance
     yield f"model: {maker.model}, weights {maker.weights[:12]}, {maker.dtype} on {maker.device} {_mark(True)}"
+    yield from (f"    {note}" for note in maker.notes)
     picture, other = _two_pictures(config, good)
     ok, lines = _check_prompt(config, model, picture)
     yield from lines
@@ -142,6 +142,8 @@ def _check_score(
     grey = (Image.new("RGB", picture.size, "grey"),) if scoring.no_image == "others" else ()
     requests = [ScoreRequest(image, (PROBE,), 0, grey) for image in (picture, other)]
     mine, its = (scores[0] for scores in model.score(requests, scoring.no_image))
+    if isinstance(mine, Unfit) or isinstance(its, Unfit):
+        return False, [f"score: the model cannot be shown a question and an answer, {mine} {_mark(False)}"]
     if not (mine.is_finite() and its.is_finite()):
         return False, [f"score: not a finite number, try model.dtype=float32 {_mark(False)}"]
     moved = _largest_move(mine, its)

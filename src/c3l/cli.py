@@ -29,6 +29,7 @@ from c3l.options import (
     LimitTurns,
     MaybeRun,
     Model,
+    OnceCommand,
     Round,
     RunFolder,
     RunOption,
@@ -70,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = [_hyphenate(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     debug = "--debug" in words
     if not sys.stderr.isatty():
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the bars of loading fill log files
+        for bars in ("HF_HUB_DISABLE_PROGRESS_BARS", "TQDM_DISABLE"):
+            os.environ.setdefault(bars, "1")  # the bars of loading fill log files
     try:
         app([word for word in words if word != "--debug"], prog_name="c3l")
     except SystemExit as end:
@@ -169,7 +171,9 @@ def _score(
     limit: LimitTurns = None,
     seed: Seed = None,
     overrides: Set = None,
-    data: Annotated[Path | None, typer.Option(help="A LLaVA file (JSON or JSONL) to score instead")] = None,
+    data: Annotated[
+        list[Path] | None, typer.Option(help="A LLaVA file (JSON or JSONL) to score instead; any number of times")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="With --data: the JSONL file to write")] = None,
     form: Annotated[str | None, typer.Option(help="How the two passes are compared (scoring.form)")] = None,
     no_image: Annotated[
@@ -185,13 +189,13 @@ def _score(
     """
     more = {"scoring.form": form, "scoring.no_image": no_image, "scoring.batch_size": batch_size}
     arguments = gather(config, image_root, model, dtype, limit, seed, overrides, more)
-    if run is not None and data is None and out is None:
+    if run is not None and not data and out is None:
         from c3l.pipeline import run_score
 
         settings = settle(run, arguments)
         _check_round(settings, round)
         return walk(settings, partial(run_score, round=round))
-    if run is not None or data is None or out is None or round:
+    if run is not None or not data or out is None or round:
         raise ConfigError("c3l score takes either a run folder, or --data FILE with --image-root DIR and --out OUT")
     if image_root is None:
         raise ConfigError("c3l score --data needs --image-root, the folder that the file's picture paths begin in")
@@ -359,3 +363,7 @@ def _settings(
     else:
         lines = format_sections(list(list_sections()) if name is None else find_sections(name.replace("-", "_")))
     print_lines(lines)
+
+
+for _one in app.registered_commands:
+    _one.cls = OnceCommand

@@ -18,6 +18,8 @@ FilterRule = Literal[
 ]
 
 
+FollowLinks = Literal["inside", "all", "none"]
+
 _NO = BeforeValidator(lambda value: "no" if value is False else value)  # YAML's bare `no` is false
 _LISTED = BeforeValidator(lambda value: [value] if isinstance(value, str | dict) else value)  # one is a list of one
 
@@ -55,6 +57,11 @@ class ImagesConfig(Settings):
     max_pixels: int = Field(50_000_000, ge=1, description="A larger picture is refused by its header")
     min_side: int = Field(8, ge=1, description="A picture with a shorter side is refused")
     max_aspect: float = Field(20.0, ge=1, description="A longer strip than this ratio is refused")
+    follow_links: FollowLinks = Field(
+        "inside",
+        description="Links to pictures: inside = those that end under the root, or in the hub's cache around it; all = "
+        "anywhere, linked folders too; none",
+    )
 
 
 class GenerationConfig(Settings):
@@ -242,6 +249,7 @@ class JudgeConfig(Settings):
     repeats: int = Field(1, ge=1, description="Reviews an answer, averaged")
     swap: bool = Field(False, description="Ask in both orders and average, against a preference for the first")
     attempts: int = Field(3, ge=1, description="Times a review that cannot be read is asked for")
+    max_tokens: int = Field(1024, ge=1, description="Upper bound on a review; a judge that thinks needs more")
 
 
 class BenchmarkConfig(Settings):
@@ -267,6 +275,9 @@ class EvaluationConfig(Settings):
     )
     blind: bool = Field(True, description="Ask everything without the picture too: what guessing alone would get")
     batch_size: int = Field(8, ge=1, description="Questions a batch; changes speed only")
+    max_new_tokens: int | None = Field(
+        None, ge=1, description="Tokens of an answer; null: the benchmark's own number. One who thinks first needs more"
+    )
     judge: JudgeConfig = JudgeConfig()
 
     @model_validator(mode="after")

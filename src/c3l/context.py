@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from c3l.config import ModelConfig, RunConfig
+from c3l.config import FollowLinks, ModelConfig, RunConfig
 from c3l.config_file import dump_config, load_config
 from c3l.data.images import BadImageError, read_image_bytes, resolve_under
 from c3l.data.store import Run, write_atomic
@@ -61,7 +61,7 @@ def open_context(
         if images.root.is_dir():  # so that another working directory finds it; else it is told as it was named
             images = images.model_copy(update={"root": images.root.absolute()})
         config = config.model_copy(update={"model": model, "images": images})
-        _check_root(run, images.root.absolute())
+        _check_root(run, images.root.absolute(), images.follow_links)
         plan = make_plan(config, weights)
         check_costly(run, plan)
         yield Context(run, config, plan, executor or LocalExecutor(), progress)
@@ -75,7 +75,7 @@ def save_settings(run: Run, config: RunConfig) -> None:
         write_atomic(saved, text)
 
 
-def _check_root(run: Run, root: Path) -> None:
+def _check_root(run: Run, root: Path, links: FollowLinks) -> None:
     """Refuse another image root than the run's, unless all of the run's pictures have moved there."""
     images, before = run.stored("images"), _read_root(run)
     if images is None or root == before:
@@ -89,9 +89,9 @@ def _check_root(run: Run, root: Path) -> None:
         )
     try:
         for image in images.read(ImageRef):
-            resolve_under(root, image.path)
+            resolve_under(root, image.path, links)
         if first is not None:
-            read_image_bytes(root, first)
+            read_image_bytes(root, first, links)
     except BadImageError as error:
         back = f"put `--image-root {before}` back, " if before is not None else ""
         raise StaleStageError(

@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -130,7 +130,7 @@ def count(stage: Stage) -> StageCounts:
             summary.get("rejected", {}),
             info.seconds,
         )
-    came_out = came_in if itself else sum(info.out.values())
+    came_out = came_in - sum(info.rejected.values()) if itself else sum(info.out.values())
     return StageCounts(info.stage, *_counted(info.stage), came_in, came_out, info.rejected, info.seconds)
 
 
@@ -176,8 +176,15 @@ def summarise(run: Run) -> dict[str, Any]:
         "exported": out["export"],
         "error_rate": round(rate, 4),
         "error_stage": where,
+        **({"notes": notes} if (notes := _gather_notes(run, states)) else {}),
         "stage_seconds": round(sum(one.counts.seconds or 0 for one in states.values()), 3),
     }
+
+
+def _gather_notes(run: Run, stages: Iterable[str]) -> list[str]:
+    """What is done otherwise with the models of the run than with most, each once."""
+    makers = (stage.info.provenance for name in stages if (stage := run.stored(name)) is not None)
+    return list(dict.fromkeys(note for maker in makers if maker is not None for note in maker.notes))
 
 
 def gather_report(run: Run, config: RunConfig) -> ReportContents:
@@ -221,7 +228,7 @@ def _makers(stages: dict[str, Stage]) -> dict[str, Provenance]:
 
 def _rejections(stages: dict[str, Stage]) -> Iterator[Rejected]:
     for name, stage in stages.items():
-        if _kind(name) in (*MAY_FAIL, "selected"):
+        if _kind(name) in (*MAY_FAIL, "selected", "tuned"):
             yield from stage.rejected()
 
 

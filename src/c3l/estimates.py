@@ -104,7 +104,7 @@ def count_images(config: RunConfig) -> tuple[int, str]:
     if frozen.exists():
         return len(frozen.read_bytes().splitlines()), f"that {config.run} began with"
     if rules.limit is None or rules.root.is_dir():
-        return len(list_images(rules.root, rules.limit)), f"in {rules.root}"
+        return len(list_images(rules.root, rules.limit, rules.follow_links)), f"in {rules.root}"
     return rules.limit, f"assumed from images.limit: there is no {rules.root} yet"
 
 
@@ -123,7 +123,8 @@ def count_work(config: RunConfig, images: int) -> Counts:
     image = IMAGE_TOKENS.get(config.model.name, DEFAULT_IMAGE_TOKENS)
     written = min(k * (QUESTION_TOKENS + ANSWER_TOKENS), config.generation.max_new_tokens)
     pair = QUESTION_TOKENS + ANSWER_TOKENS
-    blind = {"drop": pair, "others": config.scoring.others * (image + pair)}.get(config.scoring.no_image, image + pair)
+    shared = math.ceil(image / (k * config.scoring.batch_size))  # what all pairs of a batch begin with
+    blind = {"drop": pair, "others": config.scoring.others * (shared + pair)}.get(config.scoring.no_image, image + pair)
     tuned = each * k * (image + PROMPT_TOKENS + pair) * _count_passes(config, images)
     return Counts(
         images=images,

@@ -28,7 +28,10 @@ _READ = "YAML file of settings, of which are read: model, seed, max_error_rate, 
 
 
 def finetune(
-    data: Annotated[Path, typer.Option(help="A LLaVA file (JSON or JSONL), such as a run's export/llava.json")],
+    data: Annotated[
+        list[Path],
+        typer.Option(help="A LLaVA file (JSON or JSONL), such as a run's export/llava.json; any number of times"),
+    ],
     out: Annotated[Path, typer.Option(help="The folder to write: adapter, merged model, log")],
     image_root: Annotated[str, typer.Option(help="Folder that the file's picture paths begin in (images.root)")],
     config: Annotated[Path | None, typer.Option(help=f"{_READ} finetuning")] = None,
@@ -135,11 +138,15 @@ def _name_folder(settings: "RunConfig") -> Path:
 
 
 def _summarise(out: Path, reports: "list[EvalReport]") -> dict[str, Any]:
+    from c3l.evaluation.describing import LOST
+
     first = reports[0]
     return {
         "out": str(out),
         "benchmark": first.benchmark,
         "items": first.items,
         "failed": first.failed,
+        "unread": {one.rule: one.unparsed for one in reports},
+        **{name: first.settings[name] for name in LOST if name in first.settings},
         "scores": {one.rule: {one.figures[0].name: one.figures[0].seen.value} for one in reports},
     }

@@ -1,41 +1,40 @@
-"""Instruction-tune an LVLM on a data file: a LLaVA file in, an adapter and a merged model folder out.
+"""Instruction-tune an LVLM on data files: LLaVA files in, an adapter and a merged model folder out.
 
 ``finetune.json`` is written last and says what was done; ``settings.json`` as soon as the rows were looked through, so
 that a killed tuning goes on with the settings that it was begun with, or says what changed.
 """
 
-import hashlib
 import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from c3l.config import RunConfig
 from c3l.data.atomic import atomic_folder, remove, write_atomic
-from c3l.data.formats import ConversationRow, read_conversations
-from c3l.data.images import BadImageError, image_id_of, open_image
+from c3l.data.formats import NOT_TAUGHT, READER_VERSION, ConversationRow
 from c3l.data.lock import own_folder
+from c3l.data.noted import tell_noted
+from c3l.data.sources import check_files, hash_files
 from c3l.data.stage import plain, refuse_changes, refuse_strange
 from c3l.errors import ConfigError, DataError, StaleStageError, TooManyRejectedError, tell_rejected, tell_too_many
-from c3l.models.interface import Conversation, FinetunableModel
+from c3l.learnable import iterate_rows, make_opener, mark_cut, note_unused, read_learnable, to_texts
+from c3l.models.interface import FinetunableModel
 from c3l.models.load import load_finetunable, resolve_dtype, weights_hash
 from c3l.plan import FINETUNER_VERSION
 from c3l.progress import Progress
 from c3l.records import Rejected, from_json, to_json
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from c3l.training.finetuning import FinetuningStep, TextConversation
+    from c3l.training.finetuning import FinetuningStep
 
 ADAPTER, MERGED, CHECKPOINTS = "adapter", "merged", "checkpoints"
 SUMMARY, SETTINGS, LOG, REJECTED = "finetune.json", "settings.json", "log.jsonl", "rejected.jsonl"
 _LOOKED = "looked.json"  # beside the checkpoints: the rows that were found fit to learn from
-_MARK = "finetuner_version"  # is in every settings.json of this file's, and in nobody else's
+_OURS = "finetuner_version"  # is in every settings.json of this file's, and in nobody else's
 # they change how a tuning runs and what is seen of it, not what comes out
 _NO_RESULT = {"enabled", "save_steps", "logging_steps", "report_to", "gradient_checkpointing"}
 
@@ -52,15 +51,19 @@ def check_packages() -> None:
 
 
 def finetune_files(
-    data: Path, out: Path, config: RunConfig, progress: Progress, begin: Callable[[], None] = lambda: None
+    data: Sequence[Path],
+    out: Path,
+    config: RunConfig,
+    progress: Progress,
+    begin: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Tune the config's model on every conversation of ``data``; returns the summary that ``out`` keeps.
 
     A row without a picture is learned as text. One with several, or with a bad picture or turn, is rejected with its
-    reason, as is one of which nothing would be taught.
+    reason, as is one of which nothing would be taught; where its own data marks it so, that counts as no error.
 
     Args:
-        data: A LLaVA file, see ``c3l.data.formats``.
+        data: LLaVA files, see ``c3l.data.formats``, one after the other.
         out: The folder to write, or to go on with.
         config: Model, ``finetuning``, image rules and root, seed.
         progress: Who is told how far it is, and how many rows were rejected for which reason.
@@ -74,8 +77,7 @@ def finetune_files(
         TooManyRejectedError: If more rows than ``max_error_rate`` were rejected; nothing is trained then.
         BackendError: If the model cannot be loaded or tuned.
     """
-    if not data.is_file():
-        raise DataError(f"got --data {data}, where no file is, expected a LLaVA file (JSON or JSONL)")
+    check_files(data)
     if not config.images.root.is_dir():
         raise DataError(f"got the image root {config.images.root}, expected the folder that picture paths begin in")
     if int(os.environ.get("RANK", "0")) > 0:  # of several processes the first has the folder and writes
@@ -87,15 +89,17 @@ def finetune_files(
     with own_folder(out, (out / SETTINGS).exists):
         config, settings = _settle(data, out, config)
         summary = _read_json(out / SUMMARY) or _make(data, out, config, settings, progress, begin)
-    lost = sum(summary["rejected"].values())
-    if lost:
+    if summary["rejected"]:
         progress.note(tell_rejected(summary["rejected"], f"of {summary['rows']} rows", str(out / REJECTED)))
-    above = lost > config.max_error_rate * max(summary["rows"], 1)
+    for told in tell_noted(summary["noted"], "taught", f"{summary['trained']} rows"):
+        progress.note(told)
+    lost = sum(summary["rejected"].values()) - (untaught := summary["rejected"].get(NOT_TAUGHT, 0))
+    above = lost > config.max_error_rate * max(summary["rows"] - untaught, 1)
     short = {key: value for key, value in summary.items() if key != "settings"}
     return {"out": str(out), **short, "above_max_error_rate": above}
 
 
-def _settle(data: Path, out: Path, config: RunConfig) -> tuple[RunConfig, dict[str, Any]]:
+def _settle(data: Sequence[Path], out: Path, config: RunConfig) -> tuple[RunConfig, dict[str, Any]]:
     """The config with its dtype settled, and the settings; what was begun with others is forgotten if it is little.
 
     Raises:
@@ -127,7 +131,7 @@ def _read_begun(out: Path) -> dict[str, Any] | None:
         DataError: If it holds other work.
     """
     begun = _read_json(out / SETTINGS)
-    if isinstance(begun, dict) and _MARK in begun:
+    if isinstance(begun, dict) and _OURS in begun:
         return begun
     refuse_strange(out, "finetune")
     return None
@@ -152,19 +156,18 @@ def _forget(out: Path) -> None:
             remove(out / name)
 
 
-def _settings(data: Path, config: RunConfig) -> dict[str, Any]:
-    with data.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+def _settings(data: Sequence[Path], config: RunConfig) -> dict[str, Any]:
     recipe = {f"finetuning.{key}": value for key, value in config.finetuning.model_dump(exclude=_NO_RESULT).items()}
     model = {f"model.{key}": getattr(config.model, key) for key in ("backend", "dtype", "attn_implementation")}
     # not the root: the rows name their pictures, wherever the folder lies by now
-    rules = {f"images.{key}": value for key, value in config.images.model_dump(exclude={"limit", "root"}).items()}
-    more = {"seed": config.seed, "data": digest, _MARK: FINETUNER_VERSION}
+    rules = config.images.model_dump(exclude={"limit", "root", "follow_links"})
+    rules = {f"images.{key}": value for key, value in rules.items()}
+    more = {"seed": config.seed, "data": hash_files(data), _OURS: FINETUNER_VERSION, "reader_version": READER_VERSION}
     return plain({**recipe, **model, **rules, **more, "weights": weights_hash(config.model)})
 
 
 def _make(
-    data: Path,
+    data: Sequence[Path],
     out: Path,
     config: RunConfig,
     settings: dict[str, Any],
@@ -178,13 +181,15 @@ def _make(
 
     start = time.monotonic()
     lvlm = load_finetunable(config.model, config.finetuning, config.seed)
-    learned, rejected = _look_through(data, out, config, settings, lvlm, progress)
+    fit, rejected = _look_through(data, out, config, settings, lvlm, progress)
+    learned = [*fit.values()]
     begin()
-    steps = count_steps(len(learned), config.finetuning, count_processes())
+    texts = to_texts(learned, lvlm)
+    steps = count_steps(len(texts), config.finetuning, count_processes())
     done = find_checkpoint(out / CHECKPOINTS)
-    opener = _opener(config)
+    opener = make_opener(config)
     with progress.track("finetune", "steps", steps, done.step if done else 0) as advance:
-        log = finetune(lvlm, _to_texts(learned), opener, config.finetuning, config.seed, out / CHECKPOINTS, advance)
+        log = finetune(lvlm, texts, opener, config.finetuning, config.seed, out / CHECKPOINTS, advance)
     write_atomic(out / LOG, map(to_json, log))
     provenance = json.loads(to_json(lvlm.provenance))
     _save(lvlm, out, config.finetuning.method)
@@ -192,6 +197,7 @@ def _make(
         "rows": len(learned) + len(rejected),
         "trained": len(learned),
         "rejected": dict(Counter(one.reason for one in rejected)),
+        "noted": dict(Counter(note_unused(learned, lvlm))),
         "steps": steps,
         "seconds": round(time.monotonic() - start, 3),
         "loss_first": log[0].loss,
@@ -209,7 +215,7 @@ def _mean_loss(steps: "tuple[FinetuningStep, ...]") -> float:
     return sum(step.loss for step in steps) / len(steps)
 
 
-def _join(data: Path, out: Path, config: RunConfig) -> None:
+def _join(data: Sequence[Path], out: Path, config: RunConfig) -> None:
     """Take part in a tuning as one of several processes."""
     check_packages()
     from c3l.training.finetuning import finetune
@@ -218,10 +224,10 @@ def _join(data: Path, out: Path, config: RunConfig) -> None:
     if config.model.dtype == "auto" and begun.exists():
         config = config.with_dtype(json.loads(begun.read_bytes())["model.dtype"])
     lvlm = load_finetunable(config.model, config.finetuning, config.seed)
-    learned, rejected = _read(data, config, lvlm, lambda count: None)
+    learned, rejected = read_learnable(data, config, lvlm, lambda count: None)
     _check_share(learned, rejected, config, out)
-    texts = _to_texts(learned)
-    finetune(lvlm, texts, _opener(config), config.finetuning, config.seed, out / CHECKPOINTS, lambda step: None)
+    texts = to_texts([*learned.values()], lvlm)
+    finetune(lvlm, texts, make_opener(config), config.finetuning, config.seed, out / CHECKPOINTS, lambda step: None)
 
 
 def _save(lvlm: FinetunableModel, out: Path, method: str) -> None:
@@ -234,8 +240,13 @@ def _save(lvlm: FinetunableModel, out: Path, method: str) -> None:
 
 
 def _look_through(
-    data: Path, out: Path, config: RunConfig, settings: dict[str, Any], lvlm: FinetunableModel, progress: Progress
-) -> tuple[list[ConversationRow], list[Rejected]]:
+    data: Sequence[Path],
+    out: Path,
+    config: RunConfig,
+    settings: dict[str, Any],
+    lvlm: FinetunableModel,
+    progress: Progress,
+) -> tuple[dict[int, ConversationRow], list[Rejected]]:
     """What can be learned, and what was rejected; a tuning that goes on opens no picture anew to know it.
 
     Raises:
@@ -243,73 +254,32 @@ def _look_through(
     """
     looked = out / CHECKPOINTS / _LOOKED
     if looked.exists():
-        fit = set(json.loads(looked.read_bytes()))
-        learned = [row for row in read_conversations(data) if isinstance(row, ConversationRow) and row.row in fit]
+        cut = {int(place): is_cut for place, is_cut in json.loads(looked.read_bytes()).items()}
+        read = ((place, row) for place, row in enumerate(iterate_rows(data)) if place in cut)
+        learned = {place: mark_cut(row, cut=cut[place]) for place, row in read if isinstance(row, ConversationRow)}
         rejected = [from_json(Rejected, line) for line in (out / REJECTED).read_bytes().splitlines()]
         _check_share(learned, rejected, config, out)
         return learned, rejected
-    with progress.track("look through", "rows", sum(1 for _ in read_conversations(data))) as advance:
-        learned, rejected = _read(data, config, lvlm, advance)
+    with progress.track("look through", "rows", sum(1 for _ in iterate_rows(data))) as advance:
+        learned, rejected = read_learnable(data, config, lvlm, advance)
     write_atomic(out / SETTINGS, json.dumps(settings, indent=1) + "\n")
     write_atomic(out / REJECTED, map(to_json, rejected))
     _check_share(learned, rejected, config, out)
-    write_atomic(looked, json.dumps([row.row for row in learned]))
+    write_atomic(looked, json.dumps({place: "cut" in row.noted for place, row in learned.items()}))
     return learned, rejected
 
 
 def _check_share(
-    learned: Sequence[ConversationRow], rejected: Sequence[Rejected], config: RunConfig, out: Path
+    learned: Mapping[int, ConversationRow], rejected: Sequence[Rejected], config: RunConfig, out: Path
 ) -> None:
     """Look whether enough can be learned.
 
     Raises:
         TooManyRejectedError: If not.
     """
-    rows = len(learned) + len(rejected)
-    if len(rejected) <= config.max_error_rate * rows:
+    reasons = [f"{one.reason}: {one.detail}" for one in rejected if one.reason != NOT_TAUGHT]
+    rows = len(learned) + len(reasons)
+    if len(reasons) <= config.max_error_rate * rows:
         return
-    reasons = [f"{one.reason}: {one.detail}" for one in rejected]
     told = tell_too_many(reasons, f"of {rows} rows cannot be learned", config.max_error_rate)
     raise TooManyRejectedError(f"{told}; nothing was trained, and {out / REJECTED} has all of them")
-
-
-def _read(
-    data: Path, config: RunConfig, lvlm: FinetunableModel, advance: Callable[[int], None]
-) -> tuple[list[ConversationRow], list[Rejected]]:
-    """Every row, as something that can be learned or as a rejection."""
-    learned: list[ConversationRow] = []
-    rejected: list[Rejected] = []
-    opener = _opener(config)
-    for row in read_conversations(data):
-        outcome = row if isinstance(row, Rejected) else _judge(row, lvlm, opener)
-        if isinstance(outcome, Rejected):
-            rejected.append(outcome)
-        else:
-            learned.append(outcome)
-        advance(1)
-    return learned, rejected
-
-
-def _judge(
-    row: ConversationRow, lvlm: FinetunableModel, opener: "Callable[[str], Image]"
-) -> ConversationRow | Rejected:
-    """The row if it can be learned, else why not."""
-    image_id = image_id_of(row.image) if row.image else ""
-    try:
-        picture = opener(row.image) if row.image else None
-    except BadImageError as error:
-        return Rejected(row.id, image_id, "finetuning", error.reason, error.detail)
-    if lvlm.count_taught(Conversation(picture, row.turns)):
-        return row
-    detail = "its picture and question fill finetuning.max_length: nothing of an answer would be learned"
-    return Rejected(row.id, image_id, "finetuning", "no_supervised_token", detail)
-
-
-def _to_texts(rows: Sequence[ConversationRow]) -> "list[TextConversation]":
-    from c3l.training.finetuning import TextConversation
-
-    return [TextConversation(row.image, row.turns) for row in rows]
-
-
-def _opener(config: RunConfig) -> "Callable[[str], Image]":
-    return lambda image: open_image(config.images.root, image, config.images)

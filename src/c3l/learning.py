@@ -51,7 +51,9 @@ def finetune_stage(context: Context, exported: Stage) -> Stage:
     context.executor.forget_model()
     start = time.monotonic()
     data = exported.folder / FILES["llava"]
-    summary = finetune_files(data, stage.folder, context.config, context.progress, partial(mark_begun, context, stage))
+    summary = finetune_files(
+        [data], stage.folder, context.config, context.progress, partial(mark_begun, context, stage)
+    )
     stage.finish(None, time.monotonic() - start, inputs=summary["rows"], recorded=summary)
     return stage
 

@@ -18,7 +18,7 @@ def tell_changed_folder(context: Context) -> None:
     """Say by names alone whether other pictures lie in the image root than those that were listed."""
     run, rules = context.run, context.config.images
     try:
-        there, listed = list_images(rules.root), set(read_list(run))
+        there, listed = list_images(rules.root, links=rules.follow_links), set(read_list(run))
     except (DataError, FileNotFoundError):  # gone or closed, which is told where a picture is needed
         return
     more, fewer = len(set(there[: rules.limit]) - listed), len(listed - set(there))
@@ -41,10 +41,10 @@ def freeze_list(context: Context) -> None:
             f"{context.run.path} has texts but its list of pictures is gone; "
             f"remove the rest with `c3l clean {context.run.path}`"
         )
-    paths, left_out = find_images(rules.root, rules.limit)
+    paths, left_out = find_images(rules.root, rules.limit, rules.follow_links)
     if not paths:
-        more = f" ({left_out})" if left_out else ""
+        more = f" ({'; '.join(left_out)})" if left_out else ""
         raise DataError(f"there is no picture under {rules.root}{more}; set images.root or --image-root")
-    if left_out:
-        context.progress.note(f"images: {left_out}")
+    for told in left_out:
+        context.progress.note(f"images: {told}")
     write_atomic(context.run.path / "images.jsonl", (json.dumps({"path": path}) for path in paths))

@@ -2,12 +2,14 @@
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from c3l.errors import ConfigError, DataError
 
@@ -68,6 +70,19 @@ Version = Annotated[
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error comes from; may stand anywhere")]
 
 
+class OnceCommand(TyperCommand):
+    """A command that refuses an option given twice, of which the last would silently win, unless it takes several."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As always, after a look at which options are given."""
+        _, _, given = self.make_parser(ctx).parse_args(args=[*args])
+        for param, times in Counter(given).items():
+            has_value = isinstance(param, TyperOption) and (not param.is_flag or param.secondary_opts)
+            if times > 1 and has_value and not param.multiple:
+                ctx.fail(f"got {param.opts[0]} {times} times, expected it once")
+        return super().parse_args(ctx, args)
+
+
 @dataclass(frozen=True, slots=True)
 class Arguments:
     """The options that all stages share."""
@@ -92,7 +107,17 @@ def gather(
     named = {"images.root": image_root, "model.name": model, "model.dtype": dtype, "images.limit": limit, "seed": seed}
     given = {key: value for key, value in {**named, **(more or {})}.items() if value is not None}
     typed = (Override(key, value, f"{_name_option(key)} {value}") for key, value in given.items())
-    return Arguments(config, (*typed, *map(read_override, overrides or ())))
+    every = (*typed, *map(read_override, overrides or ()))
+    _tell_overridden(every)
+    return Arguments(config, every)
+
+
+def _tell_overridden(overrides: "Sequence[Override]") -> None:
+    """Say which options are not used since a later one sets the same otherwise."""
+    last = {one.key: one for one in overrides}
+    for one in overrides:
+        if one.value != last[one.key].value:
+            print(f"c3l: {one.typed} is not used, since {last[one.key].typed} comes after it", file=sys.stderr)
 
 
 def _name_option(key: str) -> str:

@@ -16,9 +16,9 @@ from c3l.method.prompts import InstructionTemplate, choose_templates
 from c3l.method.scoring import SCORER_VERSION
 from c3l.records import name_round, name_step
 
-TUNER_VERSION = 1
-FINETUNER_VERSION = 2
-EVALUATOR_VERSION = 1
+TUNER_VERSION = 2
+FINETUNER_VERSION = 3
+EVALUATOR_VERSION = 2
 # they change how a tuning runs and what is seen of it, not what comes out
 _NO_RESULT = {"save_steps", "logging_steps", "report_to", "gradient_checkpointing"}
 
@@ -116,6 +116,8 @@ def _plan_learning(config: RunConfig, base: str, writer: str, export: StagePlan)
         asked: dict[str, Any] = _named(
             "evaluation", {"tasks": task.model_dump(mode="json"), "blind": config.evaluation.blind}
         )
+        if config.evaluation.max_new_tokens is not None:
+            asked["evaluation.max_new_tokens"] = config.evaluation.max_new_tokens
         if task.task == "llava_bench":
             asked["evaluation.judge"] = config.evaluation.judge.model_dump()
         models = _plan_model(config, base) | {"ends_with": ends_with, "evaluator_version": EVALUATOR_VERSION}

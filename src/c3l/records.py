@@ -245,7 +245,11 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Which model, in what arithmetic, made a stage's records."""
+    """Which model, in what arithmetic, made a stage's records.
+
+    Attributes:
+        notes: What is done otherwise with this model than with most, a line each.
+    """
 
     model: str
     weights: str
@@ -254,6 +258,7 @@ class Provenance:
     device: str
     seed: int
     versions: dict[str, str]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +304,8 @@ class EvalReport:
         baseline: Whose answers ``difference`` is against.
         data: SHA-256 of each file of the benchmark, by its name.
         settings: Prompt of the first question, decoding, judge and whatever else the figures depend on.
+        blind_unparsed: As ``unparsed``, of the answers without the picture; None where none were asked for.
+        blind_failed: As ``failed``, of those.
     """
 
     benchmark: str
@@ -311,6 +318,8 @@ class EvalReport:
     baseline: Provenance | None
     data: dict[str, str]
     settings: dict[str, str]
+    blind_unparsed: int | None = None
+    blind_failed: int | None = None
 
 
 _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}

@@ -1,4 +1,4 @@
-"""Score an existing data set: a LLaVA file in, one JSON object a question-answer turn out, in the same order.
+"""Score an existing data set: LLaVA files in, one JSON object a question-answer turn out, in the same order.
 
 The rows are appended in whole chunks. Beside ``OUT`` lies a folder ``OUT.state`` that says what the rows were
 made with and how many there are, so that a killed run goes on where it was and a finished one does nothing. It is
@@ -10,16 +10,18 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from c3l.config import RunConfig
 from c3l.data.atomic import remove
-from c3l.data.formats import BadTurn, Turn, read_llava
+from c3l.data.formats import NOT_TAUGHT, BadTurn, Turn, read_llava
 from c3l.data.images import image_id_of, open_image
 from c3l.data.journal import append_lines
 from c3l.data.lock import own_folder
+from c3l.data.noted import tell_noted
+from c3l.data.sources import check_files, name_files
 from c3l.errors import DataError, StorageError, tell_rejected
 from c3l.executors import LoadModel
 from c3l.method.i2c import FORMS, compute_i2c
@@ -36,12 +38,14 @@ Item = Turn | BadTurn
 
 
 def score_file(
-    data: Path, out: Path, config: RunConfig, progress: Progress, load: LoadModel = load_model
+    data: Sequence[Path], out: Path, config: RunConfig, progress: Progress, load: LoadModel = load_model
 ) -> dict[str, Any]:
     """Score every turn of ``data`` into ``out``; returns counts for the summary line.
 
+    Turns that the data marks as not to be learned are not scored, and count as no error.
+
     Args:
-        data: A LLaVA file, see ``c3l.data.formats``.
+        data: LLaVA files, see ``c3l.data.formats``, one after the other.
         out: The JSONL file to write or to go on with.
         config: Model, scoring, image rules and root, seed; ``images.limit`` is a number of turns here.
         progress: Who is told how far it is, and how many rows were rejected for which reason.
@@ -50,7 +54,7 @@ def score_file(
     Raises:
         StaleStageError: If ``out`` was made with other settings, or is not of this command.
         RunLockedError: If another process writes to ``out``.
-        DataError: If the file or the image root cannot be read, or the file has no row.
+        DataError: If a file or the image root cannot be read, or no file has a row.
         StorageError: If ``out`` cannot be written.
     """
     sidecar = out.with_name(out.name + ".state")
@@ -61,21 +65,23 @@ def score_file(
             _score_rest(data, out, sidecar, config, state, progress, load)
     if state.rejected:
         progress.note(tell_rejected(state.rejected, f"of {state.rows} turns", f"`error` in their rows of {out}"))
-    share = (state.rows - state.scored) / state.rows
+    for told in tell_noted(state.noted, "scored", f"{state.rows} turns"):
+        progress.note(told)
+    meant = state.rows - state.rejected.get(NOT_TAUGHT, 0)
     return {
         "out": str(out),
         "rows": state.rows,
         "ok": state.scored,
         "rejected": state.rejected,
-        "above_max_error_rate": share > config.max_error_rate or not state.scored,
+        "noted": state.noted,
+        **({"notes": state.notes} if state.notes else {}),
+        "above_max_error_rate": meant - state.scored > config.max_error_rate * meant or not state.scored,
     }
 
 
-def _check_paths(data: Path, out: Path, sidecar: Path, root: Path) -> None:
+def _check_paths(data: Sequence[Path], out: Path, sidecar: Path, root: Path) -> None:
     """What can be known of the paths without reading anything."""
-    if not data.is_file():
-        got = "which is a folder" if data.is_dir() else "where there is no file"
-        raise DataError(f"got --data {data}, {got}; expected a LLaVA file, JSON or JSON lines")
+    check_files(data)
     if not root.is_dir():
         raise DataError(f"got --image-root {root}, expected the folder that picture paths begin in")
     if out.is_dir():
@@ -86,21 +92,25 @@ def _check_paths(data: Path, out: Path, sidecar: Path, root: Path) -> None:
 
 
 def _score_rest(
-    data: Path, out: Path, sidecar: Path, config: RunConfig, state: State, progress: Progress, load: LoadModel
+    data: Sequence[Path], out: Path, sidecar: Path, config: RunConfig, state: State, progress: Progress, load: LoadModel
 ) -> None:
     total, pool = _survey(data, config)
     if not total:
-        raise DataError(f"{data} has no row, expected a JSON list or JSON lines of conversations about pictures")
+        names = " and ".join(map(str, data))
+        raise DataError(f"no row in {names}, expected a JSON list or JSON lines of conversations about pictures")
     loaded: list[InferenceModel] = []
-    items = islice(read_llava(data), state.rows, config.images.limit)
+    items = islice(_read(data), state.rows, config.images.limit)
     staying = rows_that_stay(sidecar, state.rows)
     with progress.track("score", "turns", total, state.rows) as advance:
         for chunk in _chunks(items):
             stay = list(islice(staying, len(chunk)))
             if not loaded and any(isinstance(item, Turn) and not row for item, row in zip(chunk, stay, strict=True)):
                 loaded.append(load(config.model, config.seed))
+                state.takes_system = loaded[0].takes_system
+                state.notes = list(loaded[0].provenance.notes)
             rows = _score_chunk(chunk, stay, state.rows, config, loaded[0] if loaded else None, pool)
             remember_picture(rows, config.images.root, state)
+            state.noted = dict(Counter(state.noted) + Counter(_note(chunk, rows, takes_system=state.takes_system)))
             _write_rows(rows, out, sidecar, state)
             advance(len(chunk))
     if (sidecar / EARLIER).exists():
@@ -124,6 +134,24 @@ def _write_rows(rows: Sequence[Row], out: Path, sidecar: Path, state: State) -> 
     state.write(sidecar)
 
 
+def _read(data: Sequence[Path]) -> Iterator[Item]:
+    files = zip(data, name_files(data), strict=True)
+    return chain.from_iterable(read_llava(path, name) for path, name in files)
+
+
+def _note(chunk: Sequence[Item], rows: Sequence[Row], *, takes_system: bool) -> Iterator[str]:
+    """Words for what was scored otherwise than its row asks for, or not for a reason of ours."""
+    for item, row in zip(chunk, rows, strict=True):
+        if isinstance(item, Turn) and row["status"] == "ok":
+            yield from item.noted
+            if item.system and not takes_system:
+                yield "without_system"
+            if item.turn:
+                yield "without_earlier_turns"
+        elif "link_not_followed:" in (row["error"] or ""):
+            yield "link_not_followed"
+
+
 def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
     """Items in chunks of about ``CHUNK_ROWS``; the turns of a row stay together, so its picture opens once."""
     chunk: list[Item] = []
@@ -136,10 +164,10 @@ def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
         yield chunk
 
 
-def _survey(data: Path, config: RunConfig) -> tuple[int, tuple[str, ...]]:
+def _survey(data: Sequence[Path], config: RunConfig) -> tuple[int, tuple[str, ...]]:
     """The number of turns, and in the ``others`` mode the paths of all pictures."""
     total, paths = 0, set()
-    for item in islice(read_llava(data), config.images.limit):
+    for item in islice(_read(data), config.images.limit):
         total += 1
         if config.scoring.no_image == "others" and isinstance(item, Turn):
             paths.add(item.image)
@@ -163,7 +191,9 @@ def _score_chunk(
         samples = [_sample(item, start + place) for place, item in turns.items()]
         opener = partial(_open, config)
         ids = [image_id_of(path) for path in pool]
-        outcomes = score_samples(samples, images, model, opener, config.scoring, config.seed, ids)
+        systems = {make_id("data", start + place): item.system for place, item in turns.items() if item.system}
+        systems = systems if model.takes_system else {}
+        outcomes = score_samples(samples, images, model, opener, config.scoring, config.seed, ids, systems)
     return [
         row or (_row(item, next(outcomes), config) if isinstance(item, Turn) else _rejected_row(item, item, config))
         for item, row in zip(chunk, stay, strict=True)
@@ -199,5 +229,6 @@ def _empty_row(item: Item, config: RunConfig) -> Row:
     """A row without a score; its keys and their order are those of every row."""
     forms = "vocabulary_kl log_ratio answer_kl weighted_log_ratio discounted_likelihood focused_likelihood"
     known = {name: getattr(item, name) for name in ("id", "turn", "image", "question", "answer")}
+    known |= {"file": item.file} if item.file else {}
     row = known | dict.fromkeys(f"i2c form {forms} n_answer_tokens status error".split())
     return row | {"form": config.scoring.form, "status": "rejected"}

@@ -18,7 +18,9 @@ from pydantic import ValidationError
 
 from c3l.config import RunConfig
 from c3l.data.atomic import durable, remove, sync_folder, write_atomic
+from c3l.data.formats import READER_VERSION
 from c3l.data.images import BadImageError, image_id_of, open_image, read_image_bytes
+from c3l.data.sources import hash_files
 from c3l.data.stage import plain, refuse_changes
 from c3l.errors import StaleStageError
 from c3l.method.scoring import SCORER_VERSION
@@ -36,22 +38,35 @@ Row = dict[str, Any]
 class State:
     """What ``state.json`` holds: the settings, the rows that are safely in ``OUT``, their bytes.
 
-    ``rejected`` is how many of the rows hold no score, by reason; ``picture`` and ``sha256`` are of the first that was
-    scored, so that its folder is known where it lies by now.
+    Attributes:
+        settings: What the rows are made with.
+        rows: How many there are.
+        rejected: How many of them hold no score, by reason.
+        noted: How many were scored otherwise than their data asks for, by the words of ``c3l.data.noted``.
+        takes_system: Whether the model shows system prompts.
+        notes: What the model says of itself.
+        bytes: The length of ``OUT``.
+        done: Whether no row is missing.
+        root: The image root.
+        picture: The first that was scored, so that its folder is known where it lies by now.
+        sha256: Of this picture.
     """
 
     settings: dict[str, Any]
     rows: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
+    noted: dict[str, int] = field(default_factory=dict)
+    takes_system: bool = True
     bytes: int = 0
     done: bool = False
     root: str = ""
     picture: str = ""
     sha256: str = ""
+    notes: list[str] = field(default_factory=list)
 
     def begin_anew(self) -> "State":
         """The same without any row."""
-        return replace(self, rows=0, rejected={}, bytes=0, done=False)
+        return replace(self, rows=0, rejected={}, noted={}, bytes=0, done=False)
 
     @property
     def scored(self) -> int:
@@ -64,7 +79,9 @@ class State:
         write_atomic(folder / "state.json", json.dumps(text) + "\n")
 
 
-def resume(data: Path, out: Path, sidecar: Path, config: RunConfig, progress: Progress) -> tuple[RunConfig, State]:
+def resume(
+    data: Sequence[Path], out: Path, sidecar: Path, config: RunConfig, progress: Progress
+) -> tuple[RunConfig, State]:
     """The state that lies there, ``out`` cut back to it; or a new one, where no score would be lost by it."""
     path, earlier = sidecar / "state.json", sidecar / EARLIER
     state = _read_state(path) if path.exists() else None
@@ -113,7 +130,7 @@ def _check_root(out: Path, state: State, root: Path) -> None:
         return
     try:
         if state.picture:
-            read_image_bytes(root, ImageRef(image_id_of(state.picture), state.picture, state.sha256, 0, 0))
+            read_image_bytes(root, ImageRef(image_id_of(state.picture), state.picture, state.sha256, 0, 0), "all")
     except BadImageError as error:
         raise StaleStageError(
             f"{out} has scores of the pictures that lay under {state.root}, not of those under {root} "
@@ -166,16 +183,16 @@ def _read_state(path: Path) -> State:
         ) from None
 
 
-def _settings(data: Path, config: RunConfig) -> dict[str, Any]:
-    with data.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    rules = {f"images.{key}": value for key, value in config.images.model_dump(exclude={"root"}).items()}
+def _settings(data: Sequence[Path], config: RunConfig) -> dict[str, Any]:
+    # neither where the pictures lie nor which links lead there: what does not open is looked for again
+    rules = config.images.model_dump(exclude={"root", "follow_links"})
+    rules = {f"images.{key}": value for key, value in rules.items()}
     scoring = config.scoring.model_dump(exclude={"batch_size"})
     model = config.model.model_dump(include={"backend", "dtype", "attn_implementation"})
     settings = rules | {f"scoring.{key}": value for key, value in scoring.items()}
     settings |= {f"model.{key}": value for key, value in model.items()}
-    settings |= {"scorer_version": SCORER_VERSION, "seed": config.seed}
-    return plain(settings | {"data": digest, "weights": weights_hash(config.model)})
+    settings |= {"scorer_version": SCORER_VERSION, "reader_version": READER_VERSION, "seed": config.seed}
+    return plain(settings | {"data": hash_files(data), "weights": weights_hash(config.model)})
 
 
 def remember_picture(rows: Sequence[Row], root: Path, state: State) -> None:
@@ -183,4 +200,4 @@ def remember_picture(rows: Sequence[Row], root: Path, state: State) -> None:
     first = next((row["image"] for row in rows if row["status"] == "ok"), None)
     if first and not state.picture:
         with suppress(BadImageError):  # it is gone since it was scored
-            state.picture, state.sha256 = first, hashlib.sha256(read_image_bytes(root, first)).hexdigest()
+            state.picture, state.sha256 = first, hashlib.sha256(read_image_bytes(root, first, "all")).hexdigest()

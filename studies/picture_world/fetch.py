@@ -18,6 +18,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from studies.picture_world.needs import need_modules, need_programs
+
 DEBIAN_PACKAGES = (
     "tuxpaint-stamps-default",
     "fonts-noto-color-emoji",
@@ -155,14 +157,21 @@ def _call(command: list[str], folder: Path) -> None:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         last_words = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise RuntimeError(f"`{' '.join(command)}` failed: {last_words}")
+        hint = " (does it know its packages? `apt-get update` reads them)" if command[0] == "apt-get" else ""
+        raise RuntimeError(f"`{' '.join(command)}` failed: {last_words}{hint}")
 
 
 def main() -> None:
     """Fetch into the folder named on the command line."""
     parser = argparse.ArgumentParser(description="Fetch the pictures of the picture world.")
     parser.add_argument("destination", type=Path, help="folder to unpack the packages into (about 1.5 GB)")
-    fetch(parser.parse_args().destination)
+    destination = parser.parse_args().destination
+    need_programs("apt-get", "dpkg", "rsvg-convert")  # the last is for the step after this one
+    need_modules("skimage", "sklearn")
+    try:
+        fetch(destination)
+    except (OSError, RuntimeError) as error:
+        sys.exit(f"{error}; the same command goes on with what is missing")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """What the oracle says of every pair of a run, and the statistics made of it."""
 
+import math
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
@@ -19,16 +19,41 @@ from studies.picture_world.oracle import Graded, Oracle
 from studies.picture_world.scenes import Scene
 
 DRAWS = 400  # of pictures, for an interval
+COMMON = 0.2  # what is true of so many other scenes is not specific to its own
 
 
 @dataclass(frozen=True)
 class GradedPair:
-    """A scored pair with its grade; ``picture`` is the same file in every arm and seed."""
+    """A scored pair with its grade.
+
+    Attributes:
+        scored: The pair.
+        picture: Its picture's file, the same in every arm and seed.
+        graded: What the oracle says of it there.
+        nouns: The things that its question names.
+        elsewhere: The share of the study's other scenes of which it would be true as well.
+    """
 
     scored: ScoredSample
     picture: str
     graded: Graded
     nouns: tuple[str, ...]
+    elsewhere: float
+
+    @property
+    def is_true(self) -> bool:
+        """Whether it holds for its own picture."""
+        return self.graded.grade == "true"
+
+    @property
+    def is_specific(self) -> bool:
+        """Whether it holds for its own picture and for few others."""
+        return self.is_true and self.elsewhere < COMMON
+
+    @property
+    def lift(self) -> float:
+        """Its truth, 1 or 0, less the share of the other pictures of which it would be true: from -1 to 1."""
+        return self.is_true - self.elsewhere
 
 
 @dataclass(frozen=True)
@@ -57,12 +82,30 @@ def grade_run(run: Run, config: RunConfig, arm: str, oracle: Oracle, scenes: Map
     images, scored, written = (run.stored(n) for n in ("images", f"{name}/scored", f"{name}/generated"))
     assert images is not None and scored is not None and written is not None, "the run is done"
     paths = {image.image_id: image.path for image in images.read(ImageRef)}
+    holds = _TrueOf(oracle, scenes)
     pairs = []
     for one in read_scored(scored, config.scoring.form):
-        picture = paths[one.sample.image_id]
-        graded = _tell_yes_from_no(oracle.grade(scenes[picture], one.sample.question, one.sample.answer), one.sample)
-        pairs.append(GradedPair(one, picture, graded, tuple(oracle.mentions(one.sample.question))))
+        picture, sample = paths[one.sample.image_id], one.sample
+        graded = _tell_yes_from_no(oracle.grade(scenes[picture], sample.question, sample.answer), sample)
+        nouns, elsewhere = tuple(oracle.mentions(sample.question)), holds.elsewhere(sample, picture)
+        pairs.append(GradedPair(one, picture, graded, nouns, elsewhere))
     return GradedRun(arm, config.seed, tuple(pairs), written.info.out.get("generation", 0))
+
+
+class _TrueOf:
+    """Of how many scenes a pair is true; many pictures get the same pair, so each is graded once."""
+
+    def __init__(self, oracle: Oracle, scenes: Mapping[str, Scene]) -> None:
+        self._oracle, self._scenes = oracle, scenes
+        self._known: dict[tuple[str, str], frozenset[str]] = {}
+
+    def elsewhere(self, sample: Sample, picture: str) -> float:
+        """The share of the other scenes of which it is true; 0 where there is no other."""
+        pair = sample.question, sample.answer
+        if pair not in self._known:
+            grades = {name: self._oracle.grade(scene, *pair).grade for name, scene in self._scenes.items()}
+            self._known[pair] = frozenset(name for name, grade in grades.items() if grade == "true")
+        return len(self._known[pair] - {picture}) / max(1, len(self._scenes) - 1)
 
 
 def _tell_yes_from_no(graded: Graded, sample: Sample) -> Graded:
@@ -72,9 +115,9 @@ def _tell_yes_from_no(graded: Graded, sample: Sample) -> Graded:
     return replace(graded, kind="no" if sample.answer.lower().lstrip().startswith("no") else "yes")
 
 
-def keep(run: GradedRun, rule: FilterRule, stratify: Literal["none", "openings"] = "none") -> GradedRun:
-    """The run with only the half of its pairs that a filter keeps."""
-    config = FilteringConfig(rule=rule, fraction=0.5, stratify=stratify)
+def keep(run: GradedRun, rule: FilterRule, fraction: float = 0.5) -> GradedRun:
+    """The run with only the share of its pairs that a filter keeps."""
+    config = FilteringConfig(rule=rule, fraction=fraction)
     kept = {one.sample_id for one in filter_samples([p.scored for p in run.pairs], config, run.seed) if one.kept}
     pairs = tuple(pair for pair in run.pairs if pair.scored.sample.sample_id in kept)
     return GradedRun(f"{run.arm}:{rule}", run.seed, pairs, run.texts)
@@ -113,14 +156,80 @@ def bootstrap(runs: Sequence[GradedRun], statistic: Callable[[Sequence[GradedPai
     return Share(statistic(every), low, high, len(every))
 
 
+def qualities(runs: Sequence[GradedRun], others: Sequence[GradedRun] = ()) -> dict[str, Share]:
+    """``true``, ``specific`` and ``lift`` of the runs, with intervals over pictures; less those of the others if given.
+
+    As ``bootstrap`` and ``difference`` of the three, all draws at once.
+    """
+    sides = [_sums(side) for side in ((runs, others) if others else (runs,))]
+    pictures = sorted(set().union(*sides))
+    empty = np.zeros(1 + len(QUALITIES))
+    tables = [np.array([side.get(picture, empty) for picture in pictures]) for side in sides]
+    rng = np.random.default_rng(0)
+    rows = np.array([np.bincount(rng.integers(0, len(pictures), len(pictures)), minlength=len(pictures))
+                     for _ in range(DRAWS)]) if pictures else np.zeros((1, 0))  # fmt: skip
+    drawn, whole = _ratios(tables, rows), _ratios(tables, np.ones((1, len(pictures))))[0]
+    low, high = np.nanquantile(drawn, (0.025, 0.975), axis=0) if np.isfinite(drawn).any() else (whole, whole)
+    count = len(pictures) if others else int(sum(len(run.pairs) for run in runs))
+    return {
+        name: Share(float(whole[place]), float(low[place]), float(high[place]), count)
+        for place, name in enumerate(QUALITIES)
+    }
+
+
+def _sums(runs: Sequence[GradedRun]) -> dict[str, np.ndarray]:
+    """Of every picture the number of its pairs that the truth decides, and the sum of each quality over them."""
+    sums: dict[str, np.ndarray] = {}
+    for run in runs:
+        for pair in run.pairs:
+            row = sums.setdefault(pair.picture, np.zeros(1 + len(QUALITIES)))
+            if pair.graded.grade != "ungradable":
+                row += (1.0, pair.is_true, pair.is_specific, pair.lift)
+    return sums
+
+
+def _ratios(tables: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """(draws, 3): the means of the first table, less those of the second if there is one."""
+    with np.errstate(invalid="ignore"):
+        means = [(drawn := rows @ table)[:, 1:] / drawn[:, :1] for table in tables]
+    found: np.ndarray = means[0] - means[1] if len(means) == 2 else means[0]
+    return found
+
+
 def true_share(pairs: Sequence[GradedPair]) -> float:
     """Share of true pairs among those that the truth decides; NaN if there is none."""
-    grades = [pair.graded.grade for pair in _gradable(pairs)]
-    return grades.count("true") / len(grades) if grades else float("nan")
+    return _mean(pair.is_true for pair in _gradable(pairs))
 
 
-def same_kinds(runs: Sequence[GradedRun], others: Sequence[GradedRun]) -> Callable[[Sequence[GradedPair]], float]:
-    """A true share in which every kind of question weighs as among the others, of the kinds that both sides have.
+def specific_share(pairs: Sequence[GradedPair]) -> float:
+    """Share of specific pairs among those that the truth decides; NaN if there is none."""
+    return _mean(pair.is_specific for pair in _gradable(pairs))
+
+
+def mean_lift(pairs: Sequence[GradedPair]) -> float:
+    """Mean lift of the pairs that the truth decides; NaN if there is none."""
+    return _mean(pair.lift for pair in _gradable(pairs))
+
+
+def _mean(values: Iterable[float]) -> float:
+    known = list(values)
+    return math.fsum(known) / len(known) if known else float("nan")
+
+
+QUALITIES: dict[str, Callable[[Sequence[GradedPair]], float]] = {
+    "true": true_share,
+    "specific": specific_share,
+    "lift": mean_lift,
+}
+"""What is asked of data: that it is true, that it belongs to its own picture, and both at once."""
+
+
+def same_kinds(
+    runs: Sequence[GradedRun],
+    others: Sequence[GradedRun],
+    of_kind: Callable[[Sequence[GradedPair]], float] = true_share,
+) -> Callable[[Sequence[GradedPair]], float]:
+    """A statistic in which every kind of question weighs as among the others, of the kinds that both sides have.
 
     What is left of a difference when the mixture of kinds is the same. A kind counts where each side has ten gradable
     pairs of it.
@@ -135,7 +244,7 @@ def same_kinds(runs: Sequence[GradedRun], others: Sequence[GradedRun]) -> Callab
         present = {kind: weight for kind, weight in weights.items() if by_kind[kind]}
         if not present:
             return float("nan")
-        return sum(w * true_share(by_kind[kind]) for kind, w in present.items()) / sum(present.values())
+        return sum(w * of_kind(by_kind[kind]) for kind, w in present.items()) / sum(present.values())
 
     return statistic
 

@@ -59,11 +59,12 @@ class Lessons:
         self.prototypes, self.prototype_share, self.blind_share = prototypes, prototype_share, blind_share
         self.templates = load_templates(None)
         self.names = self._names_shown()
+        self.said = self._names_shown(plainly=True)
 
-    def _names_shown(self, count: int = 20_000) -> list[str]:
+    def _names_shown(self, count: int = 20_000, plainly: bool = False) -> list[str]:
         """Names as often as pictures show them: asked after where absent, no name by itself says yes or no."""
         rng = random.Random("names")
-        asker, names = Asker(rng, ()), []
+        asker, names = Asker(rng, (), plainly=plainly), []
         for _ in range(count):
             if rng.random() < self.prototype_share:
                 placed = Placed(rng.choice(self.prototypes.classes).names, "", (0.0, 0.0, 1.0, 1.0))
@@ -77,12 +78,12 @@ class Lessons:
         rng = random.Random(f"{seed}:{number}")
         if rng.random() < self.prototype_share:
             features, scene = self.prototypes.draw(rng)
-            exercises = self.exercises(scene, rng, count=rng.randint(2, 3), completions=0.25)
+            exercises = self.exercises(scene, rng, count=rng.randint(2, 3), completions=0.45)
         else:
             chunk = rng.randrange(len(self.scenes))
             row = rng.randrange(len(self.scenes[chunk]))
             features, scene = np.asarray(self.features[chunk][row]), self.scenes[chunk][row]
-            exercises = self.exercises(scene, rng, count=rng.randint(2, 4), completions=0.6)
+            exercises = self.exercises(scene, rng, count=rng.randint(1, 3), completions=0.85)
         return Lesson(None if rng.random() < self.blind_share else features, tuple(exercises))
 
     def exercises(self, scene: Scene, rng: random.Random, count: int, completions: float) -> list[tuple[str, str]]:
@@ -93,7 +94,8 @@ class Lessons:
         if rng.random() < completions:
             template = self.templates[rng.choices(list(TEMPLATES), list(TEMPLATES.values()))[0]]
             pairs = rng.choice((5, 5, 5, 3, 4))
-            exercises.append((template.render(pairs), asker.completion(scene, template, pairs)))
+            written = Asker(rng, self.said).completion(scene, template, pairs)
+            exercises.append((template.render(pairs), written))
         if rng.random() < 0.1:
             exercises.append(self._choice(scene, asker, rng))
         return exercises

@@ -142,6 +142,18 @@ class Oracle:
         inside = Scene("", tuple(p for p in scene.placed if PLACES[match["side"]](p) or (side and SIDES[side](p))))
         yield from (bool(_named(inside, noun)) for noun in self.mentions(said))
 
+    def _beside(self, scene: Scene, match: re.Match[str], asked: str, said: str) -> Iterator[bool | None]:
+        first = self.mentions(match["what"])[:1]
+        if not first or not scene.complete:
+            yield None
+            return
+        beside = [placed for placed in scene.placed if placed not in _named(scene, first[0])]
+        yield bool(_named(scene, first[0]))
+        nouns = [noun for noun in self.mentions(said) if noun != first[0]]
+        yield from (bool(_named(Scene("", tuple(beside)), noun)) for noun in nouns)
+        if NOTHING.search(said):
+            yield not beside
+
     def _category(self, scene: Scene, match: re.Match[str], asked: str, said: str) -> Iterator[bool | None]:
         kinds = self.mentions(match["what"])
         for noun in self.mentions(said):
@@ -192,6 +204,7 @@ KINDS: tuple[tuple[str, str], ...] = (
     ("where", rf"^where (?:in the {PICTURE} )?(?:is|are) (?:the |a |an )?(?P<what>.+?)\??$"),
     ("colour", r"^what colou?r (?:is|are) (?:the |this |that )?(?P<what>.+?)\??$"),
     ("side", r"^what (?:is|are|do you see|can you see) (?:on|at|in) the (?P<side>left|right|top|bottom|middle)"),
+    ("beside", r"^what (?:is|are|do you see|can you see) (?:beside|next to) (?:the |a |an )?(?P<what>.+?)\??$"),
     ("category", r"^(?:what kind of|which|what type of) (?P<what>.+?) (?:is|are|do|can|does)\b"),
     ("yesno", r"^(?:is|are) (?:there )?(?P<what>(?:a|an|any|some|the)? ?.+?)\??$"),
     ("yesno", rf"^(?:can you see|do you see|does the {PICTURE} (?:show|contain|have)) (?P<what>.+?)\??$"),

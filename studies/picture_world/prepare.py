@@ -16,6 +16,7 @@ from PIL import Image
 
 from c3l.models.builtin.assemble import build_parts
 from studies.picture_world import things
+from studies.picture_world.needs import need_things
 from studies.picture_world.scenes import Painter, Scene, photograph
 
 CHUNK = 256
@@ -91,10 +92,16 @@ def prepare(world: Path, first: int, last: int) -> None:
         print(f"chunk {chunk + 1}/{last}", flush=True)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Prepare what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("world", type=Path)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--last", type=int, default=60)
     arguments = parser.parse_args()
+    need_things(arguments.world)
     prepare(arguments.world, arguments.first, arguments.last)
+
+
+if __name__ == "__main__":
+    main()

@@ -19,6 +19,7 @@ from c3l.models.builtin.assemble import build_parts
 from studies.picture_world.align import NOTHING, Words
 from studies.picture_world.evaluate import Picture, cut_outs, held_out_photographs, share_a_name
 from studies.picture_world.measure import auroc, interval
+from studies.picture_world.needs import call, need_file, need_things
 from studies.picture_world.prepare import encode
 
 
@@ -50,6 +51,8 @@ def main() -> None:
     parser.add_argument("world", type=Path)
     parser.add_argument("out", type=Path, help="where align wrote connector.safetensors")
     arguments = parser.parse_args()
+    need_things(arguments.world)
+    need_file(arguments.out / "connector.safetensors", call("align", arguments.world, arguments.out))
     model, processor = build_parts(torch.float32)
     connector = model.model.multi_modal_projector
     connector.load_state_dict(load_file(arguments.out / "connector.safetensors"))

@@ -18,15 +18,22 @@ PICTURE = ("image", "picture", "image", "picture", "photo")
 ASKED: Mapping[str, float] = {
     "what": 3, "yes": 8, "no": 4, "count": 2, "where": 2, "colour": 2, "side": 1, "category": 1, "describe": 1,
 }  # fmt: skip
-# How often each kind stands in a whole completion. Places and colours are learned last, so it writes few of them.
+# How often each kind stands in a whole completion, the first time; again it is drawn ``AGAIN`` times as often.
 WRITTEN: Mapping[str, Mapping[str, float]] = {
     "conversation": {
-        "what": 2.5, "yes": 4, "no": 4.5, "category": 0.5, "colour": 0.3, "count": 0.7, "where": 0.3, "side": 0.2,
-        "describe": 0.5,
+        "what": 4, "yes": 3, "no": 0.3, "category": 2, "colour": 1.2, "count": 1.5, "where": 1.2, "side": 1,
+        "beside": 1.5, "describe": 1,
     },
-    "detailed_description": {"describe": 1, "side": 1, "where": 2, "what": 3, "colour": 1},
-    "complex_reasoning": {"reason": 2, "yes": 3, "no": 3, "category": 1, "count": 1},
+    "detailed_description": {"describe": 1, "side": 1, "where": 2, "what": 3, "colour": 1, "beside": 1},
+    "complex_reasoning": {"reason": 2, "yes": 3, "no": 0.4, "category": 1, "count": 1, "beside": 1},
 }  # fmt: skip
+AGAIN = 0.25
+# Kinds that people name a thing by rather than by its own word: "a dog", now and then "a beagle".
+SAID = frozenset(
+    """dog cat bird fish insect snake lizard frog turtle spider butterfly beetle monkey ape bear shark whale crab duck
+    owl eagle parrot chicken penguin mushroom truck boat ship airplane helicopter train car bus bicycle motorcycle
+    horse cow pig sheep rabbit flower tree hat shoe lamp clock chair table computer ball bottle""".split()
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class QA:
     """A question with its right answer.
 
     Attributes:
-        kind: what, describe, yes, no, count, where, colour, side, category or reason.
+        kind: what, describe, yes, no, count, where, colour, side, beside, category or reason.
         topic: What it asks about, so that a completion does not ask the same twice.
         question: The question.
         short: The answer as a word or phrase.
@@ -56,14 +63,23 @@ class Asker:
         rng: The only source of randomness.
         vocabulary: Names from which absent things are drawn for "no" questions.
         general: How often a thing is called by its kind ("a bird", "an animal") rather than by what it is.
+        plainly: Whether things are called as people call them, ``say``.
     """
 
     rng: random.Random
     vocabulary: Sequence[str]
     general: float = 0.15
+    plainly: bool = False
 
-    def ask(self, scene: Scene, count: int, kinds: Mapping[str, float] = ASKED) -> list[QA]:
-        """Up to ``count`` questions with different topics; ``kinds`` says how often each kind is drawn."""
+    def ask(self, scene: Scene, count: int, kinds: Mapping[str, float] = ASKED, again: float = 1.0) -> list[QA]:
+        """Up to ``count`` questions with different topics.
+
+        Args:
+            scene: What they are about.
+            count: How many.
+            kinds: How often each kind is drawn.
+            again: How much as often, once it was; below 1 at most one answer is no.
+        """
         makers: dict[str, Callable[[Scene], QA | None]] = {
             "what": self.what,
             "describe": self.describe,
@@ -73,25 +89,41 @@ class Asker:
             "where": self.where,
             "colour": self.colour,
             "side": self.side,
+            "beside": self.beside,
             "category": self.category,
             "reason": self.reason,
         }
         asked: dict[tuple[str, str], QA] = {}
+        weights = dict(kinds)
+        less = {**dict.fromkeys(kinds, again), "no": 0.0 if again < 1 else 1.0}
         for _ in range(count * 12):
-            kind = self.rng.choices(list(kinds), list(kinds.values()))[0]
+            kind = self.rng.choices(list(weights), list(weights.values()))[0]
             qa = makers[kind](scene)
             if qa and (qa.kind, qa.topic) not in asked and qa.question not in {q.question for q in asked.values()}:
                 asked[qa.kind, qa.topic] = qa
+                weights[kind] *= less[kind]
             if len(asked) == count:
                 break
         return list(asked.values())
 
     def name(self, placed: Placed) -> str:
         """One of a thing's names: mostly the usual one, sometimes its kind."""
+        if self.plainly:
+            return self.say(placed)
         names = placed.names
         usual = names[: min(3, len(names))]
         general = self.rng.random() < self.general
         return names[-1] if general else self.rng.choices(usual, (6, 4, 2)[: len(usual)])[0]
+
+    def say(self, placed: Placed) -> str:
+        """A thing's name as people say it: "a dog" rather than "a beagle", hardly "a Chesapeake Bay Retriever"."""
+        names = placed.names
+        kind = next((name for name in names if name in SAID), None)
+        plain = len(names[0].split()) <= 2 and names[0].islower()
+        chance = self.rng.random()
+        if kind is not None and kind != names[0] and chance < (0.6 if plain else 0.92):
+            return kind
+        return names[-1] if chance > 0.97 else names[0]
 
     def unique(self, scene: Scene) -> tuple[Placed, str] | None:
         """A thing, and a name of it that no other thing of the scene has."""
@@ -119,7 +151,7 @@ class Asker:
         if ("main" in question or "this" in question) and len(groups) > 1:
             return None
         phrase = self.listing(scene)
-        verb = "are" if phrase.split()[0] in (*NUMBERS[2:], "some") else "is"
+        verb = _verb_of(phrase.split(" and ")[0])
         long = self.rng.choice(
             (
                 f"There {verb} {phrase}.",
@@ -210,7 +242,7 @@ class Asker:
         """How many dogs are there?"""
         if not scene.complete:
             return None
-        if self.rng.random() < 0.3:
+        if self.rng.random() < (0.1 if self.plainly else 0.3):
             number = len(scene.placed)
             noun = "thing" if number == 1 else "things"
             return QA(
@@ -281,13 +313,25 @@ class Asker:
         )
         return QA("side", side, question, phrase, f"There {_verb(phrase.split(' ', 1)[1])} {phrase} {side}.")
 
+    def beside(self, scene: Scene) -> QA | None:
+        """What is beside the dog?"""
+        found = self.unique(scene)
+        others = [placed for placed in scene.placed if found and placed.names != found[0].names]
+        if not found or not scene.complete or not others or len({placed.names for placed in others}) != 1:
+            return None
+        name = found[1]
+        verb, phrase = _verb(name), self.listing(Scene("", tuple(others)))
+        where = self.rng.choice(("beside", "next to"))
+        long = f"There {_verb_of(phrase)} {phrase} {where} the {name}."
+        return QA("beside", name, f"What {verb} {where} the {name}?", phrase, long)
+
     def category(self, scene: Scene) -> QA | None:
         """What kind of animal is it?"""
         placed = self.rng.choice(scene.placed)
         kind = placed.names[-1]
         if len(placed.names) < 2 or sum(kind in other.names for other in scene.placed) != 1 or kind == "clothing":
             return None
-        name = placed.names[0] if self.rng.random() < 0.6 else placed.names[1]
+        name = self.name(placed) if self.plainly else placed.names[0 if self.rng.random() < 0.6 else 1]
         if name == kind:
             return None
         question = self.rng.choice(
@@ -319,12 +363,15 @@ class Asker:
 
     def completion(self, scene: Scene, template: InstructionTemplate, count: int) -> str:
         """What an LVLM should write for an instruction template: ``count`` pairs, all of them right."""
-        pairs = replace(self, general=0.6).ask(scene, count, WRITTEN.get(template.id, WRITTEN["conversation"]))
+        speaker = replace(self, plainly=True)
+        pairs = speaker.ask(scene, count, WRITTEN.get(template.id, WRITTEN["conversation"]), AGAIN)
         while len(pairs) < count:
-            extra = self.rng.choice((self.no, self.yes))(scene)
+            extra = self.rng.choice((speaker.what, speaker.yes, speaker.yes, speaker.describe))(scene)
             if extra and extra.question not in {p.question for p in pairs}:
                 pairs.append(extra)
         self.rng.shuffle(pairs)
+        # what it has named it goes on to speak of, as people do
+        pairs.sort(key=lambda qa: qa.kind not in ("what", "describe"))
         brief = template.id == "brief_vqa"
         return template.write_reply([(qa.question, sentence(qa.short) if brief else qa.long) for qa in pairs])
 
@@ -383,6 +430,11 @@ def sentence(phrase: str) -> str:
 
 def _verb(name: str) -> str:
     return "are" if with_article(name) == f"some {name}" and plural(name) == name and name[-1:] == "s" else "is"
+
+
+def _verb_of(phrase: str) -> str:
+    """Of a listing: "two dogs", "some cherries", "a dog and a hat" are several."""
+    return "are" if phrase.split()[0] in (*NUMBERS[2:], "some") or " and " in phrase else "is"
 
 
 def _joined(phrases: Sequence[str]) -> str:

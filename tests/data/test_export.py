@@ -168,6 +168,11 @@ def test_what_is_written_passes_verification(name: ExportFormat, write: Export) 
     assert verify(write(name)[FILES[name]], name) == 3
 
 
+def test_an_id_is_a_line_whatever_its_letters(write: Export, images: dict[str, ImageRef]) -> None:
+    named = [scored(name, next(iter(images)), "What?", "A cat.") for name in ("Caf\u00e9\u2028#1", "Caf\u00e9#1")]
+    assert verify(write("ids", of=named)["ids.txt"], "ids") == 2
+
+
 @pytest.mark.parametrize(
     ("name", "old", "new", "problem"),
     [

@@ -77,8 +77,11 @@ def test_every_container_gives_the_same_turns(
         ),
         (
             {"conversations": [{"from": "system", "value": "Be kind."}, *QA]},
-            Turn("a", 0, "x/1.jpg", "What?", "A cat.", 0),
+            Turn("a", 0, "x/1.jpg", "What?", "A cat.", 0, system="Be kind."),
         ),
+        ({"id": 12.0}, Turn(12, 0, "x/1.jpg", "What?", "A cat.", 0)),
+        ({"conversations": talk("<image>\n", "A cat.")}, Turn("a", 0, "x/1.jpg", "", "A cat.", 0)),
+        ({"system_prompt": " Be kind. "}, Turn("a", 0, "x/1.jpg", "What?", "A cat.", 0, system="Be kind.")),
     ],
 )
 def test_variants_of_a_row_are_understood(change: dict[str, Any], expected: Turn, tmp_path: Path) -> None:
@@ -148,14 +151,14 @@ def test_ids_of_whole_conversations_are_text(tmp_path: Path) -> None:
         ({"image": []}, "no_image"),
         ({"image": ["a.jpg", "b.jpg"]}, "several_images"),
         ({"image": 5}, "bad_path"),
-        ({"image": {"bytes": "x"}}, "bad_path"),
+        ({"image": {"bytes": "x"}}, "inline_image"),
         ({"image": "../../etc/passwd"}, "bad_path"),
         ({"image": "C:\\secret.png"}, "bad_path"),
         ({"image": "https://example.org/x.png"}, "bad_path"),
         ({"id": 1.5}, "bad_id"),
         ({"id": True}, "bad_id"),
         ({"id": ["a"]}, "bad_id"),
-        ({"conversations": None}, "bad_turns"),
+        ({"conversations": None}, "unknown_layout"),
         ({"conversations": []}, "bad_turns"),
         ({"conversations": {"from": "human"}}, "bad_turns"),
         ({"conversations": ["What?", "A cat."]}, "bad_turns"),
@@ -165,8 +168,8 @@ def test_ids_of_whole_conversations_are_text(tmp_path: Path) -> None:
         ({"conversations": [{"from": "system", "value": "Be kind."}]}, "bad_turns"),
         ({"conversations": [{"from": "narrator", "value": "x"}, QA[1]]}, "bad_turns"),
         ({"conversations": [{"from": "human"}, QA[1]]}, "bad_turns"),
-        ({"conversations": [{"from": "human", "value": ["x"]}, QA[1]]}, "bad_turns"),
-        ({"conversations": talk("<image>", "A cat.")}, "empty_question"),
+        ({"conversations": [{"from": "human", "value": [5]}, QA[1]]}, "bad_turns"),
+        ({"conversations": talk("", "A cat.")}, "empty_question"),
         ({"conversations": talk("What?", "")}, "empty_answer"),
         ({"conversations": talk("What?", "See <image>.")}, "placeholder_in_text"),
         ({"conversations": talk("What <video>?", "A cat.")}, "placeholder_in_text"),
@@ -212,10 +215,10 @@ def test_an_empty_file_has_no_rows(content: bytes, tmp_path: Path) -> None:
         ("x.json", b"[{}", "breaks off"),
         ("x.json", b"[{}]\n\n[{}]", "several files in one"),
         ("x.json", b"[] x", "several files in one"),
-        ("x.json", json.dumps([ROW]).encode("utf-16"), "is not UTF-8"),
+        ("x.json", json.dumps([ROW]).encode("utf-16"), "is text in UTF-16, expected .*; save it as UTF-8"),
         ("x.jsonl", b'{"id": "\xff"}', "is not UTF-8"),
         ("x.json.gz", gzip.compress(json.dumps([ROW]).encode())[:-9], "cannot read"),
-        ("x.json.gz", b"no gzip", "cannot read"),
+        ("x.json.gz", b"no gzip", "no JSON list and no JSON lines .*it begins 'no gzip'"),
         (
             "x.json",
             json.dumps({"data": [ROW, ROW]}).encode(),
@@ -224,7 +227,7 @@ def test_an_empty_file_has_no_rows(content: bytes, tmp_path: Path) -> None:
         ("x.json", json.dumps({"version": 1, "images": [{}]}).encode(), "got an object, expected a list of rows"),
         ("x.json", json.dumps({"data": [ROW]}, indent=1).encode(), "no JSON list and no JSON lines .*nothing around"),
         ("x.csv", b"id,image\n1,a.png\n", "no JSON list and no JSON lines"),
-        ("x.json.zst", b"no zstd at all", "cannot read"),
+        ("x.json.zst", b"no zstd at all", "no JSON list and no JSON lines"),
     ],
 )
 def test_a_broken_file_is_an_error_that_says_where(name: str, content: bytes, message: str, tmp_path: Path) -> None:
@@ -266,7 +269,12 @@ def test_a_large_list_is_read_row_by_row(tmp_path: Path, monkeypatch: pytest.Mon
         list(rows)
 
 
-KEYS = ["id", "image", "images", "conversations", "messages", "from", "value", "role", "content", "human"]
+KEYS = [
+    *(
+        "id image images conversations messages from value role content human video img_path file_name path bytes"
+    ).split(),
+    *("type text system loss weight mask turns tools train_detail").split(),
+]
 JSON_VALUES = st.recursive(
     st.none()
     | st.booleans()
@@ -279,11 +287,17 @@ JSON_VALUES = st.recursive(
 )
 TALKS = st.lists(
     st.fixed_dictionaries(
-        {"from": st.sampled_from(["human", "gpt", "system", "x"]), "value": st.text(max_size=9) | JSON_VALUES}
+        {"from": st.sampled_from(["human", "gpt", "system", "x"]), "value": st.text(max_size=9) | JSON_VALUES},
+        optional={key: JSON_VALUES for key in ("loss", "mask", "weight", "role", "images", "tool_calls")},
     ),
     max_size=5,
 )
-ROWS = JSON_VALUES | st.fixed_dictionaries({"image": JSON_VALUES, "conversations": TALKS})
+ROWS = JSON_VALUES | st.fixed_dictionaries(
+    {"image": JSON_VALUES, "conversations": TALKS},
+    optional={
+        key: JSON_VALUES for key in ("id", "system", "video", "img_path", "loss_mask", "messages", "tools", "images")
+    },
+)
 
 
 def test_a_list_of_one_strange_row_is_a_list(tmp_path: Path) -> None:
@@ -309,6 +323,7 @@ def test_whatever_is_in_the_file_gives_turns_rejections_or_one_declared_error(
         assert isinstance(found, (Turn, BadTurn))
         numbers.add(found.row)
     assert numbers == set(range(len(rows)))
+    assert len(list(read_conversations(path))) == len(rows)
     path.write_bytes(text.encode(errors="replace")[: len(text) - cut] + junk)
     try:
         list(read_llava(path))

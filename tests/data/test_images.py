@@ -323,9 +323,9 @@ TRICKS = {
     "///": "bad_path",
     "bad\udcff.png": "bad_path",
     "a" * 5000 + ".png": "bad_path",
-    "link.png": "bad_path",
-    "linked_folder/secret.png": "bad_path",
-    "zero.png": "bad_path",
+    "link.png": "link_not_followed",
+    "linked_folder/secret.png": "link_not_followed",
+    "zero.png": "link_not_followed",
     "loop.png": "bad_path",
     "dangling.png": "missing_image",
     "%2e%2e/secret.png": "missing_image",
@@ -395,7 +395,7 @@ def test_a_folder_that_cannot_be_read_is_named_and_not_left_out(
 
 
 def test_threads_that_open_pictures_at_once_leave_the_warnings_as_they_were():
-    before, inside = list(warnings.filters), Barrier(2, timeout=20)
+    before, inside = list(warnings.filters), Barrier(2, timeout=200)
 
     def silence(first):
         if not first:
@@ -410,3 +410,140 @@ def test_threads_that_open_pictures_at_once_leave_the_warnings_as_they_were():
         list(pool.map(silence, (True, False)))
         warnings.warn("this is heard", stacklevel=1)
     assert warnings.filters == before
+
+
+def chunk_of_text(kind: bytes, keyword: bytes, text: bytes, *, packed: bool = False) -> bytes:
+    if kind == b"iTXt":
+        text = bytes([packed, 0]) + b"\0\0" + (zlib.compress(text) if packed else text)
+    elif packed:
+        text = b"\0" + zlib.compress(text)
+    return png_chunk(kind, keyword + b"\0" + text)
+
+
+def with_chunks(content: bytes, *chunks: bytes) -> bytes:
+    return content[:33] + b"".join(chunks) + content[33:-12] + b"".join(chunks) + content[-12:]
+
+
+XMP = b'<x:xmpmeta><tiff:Orientation="6"/>' + b" " * 3_000_000 + b"</x:xmpmeta>"
+LONG = b"x" * 3_000_000
+TEXTS = {
+    "tEXt": chunk_of_text(b"tEXt", b"workflow", LONG),
+    "zTXt": chunk_of_text(b"zTXt", b"workflow", LONG, packed=True),
+    "iTXt": chunk_of_text(b"iTXt", b"workflow", LONG),
+    "packed iTXt": chunk_of_text(b"iTXt", b"workflow", LONG, packed=True),
+    "iCCP": chunk_of_text(b"iCCP", b"profile", LONG, packed=True),
+    "many": chunk_of_text(b"tEXt", b"prompt", LONG) * 25,
+    "bomb": chunk_of_text(b"zTXt", b"a", bytes(2**27), packed=True),
+    "unknown packing": png_chunk(b"zTXt", b"a\0\7xxxx"),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_texts_and_profiles_of_any_length_do_not_spoil_a_whole_picture(name: str, tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(with_chunks(turned(6), TEXTS[name]))
+    image = open_image(tmp_path, "x.png", RULES)
+    assert image.size == (16, 24)
+    assert image.getpixel((15, 0)) == RED
+    (tmp_path / "torn.png").write_bytes(with_chunks(encode(noise()), TEXTS[name])[:-300])
+    with pytest.raises(BadImageError, match=r"truncated_image|broken_image"):
+        open_image(tmp_path, "torn.png", RULES)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_long_text_that_turns_the_picture_turns_it(packed: bool, tmp_path: Path) -> None:
+    xmp = chunk_of_text(b"iTXt", b"XML:com.adobe.xmp", XMP, packed=packed)
+    for content in (encode(corner()), encode(corner())[:33] + xmp + encode(corner())[33:]):
+        (tmp_path / "x.png").write_bytes(content)
+        turns = xmp in content
+        image = open_image(tmp_path, "x.png", RULES)
+        assert image.size == ((16, 24) if turns else (24, 16))
+        assert image.getpixel((15, 0) if turns else (0, 0)) == RED
+    raw = b"\nexif\n      20\n" + exif_6().tobytes().hex().encode()
+    old = chunk_of_text(b"zTXt", b"Raw profile type exif", raw, packed=True)
+    (tmp_path / "x.png").write_bytes(encode(corner())[:33] + old + encode(corner())[33:])
+    assert open_image(tmp_path, "x.png", RULES).size == (16, 24)
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [(encode(corner(), "AVIF"), "AVIF picture"), (b"%PDF-1.7", "PDF document"), (b"<html>", "web page")],
+)
+def test_what_is_no_picture_is_called_by_what_it_is(content: bytes, what: str, tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").write_bytes(content)
+    with pytest.raises(BadImageError, match=f"not_an_image: the file is an? {what}, expected one of JPEG"):
+        open_image(tmp_path, "x.jpg", RULES)
+
+
+def test_a_name_with_a_backslash_is_a_name_where_there_is_such_a_file(tmp_path: Path) -> None:
+    (tmp_path / "back\\slash.png").write_bytes(encode(flat(RED)))
+    assert list_images(tmp_path) == ["back\\slash.png"]
+    reference = inspect_image(tmp_path, "back\\slash.png", RULES)
+    assert isinstance(reference, ImageRef) and reference.path == "back\\slash.png"
+    assert open_image(tmp_path, reference, RULES).getpixel((0, 0)) == RED
+    with pytest.raises(BadImageError, match="bad_path"):
+        resolve_under(tmp_path, "..\\back\\slash.png")
+
+
+@pytest.fixture
+def linked_root(tmp_path: Path) -> Path:
+    """Pictures behind links of every kind."""
+    root, store = tmp_path / "root", tmp_path / "store"
+    for folder in (root / "real", root / ".hidden", store / "inner"):
+        folder.mkdir(parents=True)
+    for path in (root / "real/a.png", root / ".hidden/h.png", store / "b.png", store / "inner/c.png"):
+        path.write_bytes(encode(flat(RED)))
+    (root / "to_a.png").symlink_to(root / "real/a.png")
+    (root / "to_b.png").symlink_to(store / "b.png")
+    (root / "again").symlink_to(root / "real")
+    (root / "shown").symlink_to(root / ".hidden")
+    (root / "stored").symlink_to(store)
+    (root / "twice").symlink_to(store / "inner")
+    (store / "loop").symlink_to(store)
+    (store / "up").symlink_to(tmp_path)
+    return root
+
+
+def test_links_are_followed_as_far_as_the_setting_says(linked_root: Path) -> None:
+    found, told = images.find_images(linked_root)
+    assert found == ["real/a.png", "shown/h.png", "to_a.png", "to_b.png"]
+    assert told == (
+        f"2 linked folders under {linked_root} are left out, such as stored; images.follow_links=all enters them",
+    )
+    none, told = images.find_images(linked_root, links="none")
+    assert none == ["real/a.png", "to_a.png", "to_b.png"] and told[0].startswith("3 linked folders")
+    every, told = images.find_images(linked_root, links="all")
+    assert every == ["real/a.png", "shown/h.png", "stored/b.png", "stored/inner/c.png", "to_a.png", "to_b.png"]
+    assert not told
+    allowed = {
+        links: {
+            path for path in (*every, "again/a.png") if isinstance(inspect_image(linked_root, path, rules), ImageRef)
+        }
+        for links in ("none", "inside", "all")
+        for rules in [ImagesConfig(follow_links=links)]
+    }
+    assert allowed["none"] == {"real/a.png"}
+    assert allowed["inside"] == {"real/a.png", "shown/h.png", "to_a.png", "again/a.png"}
+    assert allowed["all"] == {*every, "again/a.png"}
+    with pytest.raises(BadImageError, match=r"link_not_followed: 'to_b.png' is a link out of the image root; .*=all"):
+        open_image(linked_root, "to_b.png", RULES)
+    with pytest.raises(BadImageError, match="bad_path"):
+        open_image(linked_root, "../store/b.png", ImagesConfig(follow_links="all"))
+
+
+def test_a_snapshot_in_a_hubs_cache_is_a_folder_like_any_other(tmp_path: Path) -> None:
+    repository = tmp_path / "hub/datasets--who--what"
+    snapshot = repository / "snapshots/0123abc"
+    (repository / "blobs").mkdir(parents=True)
+    (snapshot / "train").mkdir(parents=True)
+    (repository / "blobs/9f86").write_bytes(encode(flat(RED)))
+    (tmp_path / "hub/secret.png").write_bytes(encode(flat(GREEN)))
+    (snapshot / "train/a.png").symlink_to("../../../blobs/9f86")
+    (snapshot / "train/s.png").symlink_to("../../../../secret.png")
+    for root, path in ((snapshot, "train/a.png"), (snapshot / "train", "a.png")):
+        assert open_image(root, path, RULES).getpixel((0, 0)) == RED
+        with pytest.raises(BadImageError, match="link_not_followed"):
+            open_image(root, path.replace("a.png", "s.png"), RULES)
+    with pytest.raises(BadImageError, match="link_not_followed"):
+        open_image(snapshot, "train/a.png", ImagesConfig(follow_links="none"))
+    (tmp_path / "linked").symlink_to(snapshot)
+    assert open_image(tmp_path / "linked", "train/a.png", RULES).getpixel((0, 0)) == RED

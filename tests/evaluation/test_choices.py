@@ -25,7 +25,19 @@ OPTIONS = {"A": "dog", "B": "hot dog", "C": "3 owls", "D": "I am not sure"}
         ("3 OWLS", None, "C"),
         ("13 owls", None, None),
         ("a dogged attempt", None, None),
-        ("hot dog", None, None),  # holds the text of A as well
+        ("hot dog", None, "B"),  # holds the text of A as well, but is that of B
+        ("It is a hot dog", None, None),
+        ("\uff22", None, "B"),  # full width
+        ("\uff08\uff22\uff09", None, "B"),
+        ("\\boxed{B}", None, "B"),
+        ("_B_", None, "B"),
+        ("B and C", None, None),
+        ("The answer is A", None, "A"),
+        ("Option A is correct", None, "A"),
+        ("A\nIt is brown and large", None, "A"),
+        ("A owl", None, None),  # an article
+        ("A Man Riding A Horse", None, None),
+        ("It was made in the U.S.A.", None, None),
         ("I see a dog", None, "A"),
         ("A dog stands in it", None, "A"),
         ("A large bird stands in it", None, None),

@@ -3,66 +3,19 @@
 import errno
 import json
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.chat_server import Reply, completion, refusal, refuse_as_new_models, serve
 from tests.fakes import FakeModel
 
 from c3l.data import journal
 from c3l.errors import ConfigError, DataError, StorageError
-from c3l.evaluation.judges import CachedJudge, EndpointJudge, JudgeError, ModelJudge, NoReviewError
+from c3l.evaluation.judges import CachedJudge, EndpointJudge, JudgeError, ModelJudge, NoReviewError, RefusedError
 
 KEY = "a-key-without-the-usual-beginning"
-
-Reply = tuple[int, Any]
-
-
-def completion(text: str | None, reason: str = "stop") -> Reply:
-    choice = {"index": 0, "finish_reason": reason, "message": {"role": "assistant", "content": text}}
-    return 200, {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
-
-
-@dataclass
-class Server:
-    """What a server was sent."""
-
-    url: str = ""
-    bodies: list[dict[str, Any]] = field(default_factory=list)
-    keys: list[str | None] = field(default_factory=list)
-
-
-@contextmanager
-def serve(answer: Callable[[int], Reply], kind: str = "application/json") -> Iterator[Server]:
-    """A chat server on this machine; ``answer`` is given the number of the request, from 0."""
-    seen = Server()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            seen.bodies.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-            seen.keys.append(self.headers["authorization"])
-            status, content = answer(len(seen.bodies) - 1)
-            body = content.encode() if isinstance(content, str) else json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("content-type", kind)
-            self.send_header("content-length", str(len(body)))
-            self.send_header("retry-after-ms", "1")
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        seen.url = f"http://127.0.0.1:{server.server_port}/v1"
-        yield seen
-        server.shutdown()
 
 
 @pytest.fixture(autouse=True)
@@ -149,6 +102,131 @@ def test_a_refused_prompt_is_no_reason_to_stop(reply: Reply) -> None:
         EndpointJudge("m", server.url).ask("", "p", 0)
 
 
+def test_parameters_that_a_model_refuses_are_replaced_for_the_rest() -> None:
+    with serve(lambda number: refuse_as_new_models(server.bodies[-1]) or completion("8 6")) as server:
+        judge = EndpointJudge("m", server.url)
+        assert [judge.ask("s", "p", repeat) for repeat in range(2)] == ["8 6", "8 6"]
+    names = ("max_tokens", "max_completion_tokens", "temperature")
+    sent = [tuple(body.get(name) for name in names) for body in server.bodies]
+    assert sent == [(1024, None, 0.2), (None, 1024, 0.2), (None, 1024, None), (None, 1024, None)]
+    assert judge.settings == {"max_completion_tokens": 1024, "temperature": "the server's own, others are refused"}
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("temperature", "litellm.UnsupportedParamsError: m does not support parameters: ['temperature']"),
+        ("temperature", "`temperature` is deprecated for this model."),
+        ("max_tokens", "Unrecognized request argument supplied: max_tokens"),
+        (
+            "max_tokens",
+            "[{'type': 'extra_forbidden', 'loc': ['body', 'max_tokens'], 'msg': 'Extra inputs are not permitted'}]",
+        ),
+    ],
+)
+def test_a_parameter_that_only_the_words_name_is_replaced(name: str, told: str) -> None:
+    def answer(number: int) -> Reply:
+        return refusal(told, status=422 if "extra" in told else 400) if name in server.bodies[-1] else completion("8 6")
+
+    with serve(answer) as server:
+        assert EndpointJudge("m", server.url).ask("s", "p", 0) == "8 6"
+    assert len(server.bodies) == 2
+
+
+def test_a_template_without_a_system_turn_is_sent_one_turn() -> None:
+    def answer(number: int) -> Reply:
+        first = server.bodies[-1]["messages"][0]["role"]
+        return refusal("System role not supported") if first == "system" else completion("8 6")
+
+    with serve(answer) as server:
+        assert EndpointJudge("m", server.url).ask("be fair", "compare", 0) == "8 6"
+    assert server.bodies[-1]["messages"] == [{"role": "user", "content": "be fair\n\ncompare"}]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        refusal("Unknown parameter: 'stream_options'.", "stream_options", "unknown_parameter"),
+        refusal("max_tokens is too large: 1024. This model supports at most 512 completion tokens.", "max_tokens"),
+        refusal("Unsupported value: 'model'", "model"),
+        refusal("The model `m` does not exist", None, "model_not_found"),
+        refusal("API key not valid. Please pass a valid API key."),
+        refusal("no such model", status=404),
+        refusal("You have no access", status=403),
+        refusal("Unsupported parameter: 'messages' and 'temperature' are not supported", "temperature"),
+    ],
+)
+def test_a_refusal_that_would_repeat_stops_at_the_first(reply: Reply) -> None:
+    with serve(lambda number: reply) as server, pytest.raises(JudgeError) as caught:
+        EndpointJudge("m", server.url).ask("s", "p", 0)
+    assert not isinstance(caught.value, NoReviewError)
+    assert len(server.bodies) <= 2  # once more where something else could be sent
+    assert " ".join(reply[1]["error"]["message"].split())[:20] in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        refusal("This model's maximum context length is 512 tokens. However, you requested 1524 tokens.", "messages"),
+        refusal(
+            "'max_tokens' is too large: 1024. This model's maximum context length is 1100 tokens and your request 90"
+        ),
+        refusal("prompt is too long: 9000 tokens > 8000 maximum"),
+        refusal("The response was filtered by content management policy", "prompt", "content_filter"),
+        refusal("Input was flagged by moderation", status=403),
+        refusal("Request body too big", status=413),
+    ],
+)
+def test_a_refusal_of_one_prompt_is_told_apart(reply: Reply) -> None:
+    with serve(lambda number: reply) as server, pytest.raises(RefusedError):
+        EndpointJudge("m", server.url).ask("s", "p", 0)
+    assert len(server.bodies) == 1
+
+
+def test_a_limit_of_rates_is_waited_for_as_the_server_says() -> None:
+    with serve(lambda number: completion("8 6") if number else refusal("slow down", status=429)) as server:
+        assert EndpointJudge("m", server.url).ask("s", "p", 0) == "8 6"
+    far = serve(lambda number: refusal("slow down", status=429), headers={"retry-after": "900"})
+    with far as server, pytest.raises(JudgeError, match=r"slow down.*asks to wait 900 seconds"):
+        EndpointJudge("m", server.url).ask("s", "p", 0)
+    assert len(server.bodies) == 1
+
+
+def test_an_answer_in_parts_is_joined_without_its_thoughts() -> None:
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "3 4"}]}
+    parts = [thought, {"type": "text", "text": "8 "}, {"type": "text", "text": "6"}]
+    with serve(lambda number: completion(parts)) as server:
+        assert EndpointJudge("m", server.url).ask("s", "p", 0) == "8 6"
+
+
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        (completion(None, reasoning_content="8 6"), "no answer: there is reasoning, but content is empty"),
+        (completion("", reasoning="8 6"), "there is reasoning, but content is empty"),
+        (completion([{"type": "thinking", "thinking": "8 6"}]), "no answer"),
+        (completion(None, "length", reasoning_content="8 6"), r"raise evaluation\.judge\.max_tokens"),
+        (completion("", "length"), r"raise evaluation\.judge\.max_tokens"),
+        (completion(None, refusal="I will not"), "it refuses, 'I will not'"),
+    ],
+)
+def test_reasoning_is_no_answer_and_what_to_do_is_said(reply: Reply, told: str) -> None:
+    with serve(lambda number: reply) as server, pytest.raises(NoReviewError, match=told):
+        EndpointJudge("m", server.url).ask("s", "p", 0)
+
+
+def test_what_was_sent_instead_is_kept_with_the_reviews(tmp_path: Path) -> None:
+    path = tmp_path / "reviews.jsonl"
+    with serve(lambda number: refuse_as_new_models(server.bodies[-1]) or completion("8 6")) as server:
+        first = CachedJudge(EndpointJudge("m", server.url), path)
+        first.ask("s", "p", 0)
+        again = CachedJudge(EndpointJudge("m", server.url), path)
+        assert again.ask("s", "p", 0) == "8 6"
+    assert len(server.bodies) == 3
+    assert again.settings == first.settings == json.loads(path.read_text())["settings"]
+    assert "max_completion_tokens" in again.settings
+
+
 @pytest.mark.parametrize("kind", ["text/html", "application/json"])
 @pytest.mark.parametrize("body", ["<html>", "{}", "[1]"])
 def test_a_page_that_is_no_chat_completion_is_an_error(kind: str, body: str) -> None:
@@ -197,6 +275,11 @@ def test_a_local_judge_draws_cool() -> None:
 def test_a_local_judge_without_text_has_no_review(model: FakeModel) -> None:
     with pytest.raises(NoReviewError):
         ModelJudge(model, "local").ask("", "p", 0)
+
+
+def test_a_local_judge_is_not_asked_again_about_a_prompt_that_is_too_long() -> None:
+    with pytest.raises(RefusedError, match="too long for the judge local"):
+        ModelJudge(FakeModel(lambda request: "", finish_reason="too_long"), "local").ask("", "p", 0)
 
 
 def test_nothing_is_asked_twice_even_by_another_process(tmp_path: Path) -> None:

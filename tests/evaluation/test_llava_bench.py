@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import numpy as np
 import pytest
 
 from c3l.errors import DataError
-from c3l.evaluation.judges import CachedJudge, JudgeError, NoReviewError
-from c3l.evaluation.llava_bench import LlavaBench, parse_review, read_llava_bench
+from c3l.evaluation.judges import CachedJudge, JudgeError, NoReviewError, RefusedError
+from c3l.evaluation.llava_bench import LlavaBench, read_llava_bench
+from c3l.evaluation.panel import STOP_AFTER, ReviewLog
+from c3l.evaluation.pictures import find_ending
 from c3l.evaluation.scores import score
 from c3l.evaluation.statistics import compare, estimate
 from c3l.evaluation.task import Prediction, Tally
@@ -151,30 +154,6 @@ def test_another_category_is_taken_as_it_is(tmp_path: Path) -> None:
         read_llava_bench(write(tmp_path, questions=questions, rule=RULES), by_answer(MARKS))
 
 
-@pytest.mark.parametrize(
-    ("text", "marks"),
-    [
-        ("8 6", (8, 6)),
-        ("8, 6\n1 1", (8, 6)),
-        ("8,6", (8, 6)),
-        (" \n 8.5 10 \r\nwell", (8.5, 10)),
-        ("1 10", (1, 10)),
-        ("0.5 6", None),
-        ("8 11", None),
-        ("8", None),
-        ("8 6 7", None),
-        ("8/10 6/10", None),
-        ("Assistant 1: 8\n8 6", None),
-        ("-1 -1", None),
-        ("nan inf", None),
-        ("1_0 6", None),
-        ("", None),
-    ],
-)
-def test_marks_are_two_numbers_on_the_first_line(text: str, marks: tuple[float, float] | None) -> None:
-    assert parse_review(text) == marks
-
-
 def test_a_review_that_cannot_be_read_is_asked_for_again(tmp_path: Path) -> None:
     judge = by_answer(MARKS | {"answer 1": ["I would say", "eleven", "10 5"]})
     bench = read_llava_bench(write(tmp_path), judge, attempts=3)
@@ -201,7 +180,7 @@ def test_an_item_without_a_review_is_left_out_and_counted(tmp_path: Path) -> Non
 
 
 def test_without_any_review_nothing_is_known(tmp_path: Path) -> None:
-    bench = read_llava_bench(write(tmp_path), ScriptedJudge(lambda prompt, repeat: "both are fine"))
+    bench = read_llava_bench(write(tmp_path), ScriptedJudge(lambda prompt, repeat: "both are fine"), attempts=2)
     tally = bench.tally(ANSWERS, "judge")
     assert tally.failed == 4
     assert all(math.isnan(value) for value in whole(bench, tally).values())
@@ -347,9 +326,9 @@ def test_progress_is_told_of_every_item(tmp_path: Path) -> None:
         ({"questions": []}, r"questions.jsonl has no rows"),
         ({"questions": None}, r"there is no .*questions.jsonl"),
         ({"questions": [{"question_id": 1.5}]}, r"row 1 has question_id 1.5, expected text"),
-        ({"questions": [*QUESTIONS, {"question_id": 9, "image": "a", "text": "b"}]}, r"row 5 has category None"),
+        ({"questions": [*QUESTIONS, {"question_id": 9, "image": "a", "text": "b"}]}, r"row 5 has no category"),
         ({"context": [{"image": "001.jpg", "caption": [1]}]}, r"row 1 has caption \[1\]"),
-        ({"context": ["text"]}, r"row 1 has image None"),
+        ({"context": ["text"]}, r"row 1 is 'text', expected an object"),
         ({"rule": {"llava_bench_conv": {"role": "x", "prompt": "y"}}}, r"has no llava_bench_detail"),
         ({"rule": {**RULES, "llava_bench_conv": {"role": "x"}}}, r"has no llava_bench_conv with role and prompt"),
         ({"rule": "text"}, r"has no llava_bench_conv"),
@@ -358,6 +337,64 @@ def test_progress_is_told_of_every_item(tmp_path: Path) -> None:
 def test_files_that_do_not_fit_are_refused(tmp_path: Path, files: dict[str, Any], problem: str) -> None:
     with pytest.raises(DataError, match=problem):
         read_llava_bench(write(tmp_path, **files), by_answer(MARKS))
+
+
+def test_files_as_people_have_them_are_read(tmp_path: Path) -> None:
+    references = [{**row, "question_id": float(row["question_id"])} for row in REFERENCES]
+    for path in write(tmp_path, answers_gpt4=references).glob("*.jsonl"):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n\r\n"))
+    (tmp_path / "001.png").write_bytes(b"")
+    bench = read_llava_bench(tmp_path, by_answer(MARKS), find=partial(find_ending, tmp_path))
+    assert [item.image for item in bench.items] == ["001.png", "001.png", "002.jpg", "002.jpg"]
+    assert bench.subjects["2"].reference == "reference 2"
+
+
+def test_references_under_another_name_are_pointed_at(tmp_path: Path) -> None:
+    write(tmp_path, answers_gpt4=None, gpt4_answers=REFERENCES)
+    with pytest.raises(DataError, match=r"no .*answers_gpt4.jsonl, but gpt4_answers.jsonl; .* give it its name"):
+        read_llava_bench(tmp_path, by_answer(MARKS))
+
+
+def test_a_judge_that_is_never_read_is_stopped_with_a_quote(tmp_path: Path) -> None:
+    judge = ScriptedJudge(lambda prompt, repeat: "<think>hm</think>Both are good.")
+    bench = read_llava_bench(write(tmp_path), judge, attempts=9)
+    with pytest.raises(JudgeError, match=r"scripted gave no two marks .* first 10 reviews, .*Both are good.*choose"):
+        bench.tally(ANSWERS, "judge")
+    assert len(judge.asked) == STOP_AFTER == 10
+
+
+def test_a_thought_without_an_end_is_told(tmp_path: Path) -> None:
+    bench = read_llava_bench(write(tmp_path), ScriptedJudge(lambda prompt, repeat: "<think>hm 8 6"), attempts=9)
+    with pytest.raises(JudgeError, match=r"a thought without an end: raise evaluation\.judge\.max_tokens"):
+        bench.tally(ANSWERS, "judge")
+
+
+def test_a_judge_that_was_read_once_is_asked_to_the_end(tmp_path: Path) -> None:
+    judge = by_answer(MARKS | {f"answer {n}": "what?" for n in (1, 2, 3)})
+    log = ReviewLog()
+    tally = replace(read_llava_bench(write(tmp_path), judge, attempts=9), log=log).tally(ANSWERS, "judge")
+    assert (tally.failed, len(judge.asked)) == (3, 1 + 27)
+    assert log.describe() == "1 on their first line as the original, 0 unwrapped, 27 not read, such as 'what?'"
+    assert list(log.warn()) == ["27 of 28 reviews cannot be read, such as 'what?'"]
+
+
+def test_marks_that_are_unwrapped_are_counted_apart(tmp_path: Path) -> None:
+    judge = by_answer(MARKS | {"answer 1": "**Helper 2:** 5/10\n**Helper 1:** 10/10"})
+    log = ReviewLog()
+    bench = replace(read_llava_bench(write(tmp_path, rule=RULES), judge), log=log)
+    assert whole(bench, bench.tally(ANSWERS, "judge"))["relative"] == pytest.approx(100 * 22.5 / 34)
+    assert log.describe() == "3 on their first line as the original, 1 unwrapped, 0 not read"
+
+
+def test_a_prompt_that_is_refused_for_good_is_sent_once(tmp_path: Path) -> None:
+    def script(prompt: str, repeat: int) -> str:
+        if "answer 2" in prompt:
+            raise RefusedError("too long")
+        return "8 6"
+
+    judge = ScriptedJudge(script)
+    assert read_llava_bench(write(tmp_path), judge, attempts=3).tally(ANSWERS, "judge").failed == 1
+    assert len(judge.asked) == 4
 
 
 @pytest.mark.parametrize("name", ["questions.jsonl", "rule.json"])

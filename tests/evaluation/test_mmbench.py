@@ -24,6 +24,8 @@ ANSWERS = [
     ("a dog and a cat", None),
     ("D", None),
     ("A picture of something else", None),
+    ("A cat", "B"),
+    ("A bird", None),
 ]
 
 
@@ -111,7 +113,7 @@ def test_a_picture_may_stand_in_another_row(tmp_path):
     [
         ([make_row(1, "D")], "the answer 'D', expected one of A, B, C"),
         ([make_row(1, image="9")], "picture of row 9"),
-        ([make_row(1_000_001), make_row(2)], "not the question itself"),
+        ([make_row(1_000_001), make_row(2), make_row(1_000_002)], "not the question itself"),
         ([make_row(1), make_row(2), make_row(2)], "index 2 more than once"),
         ([make_row(1), make_row("one")], "row 2 has the index 'one'"),
     ],
@@ -121,3 +123,44 @@ def test_another_file_is_one_line(rows, said, tmp_path):
         read_mmbench(write(tmp_path, rows))
     with pytest.raises(DataError, match="no column"):
         read_mmbench(write(tmp_path, rows, "index question A B category image"))
+
+
+def test_cells_as_people_have_them_are_read(tmp_path):
+    wrapped = "QUJD\nREVG"
+    rows = [make_row("1.0", answer="a", image=f'"{wrapped}"'), make_row("2", image="data:image/png;base64,QUI")]
+    items = read_mmbench(write(tmp_path, [*rows, make_row(3, image="1.0", B="None", D="N/A")])).items
+    assert [item.item_id for item in items if int(item.item_id) < 10] == ["1", "2", "3"]
+    assert {item.image for item in items} == {"data:;base64,QUJDREVG", "data:image/png;base64,QUI="}
+    assert "B. None\nC. owl\nD. N/A" in items[6].prompt
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (make_row(1, image=""), "row 1, question 1, has no picture"),
+        (make_row(1, image="['QUJD', 'QUJD']"), "row 1, question 1, has a list of pictures"),
+        (make_row(1, image="Q" * 32_767), "where Excel cuts cells off"),
+        (make_row(1, answer=""), "row 1, question 1, has no answer; the test split comes without"),
+        (make_row(1, B="None", C="None"), "several options None"),
+        (make_row("1e6"), "row 1 has the index '1e6'"),
+    ],
+)
+def test_a_cell_that_cannot_be_meant_is_one_line(row, said, tmp_path):
+    with pytest.raises(DataError, match=said):
+        read_mmbench(write(tmp_path, [row]))
+
+
+def test_a_release_that_numbers_its_questions_from_above_is_read(tmp_path):
+    alone = read_mmbench(write(tmp_path, [make_row(3_000_861), make_row(3_000_862)]))
+    assert [item.item_id for item in alone.items][:4] == ["3000861", "4000861", "5000861", "3000862"]
+    rotated = [make_row(7), make_row(1_000_007), make_row(2_000_007)]
+    rotated += [make_row(n * 1_000_000 + 861) for n in (3, 4, 5)]
+    both = read_mmbench(write(tmp_path, rotated))
+    assert (len(both.items), both.incomplete) == (6, 0)
+    _, found = figures_of(both, answer(both, lambda name: name != "7"))
+    assert (found["circular"], found["vanilla"]) == (0.5, 0.5)
+
+
+def test_questions_that_lack_rotations_are_counted(tmp_path):
+    rows = [make_row(7), make_row(1_000_007), make_row(8), *(make_row(n * 1_000_000 + 9) for n in range(3))]
+    assert read_mmbench(write(tmp_path, rows)).incomplete == 2

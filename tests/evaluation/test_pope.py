@@ -1,11 +1,13 @@
 """POPE by hand: how answers are read, what is counted, and the builder of questions."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 
 from c3l.errors import DataError
+from c3l.evaluation.pictures import find_ending
 from c3l.evaluation.pope import build_pope, read_llava, read_pope, read_strict
 from c3l.evaluation.statistics import compare, estimate
 from c3l.evaluation.task import Prediction
@@ -24,6 +26,8 @@ READINGS = [  # text, llava, strict
     ("", "yes", "unknown"),
     ("Yes. No dog, not one", "yes", "yes"),
     ("nothing known", "yes", "unknown"),
+    ("_Yes_", "yes", "yes"),
+    ("\uff39\uff45\uff53", "yes", "yes"),
 ]
 
 
@@ -78,6 +82,8 @@ def test_an_answer_that_is_neither_is_wrong_and_no_yes_and_counted(tmp_path):
     tally, found = figures_of(pope, answer(pope, "perhaps", "perhaps", "yes", "no"), "strict")
     assert (tally.unparsed, found["unknown_share"], found["yes_share"]) == (2, 0.5, 0.25)
     assert (found["accuracy"], found["recall"], found["precision"]) == (0.5, 0.5, 1.0)
+    tally, found = figures_of(pope, answer(pope, "perhaps", "perhaps", "yes", "no"))
+    assert (tally.unparsed, found["yes_share"]) == (2, 0.75)  # llava takes them for a yes, and says how many
     tally, found = figures_of(pope, answer(pope, "FAILED", "no", "yes", "no", failed="gone"))
     assert (tally.failed, tally.unparsed, found["accuracy"]) == (1, 0, 0.75)
     _, found = figures_of(pope, answer(pope, "yes", "FAILED", "yes", "no", failed="gone"))  # its "no" would be right
@@ -103,6 +109,12 @@ def test_a_picture_with_its_questions_is_drawn_as_one(tmp_path):
         (lambda rows: rows[0].pop("label"), "no label"),
         (lambda rows: rows[1].update(label="maybe"), "row 2 has the label 'maybe'"),
         (lambda rows: rows[1].update(question_id=1), "comes twice"),
+        (lambda rows: rows[1].update(question_id=None), "row 2 has question_id None"),
+        (lambda rows: rows[1].update(question_id=True), "row 2 has question_id True"),
+        (lambda rows: rows[1].update(text=None), "row 2 has text None, expected text"),
+        (lambda rows: rows[1].update(text=" "), "row 2 has an empty question"),
+        (lambda rows: rows[1].update(image={"bytes": "x"}), "row 2 has image .*, expected text"),
+        (lambda rows: rows.append("text"), "row 5 is 'text', expected an object"),
     ],
 )
 def test_another_file_is_one_line(change, said, tmp_path):
@@ -126,6 +138,27 @@ def test_a_suffix_and_a_category_that_are_there_are_kept(tmp_path):
     pope = read_pope([write(tmp_path, "anything", text=asked, category="popular")])
     assert pope.items[0].prompt == asked
     assert pope.items[0].item_id == "popular/1"
+
+
+def test_rows_of_other_releases_say_the_same(tmp_path):
+    (tmp_path / "COCO_7.jpg").write_bytes(b"")
+    path = tmp_path / "pope.json"
+    rows = [{"question_id": 1.0, "image": "COCO_7.jpg", "text": "A dog?", "label": True}]
+    rows += [{"question_id": "2", "image_source": "COCO_7", "image": {}, "question": "A cat?", "answer": "NO"}]
+    path.write_text(json.dumps([row | {"category": "popular"} for row in rows]))
+    pope = read_pope([path], find=partial(find_ending, tmp_path))
+    assert [(item.item_id, item.image) for item in pope.items] == [(f"popular/{n}", "COCO_7.jpg") for n in (1, 2)]
+    assert [known["answer"] for known in pope.describe()] == ["Yes", "No"]
+
+
+def test_a_split_may_be_the_name_of_a_folder(tmp_path):
+    paths = []
+    for split in ("random", "popular"):
+        (tmp_path / split).mkdir()
+        paths.append(write(tmp_path / split, split).rename(tmp_path / split / "pope.json"))
+    assert [item.item_id for item in read_pope(paths).items][::4] == ["random/1", "popular/1"]
+    with pytest.raises(DataError, match="give each split once"):
+        read_pope([paths[0], paths[0]])
 
 
 THINGS = ["dog", "cat", "owl", "apple", "car", "bus", "hat", "cup"]

@@ -78,6 +78,29 @@ def test_without_blind_nothing_is_asked_twice():
     assert made[0].without_image().text == ""
 
 
+@pytest.mark.parametrize(
+    ("written", "text", "raw", "failed"),
+    [
+        ("Yes.", "Yes.", "", False),
+        ("<think>no</think>\n\nYes.", "Yes.", "<think>no</think>\n\nYes.", False),
+        ("<think>no, no", "", "<think>no, no", True),
+    ],
+)
+def test_an_answer_is_what_stands_behind_its_thoughts(written, text, raw, failed):
+    [made] = ask(FakeModel(write=lambda request: written), ASKED[:1])
+    assert (made.text, made.blind_text, made.raw, made.blind_raw) == (text, text, raw, raw)
+    assert bool(made.failed) is failed
+
+
+def test_what_the_model_cannot_be_shown_is_a_failure_with_its_reason(tiny):
+    family = tiny("llava")
+    real = HfModel(family.model, family.processor, Provenance("tiny", "", "hf", "float32", "cpu", 0, {}))
+    items = [Item("c", "0.png", "What is it?", ("a dog", "a<s>b")), Item("long", "0.png", "Is it " * 500)]
+    made = ask(real, [*items, *ASKED[:1], Item("spelled", "0.png", "Is <s> it?")])
+    assert made[0].failed.startswith("control_token_in_text") and made[1].failed.startswith("too_long")
+    assert [(one.failed, one.respelled) for one in made[2:]] == [("", ""), ("", "<s>")]
+
+
 @pytest.mark.parametrize("blind_only", [True, False])
 def test_numbers_that_are_not_finite_are_a_failure(blind_only):
     class Breaking(FakeModel):

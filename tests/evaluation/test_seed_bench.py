@@ -1,5 +1,6 @@
 """SEED-Bench by hand: by written letters and by likelihood, with and without videos."""
 
+import gzip
 import json
 
 import pytest
@@ -102,10 +103,37 @@ def test_another_file_is_one_line(tmp_path):
     with pytest.raises(DataError, match=r"expected SEED-Bench\.json"):
         read_seed_bench(path, None, "generation", tmp_path)
     path.write_text('{"questions": [{"question_id": 1}], "question_type": {}}')
-    with pytest.raises(DataError, match=r"'data_type' is missing; expected SEED-Bench\.json"):
+    with pytest.raises(DataError, match=r"row 1 has no data_type; expected SEED-Bench\.json"):
         read_seed_bench(path, None, "generation", tmp_path)
     path.write_text('{"questions": [[]], "question_type": {}}')
     with pytest.raises(DataError, match="another shape"):
         read_seed_bench(path, None, "generation", tmp_path)
     with pytest.raises(DataError, match="has the answer 'E'"):
         read_seed_bench(write(tmp_path, answer="E"), None, "generation", tmp_path)
+
+
+def test_rows_as_people_have_them_are_read(tmp_path):
+    path = write(tmp_path, videos=0, answer="b", question_type_id="1", data_type="Image", question_id=7.0, choice_a=3)
+    content = json.loads(path.read_text())
+    path.write_bytes(gzip.compress(json.dumps(content | {"questions": content["questions"][:1]}).encode("utf-8-sig")))
+    benchmark = read_seed_bench(path, None, "generation", tmp_path)
+    assert [(item.item_id, "A. 3" in item.prompt) for item in benchmark.items] == [("7", True)]
+    _, found = figures_of(benchmark, "llava", texts(benchmark, "B"))
+    assert found["Scene"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"level": "L1"}, "is of SEED-Bench-2"),
+        ({"data_type": "Multiple Images"}, "row 1 has the data_type 'multiple images' of SEED-Bench-2"),
+        ({"data_type": "film"}, "row 1 has the data_type 'film', expected image or video"),
+        ({"data_id": ["a", "b"]}, "row 1 has data_id"),
+        ({"choice_c": None}, "row 1 has choice_c None"),
+        ({"question": None}, "row 1 has question None"),
+        ({"question_type_id": 5}, "row 1 has the question_type_id 5"),
+    ],
+)
+def test_a_row_that_is_not_of_the_benchmark_is_one_line(more, said, tmp_path):
+    with pytest.raises(DataError, match=said):
+        read_seed_bench(write(tmp_path, **more), None, "generation", tmp_path)

@@ -226,6 +226,23 @@ def test_a_text_without_pairs_is_one_rejection() -> None:
     assert reasons(generations) == ["unparsable", "unparsable", "refusal"]
 
 
+def test_pairs_in_a_thought_are_not_read_and_a_thought_without_an_end_is_one_rejection() -> None:
+    thought, pairs = blocks(("a dog?", "no"), ("a cat?", "no")), blocks(("a?", "b"))
+    [sample] = parse([written(f"<think>{thought}\n</think>\n{pairs}")], TEMPLATES, 5)
+    assert isinstance(sample, Sample) and (sample.question, sample.index) == ("a?", 0)
+    generations = [written(f"<think>{thought}", "length"), written(f"<think>{thought}"), written("<think>a</think>")]
+    assert reasons(generations) == ["unfinished_thought", "unfinished_thought", "unparsable"]
+    assert reasons([written("<think>is it?</think>I'm sorry, I cannot see the image.")]) == ["refusal"]
+
+
+def test_a_prompt_that_is_longer_than_the_model_is_a_rejection_with_its_lengths() -> None:
+    class Short(FakeModel):
+        def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
+            return [Completion(one.request_id, "", "too_long", "9 tokens, 8 positions") for one in requests]
+
+    assert {(one.reason, one.detail) for one in run(Short())} == {("too_long", "9 tokens, 8 positions")}
+
+
 def test_an_unknown_instruction_is_an_error() -> None:
     with pytest.raises(ConfigError, match="instruction 'gone', known are plain, other"):
         list(parse([written("", instruction_id="gone")], TEMPLATES, 5))

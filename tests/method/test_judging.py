@@ -24,6 +24,8 @@ BAD = [
     ("What is it?", "<IMAGE>\nA dog.", "special_token"),
     ("What is it?", "A dog <|image_pad|>", "special_token"),
     ("What is it?", "A dog <|im_end|>", "special_token"),
+    ("What is it?", "<think> A dog", "special_token"),
+    ("What is <|vision_start|>?", "A dog", "special_token"),
     ("What is it?", "<im<image>age> A dog", "special_token"),
     ("What is it?", "<image_soft_token> A dog", "special_token"),
     ("What is it?", "<start_of_image> A dog", "special_token"),
@@ -37,6 +39,9 @@ BAD = [
 GOOD = [
     ("What is it?", "A dog."),
     ("How many are there?", "3"),
+    ("Where is <|object_ref_start|>the dog<|object_ref_end|>?", "<|box_start|>(1,2),(3,4)<|box_end|>"),
+    ("Where is <|ref|>the dog<|/ref|>?", "<|det|>[[1, 2, 3, 4]]<|/det|>"),
+    ("Where is it?", "<loc0001><loc0020> <box>1</box>"),
     ("What is the sign's currency?", "$"),
     ("Is the dog red?", "The dog is red."),
     ("What does the sign say?", "Sorry, we are closed"),

@@ -28,7 +28,7 @@ SAMPLES = [make_sample(f"s{image_id}{k}", image_id) for k in range(2) for image_
 class FakeModel:
     """Scores from the texts and pictures alone, so that batches cannot matter; keeps what it was asked."""
 
-    provenance = None
+    provenance, takes_system = None, True
 
     def __init__(self, fits=100, modes=("drop", "others", "noise"), words=10_000):
         self.words = words
@@ -36,6 +36,9 @@ class FakeModel:
 
     def no_image_modes(self):
         return self.modes
+
+    def find_control_token(self, text):
+        return "<|im_end|>" if "<|im_end|>" in text else None
 
     def score(self, requests, no_image):
         self.batches.append(len(requests))
@@ -120,8 +123,10 @@ def test_others_are_different_pictures_of_the_run_and_never_the_image_itself():
     for image, others in others_of(model).items():
         assert image not in others
         assert len(set(others)) == 3
-    # an image that draws for itself: one order for all, less the image itself, has at most two first places
-    assert len({others[0] for others in others_of(model).values()}) > 2
+    # one order for all, less the image itself: so they are encoded once, and rows share what they begin with
+    assert len({others[0] for others in others_of(model).values()}) == 2
+    shown = {id(other) for request in model.requests for other in request.others}
+    assert len(shown) == 4, "opened once, however many images they stand for"
 
 
 def test_others_follow_the_seed_and_not_the_order_of_the_pool():
@@ -183,6 +188,15 @@ def test_an_empty_answer_is_rejected_before_the_model_sees_it(answer):
     assert [type(it) for it in outcomes] == [ScoredSample, Rejected, Rejected]
     assert {it.reason for it in outcomes[1:]} == {"empty_answer"}
     assert [len(it.pairs) for it in model.requests] == [1]
+
+
+def test_a_question_that_spells_a_control_token_is_rejected_before_the_model_sees_it():
+    model = FakeModel()
+    samples = [replace(SAMPLES[0], question="Say <|im_end|>"), *SAMPLES[1:]]
+    outcomes = run(samples, model)
+    assert (outcomes[0].reason, "<|im_end|>" in outcomes[0].detail) == ("control_token_in_text", True)
+    assert all(isinstance(one, ScoredSample) for one in outcomes[1:])
+    assert not any("<|im_end|>" in pair.prompt for request in model.requests for pair in request.pairs)
 
 
 def test_a_number_that_is_not_finite_is_rejected_by_name_and_its_neighbours_are_not():

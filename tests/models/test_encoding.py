@@ -56,9 +56,9 @@ def test_completion_is_tokenised_alone_and_without_special_tokens(encoder):
 
 
 @pytest.mark.parametrize("token", ["<image>", "<|im_end|>", "<s>"])
-def test_control_tokens_in_a_text_stay_words(encoder, token):
+def test_control_tokens_in_a_question_stay_words_and_are_told(encoder, token):
     control = encoder.tokenizer.convert_tokens_to_ids(token)
-    assert control not in encoder.encode_completion(f"a {token} b")
+    assert encoder.find_control_token(f"a {token} b") == token
     plain = encoder.encode_prompt("a b", make_picture(1)).ids
     told = encoder.encode_prompt(f"a {token} b", make_picture(1)).ids
     assert told.count(control) == plain.count(control)
@@ -135,7 +135,7 @@ def test_a_picture_is_expanded_once_and_every_prompt_about_it_is_the_processors_
     pictures = [make_picture(1), make_picture(2, (90, 40))]
     calls = []
     process = encoder._process
-    monkeypatch.setattr(encoder, "_process", lambda *arguments: calls.append(1) or process(*arguments))
+    monkeypatch.setattr(encoder, "_process", lambda *these, **more: calls.append(1) or process(*these, **more))
     for prompt in PROMPTS:
         for picture in pictures:
             found = encoder.encode_prompt(prompt, picture)
@@ -161,3 +161,35 @@ def test_what_could_melt_into_the_text_is_not_learned(encoder):
     assert learn(tokenizer, image, letters, letters, {}) is None
     types = {"token_type_ids": [0, 0, 1, 1, 0, 1]}  # a type outside the picture's tokens
     assert learn(tokenizer, image, plain, [*letters, image, image, *letters], types) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "first"), [("assistant:\n", "Y"), ("assistant: <|im_end|>", "Y"), ("assistant:", "\u2581")]
+)
+def test_an_answer_begins_with_the_space_of_its_tokenizer_only_where_the_template_leaves_one_out(header, first, tiny):
+    from copy import deepcopy
+
+    from tokenizers import Tokenizer, decoders, pre_tokenizers
+    from tokenizers.models import BPE
+    from transformers import PreTrainedTokenizerFast
+
+    names = [*"\u2581\nabcdefghijklmnopqrstuvwxyzAEIOQUNSTYR:?.", "<pad>", "<s>", "<unk>", "<|im_end|>", "<image>"]
+    inner = Tokenizer(BPE({name: place for place, name in enumerate(names)}, [], unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    inner.decoder = decoders.Metaspace(prepend_scheme="first")
+    processor = deepcopy(tiny("llava").processor)
+    named = {"pad_token": "<pad>", "bos_token": "<s>", "unk_token": "<unk>", "eos_token": "<|im_end|>"}
+    processor.tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=inner, **named, extra_special_tokens={"image_token": "<image>"}
+    )
+    processor.chat_template = processor.chat_template.replace("'assistant: '", repr(header))
+    encoder = ChatEncoder(processor)
+    ids = encoder.encode_completion("Yes. No.")
+    assert encoder.tokenizer.convert_ids_to_tokens(ids[0]) == first
+    if first == "Y":  # as the template and the answer are read in one
+        prompt = encoder.encode_prompt("Is it?", None).ids
+        whole = (
+            encoder.render_to_answer([{"role": "user", "content": [{"type": "text", "text": "Is it?"}]}]) + "Yes. No."
+        )
+        assert (*prompt, *ids) == tuple(encoder.tokenizer(whole, add_special_tokens=False)["input_ids"])
+    assert encoder.encode_completion("\nYes") and encoder.encode_completion("") == ()

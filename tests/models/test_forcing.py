@@ -257,10 +257,10 @@ def test_a_family_without_chats_that_have_no_picture_packs_those_that_have(tiny,
     taught = make_forcing(tiny("llava"))
     encode = taught._encoder.encode_prompt
 
-    def need_picture(prompt, image):
+    def need_picture(prompt, image, *more):
         if image is None:
             raise ValueError("there is no picture")
-        return encode(prompt, image)
+        return encode(prompt, image, *more)
 
     monkeypatch.setattr(taught._encoder, "encode_prompt", need_picture)
     assert taught.packs()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from c3l.errors import BackendError
 from c3l.models.hashing import cache_folder
 
 
@@ -16,3 +17,11 @@ def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatc
     assert cache_folder() == tmp_path / "xdg" / "c3l"
     monkeypatch.setenv("C3L_CACHE", str(tmp_path / "own"))
     assert cache_folder() == tmp_path / "own"
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("C3L_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 4242424)  # nobody of that number is known
+    with pytest.raises(BackendError, match="set C3L_CACHE to a folder"):
+        cache_folder()

@@ -161,6 +161,36 @@ def test_vision_encoder_calls_are_images(mode, expected, family, monkeypatch):
     assert len(calls) == expected  # in `others`, the other pictures are those of the batch
 
 
+def test_other_pictures_are_encoded_once_for_all_calls_and_their_rows_share_them(family, monkeypatch):
+    calls = count_encoder_calls(family, monkeypatch)
+    model = HfModel(family.model, family.processor, PROVENANCE)
+    others = (make_picture(7), make_picture(8))
+    requests = [replace(it, others=others) for it in REQUESTS]
+    apart = [model.score([request], "others")[0] for request in requests]
+    calls.clear()
+    tokens = count_tokens(model, monkeypatch)
+    together = model.score(requests, "others")
+    assert len(calls) == len(REQUESTS), "none of the others again"
+    assert_same(together, apart)
+    shared = sum(tokens)
+    tokens.clear()
+    model.score([replace(it, others=tuple(other.copy() for other in others)) for it in requests], "others")
+    assert shared < sum(tokens), "pictures of their own share nothing"
+    assert {id(image) for image, _ in model._standing.values()}.isdisjoint(map(id, others)), "nothing is kept for ever"
+
+
+def count_tokens(model, monkeypatch):
+    """How many tokens, padding included, each forward over packed rows computes."""
+    found, forward = [], model._forcing._forward_packed
+
+    def counting(packed, *rest):
+        found.append(packed.ids.numel())
+        return forward(packed, *rest)
+
+    monkeypatch.setattr(model._forcing, "_forward_packed", counting)
+    return found
+
+
 def test_a_model_that_takes_no_ready_features_gives_the_same_scores(family, model, monkeypatch):
     shared = model.score(REQUESTS, "blank")
     monkeypatch.setattr(model._vision, "can_share", False)

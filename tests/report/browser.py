@@ -160,4 +160,4 @@ def open_browser() -> Iterator[Browser]:
             for end in (write_commands, read_answers):
                 os.close(end)
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(timeout=200)

@@ -56,8 +56,10 @@ def make_row(group, text):
 
 @pytest.mark.parametrize("pooling", ["mean", "last"])
 @pytest.mark.parametrize("projection", ["none", "linear_relu"])
-def test_the_loss_is_that_of_a_plain_loop(tiny, pooling, projection):
-    model = make(tiny, pooling=pooling, projection=projection, temperature=0.2, likelihood_weight=0.5).eval()
+def test_the_loss_is_that_of_a_plain_loop(tiny, pooling, projection, in_float64):
+    model = make(
+        tiny, torch.float64, pooling=pooling, projection=projection, temperature=0.2, likelihood_weight=0.5
+    ).eval()
     found = model(**collate(model))
     project = model.projection if projection == "linear_relu" else lambda vector: vector
     nce, nll, negatives, hits = [], [], [], 0
@@ -126,8 +128,8 @@ def test_without_a_likelihood_weight_the_gradient_is_that_of_the_contrast(tiny):
     assert not same(found, gradients(both, both(**batch)["loss"]), 1e-3)
 
 
-def test_a_batch_is_the_mean_of_its_groups_whatever_their_number_of_negatives(tiny):
-    model = make(tiny).eval()
+def test_a_batch_is_the_mean_of_its_groups_whatever_their_number_of_negatives(tiny, in_float64):
+    model = make(tiny, torch.float64).eval()
     whole = gradients(model, model(**collate(model))["loss"])
     alone = [gradients(model, model(**collate(model, [group]))["loss"]) for group in GROUPS]
     mean = {name: sum(one[name] for one in alone) / 3 for name in whole}
@@ -171,12 +173,12 @@ def test_the_gradient_of_the_contrast_reaches_anchor_positive_and_negatives(tiny
 # --- whole runs ------------------------------------------------------------------------------------------
 
 
-def test_a_whole_tuning_lowers_the_loss_and_raises_the_accuracy(tiny, tmp_path):
+def test_a_whole_tuning_lowers_the_loss_and_raises_the_accuracy(tiny, tmp_path, in_float64):
     told = []
     # the last negative of each as its positive: the model of no tuning prefers another
     groups = [replace(group, completions=group.completions[::-1]) for group in make_groups(10)]
     recipe = {"held_out": 0.2, "max_steps": 24, "batch_size": 4, "learning_rate": 5e-3, "save_steps": 100}
-    tuning, _ = tune_tiny(tiny("llava"), tmp_path, groups=groups, advance=told.append, **recipe)
+    tuning, _ = tune_tiny(tiny("llava"), tmp_path, groups=groups, advance=told.append, dtype=torch.float64, **recipe)
     assert (tuning.trained, tuning.held_out, tuning.steps, sum(told)) == (8, 2, 24, 24)
     assert [entry.step for entry in tuning.log] == list(range(1, 25))
     first, last = tuning.log[:4], tuning.log[-4:]
@@ -184,7 +186,7 @@ def test_a_whole_tuning_lowers_the_loss_and_raises_the_accuracy(tiny, tmp_path):
     assert mean(last, "contrastive") < 0.5 * mean(first, "contrastive")
     assert mean(last, "likelihood") < mean(first, "likelihood") - 0.5
     assert mean(first, "accuracy") < 0.8
-    assert mean(last, "accuracy") == 1
+    assert mean(last, "accuracy") == pytest.approx(1)
     before, after = tuning.measured
     assert (before.when, after.when, before.groups, after.groups) == ("before", "after", 2, 2)
     assert after.contrastive < before.contrastive
@@ -254,10 +256,11 @@ def make_trainer(model, folder, groups, seed=0):
     )
 
 
-def test_accumulated_batches_give_the_gradient_of_one_large_batch(tiny, tmp_path):
+def test_accumulated_batches_give_the_gradient_of_one_large_batch(tiny, tmp_path, in_float64):
     felt = {}
     for batch_size, accumulation in ((2, 1), (1, 2)):
-        model = make(tiny, batch_size=batch_size, gradient_accumulation=accumulation, max_steps=1, max_grad_norm=1e9)
+        recipe = {"batch_size": batch_size, "gradient_accumulation": accumulation, "max_grad_norm": 1e9}
+        model = make(tiny, torch.float64, max_steps=1, **recipe)
         trainer = make_trainer(model, tmp_path / str(batch_size), GROUPS[1:])
         step = trainer.callback_handler.on_pre_optimizer_step
 
@@ -267,7 +270,7 @@ def test_accumulated_batches_give_the_gradient_of_one_large_batch(tiny, tmp_path
 
         trainer.callback_handler.on_pre_optimizer_step = keep
         trainer.train()
-    assert same(felt[2], felt[1], 1e-6)
+    assert same(felt[2], felt[1], 1e-5)
     assert max(value.abs().max() for value in felt[1].values()) > 1e-3
 
 

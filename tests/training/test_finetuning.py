@@ -11,15 +11,17 @@ from transformers import AutoModelForImageTextToText
 from c3l.config import FinetuningConfig
 from c3l.errors import BackendError, DataError
 from c3l.models.company import Company
-from c3l.models.finetunable import IGNORE_INDEX, FinetunableHfModel, find_connectors
+from c3l.models.finetunable import IGNORE_INDEX, FinetunableHfModel, _shorten, find_connectors
 from c3l.models.interface import Conversation
 from c3l.records import Provenance
 from c3l.training.arguments import count_steps
 from c3l.training.checkpoints import WEIGHTS, find_checkpoint
 from c3l.training.finetuning import TextConversation, finetune
 from tiny_models import FAMILIES, Tiny, make_picture
+from wide import widen
 
 PROVENANCE = {name: Provenance("tiny", "", "hf", name, "cpu", 0, {}) for name in ("float32", "bfloat16")}
+PROVENANCE["float64"] = PROVENANCE["float32"]  # nobody can ask for it, but a test may widen a model
 SHORT = {"lora_r": 4, "lora_alpha": 8, "lora_dropout": 0.0, "batch_size": 2, "gradient_accumulation": 1,
          "save_steps": 2, "learning_rate": 1e-2}  # fmt: skip
 TURNS = (("What is it?", "A dog."), ("And its <image> colour?", "Brown, I think."))
@@ -38,7 +40,8 @@ def make(tiny, dtype="float32", **settings):
         torch.manual_seed(0)
         config = FinetuningConfig(**SHORT | settings)
         model = deepcopy(tiny.model).to(getattr(torch, dtype))
-        return FinetunableHfModel(model, tiny.processor, PROVENANCE[dtype], config), config
+        lvlm = FinetunableHfModel(model, tiny.processor, PROVENANCE[dtype], config)
+        return (widen(lvlm) if dtype == "float64" else lvlm), config
 
 
 def make_conversations(count=6):
@@ -74,7 +77,7 @@ def test_every_answer_and_its_end_is_taught_and_nothing_else(family):
         assert tokenizer.decode(taught) == "".join(answer + end for _, answer in expected)
     learned = batch["labels"] != IGNORE_INDEX
     assert torch.equal(batch["input_ids"][learned], batch["labels"][learned])
-    assert lvlm.count_taught(Conversation(make_picture(0), TURNS)) == int(learned[0].sum())
+    assert lvlm.count_taught(Conversation(make_picture(0), TURNS)) == (int(learned[0].sum()), 0)
 
 
 def test_the_prompt_is_that_of_inference_and_the_rest_follows_the_template(family):
@@ -190,14 +193,15 @@ def test_what_is_cut_off_is_not_taught_and_a_prompt_that_fills_all_teaches_nothi
     lvlm, _ = make(tiny("llava"))
     picture = make_picture(0)
     prompt = len(lvlm._encoder.encode_prompt(TURNS[0][0], picture).ids)
+    whole, _ = lvlm.count_taught(Conversation(picture, TURNS))
     for room, taught in ((0, 0), (1, 1), (3, 3)):
         short, _ = make(tiny("llava"), max_length=prompt + room)
-        assert short.count_taught(Conversation(picture, TURNS)) == taught
+        assert short.count_taught(Conversation(picture, TURNS)) == (taught, whole - taught)
 
 
 @pytest.mark.parametrize("name", ["llava", "qwen2_vl", "fast_vlm"])
-def test_the_loss_falls_and_merged_is_unmerged(name, tiny, tmp_path):
-    lvlm, log = run(tiny(name), tmp_path / "c", make_conversations(4), epochs=12)
+def test_the_loss_falls_and_merged_is_unmerged(name, tiny, tmp_path, in_float64):
+    lvlm, log = run(tiny(name), tmp_path / "c", make_conversations(4), dtype="float64", epochs=12)
     assert log[-1].loss < 0.5 * log[0].loss
     assert [step.step for step in log] == list(range(1, 25))
     batch = lvlm.collate([Conversation(make_picture(0), TURNS)])
@@ -206,12 +210,13 @@ def test_the_loss_falls_and_merged_is_unmerged(name, tiny, tmp_path):
         before = lvlm.module(**batch, use_cache=False).logits
     lvlm.save_adapter(tmp_path / "adapter")
     lvlm.save_merged(tmp_path / "merged")
-    merged = AutoModelForImageTextToText.from_pretrained(tmp_path / "merged").eval()
-    adapted = PeftModel.from_pretrained(deepcopy(tiny(name).model), str(tmp_path / "adapter")).eval()
+    merged = AutoModelForImageTextToText.from_pretrained(tmp_path / "merged", dtype=torch.float64).eval()
+    begun = deepcopy(tiny(name).model).double()
     with torch.no_grad():
+        assert not torch.allclose(begun(**batch, use_cache=False).logits, before, atol=1e-2)
+        adapted = PeftModel.from_pretrained(begun, str(tmp_path / "adapter")).eval()
         torch.testing.assert_close(merged(**batch, use_cache=False).logits, before, rtol=0, atol=1e-4)
         torch.testing.assert_close(adapted(**batch, use_cache=False).logits, before, rtol=0, atol=1e-4)
-        assert not torch.allclose(tiny(name).model(**batch, use_cache=False).logits, before, atol=1e-2)
 
 
 @pytest.mark.parametrize("name", ["llava", "fast_vlm", "idefics3"])
@@ -241,6 +246,15 @@ def test_the_connector_has_a_rate_of_its_own(method, tiny, tmp_path):
     assert all(value > 0 for value in moved.values())
 
 
+def test_connectors_that_lie_in_a_list_are_taught_one_by_one(tiny):
+    """As those of Granite 4 Vision, one for each layer that they feed."""
+    model = deepcopy(tiny("llava").model)
+    model.model.multi_modal_projector = torch.nn.ModuleList([model.model.multi_modal_projector])
+    assert find_connectors(model) == ["model.multi_modal_projector.0"]
+    assert _shorten("model.multi_modal_projector.0") == "multi_modal_projector.0"
+    assert _shorten("model.multi_modal_projector") == "multi_modal_projector"
+
+
 def test_a_family_whose_connector_is_part_of_its_tower_says_so(tiny):
     for name in FAMILIES:
         assert bool(find_connectors(tiny(name).model)) is (name in APART)
@@ -248,12 +262,12 @@ def test_a_family_whose_connector_is_part_of_its_tower_says_so(tiny):
         make(tiny("qwen2_vl"), tune_connector=True)
 
 
-def test_accumulated_batches_are_one_large_batch(tiny, tmp_path):
+def test_accumulated_batches_are_one_large_batch(tiny, tmp_path, in_float64):
     """The answers differ in length: means of means would differ."""
     found = []
     for place, (size, accumulated) in enumerate(((4, 1), (1, 4))):
         lvlm, _ = run(tiny("llava"), tmp_path / str(place), make_conversations(4), batch_size=size,
-                      gradient_accumulation=accumulated, warmup_share=0.0)  # fmt: skip
+                      gradient_accumulation=accumulated, warmup_share=0.0, dtype="float64")  # fmt: skip
         found.append(weights_of(lvlm))
     for name, weight in found[0].items():
         torch.testing.assert_close(found[1][name], weight, rtol=0, atol=1e-5)

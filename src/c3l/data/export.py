@@ -14,8 +14,8 @@ from typing import Any
 from c3l.config import ExportConfig, ExportFormat
 from c3l.data import parquet
 from c3l.data.atomic import write_atomic
-from c3l.data.formats import PLACEHOLDER, PLACEHOLDERS
 from c3l.errors import DataError
+from c3l.placeholders import PLACEHOLDER, PLACEHOLDERS
 from c3l.records import ImageRef, Provenance, ScoredSample
 
 FILES: dict[ExportFormat, str] = {
@@ -196,7 +196,7 @@ def _read_lines(path: Path) -> Iterator[Row]:
 
 
 def _read_ids(path: Path) -> Iterator[Row]:
-    return ({"id": line} for line in path.read_text().splitlines())
+    return ({"id": line.decode("utf-8")} for line in path.read_bytes().splitlines())
 
 
 def _unify(row: Row) -> Row:

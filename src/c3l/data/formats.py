@@ -2,35 +2,36 @@ r"""Read instruction data that others wrote in LLaVA's layout, tolerantly and on
 
 What is normalised on the way: in image paths ``\`` becomes ``/``, while ``./`` and white space at the ends go;
 the ``<image>`` placeholder leaves the text with the white space around it; white space at the ends of ids,
-questions and answers goes; system turns and keys that are not needed are left out. Nothing else changes, and no
+questions, answers and system prompts goes; keys that are not needed are left out. Nothing else changes, and no
 row vanishes: each gives a ``Turn`` or a ``BadTurn`` a question, or one ``BadTurn`` if its questions cannot be told
 apart.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from c3l.data.flags import read_row_mark
 from c3l.data.images import image_id_of
 from c3l.data.jsonrows import BadRow, begins_list, iterate_rows
-from c3l.data.paths import BadImageError, clean_path
+from c3l.data.media import MAIN, find_image, refused_image
+from c3l.data.rejection import BadRowError, check_text, is_utf8
+from c3l.data.turns import TURN_KEYS, Talk, read_talk
 from c3l.errors import DataError
+from c3l.placeholders import PLACEHOLDER, find_placeholder
 from c3l.records import Rejected
+
+# Raise it when the same file gives other turns or conversations: what was made of them is stale then.
+READER_VERSION = 2
+NOT_TAUGHT = "not_taught"  # the reason for what its own data marks so, which is nobody's mistake
 
 R = TypeVar("R")
 
-PLACEHOLDER = "<image>"
-PLACEHOLDERS = (
-    PLACEHOLDER,
-    "<video>",
-    "<audio>",
-)  # what trainers count in the text, so what no text may hold
-
-_AROUND = re.compile(r"\s*<image>\s*")
-_ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
+_EXACT = re.compile(r"(?<!<)<image>(?!>)")
+_AROUND = re.compile(rf"\s*{_EXACT.pattern}\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,12 @@ class Turn:
             and ``turn`` together do not.
         turn: Number of the question in its row, from 0.
         image: Path of the picture as the row gives it, with ``/``; whether it exists is for images.py to say.
-        question: Text without any image placeholder.
+        question: Text without any image placeholder; empty where the picture alone is asked about.
         answer: Text of the answer.
         row: Number of the row in the file, from 0.
+        file: Which file it is from, where there are several.
+        system: The system prompt of its row; empty if there is none.
+        noted: Words for what of the row is not used, ``c3l.data.noted``.
     """
 
     id: str | int
@@ -53,6 +57,9 @@ class Turn:
     question: str
     answer: str
     row: int
+    file: str = ""
+    system: str = ""
+    noted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,7 @@ class BadTurn:
         row: Number of the row in the file, from 0.
         reason: A fixed word, the first of several.
         detail: One line for a person.
+        file: As of a ``Turn``.
     """
 
     id: str | int
@@ -78,6 +86,7 @@ class BadTurn:
     row: int
     reason: str
     detail: str
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,54 +98,58 @@ class ConversationRow:
         image: Path of its picture as the row gives it, with ``/``; empty if it has none.
         turns: Questions with their answers, at least one.
         row: Number of the row in the file, from 0.
+        system: Its system prompt; empty if there is none.
+        untaught: Numbers of the turns whose answers are said, but not to be learned.
+        noted: Words for what of the row is not used, ``c3l.data.noted``.
     """
 
     id: str
     image: str
     turns: tuple[tuple[str, str], ...]
     row: int
+    system: str = ""
+    untaught: frozenset[int] = frozenset()
+    noted: tuple[str, ...] = ()
 
 
-class _Bad(Exception):
-    """Why a row or turn is refused."""
+def read_llava(path: Path, file: str = "") -> Iterator[Turn | BadTurn]:
+    """Every question-answer turn of a LLaVA file: a JSON list or JSON lines, plain or packed.
 
-    def __init__(self, reason: str, detail: str) -> None:
-        self.reason = reason
-        self.detail = detail
+    Reasons: ``bad_json``, ``row_too_long``, ``bad_row``, ``bad_id``, ``no_image``, ``several_images``, ``bad_path``,
+    ``inline_image``, ``other_medium``, ``unknown_layout``, ``bad_turns``, ``bad_loss_flag``, ``bad_text``,
+    ``empty_question``, ``empty_answer``, ``placeholder_in_text``, ``not_taught``.
 
-
-def read_llava(path: Path) -> Iterator[Turn | BadTurn]:
-    """Every question-answer turn of a LLaVA file: a JSON list or JSON lines, plain, ``.gz`` or ``.zst``.
-
-    Reasons: ``bad_json``, ``bad_row``, ``bad_id``, ``no_image``, ``several_images``, ``bad_path``,
-    ``bad_turns``, ``bad_text``, ``empty_question``, ``empty_answer``, ``placeholder_in_text``.
+    Args:
+        path: The file.
+        file: What its turns say of where they are from.
 
     Raises:
-        DataError: If the file cannot be read, is not UTF-8, breaks off in the middle of a JSON list, begins with
-            something else than JSON, or is one object around the list.
+        DataError: If the file cannot be read, is of another kind, is not UTF-8, breaks off in the middle of a JSON
+            list, begins with something else than JSON, or is one object around the list.
     """
     for number, row in enumerate(_rows(path)):
-        yield from _read_row(number, row)
+        yield from _read_row(number, row, file)
 
 
-def read_conversations(path: Path) -> Iterator[ConversationRow | Rejected]:
+def read_conversations(path: Path, file: str = "") -> Iterator[ConversationRow | Rejected]:
     """Every row of a LLaVA file as one conversation, with a picture or without: as many items as rows.
 
     Of a row with a bad turn nothing is taken, since what follows leans on it. Reasons as of ``read_llava``;
-    ``no_image`` is a row whose text shows a picture that it does not have.
+    ``no_image`` is a row whose text shows a picture that it does not have, ``not_taught`` one of which all answers
+    are marked so.
 
     Raises:
         DataError: As ``read_llava``.
     """
     for number, row in enumerate(_rows(path)):
-        yield _read_conversation(number, row)
+        yield _read_conversation(number, row, f", in {file}" if file else "")
 
 
 def _rows(path: Path) -> Iterator[Any]:
     """The rows, unless the first of them tells that the file is of another kind."""
     rows = iterate_rows(path)
     head = list(islice(rows, 2))
-    if head and isinstance(head[0], BadRow):
+    if head and isinstance(head[0], BadRow) and (len(head) == 1 or head[0].reason == "bad_json"):
         raise DataError(
             f"{path} is no JSON list and no JSON lines ({head[0].detail}); expected a list of rows, or a row a line, "
             "with nothing around it"
@@ -149,164 +162,153 @@ def _rows(path: Path) -> Iterator[Any]:
 
 def _key_of_list(row: Any) -> str | None:
     """Where an object that is no row holds a list of objects."""
-    if not isinstance(row, dict) or row.keys() & {"id", "image", "conversations", "messages"}:
+    if not isinstance(row, dict) or row.keys() & {"id", MAIN[0], *TURN_KEYS}:
         return None
     return next(
         (key for key, value in row.items() if isinstance(value, list) and value and isinstance(value[0], dict)), None
     )
 
 
-def _read_conversation(number: int, row: Any) -> ConversationRow | Rejected:
+def _read_conversation(number: int, row: Any, where: str) -> ConversationRow | Rejected:
     name, image_id = f"row-{number}", ""
     try:
         row = _object(row)
         name = str(_id(row, name))
-        image = _image(row) if _images(row) else ""
+        mark = read_row_mark(row)
+        talk = read_talk(row)
+        image = find_image(row, talk.shown)
         image_id = image_id_of(image) if image else ""
-        pairs = _pairs(row)
-        if not image and any(PLACEHOLDER in question for question, _ in pairs):
-            raise _Bad("no_image", "the text shows a picture, the row has none")
-        turns = tuple((_question(question), _answer(answer)) for question, answer in pairs)
-    except _Bad as bad:
-        return Rejected(name, image_id, "data", bad.reason, bad.detail)
-    return ConversationRow(name, image, turns, number)
+        _check_shown(talk, image)
+        turns = tuple((_question(talk, turn, image), _answer(talk, turn, image)) for turn in range(len(talk.pairs)))
+        if mark == "untaught" or not any(talk.taught):
+            raise BadRowError(NOT_TAUGHT, "the row marks all of its answers as not to be learned")
+    except BadRowError as bad:
+        return Rejected(name, image_id, "data", bad.reason, bad.detail + where)
+    untaught = frozenset(turn for turn, taught in enumerate(talk.taught) if not taught)
+    noted = (*_note(row, talk, mark), *(["untaught"] if untaught else ()), *([] if image else ["text_only"]))
+    return ConversationRow(name, image, turns, number, talk.system, untaught, noted)
+
+
+def _note(row: Mapping[str, Any], talk: Talk, mark: str) -> Iterator[str]:
+    """What of a row is not used, in words of ``c3l.data.noted``."""
+    if mark == "row_weight":
+        yield mark
+    if talk.questions_marked:
+        yield "question_marked"
+    if row.get("tools") not in (None, "", [], {}, "[]", "null"):
+        yield "without_tools"
 
 
 def _object(row: Any) -> dict[str, Any]:
     if isinstance(row, BadRow):
-        raise _Bad("bad_json", row.detail)
+        raise BadRowError(row.reason, row.detail)
     if not isinstance(row, dict):
-        raise _Bad("bad_row", f"got a {type(row).__name__}, expected an object")
+        raise BadRowError("bad_row", f"got a {type(row).__name__}, expected an object")
     return row
 
 
-def _read_row(number: int, row: Any) -> Iterator[Turn | BadTurn]:
-    problems: list[_Bad] = []
+def _read_row(number: int, row: Any, file: str) -> Iterator[Turn | BadTurn]:
+    problems: list[BadRowError] = []
     fields = _attempt(problems, _object, row) or {}
     name = _attempt(problems, _id, fields, f"row-{number}")
     name = f"row-{number}" if name is None else name
-    image = _attempt(problems, _image, fields) or _refused_image(fields)
-    pairs = _attempt(problems, _pairs, fields)
-    if pairs is None:
-        yield BadTurn(name, None, image, None, None, number, problems[0].reason, problems[0].detail)
+    told: list[BadRowError] = []
+    talk = _attempt(told, read_talk, fields)
+    image = _attempt(problems, _find_shown, fields, talk)
+    mark = _attempt(problems, read_row_mark, fields) or ""
+    problems += told
+    if talk is None:
+        known = image or refused_image(fields)
+        yield BadTurn(name, None, known, None, None, number, problems[0].reason, problems[0].detail, file)
         return
-    for turn, (question, answer) in enumerate(pairs):
-        read = Turn(name, turn, image or "", _without_placeholder(question), answer.strip(), number)
-        yield _judge(read, problems)
+    noted = tuple(_note(fields, talk, mark))
+    for turn in range(len(talk.pairs)):
+        question, answer = (text.strip() for text in talk.pairs[turn])
+        read = Turn(name, turn, image or "", _without_placeholder(question), answer, number, file, talk.system, noted)
+        yield _judge(read, talk, problems, unlearned=mark == "untaught", refused=refused_image(fields))
 
 
-def _judge(turn: Turn, of_row: Sequence[_Bad]) -> Turn | BadTurn:
+def _find_shown(row: Mapping[str, Any], talk: Talk | None) -> str:
+    """The path of the row's picture, which it must have."""
+    image = find_image(row, talk.shown if talk else ())
+    if not image:
+        raise BadRowError("no_image", "the row has no picture")
+    if talk:
+        _check_shown(talk, image)
+    return image
+
+
+def _check_shown(talk: Talk, image: str) -> None:
+    """Compare the placeholders in the questions with the picture that there is."""
+    shown = sum(len(_EXACT.findall(question)) for question, _ in talk.pairs)
+    if shown and not image:
+        raise BadRowError("no_image", "the text shows a picture, the row has none")
+    if shown > 1:
+        raise BadRowError("several_images", f"the text shows {shown} pictures by {PLACEHOLDER}, the row has one")
+    _check_placeholder(check_text(talk.system, "system prompt"), "system prompt")
+
+
+def _judge(
+    turn: Turn, talk: Talk, of_row: Sequence[BadRowError], *, unlearned: bool, refused: str | None
+) -> Turn | BadTurn:
     """The turn if it can be used, else what is known of it and why not."""
     problems = [*of_row]
-    _attempt(problems, _usable, turn.question, "question")
-    _attempt(problems, _usable, turn.answer, "answer")
+    _attempt(problems, _question, talk, turn.turn, turn.image)
+    _attempt(problems, _answer, talk, turn.turn, turn.image)
+    if unlearned or not talk.taught[turn.turn]:
+        problems.append(BadRowError(NOT_TAUGHT, "its row marks the answer as not to be learned"))
     if not problems:
         return turn
-    question, answer = (text if _is_utf8(text) else None for text in (turn.question, turn.answer))
+    question, answer = (text if is_utf8(text) else None for text in (turn.question, turn.answer))
+    image = turn.image or refused
     reason, detail = problems[0].reason, problems[0].detail
-    return BadTurn(turn.id, turn.turn, turn.image or None, question, answer, turn.row, reason, detail)
+    return BadTurn(turn.id, turn.turn, image, question, answer, turn.row, reason, detail, turn.file)
 
 
-def _attempt(problems: list[_Bad], read: Callable[..., R], *what: Any) -> R | None:
+def _attempt(problems: list[BadRowError], read: Callable[..., R], *what: Any) -> R | None:
     """What is read; or None, and the problem is noted."""
     try:
         return read(*what)
-    except _Bad as bad:
+    except BadRowError as bad:
         problems.append(bad)
         return None
 
 
-def _id(row: dict[str, Any], name: str) -> str | int:
+def _id(row: Mapping[str, Any], name: str) -> str | int:
     value = row.get("id")
     if value is None:
         return name
+    if isinstance(value, float) and value.is_integer():  # a table with a gap makes 12.0 of 12
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, (str, int)):
-        raise _Bad("bad_id", f"got an id that is a {type(value).__name__}, expected text or a whole number")
-    return value if isinstance(value, int) else _utf8(value.strip(), "id") or name
+        raise BadRowError("bad_id", f"got an id that is a {type(value).__name__}, expected text or a whole number")
+    return value if isinstance(value, int) else check_text(value.strip(), "id") or name
 
 
-def _refused_image(row: dict[str, Any]) -> str | None:
-    """The path of a single picture that is refused, as it stands there."""
-    images = _images(row)
-    single = images[0] if len(images) == 1 and isinstance(images[0], str) else None
-    return single if single is not None and _is_utf8(single) else None
+def _question(talk: Talk, turn: int, image: str) -> str:
+    asked = talk.pairs[turn][0]
+    text = _without_placeholder(asked)
+    if not text and not (image and _EXACT.search(asked)):  # about the picture alone, as rows with captions have it
+        raise BadRowError("empty_question", "the question has no text")
+    _check_placeholder(text, "question")
+    return check_text(text, "question")
 
 
-def _images(row: dict[str, Any]) -> list[Any]:
-    value = row.get("image") or row.get("images")
-    images = value if isinstance(value, list) else [value]
-    return [image for image in images if image not in (None, "")]
-
-
-def _image(row: dict[str, Any]) -> str:
-    images = _images(row)
-    if not images:
-        raise _Bad("no_image", "the row has no picture")
-    if len(images) > 1:
-        raise _Bad("several_images", f"the row has {len(images)} pictures, expected one")
-    if not isinstance(images[0], str):
-        raise _Bad("bad_path", f"got a picture that is a {type(images[0]).__name__}, expected a path")
-    try:
-        return clean_path(images[0].strip())
-    except BadImageError as error:
-        raise _Bad(error.reason, error.detail) from None
-
-
-def _pairs(row: dict[str, Any]) -> list[tuple[str, str]]:
-    turns = row.get("conversations") or row.get("messages")
-    if not isinstance(turns, list) or not turns:
-        raise _Bad("bad_turns", "the row has no list of turns under `conversations` or `messages`")
-    texts = [_role_and_text(turn) for turn in turns]
-    if texts[0][0] == "system":
-        del texts[0]
-    roles = [role for role, _ in texts]
-    if not roles or roles != ["user", "assistant"] * (len(roles) // 2):
-        got = ", ".join(roles[:8]) or "no turn"
-        raise _Bad("bad_turns", f"got {got}, expected user, assistant, user, assistant and so on")
-    return [(texts[at][1], texts[at + 1][1]) for at in range(0, len(texts), 2)]
-
-
-def _role_and_text(turn: Any) -> tuple[str, str]:
-    if not isinstance(turn, dict):
-        raise _Bad("bad_turns", f"got a turn that is a {type(turn).__name__}, expected an object")
-    role, text = turn.get("from", turn.get("role")), turn.get("value", turn.get("content"))
-    known = _ROLES.get(role.strip().lower()) if isinstance(role, str) else None
-    if known is None:
-        raise _Bad("bad_turns", f"got the role {str(role)[:40]!a}, expected one of {', '.join(_ROLES)}")
-    if not isinstance(text, str):
-        raise _Bad("bad_turns", f"got the text of a turn as {type(text).__name__}, expected a string")
-    return known, text
-
-
-def _question(text: str) -> str:
-    return _usable(_without_placeholder(text), "question")
+def _answer(talk: Talk, turn: int, image: str) -> str:
+    text = talk.pairs[turn][1].strip()
+    if not text:
+        raise BadRowError("empty_answer", "the answer has no text")
+    _check_placeholder(text, "answer", markup=bool(image))
+    return check_text(text, "answer")
 
 
 def _without_placeholder(text: str) -> str:
     return _AROUND.sub(lambda match: "\n" if "\n" in match.group() else " ", text).strip()
 
 
-def _answer(text: str) -> str:
-    return _usable(text.strip(), "answer")
-
-
-def _usable(text: str, what: str) -> str:
-    if not text:
-        raise _Bad(f"empty_{what}", f"the {what} has no text")
-    if any(placeholder in text for placeholder in PLACEHOLDERS):
-        raise _Bad("placeholder_in_text", f"the {what} holds one of {', '.join(PLACEHOLDERS)}")
-    return _utf8(text, what)
-
-
-def _utf8(text: str, what: str) -> str:
-    if not _is_utf8(text):
-        raise _Bad("bad_text", f"the {what} holds half a character (a lone surrogate)")
-    return text
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _check_placeholder(text: str, what: str, *, markup: bool = True) -> None:
+    if found := find_placeholder(text, markup=markup):
+        raise BadRowError(
+            "placeholder_in_text",
+            f"the {what} holds {found[:60]!a}; a picture is shown by one {PLACEHOLDER} in a question, or by none",
+        )

@@ -17,8 +17,10 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from c3l.config import ImagesConfig
-from c3l.data.paths import BadImageError, clean_path, resolve_under
+from c3l.config import FollowLinks, ImagesConfig
+from c3l.data.magic import HEAD, tell_kind
+from c3l.data.paths import BadImageError, may_follow, name_under, resolve_under
+from c3l.data.pngchunks import without_texts
 from c3l.errors import DataError
 from c3l.records import ImageRef, Rejected, make_id
 
@@ -58,19 +60,22 @@ def image_id_of(relative: str) -> str:
     return make_id(relative.encode(errors="backslashreplace").decode())
 
 
-def list_images(root: Path, limit: int | None = None) -> list[str]:
+def list_images(root: Path, limit: int | None = None, links: FollowLinks = "inside") -> list[str]:
     """Paths of the pictures under ``root``, relative, with ``/``, sorted; the first ``limit`` of them.
 
-    A picture is a file with one of ``ENDINGS``. Hidden files and folders are left out; linked folders are not entered.
+    A picture is a file with one of ``ENDINGS``. Hidden files and folders are left out; a linked folder is entered where
+    ``links`` allows it and its pictures are not listed under another name already.
 
     Raises:
         DataError: If ``root`` is not a folder, or a folder under it cannot be read.
     """
-    return find_images(root, limit)[0]
+    return find_images(root, limit, links)[0]
 
 
-def find_images(root: Path, limit: int | None = None) -> tuple[list[str], str]:
-    """As ``list_images``, and a sentence about the files that were left out for their endings; empty if none was.
+def find_images(
+    root: Path, limit: int | None = None, links: FollowLinks = "inside"
+) -> tuple[list[str], tuple[str, ...]]:
+    """As ``list_images``, and a sentence about each kind of thing that was left out.
 
     Raises:
         DataError: As ``list_images``.
@@ -78,22 +83,47 @@ def find_images(root: Path, limit: int | None = None) -> tuple[list[str], str]:
     _check_root(root)
     found: list[Path] = []
     left_out: list[Path] = []
-    for folder, folders, names in os.walk(root, onerror=_refuse_folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    unfollowed: list[Path] = []
+    entered = {root.resolve()}
+    for folder, folders, names in os.walk(root, onerror=_refuse_folder, followlinks=True):
+        inner = [Path(folder, name) for name in sorted(folders) if not name.startswith(".")]
+        folders[:] = [path.name for path in inner if _may_enter(path, root, links, entered, unfollowed)]
         for name in names:
             if not name.startswith("."):
                 (found if Path(name).suffix.lower() in ENDINGS else left_out).append(Path(folder, name))
     paths = sorted(path.relative_to(root).as_posix() for path in found)
-    return paths[:limit], _explain_left_out(root, left_out)
+    return paths[:limit], (*_explain_left_out(root, left_out), *_explain_links(root, unfollowed))
 
 
-def _explain_left_out(root: Path, files: list[Path]) -> str:
-    if not files:
-        return ""
-    return (
-        f"{len(files)} files under {root} are left out, such as {min(files).name}; a picture's name ends in "
-        f"{', '.join(ENDINGS)}"
-    )
+def _may_enter(path: Path, root: Path, links: FollowLinks, entered: set[Path], unfollowed: list[Path]) -> bool:
+    """Whether a folder is looked into; a linked one once, and not if it is a part of the root under another name."""
+    if not path.is_symlink():
+        return True
+    target, base = path.resolve(), root.resolve()
+    hidden = target.is_relative_to(base) and any(part.startswith(".") for part in target.relative_to(base).parts)
+    if base.is_relative_to(target) or (any(map(target.is_relative_to, entered)) and not hidden) or target in entered:
+        return False
+    if not may_follow(target, base, links):
+        unfollowed.append(path)
+        return False
+    entered.add(target)
+    return True
+
+
+def _explain_left_out(root: Path, files: list[Path]) -> Iterator[str]:
+    if files:
+        yield (
+            f"{len(files)} files under {root} are left out, such as {min(files).name}; a picture's name ends in "
+            f"{', '.join(ENDINGS)}"
+        )
+
+
+def _explain_links(root: Path, folders: list[Path]) -> Iterator[str]:
+    if folders:
+        yield (
+            f"{len(folders)} linked folders under {root} are left out, such as {min(folders).name}; "
+            "images.follow_links=all enters them"
+        )
 
 
 def _check_root(root: Path) -> None:
@@ -120,9 +150,9 @@ def _refuse_folder(error: OSError) -> None:
 def inspect_image(root: Path, relative: str, rules: ImagesConfig) -> ImageRef | Rejected:
     """What the picture is, after decoding all of it once; or why it is refused."""
     try:
-        content = read_image_bytes(root, relative)
+        content = read_image_bytes(root, relative, rules.follow_links)
         width, height = decode_image(content, rules).size
-        path = clean_path(relative)
+        path = name_under(root, relative)
     except BadImageError as error:
         name = relative.encode(errors="backslashreplace").decode()
         return Rejected(name, image_id_of(relative), "images", error.reason, error.detail)
@@ -136,17 +166,17 @@ def open_image(root: Path, image: ImageRef | str, rules: ImagesConfig) -> Image.
         BadImageError: With the reason that ``inspect_image`` would give, or ``changed_image`` if the bytes
             are no longer those of the ``ImageRef``.
     """
-    return decode_image(read_image_bytes(root, image), rules)
+    return decode_image(read_image_bytes(root, image, rules.follow_links), rules)
 
 
-def read_image_bytes(root: Path, image: ImageRef | str) -> bytes:
+def read_image_bytes(root: Path, image: ImageRef | str, links: FollowLinks = "inside") -> bytes:
     """The bytes of a picture file; they must still be those of the ``ImageRef``.
 
     Raises:
         BadImageError: For a bad path, an unreadable, empty, too large or changed file.
     """
     relative = image if isinstance(image, str) else image.path
-    content = _read_regular(resolve_under(root, relative), relative)
+    content = _read_regular(resolve_under(root, relative, links), relative)
     if not content:
         raise BadImageError("empty_file", f"{relative!a} has zero bytes")
     if isinstance(image, ImageRef) and hashlib.sha256(content).hexdigest() != image.sha256:
@@ -214,11 +244,13 @@ _no_warnings = _NoWarnings()
 def _header(content: bytes) -> Iterator[Image.Image]:
     with _no_warnings:  # of sizes and tags; what matters is checked here
         try:
-            image = Image.open(io.BytesIO(content), formats=FORMATS)
+            image = Image.open(io.BytesIO(without_texts(content)), formats=FORMATS)
         except Image.DecompressionBombError as error:
             raise BadImageError("too_many_pixels", _one_line(error)) from None
         except UnidentifiedImageError:
-            raise BadImageError("not_an_image", f"the bytes are none of {', '.join(FORMATS)}") from None
+            kind = tell_kind(content[:HEAD])
+            got = f"the file is {kind.what}, expected one" if kind else "the bytes are none"
+            raise BadImageError("not_an_image", f"{got} of {', '.join(FORMATS)}") from None
         except Exception as error:  # as in decode_image: the header is as hostile as the rest
             raise _broken(content, error) from None
         with image:

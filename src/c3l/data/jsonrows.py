@@ -1,45 +1,59 @@
-"""Rows of a JSON list or of JSON lines, one at a time, from plain or compressed files of any size."""
+"""Rows of a JSON list or of JSON lines, one at a time, from plain or packed files of any size."""
 
+import bz2
 import gzip
 import io
 import json
+import lzma
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
+from c3l.data.magic import HEAD, Kind, tell_kind
 from c3l.errors import DataError
 
 MAX_ROW = 2**24  # characters; a longer row is no instruction data, and could fill the memory
 _BLOCK = 2**20
 _SPACE = " \t\r\n"
+_OUTSIDE = re.compile(r'[][{},"]')
+_NESTED = re.compile(r'[][{}"]')
+_STRING = re.compile(r'(?:[^"\\]|\\.)*+', re.DOTALL)  # up to its end, or that of what was read
 
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A line that is not JSON."""
+    """A row that is not JSON, or too long to be read.
+
+    Attributes:
+        detail: One line for a person.
+        reason: ``bad_json`` or ``row_too_long``.
+    """
 
     detail: str
+    reason: str = "bad_json"
 
 
 def iterate_rows(path: Path) -> Iterator[Any]:
     """The rows as JSON values, and a ``BadRow`` for each line that is not JSON; blank lines are no rows.
 
     The first character decides: ``[`` begins a list, anything else is read line by line. A byte order mark is
-    skipped.
+    skipped. What is packed (gzip, bzip2, xz, zstd) is told by its bytes, whatever its name. Of a row of more than
+    ``MAX_ROW`` characters nothing is kept but a ``BadRow``; an item of a list may have up to twice as many.
 
     Raises:
-        DataError: If the file cannot be opened or unpacked, is not UTF-8, has a row of more than ``MAX_ROW``
-            characters, or is a list that breaks off or breaks the rules of JSON.
+        DataError: If the file cannot be opened or unpacked, is of another kind, is not UTF-8, or is a list that
+            breaks off or breaks the rules of JSON.
     """
     try:
         with _open(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="\n") as text:
             head = _first_character(text)
-            yield from _list_items(text, path) if head == "[" else _lines(head, text, path)
+            yield from _list_items(text, path) if head == "[" else _lines(head, text)
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 ({error.reason}); save it as UTF-8") from None
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise DataError(f"cannot read {path}: {error}; is it whole?") from None
 
 
@@ -50,10 +64,26 @@ def begins_list(path: Path) -> bool:
 
 
 def _open(path: Path) -> io.BufferedReader:
-    if path.suffix == ".gz":
-        return io.BufferedReader(gzip.GzipFile(path))
-    if path.suffix != ".zst":
-        return path.open("rb")
+    file = path.open("rb")
+    kind = tell_kind(file.peek(HEAD)[:HEAD])
+    if kind is None or not kind.packing:
+        return _refuse_others(file, path, kind)
+    file.close()
+    unpacked = _unpack(path, kind)
+    return _refuse_others(unpacked, path, tell_kind(unpacked.peek(HEAD)[:HEAD]), f"{kind.what}, and inside ")
+
+
+def _refuse_others(file: io.BufferedReader, path: Path, kind: Kind | None, packed: str = "") -> io.BufferedReader:
+    if kind is not None:
+        file.close()
+        raise DataError(f"{path} is {packed}{kind.what}, expected a JSON list or JSON lines; {kind.remedy}")
+    return file
+
+
+def _unpack(path: Path, kind: Kind) -> io.BufferedReader:
+    if kind.packing != "zstd":
+        raw = {"gzip": gzip.GzipFile, "bz2": bz2.BZ2File, "xz": lzma.LZMAFile}[kind.packing](path)
+        return io.BufferedReader(cast(io.RawIOBase, raw))
     try:
         import pyarrow
     except ImportError:
@@ -68,13 +98,15 @@ def _first_character(text: IO[str]) -> str:
     return ""
 
 
-def _lines(head: str, text: IO[str], path: Path) -> Iterator[Any]:
+def _lines(head: str, text: IO[str]) -> Iterator[Any]:
     number = 0
     while line := head + text.readline(MAX_ROW):
         head, number = "", number + 1
-        if len(line) >= MAX_ROW:
-            raise DataError(f"{path} has a line of more than {MAX_ROW:,} characters; is it JSON lines?")
-        if line.strip(_SPACE):
+        if len(line) >= MAX_ROW and not line.endswith("\n"):
+            while (rest := text.readline(_BLOCK)) and not rest.endswith("\n"):
+                pass
+            yield BadRow(f"line {number} with text has more than {MAX_ROW:,} characters", "row_too_long")
+        elif line.strip(_SPACE):
             yield _parse_line(line, number)
 
 
@@ -82,7 +114,8 @@ def _parse_line(line: str, number: int) -> Any:
     try:
         return json.loads(line)
     except (ValueError, RecursionError) as error:  # ValueError also for whole numbers of absurd length
-        return BadRow(f"line {number} with text is not JSON: {' '.join(str(error).split())[:200]}")
+        problem = " ".join(str(error).split())[:200]
+        return BadRow(f"line {number} with text is not JSON: {problem}; it begins {line[:40]!a}")
 
 
 def _list_items(text: IO[str], path: Path) -> Iterator[Any]:
@@ -150,9 +183,45 @@ class _Buffer:
             except (ValueError, RecursionError) as error:
                 problem = f"not JSON: {' '.join(str(error).split())[:200]}"
             if len(self.held) - self.at > MAX_ROW:
-                raise self.error(f"no item ends within {MAX_ROW:,} characters: {problem}")
+                return self._pass_item(problem)
             if not self.more():
                 raise self.error(problem)
+
+    def _pass_item(self, problem: str) -> BadRow:
+        """Go on to the comma or bracket after a value that is too long to be held.
+
+        Raises:
+            DataError: If it is not too long, but not JSON.
+        """
+        start, depth = self.before + self.at, 0
+        while True:
+            mark = (_NESTED if depth else _OUTSIDE).search(self.held, self.at)
+            if mark is None:
+                self.at = len(self.held)
+                self._go_on(problem)
+            elif mark[0] in ",]" and not depth:
+                self.at = mark.start()
+                break
+            else:
+                self.at = mark.end()
+                depth += (mark[0] in "[{") - (mark[0] in "]}")
+                if mark[0] == '"':
+                    self._pass_string(problem)
+        if self.before + self.at - start <= MAX_ROW:
+            raise self.error(problem)
+        return BadRow(f"the item at character {start:,} has more than {MAX_ROW:,} characters", "row_too_long")
+
+    def _pass_string(self, problem: str) -> None:
+        while True:
+            self.at = _STRING.match(self.held, self.at).end()  # type: ignore[union-attr]  # matches nothing too
+            if self.held[self.at : self.at + 1] == '"':
+                self.at += 1
+                return
+            self._go_on(problem)
+
+    def _go_on(self, problem: str) -> None:
+        if not self.more():
+            raise self.error(f"no item ends within {MAX_ROW:,} characters: {problem}")
 
     def error(self, problem: str) -> DataError:
         """The error, with the place in the file."""

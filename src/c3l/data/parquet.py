@@ -80,7 +80,7 @@ def _packages(score_types: Mapping[str, str]) -> tuple[Any, Any, Any]:
 
 def _embed(image_root: Path, image: ImageRef) -> Row:
     """The picture as trainers will see it: JPEG files as they are, all others as the RGB that was scored."""
-    content = read_image_bytes(image_root, image)
+    content = read_image_bytes(image_root, image, "all")  # its hash says that it is the run's
     if not content.startswith(_JPEG):
         buffer = io.BytesIO()
         open_image(image_root, image, _rules_that_admit(image)).save(buffer, "PNG")
@@ -91,4 +91,6 @@ def _embed(image_root: Path, image: ImageRef) -> Row:
 def _rules_that_admit(image: ImageRef) -> ImagesConfig:
     # the run's own rules let it in, and its bytes are still the same
     pixels = image.width * image.height
-    return ImagesConfig.model_validate({"max_pixels": pixels, "min_side": 1, "max_aspect": pixels})
+    return ImagesConfig.model_validate(
+        {"max_pixels": pixels, "min_side": 1, "max_aspect": pixels, "follow_links": "all"}
+    )

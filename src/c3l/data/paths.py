@@ -1,8 +1,10 @@
 """Paths from data files are untrusted: none of them may lead outside the image root."""
 
+import os
 import re
 from pathlib import Path
 
+from c3l.config import FollowLinks
 from c3l.errors import DataError
 
 # A URL, one that holds its picture, or a Windows drive; `Screenshot:1.png` is a name like any other.
@@ -51,27 +53,55 @@ def _path_problem(path: str, parts: list[str]) -> str:
     return "which goes up with '..'" if ".." in parts else ""
 
 
-def resolve_under(root: Path, relative: str) -> Path:
-    """The existing regular file that ``relative`` names under ``root``, links followed.
+def resolve_under(root: Path, relative: str, links: FollowLinks = "inside") -> Path:
+    """The existing regular file that ``relative`` names under ``root``, such links followed as are allowed.
 
     Raises:
-        BadImageError: ``bad_path`` if it leaves the root, by its text (``clean_path``) or by a link;
-            ``missing_image``; ``not_a_file`` for folders, pipes and devices.
+        BadImageError: ``bad_path`` if it leaves the root by its text (``clean_path``), ``link_not_followed``,
+            ``missing_image``, ``not_a_file`` for folders, pipes and devices.
     """
-    cleaned = clean_path(relative)
+    named = root / name_under(root, relative)
     try:
-        path = (root / cleaned).resolve()
-        inside = path.is_relative_to(root.resolve())
+        path, base = named.resolve(), root.resolve()
         exists, regular = path.exists(), path.is_file()
+        linked = path != base / name_under(root, relative)
     except (OSError, RuntimeError) as error:  # a name too long, a loop of links, a closed folder
         raise BadImageError("bad_path", f"cannot follow {_short(relative)}: {type(error).__name__}") from None
-    if not inside:
-        raise BadImageError("bad_path", f"{cleaned!a} is a link out of the image root; copy the file into it")
+    if linked and not may_follow(path, base, links):
+        where = "" if path.is_relative_to(base) else " out of the image root"
+        raise BadImageError(
+            "link_not_followed",
+            f"{_short(relative)} is a link{where}; copy the file into it, or set images.follow_links=all",
+        )
     if not exists:
-        raise BadImageError("missing_image", f"there is no {cleaned!a} under {root}")
+        raise BadImageError("missing_image", f"there is no {_short(relative)} under {root}")
     if not regular:
-        raise BadImageError("not_a_file", f"{cleaned!a} is a folder, pipe or device, expected a picture")
+        raise BadImageError("not_a_file", f"{_short(relative)} is a folder, pipe or device, expected a picture")
     return path
+
+
+def name_under(root: Path, relative: str) -> str:
+    r"""The cleaned path; or, with its ``\``, the name that just this file has under the root.
+
+    Raises:
+        BadImageError: As ``clean_path``.
+    """
+    cleaned = clean_path(relative)
+    if "\\" not in relative:
+        return cleaned
+    literal = "/".join(part for part in relative.split("/") if part not in ("", "."))
+    return literal if os.path.isfile(root / literal) else cleaned
+
+
+def may_follow(path: Path, root: Path, links: FollowLinks) -> bool:
+    """Whether a link may be followed that ends at ``path``; both are resolved.
+
+    In the cache of a hub, ``snapshots/REVISION/...`` holds links into the ``blobs`` beside ``snapshots``.
+    """
+    if links != "inside" or path.is_relative_to(root):
+        return links != "none"
+    snapshots = next((one for one in (root, *root.parents) if one.name == "snapshots"), None)
+    return snapshots is not None and path.is_relative_to(snapshots.parent / "blobs")
 
 
 def _short(relative: str) -> str:

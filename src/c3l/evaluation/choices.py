@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 LETTERS = "ABCDEFGHIJ"
+WIDE = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # full-width signs and letters
+_VERBS = r"(?:is|was|because|since|as|seems|appears|would|should|matches|best)\b"  # what an article never precedes
 INSTRUCTION = "Answer with the option's letter from the given choices directly."
 
 
@@ -16,14 +18,15 @@ def write_question(question: str, options: Mapping[str, str], hint: str = "") ->
 def match_option(text: str, options: Mapping[str, str]) -> str | None:
     """The letter of the one option that an answer names, None if it names none or several.
 
-    First a letter that stands there as a word of its own, then the text of an option; nothing is guessed and no
-    model is asked.
+    First an option of several words that is all the answer, then a letter that stands there as a word of its own, then
+    the text of an option; nothing is guessed and no model is asked.
 
     Args:
         text: What was written.
         options: Letter -> text.
     """
-    return _one(_letters(text, options)) or _one(_texts(text, options))
+    text = text.translate(WIDE)
+    return _one(_equals(text, options)) or _one(_letters(text, options)) or _one(_texts(text, options))
 
 
 def equals_letter(text: str, options: Mapping[str, str]) -> str | None:
@@ -32,13 +35,21 @@ def equals_letter(text: str, options: Mapping[str, str]) -> str | None:
     return answer if answer in options else None
 
 
+def _equals(text: str, options: Mapping[str, str]) -> list[str]:
+    folded = _fold(text)
+    return [letter for letter, option in options.items() if " " in folded and _fold(option) == folded]
+
+
 def _letters(text: str, options: Mapping[str, str]) -> list[str]:
     words = re.findall(r"[^\W_]+(?:['\u2019][^\W_]+)*", text)
     found = [letter for letter in options if letter in words]
-    # "A dog." and "I see a cat" are no choice of A or I, "A" and "A." are
-    if found == ["A"] and len(words) > 3 and not re.search(r"(?:^|\W)\(?A[).:]", text):
-        return []
-    return found
+    return [] if found in (["A"], ["I"]) and not _is_letter(found[0], text) else found
+
+
+def _is_letter(word: str, text: str) -> bool:
+    """Whether A or I is a choice somewhere: not in "A dog", "I see a cat" or "U.S.A."."""
+    goes_on = r"(?![ \t]+[^\W\d_])" if word == "I" else rf"(?![ \t]+(?!{_VERBS})[^\W\d_])"
+    return re.search(rf"(?<![^\W_])(?<![^\W_][.'\u2019-]){word}(?![^\W_]|['\u2019][^\W_]){goes_on}", text) is not None
 
 
 def _texts(text: str, options: Mapping[str, str]) -> list[str]:

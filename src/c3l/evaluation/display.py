@@ -1,7 +1,8 @@
-"""The figures of a benchmark as lines for a terminal."""
+"""The figures of a benchmark as lines for a terminal, and what was done to questions and answers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from c3l.evaluation.task import Prediction
 from c3l.records import Estimate, EvalReport
 
 _SHOWN = 8  # figures a rule; the others, such as those of each category, are in scores.json
@@ -10,7 +11,10 @@ _SHOWN = 8  # figures a rule; the others, such as those of each category, are in
 def format_reports(reports: Sequence[EvalReport]) -> Iterator[str]:
     """A table a rule: value with interval, the blind value, the difference to the baseline."""
     for one in reports:
-        yield f"{one.benchmark}, rule {one.rule}: {one.items} questions, {one.unparsed} unread, {one.failed} failed"
+        lost = f"{one.unparsed} unread, {one.failed} failed"
+        if one.blind_unparsed or (one.blind_failed or 0) > one.failed:
+            lost += f" (blind: {one.blind_unparsed} unread, {one.blind_failed} failed)"
+        yield f"{one.benchmark}, rule {one.rule}: {one.items} questions, {lost}"
         compared = any(figure.difference for figure in one.figures)
         head = f"  {'':28}{'value':>8} {'95% interval':>18}{'blind':>9}{'by the picture':>26}"
         yield head + ("" if not compared else f"{'against the baseline':>28}")
@@ -19,6 +23,23 @@ def format_reports(reports: Sequence[EvalReport]) -> Iterator[str]:
             line = f"  {figure.name:28}{_show(figure.seen.value):>8} {low_high:>18}"
             line += f"{_show(figure.blind.value if figure.blind else None):>9}{_signed(figure.by_image):>26}"
             yield line + ("" if not compared else f"{_signed(figure.difference):>28}")
+
+
+def describe_answers(predictions: Mapping[str, Prediction]) -> dict[str, str]:
+    """What was done to the questions and answers of a model, by kind; empty where nothing was."""
+    made = predictions.values()
+    told = {}
+    if cut := [one for one in made if one.raw]:
+        told["thoughts"] = _tell_cut(len(cut), len(made), sum(not one.text for one in cut), "answers")
+    if cut := [one for one in made if one.blind_raw]:
+        told["blind_thoughts"] = _tell_cut(len(cut), len(made), sum(not one.blind_text for one in cut), "blind answers")
+    if spelled := [one.respelled for one in made if one.respelled]:
+        told["respelled"] = f"{len(spelled)} questions spell a control token ({spelled[0]}): asked with a space in it"
+    return told
+
+
+def _tell_cut(cut: int, made: int, empty: int, what: str) -> str:
+    return f"{cut} of {made} {what} began with a thought, which was cut off; {empty} have nothing else"
 
 
 def _show(value: float | None) -> str:

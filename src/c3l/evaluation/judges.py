@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from c3l.data.journal import append_lines, read_lines
 from c3l.errors import C3LError, ConfigError, DataError, OutOfMemoryError
+from c3l.evaluation.refusals import SYSTEM_TURN, Concerns, apply_remedy, explain_silence, read_content, read_refusal
 from c3l.models.interface import Completion, GenerateRequest, Sampling
 
 TEMPERATURE = 0.2  # the original's, as is MAX_TOKENS
@@ -23,6 +24,10 @@ class NoReviewError(JudgeError):
     """The judge has no text for this one prompt, such as one that it finds too long; others may fare better."""
 
 
+class RefusedError(NoReviewError):
+    """The judge refuses this one prompt, and would each time that it is sent."""
+
+
 class Judge(Protocol):
     """Something that writes a review."""
 
@@ -32,8 +37,11 @@ class Judge(Protocol):
         ...
 
     @property
-    def settings(self) -> Mapping[str, float]:
-        """What its text depends on besides model and prompt, such as the temperature."""
+    def settings(self) -> Mapping[str, float | str]:
+        """What its text depends on besides model and prompt, such as the temperature.
+
+        A server may refuse some of it: from then on this says what is sent instead.
+        """
         ...
 
     def ask(self, system: str, prompt: str, repeat: int) -> str:
@@ -92,38 +100,59 @@ class EndpointJudge:
         self._key = api_key or os.environ.get("OPENAI_API_KEY") or "none"
         self._client: Any = openai.OpenAI(base_url=base_url, api_key=self._key, max_retries=retries)
         self._url = base_url
-        self._temperature, self._max_tokens = temperature, max_tokens
+        self._sent: Mapping[str, float | str] = {"temperature": temperature, "max_tokens": max_tokens}
         self.name = model
 
     @property
-    def settings(self) -> Mapping[str, float]:
-        """Temperature and length; where the server is changes nothing."""
-        return {"temperature": self._temperature, "max_tokens": self._max_tokens}
+    def settings(self) -> Mapping[str, float | str]:
+        """Temperature and length, as they are sent by now; where the server is changes nothing."""
+        return self._sent
 
     def ask(self, system: str, prompt: str, repeat: int) -> str:
-        """The first choice's text; each request is a draw of its own, whatever ``repeat`` says."""
+        """The first choice's text; each request is a draw of its own, whatever ``repeat`` says.
+
+        A parameter that the server refuses is replaced, or left out, for the rest.
+        """
+        while True:
+            try:
+                return self._text_of(self._send(system, prompt))
+            except self._openai.APIStatusError as error:
+                refusal = read_refusal(error.status_code, str(error), error.param, error.code, self._sent)
+                if refusal.remedy is None:
+                    raise self._refuse(refusal.concerns, error) from None
+                self._sent = apply_remedy(refusal.remedy, self._sent)
+            except (self._openai.OpenAIError, ValueError) as error:  # ValueError: a body that is called JSON and is not
+                raise self._refuse("server", error) from None
+
+    def _send(self, system: str, prompt: str) -> Any:
         turns = [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
-        try:
-            reply = self._client.chat.completions.create(
-                model=self.name, messages=turns, temperature=self._temperature, max_tokens=self._max_tokens
-            )
-        except (self._openai.BadRequestError, self._openai.UnprocessableEntityError) as error:
-            raise NoReviewError(f"the judge {self.name} refuses a prompt: {self._describe(error)}") from None
-        except (self._openai.OpenAIError, ValueError) as error:  # ValueError: a body that says it is JSON and is not
-            raise JudgeError(
-                f"got no review from {self.name} at {self._url}: {self._describe(error)}; look at the server, the name "
-                "of its model and OPENAI_API_KEY, then start again, finished reviews are kept"
-            ) from None
-        return self._text_of(reply)
+        if SYSTEM_TURN in self._sent:
+            turns = [{"role": "user", "content": f"{system}\n\n{prompt}"}]
+        numbers = {name: value for name, value in self._sent.items() if not isinstance(value, str)}
+        return self._client.chat.completions.create(model=self.name, messages=turns, **numbers)
+
+    def _refuse(self, concerns: Concerns, error: Exception) -> JudgeError:
+        told = self._describe(error)
+        if concerns == "prompt":
+            return RefusedError(f"the judge {self.name} refuses a prompt: {told}")
+        wait = getattr(getattr(error, "response", None), "headers", {}).get("retry-after")
+        told += f"; it asks to wait {wait} seconds" if wait else ""
+        if concerns == "request":
+            return JudgeError(f"the judge {self.name} at {self._url} would refuse every prompt: {told}")
+        return JudgeError(
+            f"got no review from {self.name} at {self._url}: {told}; look at the server, the name of its model and "
+            "OPENAI_API_KEY, then start again, finished reviews are kept"
+        )
 
     def _text_of(self, reply: Any) -> str:
         choices = getattr(reply, "choices", None)
         if not isinstance(choices, list):
             raise JudgeError(f"got something else than a chat completion from {self._url}; does its path end in /v1?")
-        text = choices[0].message.content if choices else None
-        if not isinstance(text, str) or not text.strip():
-            reason = choices[0].finish_reason if choices else "no choice"
-            raise NoReviewError(f"the judge {self.name} wrote nothing ({reason})")
+        message = getattr(choices[0], "message", None) if choices else None
+        text = read_content(getattr(message, "content", None))
+        if not text.strip():
+            reason = getattr(choices[0], "finish_reason", None) if choices else "no choice"
+            raise NoReviewError(f"the judge {self.name} wrote no answer{explain_silence(message, reason)}")
         return text
 
     def _describe(self, error: Exception) -> str:
@@ -142,7 +171,7 @@ class ModelJudge:
         self.name = name
 
     @property
-    def settings(self) -> Mapping[str, float]:
+    def settings(self) -> Mapping[str, float | str]:
         """Temperature and length."""
         return {"temperature": self._sampling.temperature, "max_new_tokens": self._sampling.max_new_tokens}
 
@@ -154,18 +183,23 @@ class ModelJudge:
             (completion,) = self._model.generate([GenerateRequest("review", None, turn, seed)], self._sampling)
         except OutOfMemoryError as error:
             raise NoReviewError(f"a prompt does not fit into the memory of the judge {self.name}: {error}") from None
+        if completion.finish_reason == "too_long":
+            raise RefusedError(f"a prompt is too long for the judge {self.name}: {completion.problem}")
         if completion.finish_reason == "non_finite_logits":
             raise NoReviewError(f"the judge {self.name} gave numbers that are not finite; try --dtype float32")
         if not completion.text.strip():
-            raise NoReviewError(f"the judge {self.name} wrote nothing ({completion.finish_reason})")
+            raise NoReviewError(
+                f"the judge {self.name} wrote no answer{explain_silence(None, completion.finish_reason)}"
+            )
         return completion.text
 
 
 class CachedJudge:
     """A judge whose reviews are kept in a file, one line each, so that nothing is asked twice.
 
-    A review is known by the hash of judge, settings, prompts and repeat. The name must say which model it is: the
-    file cannot know that other weights were put behind it.
+    A review is known by the hash of judge, settings, prompts and repeat; the settings are those that were wished for,
+    so that what a server refuses of them is not asked again either. The name must say which model it is: the file
+    cannot know that other weights were put behind it.
     """
 
     def __init__(self, judge: Judge, path: Path) -> None:
@@ -177,7 +211,9 @@ class CachedJudge:
         """
         self._judge = judge
         self._path = path
-        self._known: dict[str, str] | None = None
+        self._wished = dict(judge.settings)
+        self._sent: Mapping[str, float | str] | None = None
+        self._known: dict[str, dict[str, Any]] | None = None
 
     @property
     def name(self) -> str:
@@ -185,9 +221,9 @@ class CachedJudge:
         return self._judge.name
 
     @property
-    def settings(self) -> Mapping[str, float]:
-        """The judge's."""
-        return self._judge.settings
+    def settings(self) -> Mapping[str, float | str]:
+        """The judge's; where it was not asked, what the reviews in the file were asked for with."""
+        return self._sent or self._judge.settings
 
     def ask(self, system: str, prompt: str, repeat: int) -> str:
         """The review in the file, or a new one, which is on the disk when this returns.
@@ -198,21 +234,25 @@ class CachedJudge:
         """
         if self._known is None:
             self._known = self._read()
-        key = _hash(self.name, dict(self.settings), system, prompt, repeat)
+        key = _hash(self.name, self._wished, system, prompt, repeat)
         if key not in self._known:
-            text = self._judge.ask(system, prompt, repeat)
-            append_lines(self._path, [json.dumps({"key": key, "judge": self.name, "repeat": repeat, "text": text})])
-            self._known[key] = text
-        return self._known[key]
+            row: dict[str, Any] = {"key": key, "judge": self.name, "repeat": repeat}
+            row["text"] = self._judge.ask(system, prompt, repeat)
+            if self._judge.settings != self._wished:
+                row["settings"] = dict(self._judge.settings)
+            append_lines(self._path, [json.dumps(row)])
+            self._known[key] = row
+        self._sent = self._known[key].get("settings") or self._sent
+        return str(self._known[key]["text"])
 
-    def _read(self) -> dict[str, str]:
+    def _read(self) -> dict[str, dict[str, Any]]:
         """The reviews by their key."""
         known = {}
         for number, line in enumerate(read_lines(self._path), 1):
             try:
                 row = json.loads(line)
-                known[str(row["key"])] = str(row["text"])
-            except (ValueError, KeyError, TypeError):
+                known[str(row["key"])] = {"text": str(row["text"]), "settings": dict(row.get("settings") or {})}
+            except (ValueError, KeyError, TypeError, AttributeError):
                 raise DataError(
                     f"{self._path}: line {number} is not a review that c3l wrote; remove that line, it is asked again"
                 ) from None

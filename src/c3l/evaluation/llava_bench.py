@@ -11,28 +11,25 @@ belong to the benchmark's authors: they are read from ``rule.json`` if the user 
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from c3l.data.jsonrows import BadRow, iterate_rows
 from c3l.errors import DataError
-from c3l.evaluation.judges import Judge, NoReviewError
+from c3l.evaluation.fields import Fields, read_fields
+from c3l.evaluation.judges import Judge
+from c3l.evaluation.panel import Panel, ReviewLog
+from c3l.evaluation.reviews import Marks
 from c3l.evaluation.task import FloatArray, Item, Prediction, Sums, Tally, TallyBuilder, divide
 
 Advance = Callable[[int], object]
-Scores = tuple[float, float]
 
 QUESTIONS, CONTEXT, REFERENCES, RULES = "questions.jsonl", "context.jsonl", "answers_gpt4.jsonl", "rule.json"
 OURS = "ours"
 CATEGORIES = ("conv", "detail", "complex")
 MAX_NEW_TOKENS = 1024
 
-_SYSTEM = "You compare answers to questions about pictures, carefully and without favour to either side."
 _SHAPE = (
     "Two assistants answered the question above about a picture. You cannot see it; the context says what it shows, "
     "and is true. {aim}\n"
@@ -49,7 +46,6 @@ _AIMS = {
 }
 _OTHER_AIM = "Ask of each answer whether it is true of the picture, answers the question, and helps who asked it."
 _COUNTS = ("reference", "candidate", "n")  # the first two in the order of a review
-_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +93,7 @@ class LlavaBench:
         swap: Ask in both orders.
         attempts: At most ``attempts * repeats`` reviews are asked for, until ``repeats`` of them can be read.
         advance: Told of each reviewed item.
+        log: Told what came back of all that is asked; None: each tally keeps its own.
     """
 
     items: tuple[Item, ...]
@@ -108,6 +105,7 @@ class LlavaBench:
     swap: bool
     attempts: int
     advance: Advance
+    log: ReviewLog | None = None
 
     @property
     def name(self) -> str:
@@ -137,7 +135,7 @@ class LlavaBench:
         assert rule in self.rules, rule
         columns = [f"{count}/{category}" for category in self.rules_by_category for count in _COUNTS]
         builder = TallyBuilder([*_COUNTS, *columns])
-        panel = _Panel(self.judge, self.repeats, self.attempts)
+        panel = Panel(self.judge, self.repeats, self.attempts, self.log or ReviewLog())
         failed = 0
         for item in self.items:
             scores = self._review(panel, item, predictions[item.item_id])
@@ -162,7 +160,7 @@ class LlavaBench:
             }
         return found
 
-    def _review(self, panel: "_Panel", item: Item, prediction: Prediction) -> Scores | None:
+    def _review(self, panel: Panel, item: Item, prediction: Prediction) -> Marks | None:
         """The marks of reference and candidate, averaged over orders and repeats; None without an answer or review.
 
         An order that fails leaves the item without a review: the other alone would favour its first place.
@@ -171,59 +169,15 @@ class LlavaBench:
             return None
         subject = self.subjects[item.item_id]
         rule = self.rules_by_category[subject.category]
-        marks = panel.review(_compose(subject.context, item.prompt, subject.reference, prediction.text, rule))
+
+        def compare(first: str, second: str) -> Marks | None:
+            return panel.review(_compose(subject.context, item.prompt, first, second, rule), rule.role)
+
+        marks = compare(subject.reference, prediction.text)
         if marks is None or not self.swap:
             return marks
-        swapped = panel.review(_compose(subject.context, item.prompt, prediction.text, subject.reference, rule))
+        swapped = compare(prediction.text, subject.reference)
         return None if swapped is None else ((marks[0] + swapped[1]) / 2, (marks[1] + swapped[0]) / 2)
-
-
-class _Panel:
-    """Asks for reviews until enough can be read."""
-
-    def __init__(self, judge: Judge, repeats: int, attempts: int) -> None:
-        self._judge, self._repeats, self._attempts = judge, repeats, attempts
-        self._wrote = False
-        self._refusal: NoReviewError | None = None
-
-    def review(self, prompt: str) -> Scores | None:
-        """The mean marks of first and second place over ``repeats`` reviews that can be read; None if too few can.
-
-        Reviews are numbered from 0 and used in that order, so that more repeats or attempts use those there are.
-        """
-        marks: list[Scores] = []
-        for repeat in range(self._repeats * self._attempts):
-            found = parse_review(self._ask(prompt, repeat))
-            if found is not None:
-                marks.append(found)
-            if len(marks) == self._repeats:
-                first, second = np.mean(marks, axis=0)
-                return float(first), float(second)
-        return None
-
-    def check(self) -> None:
-        """Raise the judge's refusal if it was all it ever gave: then it is not about a single prompt."""
-        if self._refusal is not None and not self._wrote:
-            raise self._refusal
-
-    def _ask(self, prompt: str, repeat: int) -> str:
-        try:
-            text = self._judge.ask(_SYSTEM, prompt, repeat)
-        except NoReviewError as error:
-            self._refusal = error
-            return ""
-        self._wrote = True
-        return text
-
-
-def parse_review(text: str) -> Scores | None:
-    """The marks on the first line that has text: two numbers from 1 to 10 and nothing else; None if it is not so."""
-    line = text.strip().partition("\n")[0]
-    words = line.replace(",", " ").split()
-    if len(words) != 2 or not all(_NUMBER.fullmatch(word) for word in words):
-        return None
-    first, second = map(float, words)
-    return (first, second) if 1 <= first <= 10 and 1 <= second <= 10 else None
 
 
 def read_llava_bench(
@@ -234,6 +188,7 @@ def read_llava_bench(
     swap: bool = False,
     attempts: int = 3,
     advance: Advance = lambda count: None,
+    find: Callable[[str], str] = lambda image: image,
 ) -> LlavaBench:
     """The benchmark in a folder of its own files; pictures are named relative to its ``images``.
 
@@ -244,6 +199,7 @@ def read_llava_bench(
         swap: Ask in both orders and average, against a preference for the first.
         attempts: At most ``attempts * repeats`` reviews are asked for to read ``repeats``.
         advance: Told of each reviewed item.
+        find: Gives the path of a picture by its name, whose ending may be that of another release.
 
     Raises:
         DataError: If a file cannot be used, or a question lacks its context, reference or rule.
@@ -258,7 +214,7 @@ def read_llava_bench(
     categories = [*(name for name in CATEGORIES if name in found), *sorted(found.difference(CATEGORIES))]
     rules, rubric = _read_rules(folder / RULES, categories)
     return LlavaBench(
-        items=tuple(Item(name, row["image"], row["text"]) for name, row in questions.items()),
+        items=tuple(Item(name, find(row["image"]), row["text"]) for name, row in questions.items()),
         subjects={
             name: Subject(row["category"], contexts[row["image"]]["caption"], references[name]["text"])
             for name, row in questions.items()
@@ -291,30 +247,32 @@ def _by_key(path: Path, key: str, fields: Sequence[str]) -> dict[str, dict[str, 
         DataError: For a row that lacks something, a key that is there twice, or no rows.
     """
     if not path.is_file():
-        raise DataError(f"there is no {path}; put the file of LLaVA-Bench there, from where its authors share it")
+        raise DataError(f"there is no {path}{_tell_others(path)}")
     rows: dict[str, dict[str, str]] = {}
-    for number, row in enumerate(iterate_rows(path), 1):
-        name = _text(row, key, path, number)
+    for row in read_fields(path, "is it the right file? If so, get it anew"):
+        name = row.key(key)
         if name in rows:
             raise DataError(f"{path} has {key} {name!a} twice, expected each once; remove one of the rows")
-        rows[name] = {field: _text(row, field, path, number) for field in fields}
+        rows[name] = {field: _text(row, field) for field in fields}
     if not rows:
         raise DataError(f"{path} has no rows, expected one a {key}; get it anew")
     return rows
 
 
-def _text(row: Any, field: str, path: Path, number: int) -> str:
-    """A field as text: ids may be whole numbers, captions lists of lines."""
-    if isinstance(row, BadRow):
-        raise DataError(f"{path}: {row.detail}; get it anew")
-    value = row.get(field) if isinstance(row, dict) else None
+def _tell_others(path: Path) -> str:
+    known = (QUESTIONS, CONTEXT, REFERENCES)
+    others = sorted(other.name for other in path.parent.glob("*.json*") if other.name not in (*known, RULES))
+    if others:
+        return f", but {', '.join(others[:4])}; if one of them is that file, give it its name"
+    return "; put the file of LLaVA-Bench there, from where its authors share it"
+
+
+def _text(row: Fields, field: str) -> str:
+    """A field as text; captions may be lists of lines."""
+    value = row.row.get(field)
     if field == "caption" and isinstance(value, list) and all(isinstance(line, str) for line in value):
         return "\n".join(value)
-    if field == "question_id" and type(value) is int:
-        return str(value)
-    if not isinstance(value, str):
-        raise DataError(f"{path}: row {number} has {field} {value!a:.80}, expected text; is it the right file?")
-    return value
+    return row.text(field)
 
 
 def _need(path: Path, wanted: Sequence[str] | Mapping[str, Any], got: Mapping[str, Any], what: str) -> None:

@@ -1,7 +1,5 @@
 """MMBench: multiple choice, right only if right in every rotation of the options (Liu et al., arXiv 2307.06281)."""
 
-import csv
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,10 +7,14 @@ from pathlib import Path
 
 from c3l.errors import DataError
 from c3l.evaluation.choices import LETTERS, match_option, write_question
+from c3l.evaluation.tables import is_whole, read_table
 from c3l.evaluation.task import FloatArray, Item, Prediction, Sums, Tally, TallyBuilder, divide
 
 ROTATION = 1_000_000  # an index is its question's plus so much a rotation
+_NEEDED = ("index", "question", "A", "B", "answer", "category", "image")
 _ABSENT = ("", "nan")
+_SHORT = 20  # digits of an index; base64 of a picture is longer
+_EXCEL_CELL = 32_767
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,12 @@ class MMBench:
         self.items = [row.item for row in rows]
         self._categories = tuple(dict.fromkeys(row.category for row in rows))
         self._abilities = tuple(dict.fromkeys(row.ability for row in rows))
+
+    @property
+    def incomplete(self) -> int:
+        """Questions with fewer rotations than options: right by chance more often than the others."""
+        rotations = Counter(row.group for row in self._rows)
+        return sum(row.is_base and rotations[row.group] < len(row.options) for row in self._rows)
 
     def take(self, count: int) -> "MMBench":
         """The first questions with all their rotations."""
@@ -83,68 +91,109 @@ class MMBench:
 def read_mmbench(file: Path) -> MMBench:
     """The questions of an MMBench TSV; where it holds no rotations, they are made.
 
+    The first of a question's rotations is the one with the lowest index; it is below ``ROTATION`` but where a release
+    numbers its own questions from above.
+
     Raises:
-        DataError: If a column is missing, an index is no number or comes twice, an answer is no option, or a picture
-            refers to a row that is not there.
+        DataError: If the file is no whole table, an index is no number or comes twice, an answer is no option, or a
+            picture refers to a row that is not there.
     """
-    table = list(_read_table(file))
-    pictures = {_read_index(file, row, number): row["image"] for number, row in enumerate(table, 1)}
-    if len(pictures) < len(table):
-        twice = Counter(int(row["index"]) for row in table).most_common(1)[0][0]
+    table = read_table(file, _NEEDED, "index", "MMBench's TSV with its answers")
+    numbers = [_read_index(file, row, number) for number, row in enumerate(table, 1)]
+    if len(set(numbers)) < len(numbers):
+        twice = Counter(numbers).most_common(1)[0][0]
         raise DataError(f"{file} has the index {twice} more than once, expected every row to have its own; remove one")
-    rows = [_read_row(file, row, pictures) for row in table]
+    pictures = {index: row["image"] for index, row in zip(numbers, table, strict=True)}
+    bases = _find_bases(numbers)
+    rows = [
+        _read_row(_Place(file, number, index), row, pictures, is_base=index in bases)
+        for number, (index, row) in enumerate(zip(numbers, table, strict=True), 1)
+    ]
     if all(row.is_base for row in rows):
-        rows = [rotated for row in rows for rotated in _rotate(row)]
-    bases = {row.group for row in rows if row.is_base}
-    if lost := {row.group for row in rows} - bases:
-        raise DataError(f"{file} has rotations of question {min(lost)}, but not the question itself")
+        return MMBench([rotated for row in rows for rotated in _rotate(row)])
+    _refuse_lost(file, rows)
     return MMBench(rows)
 
 
-def _read_table(file: Path) -> Iterator[dict[str, str]]:
-    needed = ("index", "question", "A", "B", "answer", "category", "image")
-    limit = csv.field_size_limit(sys.maxsize)  # pictures stand in the cells
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines, delimiter="\t")
-            missing = [name for name in needed if name not in (reader.fieldnames or ())]
-            if missing:
-                raise DataError(f"{file} has no column {', '.join(missing)}; expected MMBench's TSV with its answers")
-            yield from ({name: row[name] or "" for name in reader.fieldnames or ()} for row in reader)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"cannot read {file}: {error}; is it whole?") from None
-    finally:
-        csv.field_size_limit(limit)
+def _find_bases(numbers: Sequence[int]) -> set[int]:
+    lowest: dict[int, int] = {}
+    for index in numbers:
+        lowest[index % ROTATION] = min(index, lowest.get(index % ROTATION, index))
+    return set(lowest.values())
+
+
+def _refuse_lost(file: Path, rows: Sequence[_Row]) -> None:
+    """Refuse rotations without the question itself: such as of a file that was cut.
+
+    Raises:
+        DataError: If there are fewer than the question has options, and the first is not among them.
+    """
+    rotations = Counter(row.group for row in rows)
+    for row in rows:
+        if row.is_base and int(row.item.item_id) >= ROTATION and rotations[row.group] < len(row.options):
+            raise DataError(f"{file} has rotations of question {row.group}, but not the question itself; is it whole?")
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a row stands, for errors."""
+
+    file: Path
+    number: int
+    index: int
+
+    def refuse(self, problem: str) -> DataError:
+        return DataError(f"{self.file}: row {self.number}, question {self.index}, {problem}")
 
 
 def _read_index(file: Path, row: Mapping[str, str], number: int) -> int:
-    if not row["index"].isdecimal():
-        raise DataError(f"{file}: row {number} has the index {row['index']!r}, expected a number; is it MMBench's TSV?")
-    return int(row["index"])
+    if not is_whole(row["index"]):
+        raise DataError(
+            f"{file}: row {number} has the index {row['index']!a:.40}, expected a number; is it MMBench's TSV?"
+        )
+    return int(float(row["index"]))
 
 
-def _read_row(file: Path, row: Mapping[str, str], pictures: Mapping[int, str]) -> _Row:
-    index = int(row["index"])
-    options = {letter: row[letter] for letter in LETTERS if (row.get(letter) or "").strip().lower() not in _ABSENT}
-    answer = row["answer"].strip()
+def _read_row(place: _Place, row: Mapping[str, str], pictures: Mapping[int, str], *, is_base: bool) -> _Row:
+    options = {letter: row[letter] for letter in LETTERS if not _is_absent(row.get(letter, ""))}
+    if list(options.values()).count("None") > 1:
+        raise place.refuse("has several options None; leave the cells of options that are not there empty")
+    answer = row["answer"].strip().upper()
+    if _is_absent(answer):
+        raise place.refuse("has no answer; the test split comes without, take the dev split or add the answers")
     if answer not in options:
-        raise DataError(f"{file}: question {index} has the answer {answer!r}, expected one of {', '.join(options)}")
-    image = row["image"]
-    if image.isdigit():  # the index of the row that holds it
-        if int(image) not in pictures:
-            raise DataError(f"{file}: question {index} shows the picture of row {image}, which is not there")
-        image = pictures[int(image)]
-    hint = row.get("hint") or ""
-    prompt = write_question(row["question"], options, "" if hint.strip().lower() in _ABSENT else hint)
+        raise place.refuse(f"has the answer {answer!a:.40}, expected one of {', '.join(options)}")
+    hint = row.get("hint", "")
+    prompt = write_question(row["question"], options, "" if _is_absent(hint) else hint)
     return _Row(
-        item=Item(str(index), f"data:;base64,{image}", prompt),
-        group=index % ROTATION,
-        is_base=index < ROTATION,
+        item=Item(str(place.index), _find_picture(place, row["image"], pictures), prompt),
+        group=place.index % ROTATION,
+        is_base=is_base,
         options=options,
         answer=answer,
         category=row["category"],
         ability=row.get("l2-category") or "none",
     )
+
+
+def _is_absent(cell: str) -> bool:
+    return cell.strip().lower() in _ABSENT
+
+
+def _find_picture(place: _Place, cell: str, pictures: Mapping[int, str]) -> str:
+    """The picture of a row as a data URL: base64, wrapped or not, or the index of the row that holds it."""
+    image = cell
+    if is_whole(image) and len(image) < _SHORT:
+        image = pictures.get(int(float(image)), "")
+        if not image:
+            raise place.refuse(f"shows the picture of row {cell}, which is not there")
+    if len(image) == _EXCEL_CELL:
+        raise place.refuse(f"has a picture of just {_EXCEL_CELL:,} characters, where Excel cuts cells off; get it anew")
+    if _is_absent(image) or image.lstrip().startswith("["):
+        raise place.refuse("has no picture" if _is_absent(image) else "has a list of pictures, expected one")
+    head, comma, content = image.partition(",") if image.lstrip().startswith("data:") else ("data:;base64", ",", image)
+    content = "".join(content.split())
+    return f"{head.strip()}{comma}{content}{'=' * (-len(content) % 4)}"
 
 
 def _rotate(row: _Row) -> Iterator[_Row]:
@@ -155,5 +204,7 @@ def _rotate(row: _Row) -> Iterator[_Row]:
         options = {letter: texts[(place + shift) % len(texts)] for place, letter in enumerate(letters)}
         now = "\n".join(f"{letter}. {text}" for letter, text in options.items())
         answer = letters[(letters.index(row.answer) - shift) % len(letters)]
-        item = Item(str(row.group + shift * ROTATION), row.item.image, row.item.prompt.replace(written, now))
+        item = Item(
+            str(int(row.item.item_id) + shift * ROTATION), row.item.image, row.item.prompt.replace(written, now)
+        )
         yield _Row(item, row.group, shift == 0, options, answer, row.category, row.ability)

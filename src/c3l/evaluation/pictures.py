@@ -8,13 +8,14 @@ from pathlib import Path
 
 from PIL.Image import Image
 
-from c3l.config import ImagesConfig
+from c3l.config import FollowLinks, ImagesConfig
 from c3l.data.images import decode_image, open_image, read_image_bytes
 from c3l.data.paths import BadImageError, resolve_under
 from c3l.errors import TooManyRejectedError
 from c3l.evaluation.task import Item
 
 IMAGE_ROOT = "--image-root of c3l evaluate, or image_root of evaluation.tasks in a run's settings,"
+_ENDINGS = ("", ".jpg", ".png", ".jpeg", ".JPEG", ".JPG", ".webp")
 _HASHED = 8  # pictures of which every byte is compared
 
 
@@ -33,13 +34,31 @@ def open_picture(root: Path, image: str, rules: ImagesConfig) -> Image:
     return decode_image(content, rules)
 
 
-def check_pictures(items: Sequence[Item], root: Path, most: float) -> None:
+def find_ending(root: Path, image: str) -> str:
+    """The path of a picture that a file names without its ending, or with that of another release.
+
+    The name itself where that is there, or where nothing is: then the runner tells.
+    """
+    stem = image[: -len(Path(image).suffix)] if Path(image).suffix.lower() in _ENDINGS[1:] else image
+    names = (image, *(stem + ending for ending in _ENDINGS[1:]))
+    return next((name for name in names if _is_within(name) or _is_there(root, name)), image)
+
+
+def _is_there(root: Path, image: str) -> bool:
+    try:
+        return resolve_under(root, image, "all").is_file()  # one that may not be followed is told of where it is opened
+    except BadImageError:
+        return False
+
+
+def check_pictures(items: Sequence[Item], root: Path, most: float, links: FollowLinks = "inside") -> None:
     """Look whether the pictures are there, before a model is loaded for nothing.
 
     Args:
         items: What is asked.
         root: The folder that their paths begin in.
         most: The share of items that may be without, ``max_error_rate``.
+        links: ``images.follow_links``.
 
     Raises:
         TooManyRejectedError: If more are.
@@ -47,7 +66,7 @@ def check_pictures(items: Sequence[Item], root: Path, most: float) -> None:
     problems: dict[str, str] = {}
     for image in dict.fromkeys(item.image for item in items if not _is_within(item.image)):
         try:
-            resolve_under(root, image)
+            resolve_under(root, image, links)
         except BadImageError as error:
             problems[image] = str(error)
     lost = [problems[item.image] for item in items if item.image in problems]
@@ -58,7 +77,7 @@ def check_pictures(items: Sequence[Item], root: Path, most: float) -> None:
         )
 
 
-def sign_picture(root: Path, image: str) -> str:
+def sign_picture(root: Path, image: str, links: FollowLinks = "inside") -> str:
     """What tells a picture from another of the same name: its file's size and SHA-256, ``size:hash``.
 
     Empty for a picture that is in the benchmark's own file, whose hash is known, and for one that cannot be read.
@@ -66,13 +85,13 @@ def sign_picture(root: Path, image: str) -> str:
     if _is_within(image):
         return ""
     try:
-        content = read_image_bytes(root, image)
+        content = read_image_bytes(root, image, links)
     except BadImageError:
         return ""
     return f"{len(content)}:{hashlib.sha256(content).hexdigest()}"
 
 
-def find_other(shown: Mapping[str, str], root: Path) -> str | None:
+def find_other(shown: Mapping[str, str], root: Path, links: FollowLinks = "inside") -> str | None:
     """The first picture under the root that is not the one that was shown, or None.
 
     Looks at the size of every file, and at the bytes of the first few. One that is gone is not another.
@@ -80,13 +99,16 @@ def find_other(shown: Mapping[str, str], root: Path) -> str | None:
     Args:
         shown: The signature of each picture, by its path.
         root: The folder that their paths begin in.
+        links: ``images.follow_links``.
     """
     for number, (image, signature) in enumerate(shown.items()):
         try:
-            size = resolve_under(root, image).stat().st_size
+            size = resolve_under(root, image, links).stat().st_size
         except BadImageError:
             continue
-        if f"{size}" != signature.partition(":")[0] or (number < _HASHED and sign_picture(root, image) != signature):
+        if f"{size}" != signature.partition(":")[0] or (
+            number < _HASHED and sign_picture(root, image, links) != signature
+        ):
             return image
     return None
 

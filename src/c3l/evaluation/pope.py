@@ -3,22 +3,27 @@
 import random
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from c3l.data.jsonrows import BadRow, iterate_rows
 from c3l.errors import DataError
+from c3l.evaluation.choices import WIDE
+from c3l.evaluation.fields import Fields, read_fields
 from c3l.evaluation.task import FloatArray, Item, Prediction, Sums, Tally, TallyBuilder, divide
 
 SPLITS = ("random", "popular", "adversarial")
 SUFFIX = "\nAnswer the question using a single word or phrase."
 _COUNTS = ("tp", "fp", "tn", "fn", "lost_yes", "lost_no")  # lost: neither yes nor no, by what would be right
 
+_LABELS = {"yes": True, "no": False, "true": True, "false": False}
+_REMEDY = "expected POPE's own coco_pope_*.json with question_id, image, text and label"
+
 Answer = Literal["yes", "no", "unknown"]
+FindPicture = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +54,17 @@ class Pope:
         return Pope(self._questions[:count])
 
     def tally(self, predictions: Mapping[str, Prediction], rule: str) -> Tally:
-        """Count hits and misses of every split; no answer counts as neither yes nor no, and so as wrong."""
+        """Count hits and misses of every split; no answer counts as neither yes nor no, and so as wrong.
+
+        What is neither is counted as unread by every rule, also by ``llava``, which takes it for a yes.
+        """
         builder = TallyBuilder([f"{split}/{count}" for split in self._splits for count in _COUNTS])
         unparsed = failed = 0
         for question in self._questions:
             prediction = predictions[question.item.item_id]
             answer: Answer = "unknown" if prediction.failed else _READERS[rule](prediction.text)
             failed += bool(prediction.failed)
-            unparsed += answer == "unknown" and not prediction.failed
+            unparsed += not prediction.failed and read_strict(prediction.text) == "unknown"
             builder.add(question.item.image, **{f"{question.split}/{_outcome(question.is_yes, answer)}": 1})
         return builder.build(items=len(self.items), unparsed=unparsed, failed=failed)
 
@@ -76,21 +84,27 @@ class Pope:
             yield {"question": one.item.prompt, "answer": "Yes" if one.is_yes else "No", "category": one.split}
 
 
-def read_pope(files: Sequence[Path], suffix: str = SUFFIX) -> Pope:
-    """The questions of POPE's own files: JSON lines of ``question_id, image, text, label``.
+def read_pope(files: Sequence[Path], suffix: str = SUFFIX, find: FindPicture = lambda image: image) -> Pope:
+    """The questions of POPE's own files: JSON lines, or a list, of ``question_id, image, text, label``.
 
-    The split is the word of the file's name, or ``category`` of the row where it has one; questions are known by
-    split and ``question_id``, which begins again in every file.
+    The split is ``category`` of the row where it has one, else the word in the name of the file or its folder;
+    questions are known by split and ``question_id``, which begins again in every file.
+
+    Args:
+        files: A split each.
+        suffix: What is put behind a question that does not end so.
+        find: Gives the path of a picture by its name, which may lack its ending.
 
     Raises:
         DataError: If a row has other keys or another label, or a question comes twice.
     """
-    questions = [
-        _read_row(path, row, number, suffix) for path in files for number, row in enumerate(iterate_rows(path))
-    ]
+    questions = [_read_row(fields, suffix, find) for path in files for fields in read_fields(path, _REMEDY)]
     seen = Counter(question.item.item_id for question in questions)
     if twice := [name for name, count in seen.items() if count > 1]:
-        raise DataError(f"question {twice[0]} comes twice in {', '.join(map(str, files))}; give each split once")
+        raise DataError(
+            f"question {twice[0]} comes twice in {', '.join(map(str, files))}; give each split once, as a file named "
+            f"after it ({', '.join(SPLITS)}) or with the field category"
+        )
     return Pope(questions)
 
 
@@ -102,7 +116,7 @@ def read_llava(text: str) -> Answer:
 
 def read_strict(text: str) -> Answer:
     """The first word that is yes or no, in any case; without one the answer is neither."""
-    found = re.search(r"\b(yes|no)\b", text.lower())
+    found = re.search(r"(?<![^\W_])(yes|no)(?![^\W_])", text.translate(WIDE).lower())
     if found is None:
         return "unknown"
     return "yes" if found[1] == "yes" else "no"
@@ -203,24 +217,21 @@ def _rates(counts: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
     }
 
 
-def _read_row(path: Path, row: Any, number: int, suffix: str) -> _Question:
-    if isinstance(row, BadRow):
-        raise DataError(f"{path}: {row.detail}; expected JSON lines, as in POPE's own coco_pope_*.json")
-    keys = ("question_id", "image", "text", "label")
-    missing = [key for key in keys if not isinstance(row, dict) or key not in row]
-    if missing:
-        raise DataError(
-            f"{path}: row {number + 1} has no {', '.join(missing)}, expected {', '.join(keys)}: use POPE's own "
-            "coco_pope_*.json, or add the labels to it"
-        )
-    label = str(row["label"]).strip().lower()
-    if label not in ("yes", "no"):
-        raise DataError(f"{path}: row {number + 1} has the label {row['label']!r}, expected yes or no")
-    split = str(row.get("category") or _split_of(path))
-    text = str(row["text"]).strip()
+def _read_row(fields: Fields, suffix: str, find: FindPicture) -> _Question:
+    label = fields.label("label", "answer")
+    if label not in _LABELS:
+        raise fields.refuse(f"has the label {label!a:.40}, expected yes or no")
+    split = fields.key("category") if "category" in fields else _split_of(fields.path)
+    text = fields.text("text", "question").strip()
+    if not text:
+        raise fields.refuse("has an empty question")
     prompt = text if text.endswith(suffix.strip()) else text + suffix
-    return _Question(split, Item(f"{split}/{row['question_id']}", str(row["image"]), prompt), label == "yes")
+    image = find(fields.text(*(("image_source",) if "image_source" in fields else ("image",))))
+    return _Question(split, Item(f"{split}/{fields.key('question_id')}", image, prompt), _LABELS[label])
 
 
 def _split_of(path: Path) -> str:
-    return next((split for split in SPLITS if split in path.name.lower()), path.stem)
+    """The split that the file is named after, or its folder; else the file's name without its endings."""
+    names = (path.name.lower(), path.parent.name.lower())
+    found = (split for name in names for split in SPLITS if split in name)
+    return next(found, path.name.partition(".")[0])

@@ -10,8 +10,9 @@ from PIL.Image import Image
 from c3l.errors import DataError
 from c3l.evaluation.task import Item, Prediction
 from c3l.method.batching import map_ahead, run_batches
-from c3l.models.interface import GenerateRequest, InferenceModel, Pair, Sampling, ScoreRequest
+from c3l.models.interface import Completion, GenerateRequest, InferenceModel, Pair, Sampling, ScoreRequest, Unfit
 from c3l.records import AnswerScores
+from c3l.thoughts import cut_thoughts
 
 OpenPicture = Callable[[str], Image]
 
@@ -37,7 +38,8 @@ def predict(
     """One prediction an item, greedy, in the order of the items.
 
     Items that follow each other and show the same picture share the opened picture, so that a backend can encode
-    it once. An item whose picture does not open, or that does not fit into memory alone, is a failed prediction.
+    it once. An item whose picture does not open, that does not fit into memory alone or into the model's positions, or
+    whose answer ends inside a thought, is a failed prediction. Thoughts before an answer are cut off it.
 
     Args:
         items: What to ask.
@@ -88,13 +90,39 @@ def _write(jobs: Sequence[_Job], model: InferenceModel, sampling: Sampling, blin
     unseen = [GenerateRequest(job.item.item_id, None, job.item.prompt, seed=0) for job in jobs] if blind else []
     answers = model.generate(seen, sampling)
     others = model.generate(unseen, sampling) if blind else [None] * len(jobs)
-    made = {}
-    for job, answer, other in zip(jobs, answers, others, strict=True):
-        broken = any(it is not None and it.finish_reason == "non_finite_logits" for it in (answer, other))
-        problem = "the model gave numbers that are not finite; try --dtype float32" if broken else ""
-        name = job.item.item_id
-        made[name] = Prediction(name, answer.text, failed=problem, blind_text=None if other is None else other.text)
-    return made
+    return {
+        job.item.item_id: _read(job, answer, other, model)
+        for job, answer, other in zip(jobs, answers, others, strict=True)
+    }
+
+
+def _read(job: _Job, answer: Completion, blind: Completion | None, model: InferenceModel) -> Prediction:
+    text, raw = _split(answer)
+    blind_text, blind_raw = (None, "") if blind is None else _split(blind)
+    problem = _find_problem(answer) or (_find_problem(blind) if blind else "")
+    if text is None and not problem:
+        problem = f"the answer ends inside a thought of {len(raw)} characters; raise evaluation.max_new_tokens"
+    return Prediction(
+        job.item.item_id,
+        text or "",
+        failed=problem,
+        blind_text=None if blind is None else blind_text or "",
+        raw=raw,
+        blind_raw=blind_raw,
+        respelled=model.find_control_token(job.item.prompt) or "",
+    )
+
+
+def _split(answer: Completion) -> tuple[str | None, str]:
+    """An answer without its thoughts, None if it ends inside one; and all of it, if that is more."""
+    text = cut_thoughts(answer.text)
+    return text, "" if text == answer.text else answer.text
+
+
+def _find_problem(answer: Completion) -> str:
+    if answer.finish_reason == "non_finite_logits":
+        return "the model gave numbers that are not finite; try --dtype float32"
+    return f"too_long: {answer.problem}" if answer.finish_reason == "too_long" else ""
 
 
 def _compare(jobs: Sequence[_Job], model: InferenceModel, blind: bool) -> dict[str, Prediction]:
@@ -106,8 +134,12 @@ def _compare(jobs: Sequence[_Job], model: InferenceModel, blind: bool) -> dict[s
     made = {}
     for job, scores in zip(jobs, model.score(requests, "drop"), strict=True):
         name = job.item.item_id
-        seen, unseen = zip(*map(_means, scores), strict=True)
-        found = Prediction(name, likelihoods=seen, blind_likelihoods=unseen if blind else ())
+        if unfit := next((one for one in scores if isinstance(one, Unfit)), None):
+            made[name] = Prediction(name, failed=f"{unfit.reason}: {unfit.detail}")
+            continue
+        seen, unseen = zip(*(_means(one) for one in scores if isinstance(one, AnswerScores)), strict=True)
+        spelled = model.find_control_token(job.item.prompt) or ""
+        found = Prediction(name, likelihoods=seen, blind_likelihoods=unseen if blind else (), respelled=spelled)
         if not all(map(math.isfinite, (*found.likelihoods, *found.blind_likelihoods))):
             found = Prediction(name, failed="a choice has no token, or its likelihood is not finite")
         made[name] = found

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from c3l.config import BenchmarkConfig, JudgeConfig
@@ -9,7 +10,7 @@ from c3l.errors import ConfigError, DataError
 from c3l.evaluation.judges import Judge
 from c3l.evaluation.llava_bench import read_llava_bench
 from c3l.evaluation.mmbench import read_mmbench
-from c3l.evaluation.pictures import IMAGE_ROOT
+from c3l.evaluation.pictures import IMAGE_ROOT, find_ending
 from c3l.evaluation.pope import read_pope
 from c3l.evaluation.seed_bench import read_seed_bench
 from c3l.evaluation.task import Benchmark
@@ -86,11 +87,12 @@ def _name_image_root(task: BenchmarkConfig) -> Path:
 
 
 def hash_files(task: BenchmarkConfig) -> dict[str, str]:
-    """SHA-256 of every file that the benchmark is read from, by its name."""
+    """SHA-256 of every file that the benchmark is read from, by its name; by its path where another has that name."""
     hashes = {}
     for path in _files(task):
         with path.open("rb") as file:
-            hashes[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+            name = path.name if path.name not in hashes else str(path)
+            hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
     return hashes
 
 
@@ -113,7 +115,7 @@ def _only(task: BenchmarkConfig) -> Path:
 
 
 def _read_pope(task: BenchmarkConfig, judge: Judge | None, rules: JudgeConfig) -> Benchmark:
-    return read_pope(task.data)
+    return read_pope(task.data, find=_find_endings(task))
 
 
 def _read_mmbench(task: BenchmarkConfig, judge: Judge | None, rules: JudgeConfig) -> Benchmark:
@@ -126,7 +128,14 @@ def _read_seed_bench(task: BenchmarkConfig, judge: Judge | None, rules: JudgeCon
 
 def _read_llava_bench(task: BenchmarkConfig, judge: Judge | None, rules: JudgeConfig) -> Benchmark:
     assert judge is not None, "check_task wants one"
-    return read_llava_bench(_only(task), judge, repeats=rules.repeats, swap=rules.swap, attempts=rules.attempts)
+    folder, find = _only(task), _find_endings(task)
+    return read_llava_bench(folder, judge, repeats=rules.repeats, swap=rules.swap, attempts=rules.attempts, find=find)
+
+
+def _find_endings(task: BenchmarkConfig) -> Callable[[str], str]:
+    """What gives a picture's path by its name; where no pictures are named, as to compute figures anew, the name."""
+    known = task.image_root is not None or task.task == "llava_bench"
+    return partial(find_ending, _name_image_root(task)) if known else str
 
 
 _READERS: dict[str, Callable[[BenchmarkConfig, Judge | None, JudgeConfig], Benchmark]] = {

@@ -19,12 +19,19 @@ class Scores:
         unparsed: How many answers the rule could not read.
         failed: How many questions have no answer, or no review.
         figures: The headline first.
+        blind_counts: As the last two of ``counts``, of the answers without the picture; empty where there are none.
     """
 
     items: int
     unparsed: int
     failed: int
     figures: tuple[Figure, ...]
+    blind_counts: tuple[int, ...] = ()
+
+    @property
+    def counts(self) -> tuple[int, int, int, tuple[Figure, ...]]:
+        """What a report says of them, in its order."""
+        return self.items, self.unparsed, self.failed, self.figures
 
 
 def score(benchmark: Benchmark, rule: str, seen: Predictions, baseline: Predictions | None, seed: int) -> Scores:
@@ -40,20 +47,22 @@ def score(benchmark: Benchmark, rule: str, seen: Predictions, baseline: Predicti
     tally = benchmark.tally(seen, rule)
     whole = _draw(benchmark, tally, seed)
 
-    def compare(answers: Predictions) -> tuple[Resampled, Resampled]:
+    def compare(other: Tally) -> tuple[Resampled, Resampled]:
         """The figures of other answers, and ours minus theirs over the units that count in both."""
-        theirs = reorder(benchmark.tally(answers, rule), tally)
+        theirs = reorder(other, tally)
         alone, (ours_paired, theirs_paired) = _draw(benchmark, theirs, seed), pair(tally, theirs)
         ours = whole if ours_paired is tally else _draw(benchmark, ours_paired, seed)
         return alone, subtract(ours, alone if theirs_paired is theirs else _draw(benchmark, theirs_paired, seed))
 
-    blind, by_image = map(summarise, compare(without_images(seen))) if was_blind(seen) else ({}, {})
-    difference = summarise(compare(baseline)[1]) if baseline is not None else {}
+    unseen = benchmark.tally(without_images(seen), rule) if was_blind(seen) else None
+    blind, by_image = map(summarise, compare(unseen)) if unseen is not None else ({}, {})
+    difference = summarise(compare(benchmark.tally(baseline, rule))[1]) if baseline is not None else {}
     figures = tuple(
         Figure(name, value, blind.get(name), by_image.get(name), difference.get(name))
         for name, value in summarise(whole).items()
     )
-    return Scores(tally.items, tally.unparsed, tally.failed, figures)
+    lost = (unseen.unparsed, unseen.failed) if unseen is not None else ()
+    return Scores(tally.items, tally.unparsed, tally.failed, figures, lost)
 
 
 def _draw(benchmark: Benchmark, tally: Tally, seed: int) -> Resampled:

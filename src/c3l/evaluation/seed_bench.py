@@ -5,12 +5,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from c3l.errors import DataError
 from c3l.evaluation.choices import equals_letter, match_option, write_question
+from c3l.evaluation.fields import Fields
+from c3l.evaluation.opening import read_utf8
+from c3l.evaluation.pictures import find_ending
 from c3l.evaluation.task import FloatArray, Item, Prediction, Sums, Tally, TallyBuilder, divide
 
+_REMEDY = "expected SEED-Bench.json of the first SEED-Bench"
+_SECOND = ("level", "subpart", "question_image_type", "question_image_subtype")  # fields of later releases alone
 _SUFFIXES = ("", ".jpg", ".png", ".jpeg")
 
 
@@ -87,19 +92,11 @@ def read_seed_bench(
     Raises:
         DataError: If the file is another one.
     """
-    try:
-        content = json.loads(file.read_bytes())
-        if not (isinstance(content, dict) and {"question_type", "questions"} <= content.keys()):
-            raise ValueError("it is no object with question_type and questions")
-        names = {number: name for name, number in content["question_type"].items()}
-        rows = [(row, _find_image(row, frames, image_root)) for row in content["questions"]]
-        asked = [_read_row(row, image, by, names) for row, image in rows if image is not None]
-    except KeyError as error:
-        raise DataError(f"cannot read {file}: {error} is missing; expected SEED-Bench.json") from None
-    except (TypeError, AttributeError):
-        raise DataError(f"cannot read {file}: its questions have another shape; expected SEED-Bench.json") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {file}: {error}; expected SEED-Bench.json") from None
+    names, rows = _read_file(file)
+    asked = []
+    for fields in rows:
+        if (image := _find_image(fields, frames, image_root)) is not None:
+            asked.append(_read_row(fields, image, by, names))
     seen = Counter(question.item.item_id for question in asked)
     if twice := [name for name, count in seen.items() if count > 1]:
         raise DataError(f"question {twice[0]} comes twice in {file}")
@@ -107,28 +104,61 @@ def read_seed_bench(
     return SeedBench(asked, rules, len(rows) - len(asked))
 
 
-def _find_image(row: Mapping[str, Any], frames: str | None, root: Path) -> str | None:
+def _read_file(file: Path) -> tuple[dict[str, str], list[Fields]]:
+    """The names of the dimensions by their numbers, and the questions.
+
+    Raises:
+        DataError: If it is another file, such as that of SEED-Bench-2.
+    """
+    try:
+        content = json.loads(read_utf8(file, "SEED-Bench.json"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{file} is not JSON ({error}); {_REMEDY}") from None
+    if not (isinstance(content, dict) and {"question_type", "questions"} <= content.keys()):
+        raise DataError(f"{file} is no object with question_type and questions; {_REMEDY}")
+    kinds, questions = content["question_type"], content["questions"]
+    if not (isinstance(kinds, dict) and isinstance(questions, list)):
+        raise DataError(f"{file} has questions or question_type of another shape; {_REMEDY}")
+    rows = []
+    for number, row in enumerate(questions, 1):
+        if not isinstance(row, dict):
+            raise DataError(f"{file}: its question {number} has another shape; {_REMEDY}")
+        if strange := [name for name in _SECOND if name in row]:
+            raise DataError(f"{file} is of SEED-Bench-2: its question {number} has {strange[0]}; {_REMEDY}")
+        rows.append(Fields(file, number, row, _REMEDY))
+    return {str(number): str(name) for name, number in kinds.items()}, rows
+
+
+def _find_image(fields: Fields, frames: str | None, root: Path) -> str | None:
     """The picture's path; None for a video without a frame. One that is not there is for the runner to tell."""
-    if row["data_type"] == "image":
-        return next(iter(_present(str(row["data_id"]), root)), str(row["data_id"]))
-    return next(_present(f"{frames}/{row['question_id']}", root), None) if frames else None
+    kind = fields.label("data_type")
+    if kind == "image":
+        return find_ending(root, fields.key("data_id"))
+    if kind != "video":
+        later = " of SEED-Bench-2" if "image" in kind else ""
+        raise fields.refuse(f"has the data_type {kind!a:.40}{later}, expected image or video")
+    return next(_present(f"{frames}/{fields.key('question_id')}", root), None) if frames else None
 
 
 def _present(name: str, root: Path) -> Iterator[str]:
     return (name + suffix for suffix in _SUFFIXES if (root / (name + suffix)).is_file())
 
 
-def _read_row(row: Mapping[str, Any], image: str, by: str, names: Mapping[int, str]) -> _Question:
-    options = {letter: str(row[f"choice_{letter.lower()}"]) for letter in "ABCD"}
-    answer = str(row["answer"]).strip()
+def _read_row(fields: Fields, image: str, by: str, names: Mapping[str, str]) -> _Question:
+    options = {letter: fields.choice(f"choice_{letter.lower()}") for letter in "ABCD"}
+    answer = fields.label("answer").upper()
     if answer not in options:
-        raise ValueError(f"question {row['question_id']} has the answer {answer!r}")
-    question, name = str(row["question"]), str(row["question_id"])
+        raise fields.refuse(f"has the answer {answer!a:.40}, expected one of {', '.join(options)}")
+    kind = fields.key("question_type_id")
+    if kind not in names:
+        raise fields.refuse(f"has the question_type_id {kind}, which question_type does not name")
+    question, name = fields.text("question"), fields.key("question_id")
     if by == "likelihood":
         item = Item(name, image, question, tuple(options.values()))
     else:
         item = Item(name, image, write_question(question, options))
-    return _Question(item, str(row["data_id"]), options, answer, row["data_type"], names[row["question_type_id"]])
+    medium: Literal["image", "video"] = "image" if fields.label("data_type") == "image" else "video"
+    return _Question(item, fields.key("data_id"), options, answer, medium, names[kind])
 
 
 def _likeliest(prediction: Prediction, options: Mapping[str, str]) -> str | None:

@@ -49,6 +49,9 @@ class Prediction:
         blind_text: As ``text``, without the picture; None where it was not asked.
         blind_likelihoods: As ``likelihoods``, without the picture.
         picture: Which picture it saw, as ``sign_picture`` says; empty where there is no answer.
+        raw: All that it wrote, where ``text`` is without the thoughts before it; else empty.
+        blind_raw: As ``raw``, without the picture.
+        respelled: A token that steers the model's chats and that its prompt spells: it was asked with a space in it.
     """
 
     item_id: str
@@ -58,6 +61,9 @@ class Prediction:
     blind_text: str | None = None
     blind_likelihoods: tuple[float, ...] = ()
     picture: str = ""
+    raw: str = ""
+    blind_raw: str = ""
+    respelled: str = ""
 
     def without_image(self) -> "Prediction":
         """The blind answer as an answer of its own."""

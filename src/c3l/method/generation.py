@@ -14,6 +14,7 @@ from c3l.method.parsing import ParsedPair, find_pairs
 from c3l.method.prompts import InstructionTemplate
 from c3l.models.interface import Completion, GenerateRequest, InferenceModel, Sampling
 from c3l.records import Generation, ImageRef, Rejected, Sample, make_id
+from c3l.thoughts import cut_thoughts
 
 OpenImage: TypeAlias = Callable[[ImageRef], Image]
 
@@ -43,7 +44,8 @@ def generate(
 
     Each request is seeded by where it comes from, so that batch size, order and resume change nothing.
     Rejections: ``unreadable_image`` where ``open_image`` raises DataError, ``oom`` where a request does not
-    fit alone, ``non_finite_logits`` where the model breaks down.
+    fit alone, ``too_long`` where the prompt leaves no position to write at, ``non_finite_logits`` where the model
+    breaks down.
 
     Args:
         images: What to write about.
@@ -71,16 +73,18 @@ def parse(
 
     A question is a duplicate if the same image was asked it before in the same round, by any instruction;
     case, punctuation and whitespace do not count. In a text that was cut off, a last pair that the cut may
-    have touched is ``truncated``. A text without any pair is one rejection: ``refusal`` or ``unparsable``.
+    have touched is ``truncated``. A text without any pair is one rejection: ``refusal`` or ``unparsable``; one that
+    ends inside a thought is ``unfinished_thought``. Thoughts before the pairs are not read.
 
     Raises:
         ConfigError: If a generation's instruction is not among the templates.
     """
     asked: set[tuple[str, int, str]] = set()
     for generation in generations:
-        pairs = find_pairs(generation.text, _parser(generation, templates))
+        parser, text = _parser(generation, templates), cut_thoughts(generation.text)
+        pairs = find_pairs(text or "", parser)
         if not pairs:
-            yield _nothing_found(generation)
+            yield _nothing_found(generation, text)
         accepted = 0
         for index, pair in enumerate(pairs):
             verdict = _cut_off(generation, pair, is_last=index == len(pairs) - 1) or judge(pair)
@@ -136,6 +140,8 @@ def _run(batch: Sequence[_Job], model: InferenceModel, sampling: Sampling) -> li
 
 
 def _judge_completion(job: _Job, completion: Completion) -> Generation | Rejected:
+    if completion.finish_reason == "too_long":
+        return _reject(job, "too_long", completion.problem)
     if completion.finish_reason == "non_finite_logits":
         return _reject(job, "non_finite_logits", f"after {len(completion.text)} characters; try model.dtype=float32")
     return Generation(
@@ -159,9 +165,14 @@ def _parser(generation: Generation, templates: Mapping[str, InstructionTemplate]
     raise ConfigError(f"got a text written for instruction {generation.instruction_id!r}, known are {known}")
 
 
-def _nothing_found(generation: Generation) -> Rejected:
-    reason = "refusal" if is_refusal(generation.text) else "unparsable"
-    detail = f"no pair in {len(generation.text)} characters: {excerpt(generation.text)}"
+def _nothing_found(generation: Generation, text: str | None) -> Rejected:
+    if text is None:
+        reason, remedy = "unfinished_thought", "raise generation.max_new_tokens"
+        detail = f"the text ends inside a thought of {len(generation.text)} characters ({remedy}): "
+        detail += excerpt(generation.text)
+    else:
+        reason = "refusal" if is_refusal(text) else "unparsable"
+        detail = f"no pair in {len(text)} characters: {excerpt(text)}"
     return Rejected(generation.generation_id, generation.image_id, "parsing", reason, detail)
 
 

@@ -4,17 +4,12 @@ import re
 import unicodedata
 
 from c3l.method.parsing import ParsedPair
+from c3l.placeholders import find_special
+from c3l.thoughts import find_mark
 
 MAX_QUESTION_CHARS = 1_000
 MAX_ANSWER_CHARS = 4_000
 
-# What a trainer or a chat template would read as a picture or a turn. A text that holds one is rejected, not
-# cleaned: taking "<image>" out of "<im<image>age>" makes one, and what is left may be no sentence.
-_PLACEHOLDER = re.compile(
-    r"<[|/]?\s?(?:__dj__)?(?:(?:start_of|end_of|fake_token_around)_)?(?:image|img|vision|video|audio)\b[^<>\n]{0,80}>"
-    r"|<[|/]?(?:image|img|vision|video|audio)_\w{1,40}\|?>|<\|[^<>|\n]{1,40}\|>|\[IMG(?:_\w{1,20})?\]",
-    re.IGNORECASE,
-)
 _REFUSAL = re.compile(
     r"""(?:unfortunately,?\s)?(?:
       i(?:'m|\sam)\s(?:(?:so|very|really)\s)?sorry\b | sorry,?\s(?:but\s)?i\b | i\sapologi[sz]e\b
@@ -46,8 +41,10 @@ def judge(pair: ParsedPair) -> tuple[str, str] | None:
         return "empty_question", f"answer without a question: {excerpt(pair.answer)}"
     if not answer:
         return "empty_answer", f"question without an answer: {excerpt(pair.question)}"
-    if found := _PLACEHOLDER.search(pair.question) or _PLACEHOLDER.search(pair.answer):
-        return "special_token", f"the text holds {excerpt(found[0])}"
+    if found := find_special(pair.question) or find_special(pair.answer):
+        return "special_token", f"the text holds {excerpt(found)}"
+    if mark := find_mark(pair.question) or find_mark(pair.answer):
+        return "special_token", f"the text holds {excerpt(mark)}, the mark of a thought"
     if is_refusal(pair.answer) or is_refusal(pair.question):
         return "refusal", excerpt(pair.answer)
     if answer == question or (pair.answer.endswith("?") and answer in question):

@@ -13,7 +13,7 @@ from itertools import islice, zip_longest
 from typing import Any, TypeAlias
 
 # Raise it when the same text is read into, or judged as, other pairs: what was parsed before is then read again.
-PARSER_VERSION = 1
+PARSER_VERSION = 2
 
 MAX_PAIRS = 1_000  # read from one generation at most; 50 is the most that can be asked for
 

@@ -1,9 +1,9 @@
 """The content relevance module: how much each answer depends on its image. Samples in, scored samples out."""
 
 import math
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from PIL.Image import Image
 
@@ -12,11 +12,11 @@ from c3l.errors import BackendError, ConfigError, DataError
 from c3l.method.batching import map_ahead, run_batches
 from c3l.method.generation import OpenImage
 from c3l.method.i2c import compute_i2c
-from c3l.models.interface import InferenceModel, Pair, ScoreRequest
+from c3l.models.interface import InferenceModel, Pair, ScoreRequest, Unfit
 from c3l.records import AnswerScores, Form, ImageRef, Rejected, Sample, ScoredSample, make_id
 
 # Raise it when the same pair, picture and model get other stored numbers: finished scores are stale then.
-SCORER_VERSION = 1
+SCORER_VERSION = 2
 
 Outcome = ScoredSample | Rejected
 
@@ -41,11 +41,13 @@ def score_samples(
     config: ScoringConfig,
     seed: int,
     pool: Sequence[str],
+    systems: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Outcome]:
     """Measure S(I2C) of every sample: one outcome a sample, in the order of the samples.
 
-    Batch size and the order of samples change no score. Rejections: ``empty_answer``, ``unreadable_image``,
-    ``unreadable_others``, ``non_finite_score``, and ``oom`` for a pair that does not fit in memory alone.
+    Batch size and the order of samples change no score. Rejections: ``empty_answer``, ``control_token_in_text``,
+    ``too_long``, ``unreadable_image``, ``unreadable_others``, ``non_finite_score``, and ``oom`` for a pair that does
+    not fit in memory alone.
 
     Args:
         samples: Question-answer pairs; those of one image are scored together, wherever they stand.
@@ -55,6 +57,7 @@ def score_samples(
         config: Form, way of leaving the image out, images a batch.
         seed: The run's seed.
         pool: Ids of all pictures of the run, from which the ``others`` mode draws.
+        systems: The system prompts of the samples that have one, by their ids.
 
     Raises:
         ConfigError: If the ``others`` mode has fewer than m other pictures to draw from.
@@ -63,14 +66,11 @@ def score_samples(
     if config.no_image not in model.no_image_modes():
         known = ", ".join(sorted(model.no_image_modes()))
         raise BackendError(f"the model cannot do scoring.no_image={config.no_image}; it can do {known}")
-    outcomes: dict[int, Outcome] = {
-        place: _reject(sample, "empty_answer", "the answer has no text")
-        for place, sample in enumerate(samples)
-        if not sample.answer.strip()
-    }
-    groups = _group_by_image({place: it for place, it in enumerate(samples) if place not in outcomes})
+    judged = ((place, _judge_text(sample, systems, model)) for place, sample in enumerate(samples))
+    outcomes: dict[int, Outcome] = {place: rejected for place, rejected in judged if rejected}
+    groups = _group({place: it for place, it in enumerate(samples) if place not in outcomes}, systems)
     draw = _OtherPictures(images, open_image, config, seed, sorted(set(pool)))
-    jobs = map_ahead(lambda group: _open_job(group, images, open_image, draw, seed), groups)
+    jobs = map_ahead(lambda group: _open_job(group, images, open_image, draw, seed, systems), groups)
     following = 0
     for done in run_batches(
         jobs,
@@ -94,15 +94,31 @@ def rescore(scored: ScoredSample, form: Form) -> ScoredSample:
     return replace(scored, i2c=compute_i2c(scored.scores, form), form=form)
 
 
-def _group_by_image(samples: Mapping[int, Sample]) -> list[dict[int, Sample]]:
-    groups: dict[str, dict[int, Sample]] = {}
+def _judge_text(sample: Sample, systems: Mapping[str, str], model: InferenceModel) -> Rejected | None:
+    """A rejection of what cannot be scored, whatever the picture; None if nothing speaks against it."""
+    if not sample.answer.strip():
+        return _reject(sample, "empty_answer", "the answer has no text")
+    for name, text in (("question", sample.question), ("system prompt", systems.get(sample.sample_id, ""))):
+        if token := model.find_control_token(text):
+            detail = f"the {name} holds {token}, which steers this model's chats and cannot be words in it; take it out"
+            return _reject(sample, "control_token_in_text", detail)
+    return None
+
+
+def _group(samples: Mapping[int, Sample], systems: Mapping[str, str]) -> list[dict[int, Sample]]:
+    """The samples that share an image and a system prompt, and so the beginning of their rows."""
+    groups: dict[tuple[str, str], dict[int, Sample]] = {}
     for place, sample in samples.items():
-        groups.setdefault(sample.image_id, {})[place] = sample
+        groups.setdefault((sample.image_id, systems.get(sample.sample_id, "")), {})[place] = sample
     return list(groups.values())
 
 
 class _OtherPictures:
-    """Draws the m pictures that stand for "no image": by a seed of the image's own, never from the batch."""
+    """The m pictures that stand for "no image": the first of the pool in an order drawn by the run's seed.
+
+    They are the same for all images, but for those that are among them: so a model encodes each of them once, and what
+    its rows begin with is computed once for all pairs of a batch.
+    """
 
     def __init__(
         self,
@@ -112,29 +128,32 @@ class _OtherPictures:
         seed: int,
         pool: Sequence[str],
     ) -> None:
-        self._images, self._open_image, self._seed, self._pool = images, open_image, seed, pool
+        self._images, self._open_image = images, open_image
         self._wanted = config.others if config.no_image == "others" else 0
+        self._opened: dict[str, Image | None] = {}
         if self._wanted:
             check_others(config, len(pool))
+        # a place of one's own for each, so that a longer pool moves few
+        order = sorted(pool, key=lambda image_id: make_id(seed, image_id, "others")) if self._wanted else []
+        self._order = order[: self._wanted + 1 + _SPARE_OTHERS]
 
     def __call__(self, image_id: str) -> tuple[Image, ...]:
-        if not self._wanted:
-            return ()
-        generator = random.Random(make_id(self._seed, image_id, "others"))
-        drawn = generator.sample(self._pool, min(len(self._pool), self._wanted + 1 + _SPARE_OTHERS))
         found: list[Image] = []
-        for other in drawn:
-            if other != image_id and len(found) < self._wanted:
-                found += self._try_open(other)
+        for other in self._order:
+            if other != image_id and len(found) < self._wanted and (image := self._open(other)) is not None:
+                found.append(image)
         if len(found) < self._wanted:
             raise DataError(f"only {len(found)} of {self._wanted} other pictures could be opened")
         return tuple(found)
 
-    def _try_open(self, image_id: str) -> list[Image]:
-        try:
-            return [self._open_image(self._images[image_id])]
-        except DataError:
-            return []  # it is a rejection where it is scored itself; here the next one drawn takes its place
+    def _open(self, image_id: str) -> Image | None:
+        """The picture; None if it does not open: a rejection where it is scored itself, here the next one serves."""
+        if image_id not in self._opened:
+            try:
+                self._opened[image_id] = self._open_image(self._images[image_id])
+            except DataError:
+                self._opened[image_id] = None
+        return self._opened[image_id]
 
 
 def check_others(config: ScoringConfig, pictures: int) -> None:
@@ -158,8 +177,10 @@ def _open_job(
     open_image: OpenImage,
     draw: _OtherPictures,
     seed: int,
+    systems: Mapping[str, str],
 ) -> _Job:
-    image_id = next(iter(samples.values())).image_id
+    first = next(iter(samples.values()))
+    image_id, system = first.image_id, systems.get(first.sample_id, "")
     if image_id not in images:
         problem = "unreadable_image", f"picture {image_id} is not among the images of the run"
         return _Job(samples, None, problem)
@@ -175,7 +196,7 @@ def _open_job(
         return _Job(samples, None, problem)
     pairs = tuple(Pair(sample.sample_id, sample.question, sample.answer) for sample in samples.values())
     row_seed = int(make_id(seed, image_id, "noise")[:8], 16)  # 32 bits: any backend takes it
-    return _Job(samples, ScoreRequest(picture, pairs, row_seed, others))
+    return _Job(samples, ScoreRequest(picture, pairs, row_seed, others, system))
 
 
 def _score_batch(batch: Sequence[_Job], model: InferenceModel, config: ScoringConfig) -> list[dict[int, Outcome]]:
@@ -207,12 +228,14 @@ def _part(job: _Job, request: ScoreRequest, part: slice) -> _Job:
     return _Job(samples, replace(request, pairs=request.pairs[part]))
 
 
-def _judge_job(job: _Job, scores: Sequence[AnswerScores], config: ScoringConfig) -> dict[int, Outcome]:
+def _judge_job(job: _Job, scores: Sequence[AnswerScores | Unfit], config: ScoringConfig) -> dict[int, Outcome]:
     pairs = zip(job.samples.items(), scores, strict=True)
     return {place: _judge(sample, numbers, config) for (place, sample), numbers in pairs}
 
 
-def _judge(sample: Sample, scores: AnswerScores, config: ScoringConfig) -> Outcome:
+def _judge(sample: Sample, scores: AnswerScores | Unfit, config: ScoringConfig) -> Outcome:
+    if isinstance(scores, Unfit):
+        return _reject(sample, scores.reason, scores.detail)
     if not scores.token_ids:
         return _reject(sample, "empty_answer", "the answer has no tokens")
     if not scores.is_finite():

@@ -42,7 +42,7 @@ class EncodedConversation:
 class ConversationEncoder:
     """Turns question-answer turns into tokens, through the model's own chat template."""
 
-    def __init__(self, processor: Any, encoder: ChatEncoder, stop_ids: frozenset[int]) -> None:
+    def __init__(self, encoder: ChatEncoder, stop_ids: frozenset[int]) -> None:
         """Find out how the template ends an answer and begins the next question.
 
         Raises:
@@ -54,18 +54,26 @@ class ConversationEncoder:
             {"role": "assistant", "content": [{"type": "text", "text": _ANSWER}]},
             {"role": "user", "content": [{"type": "text", "text": _SECOND}]},
         ]
-        text = str(processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False))
+        text = encoder.render_to_answer(chat)
         if any(text.count(words) != 1 for words in (_FIRST, _ANSWER, _SECOND)):
             raise BackendError("the chat template does not show every turn of a conversation once: take another model")
         between, self._before_answer = text.split(_ANSWER)[1].split(_SECOND)
         self._end, self._before_question = _split_end(between, encoder.tokenizer, stop_ids)
 
-    def encode(self, turns: Sequence[tuple[str, str]], image: Image | None) -> EncodedConversation:
+    def encode(
+        self,
+        turns: Sequence[tuple[str, str]],
+        image: Image | None,
+        system: str = "",
+        untaught: frozenset[int] = frozenset(),
+    ) -> EncodedConversation:
         """Questions with their answers, the picture before the first question.
 
         Args:
             turns: At least one (question, answer).
             image: RGB picture, or None for a conversation about none.
+            system: What stands before all of it.
+            untaught: Numbers of the turns whose answers are told, as the questions are.
         """
         encoder = self._encoder
         ids: list[int] = []
@@ -74,8 +82,8 @@ class ConversationEncoder:
             told = encoder.encode_between(self._before_question, question, self._before_answer) if number else ()
             said = (*encoder.encode_completion(answer), self._end)
             ids += [*told, *said]
-            taught += [False] * len(told) + [True] * len(said)
-        return EncodedConversation(encoder.encode_prompt(turns[0][0], image), tuple(ids), tuple(taught))
+            taught += [False] * len(told) + [number not in untaught] * len(said)
+        return EncodedConversation(encoder.encode_prompt(turns[0][0], image, system), tuple(ids), tuple(taught))
 
 
 def _split_end(between: str, tokenizer: Any, stop_ids: frozenset[int]) -> tuple[int, str]:

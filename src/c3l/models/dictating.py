@@ -85,12 +85,10 @@ class _Trial:
         asked = zip((wide, wide, square), PROMPTS, strict=True)
         self._shown = [GenerateRequest("", image, prompt, 0) for image, prompt in asked]
         self._bare = [GenerateRequest("", None, prompt, 0) for prompt in PROMPTS] if has_bare_chats(encoder) else []
-        self._right = {
-            id(request): log_probs(
-                forcing.predict_alone(encoder.encode_prompt(request.prompt, request.image), tuple(self._words))
-            )
-            for request in (*self._shown, *self._bare)
-        }
+        self._right = {}
+        for request in (*self._shown, *self._bare):
+            prompt = encoder.encode_prompt(request.prompt, request.image, to_write=True)
+            self._right[id(request)] = log_probs(forcing.predict_alone(prompt, tuple(self._words)))
 
     def write_alone(self) -> str:
         """What speaks against one prompt by itself; the family's own ``generate`` is taken where the general one fails.

@@ -16,6 +16,7 @@ not scored: S(I2C) is about what the answer says, not about where it stops.
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -24,9 +25,13 @@ from torch import Tensor
 
 from c3l.errors import BackendError
 from c3l.models.along import ALONG_KEYS, lay_along
+from c3l.models.control import find_control_tokens, template_of, write_chat
 from c3l.models.expansion import Expansion, learn_expansion
+from c3l.models.lead import find_lead
+from c3l.models.thinking import find_thinking
 
 TYPE_KEYS = ("token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids")
+_SYSTEM, _QUESTION = "SYSTEMPROMPT", "FIRSTQUESTION"
 TEXT_KEYS = frozenset({"input_ids", "attention_mask", "labels", *TYPE_KEYS})
 # of plain text after a prompt: 0, but for a family that reads the prompt (0) as a whole and its answer (1) word by word
 _ANSWER_TYPES = {"PaliGemmaProcessor": 1}
@@ -72,8 +77,12 @@ class RowBatch:
 class ChatEncoder:
     """Turns prompts, pictures and completions into ids and tensors through a model's own processor."""
 
-    def __init__(self, processor: Any) -> None:
+    def __init__(self, processor: Any, model: Any = None) -> None:
         """Wrap an ``AutoProcessor``, which is left as it is.
+
+        Args:
+            processor: With a tokenizer and a chat template.
+            model: Its model, which may end its turns with other tokens than the tokenizer's own end.
 
         Raises:
             BackendError: If the processor has no chat template, or no tokenizer.
@@ -89,24 +98,54 @@ class ChatEncoder:
             )
         pad = self.tokenizer.pad_token_id
         self.pad_id: int = self.tokenizer.eos_token_id if pad is None else pad
-        self._control_tokens = _control_tokens(processor, self.tokenizer)
+        ends = () if model is None else stop_ids(model, self.tokenizer)
+        self.control = find_control_tokens(processor, self.tokenizer, write_chat(self.render), ends)
+        self.thinking = find_thinking(self.render, template_of(processor, self.tokenizer))
+        self._lead = find_lead(self.render_to_answer, self._tokenise, self.tokenizer.added_tokens_encoder)
         self._placeholder = _placeholder(processor, self.tokenizer)
         self._answer_type = _ANSWER_TYPES.get(type(processor).__name__, 0)
         self._expansions: dict[int, tuple[Image, Expansion, Mapping[str, Tensor]]] = {}
+        self._prompts: dict[tuple[str, int, str, bool], tuple[Image | None, EncodedPrompt]] = {}
 
     def forget_pictures(self) -> None:
         """Let go of the pictures processed so far; call it when a batch begins."""
         self._pictures.clear()
         self._expansions.clear()
+        self._prompts.clear()
 
-    def encode_prompt(self, prompt: str, image: Image | None) -> EncodedPrompt:
-        """One user turn, with or without a picture, through the processor's chat template."""
-        plain = [] if image is None else self._encode_plain(prompt)
+    @cached_property
+    def takes_system(self) -> bool:
+        """Whether the chat template shows a system prompt, once and before the question."""
+        try:
+            text = self._render(_QUESTION, system=_SYSTEM, with_image=False, to_write=True)
+        except Exception:  # templates of all sorts refuse it by any error
+            return False
+        return text.count(_SYSTEM) == 1 and text.index(_SYSTEM) < text.index(_QUESTION)
+
+    def encode_prompt(
+        self, prompt: str, image: Image | None, system: str = "", *, to_write: bool = False
+    ) -> EncodedPrompt:
+        """One user turn, with or without a picture, through the processor's chat template.
+
+        Args:
+            prompt: The user's words.
+            image: RGB picture, or None.
+            system: The system prompt before them; empty for none.
+            to_write: The model goes on by itself, in a thought where it is one that thinks; else an answer is given,
+                which stands behind an empty thought there.
+        """
+        key = prompt, id(image), system, to_write
+        if key not in self._prompts:  # the picture is kept beside it, so that no other one can take over its id
+            self._prompts[key] = image, self._encode_prompt(prompt, image, system, to_write)
+        return self._prompts[key][1]
+
+    def _encode_prompt(self, prompt: str, image: Image | None, system: str, to_write: bool) -> EncodedPrompt:
+        plain = [] if image is None else self._encode_plain(prompt, system, to_write)
         if id(image) in self._expansions:
             _, expansion, vision = self._expansions[id(image)]
             if inserted := expansion.insert(plain):
                 return EncodedPrompt(*inserted, vision)
-        output = self._process([prompt], [image] if image is not None else None)
+        output = self._process([prompt], [image] if image is not None else None, to_write, system)
         encoded = EncodedPrompt(
             ids=tuple(output["input_ids"][0].tolist()),
             types={key: tuple(output[key][0].tolist()) for key in TYPE_KEYS if key in output},
@@ -119,9 +158,16 @@ class ChatEncoder:
         return encoded
 
     def encode_completion(self, completion: str) -> tuple[int, ...]:
-        """The completion's ids, tokenised on its own so that they are the same after any prompt."""
-        ids = self.tokenizer(self._disarm(completion), add_special_tokens=False)["input_ids"]
-        return tuple(int(token) for token in ids)
+        """The completion's ids, tokenised on its own so that they are the same after any prompt.
+
+        They are what the model's own tokenizer makes of it: whether it may be taken is for the caller to ask
+        (``find_control_token``). Where that begins every text with a space, as SentencePiece does, and the template
+        puts an answer on a line of its own, they are without it.
+        """
+        if not self._lead:
+            return self._tokenise(completion)
+        lead, both = self._tokenise(self._lead), self._tokenise(self._lead + completion)
+        return both[len(lead) :] if both[: len(lead)] == lead else self._tokenise(completion)
 
     def encode_between(self, before: str, text: str, after: str) -> tuple[int, ...]:
         """Ids of a text between pieces of the chat template, as one: what stands beside may share a token with it."""
@@ -160,17 +206,17 @@ class ChatEncoder:
 
     def process_pictures(self, prompts: Sequence[str], images: Sequence[Image]) -> dict[str, Tensor]:
         """The picture tensors of a whole batch, for models that cannot take ready image features."""
-        output = self._process(prompts, images, padding=True)
+        output = self._process(prompts, images, False, padding=True)
         return {key: value for key, value in output.items() if key not in TEXT_KEYS and key not in ALONG_KEYS}
 
     def picture_shapes(self, prompt: str, image: Image) -> dict[str, tuple[int, ...]]:
         """The shapes of what is given beside the text for one prompt about a picture."""
-        output = self._process([prompt], [image])
+        output = self._process([prompt], [image], False)
         return {key: tuple(value.shape) for key, value in output.items() if key not in TEXT_KEYS}
 
     def encode_for_generation(self, prompts: Sequence[str], images: Sequence[Image] | None) -> dict[str, Tensor]:
         """Prompts padded on the left, with everything that ``generate`` needs."""
-        output = self._process(prompts, images, padding=True, padding_side="left")
+        output = self._process(prompts, images, True, padding=True, padding_side="left")
         return {key: value for key, value in output.items() if key != "labels"}
 
     def collate_prompts(self, prompts: Sequence[EncodedPrompt]) -> dict[str, Tensor]:
@@ -202,15 +248,39 @@ class ChatEncoder:
         return tuple(pieces)
 
     def decode_completion(self, ids: Sequence[int]) -> str:
-        """The text of generated ids, control tokens left out."""
-        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        """The text of generated ids: tokens that steer a chat are left out, boxes and the marks of a thought are not.
+
+        A thought that the chat template began has its beginning.
+        """
+        written = [token for token in ids if token not in self.control.silent]
+        return self.thinking.opened + self._decode(written)
+
+    def find_control_token(self, text: str) -> str | None:
+        """The first token that steers a chat among what a text spells."""
+        return self.control.find(text)
+
+    def render(self, chat: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = True, **settings: Any) -> str:
+        """A chat as the template writes it, to where the model goes on."""
+        return str(
+            self._processor.apply_chat_template(
+                list(chat), add_generation_prompt=add_generation_prompt, tokenize=False, **settings
+            )
+        )
+
+    def render_to_answer(self, chat: Sequence[Mapping[str, Any]]) -> str:
+        """A chat as the template writes it, to where an answer is given."""
+        return self.render(chat, **self.thinking.settings) + self.thinking.closing
+
+    def _tokenise(self, text: str) -> tuple[int, ...]:
+        return tuple(int(token) for token in self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _decode(self, ids: Sequence[int]) -> str:
-        return str(self.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False)) if ids else ""
+        settings = {"clean_up_tokenization_spaces": False, "spaces_between_special_tokens": False}
+        return str(self.tokenizer.decode(list(ids), **settings)) if ids else ""
 
-    def _encode_plain(self, prompt: str) -> list[int]:
+    def _encode_plain(self, prompt: str, system: str, to_write: bool) -> list[int]:
         """Ids of a prompt about a picture, with the placeholder as the chat template writes it."""
-        text = self._render(prompt, with_image=True)
+        text = self._render(prompt, system=system, with_image=True, to_write=to_write)
         ids: list[int] = self.tokenizer(text, add_special_tokens=self._wants_bos(text))["input_ids"]
         return ids
 
@@ -219,8 +289,11 @@ class ChatEncoder:
         bos = self.tokenizer.bos_token
         return not (bos and text.startswith(bos))
 
-    def _process(self, prompts: Sequence[str], images: Sequence[Image] | None, **padding: Any) -> dict[str, Tensor]:
-        texts = [self._render(prompt, with_image=images is not None) for prompt in prompts]
+    def _process(
+        self, prompts: Sequence[str], images: Sequence[Image] | None, to_write: bool, system: str = "", **padding: Any
+    ) -> dict[str, Tensor]:
+        shown = images is not None
+        texts = [self._render(prompt, system=system, with_image=shown, to_write=to_write) for prompt in prompts]
         options = {"add_special_tokens": self._wants_bos(texts[0]), "return_tensors": "pt", **padding}
         output = self._processor(images=self._nest(images), text=texts, **options)
         return {key: value for key, value in output.items() if isinstance(value, Tensor)}
@@ -231,15 +304,18 @@ class ChatEncoder:
             return None if images is None else list(images)
         return [[image] for image in images]
 
-    def _render(self, prompt: str, with_image: bool) -> str:
+    def _render(self, prompt: str, *, with_image: bool, to_write: bool, system: str = "") -> str:
         content = [{"type": "image"}] if with_image else []
         content.append({"type": "text", "text": self._disarm(prompt)})
         chat = [{"role": "user", "content": content}]
-        return str(self._processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False))
+        if system:
+            chat.insert(0, {"role": "system", "content": [{"type": "text", "text": self._disarm(system)}]})
+        return self.render(chat) if to_write else self.render_to_answer(chat)
 
     def _disarm(self, text: str) -> str:
-        # Text of a data set may spell `<image>` or an end of turn: a space inside makes it ordinary words.
-        for token in self._control_tokens:
+        # What is asked may spell `<image>` or an end of turn: a space inside makes it ordinary words. Rows of a data
+        # set that do are rejected before; this is for questions that are only asked, and for what judges read.
+        for token in self.control.texts:
             text = text.replace(token, f"{token[0]} {token[1:]}")
         return text
 
@@ -292,10 +368,3 @@ def _placeholder(processor: Any, tokenizer: Any) -> int | None:
     token = getattr(processor, "image_token", None)
     found: int | None = tokenizer.convert_tokens_to_ids(str(token)) if token else None
     return found
-
-
-def _control_tokens(processor: Any, tokenizer: Any) -> tuple[str, ...]:
-    special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
-    named = (getattr(processor, f"{kind}_token", None) for kind in ("image", "video", "audio"))
-    tokens = special | {str(token) for token in named if token}
-    return tuple(sorted((token for token in tokens if len(token) > 1), key=lambda token: (-len(token), token)))

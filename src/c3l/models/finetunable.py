@@ -1,20 +1,23 @@
 """Any image-text-to-text model of transformers, prepared to be taught conversations: low-rank, or all its decoder."""
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig
 from torch import nn
 
 from c3l.config import FinetuningConfig
 from c3l.errors import BackendError
+from c3l.models.adapters import add_adapters
 from c3l.models.along import lay_along
 from c3l.models.company import Company
+from c3l.models.control import tell_control_token
 from c3l.models.conversations import ConversationEncoder, EncodedConversation
 from c3l.models.encoding import ChatEncoder, pad, stop_ids
-from c3l.models.interface import Conversation, Pieces
+from c3l.models.interface import Conversation, Pieces, Unfit
+from c3l.models.limits import count_positions, find_excess
+from c3l.models.notes import add_notes
 from c3l.models.processors import save_processor
 from c3l.models.sharding import find_pieces, touch
 from c3l.models.trainable import find_targets, is_tower
@@ -42,11 +45,13 @@ class FinetunableHfModel:
         Raises:
             BackendError: If the connector is to learn and does not stand apart.
         """
-        self.provenance, self.processor = provenance, processor
+        self.processor = processor
         self._model, self._dtype = model, model.dtype
-        self._longest = config.max_length
-        self._encoder = ChatEncoder(processor)
-        self._conversations = ConversationEncoder(processor, self._encoder, stop_ids(model, self._encoder.tokenizer))
+        self._encoder = ChatEncoder(processor, model)
+        self._conversations = ConversationEncoder(self._encoder, stop_ids(model, self._encoder.tokenizer))
+        self._positions = count_positions(model)
+        self._longest = min(config.max_length, self._positions or config.max_length)
+        self.provenance = add_notes(provenance, [self._encoder.thinking.note, self._tell_length(config)])
         self._connectors = find_connectors(model)
         if config.tune_connector and not self._connectors:
             raise BackendError(
@@ -65,7 +70,7 @@ class FinetunableHfModel:
                 part.requires_grad_(True)
             self.module: Any = model
         else:
-            self.module = _add_adapters(model, config, learns_too)
+            self.module = _adapt(model, config, learns_too)
         touch(model, learns_too)
         for parameter in self.module.parameters():
             if parameter.requires_grad:
@@ -80,11 +85,30 @@ class FinetunableHfModel:
         """How it is to lie over the processes; None where each has all of it."""
         return find_pieces(self._model)
 
-    def count_taught(self, conversation: Conversation) -> int:
-        """How many tokens of a conversation are taught, after it was cut to the longest length."""
+    @property
+    def takes_system(self) -> bool:
+        """Whether the chat template shows a system prompt."""
+        return self._encoder.takes_system
+
+    def find_fault(self, conversation: Conversation) -> Unfit | None:
+        """Why a conversation cannot be taught as it is, if it cannot."""
         self._encoder.forget_pictures()
-        encoded = self._encode(conversation)
-        return sum(encoded.taught) if len(encoded.prompt.ids) < self._longest else 0
+        for text in (conversation.system, *(text for turn in conversation.turns for text in turn)):
+            if token := self._encoder.find_control_token(text):
+                return Unfit("control_token_in_text", tell_control_token(token))
+        if self.count_taught(conversation)[0]:
+            return None
+        prompt = len(self._encode(conversation).prompt.ids)
+        if self._positions is not None and prompt >= self._positions:
+            return find_excess(prompt, 1, self._positions)
+        detail = f"picture and question are {prompt} tokens, finetuning.max_length is {self._longest}: none is taught"
+        return Unfit("no_supervised_token", detail)
+
+    def count_taught(self, conversation: Conversation) -> tuple[int, int]:
+        """How many tokens of a conversation are taught, and how many are not since it is cut to the longest length."""
+        whole = self._encode(conversation)
+        taught = sum(whole.cut(self._longest).taught) if len(whole.prompt.ids) < self._longest else 0
+        return taught, sum(whole.taught) - taught
 
     def collate(self, conversations: Sequence[Conversation]) -> dict[str, Any]:
         """Conversations as one right-padded batch of the model's own inputs.
@@ -94,7 +118,7 @@ class FinetunableHfModel:
             what goes along the text, (B, T, ...); the processor's tensors of all pictures, if there is one.
         """
         self._encoder.forget_pictures()
-        encoded = [self._encode(one) for one in conversations]
+        encoded = [self._encode(one).cut(self._longest) for one in conversations]
         width = max(len(one.prompt.ids) + len(one.ids) for one in encoded)
         batch: dict[str, Any] = {
             "input_ids": pad([(*one.prompt.ids, *one.ids) for one in encoded], width, self._encoder.pad_id),
@@ -128,8 +152,14 @@ class FinetunableHfModel:
         whole.to(self._dtype).save_pretrained(str(folder))
         save_processor(self.processor, folder)
 
+    def _tell_length(self, config: FinetuningConfig) -> str:
+        if self._longest == config.max_length:
+            return ""
+        return f"finetuning.max_length is {config.max_length}: cut at {self._positions}, the model's positions"
+
     def _encode(self, conversation: Conversation) -> EncodedConversation:
-        return self._conversations.encode(conversation.turns, conversation.image).cut(self._longest)
+        said = conversation.turns, conversation.image, conversation.system, conversation.untaught
+        return self._conversations.encode(*said)
 
 
 def find_connectors(model: Any) -> list[str]:
@@ -157,7 +187,7 @@ def _keep_as_it_is(part: Any) -> None:
     part.train = lambda mode=True: part
 
 
-def _add_adapters(model: Any, config: FinetuningConfig, learns_too: Sequence[str]) -> Any:
+def _adapt(model: Any, config: FinetuningConfig, learns_too: Sequence[str]) -> Any:
     lora = LoraConfig(
         r=config.lora_r,
         lora_alpha=config.lora_alpha,
@@ -165,16 +195,14 @@ def _add_adapters(model: Any, config: FinetuningConfig, learns_too: Sequence[str
         target_modules=find_targets(model),
         modules_to_save=[_shorten(name) for name in learns_too] or None,
     )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)  # peft's own
-        try:
-            return get_peft_model(model, lora)
-        except ValueError as error:  # experts that lie in one tensor
-            if not config.lora_dropout or "lora_dropout" not in str(error):
-                raise
-            raise BackendError(
-                f"{type(model).__name__} has experts whose adapters take no dropout: set finetuning.lora_dropout=0"
-            ) from None
+    try:
+        return add_adapters(model, lora)
+    except ValueError as error:  # experts that lie in one tensor
+        if not config.lora_dropout or "lora_dropout" not in str(error):
+            raise
+        raise BackendError(
+            f"{type(model).__name__} has experts whose adapters take no dropout: set finetuning.lora_dropout=0"
+        ) from None
 
 
 def _shorten(name: str) -> str:

@@ -15,6 +15,7 @@ from c3l.models.layout import image_token_id
 from c3l.models.processors import names_given
 from c3l.models.templates import fit_template, sample_picture
 from c3l.models.vision import VisionEncoder, move
+from c3l.models.weights import one_line
 
 _COUNTED_BY = ("patch_size", "num_additional_image_tokens", "vision_feature_select_strategy", "image_seq_len")
 
@@ -35,8 +36,8 @@ def fit_processor(name: str, processor: Any, model: Any) -> None:
     _complete_sizes(name, processor, model)
 
     def accepts(processor: Any) -> None:
-        prompt = ChatEncoder(processor).encode_prompt("Is it?", sample_picture())
-        if (token := image_token_id(model)) is not None and token not in prompt.ids:
+        encoder = ChatEncoder(processor)
+        if encoder.encode_prompt("Is it?", sample_picture()).ids == encoder.encode_prompt("Is it?", None).ids:
             raise ValueError("the picture becomes no token")
 
     fit_template(name, processor, _find_markers(processor, model), accepts)
@@ -95,20 +96,23 @@ def _find_markers(processor: Any, model: Any) -> list[str]:
 
 
 def _fit_pictures(name: str, processor: Any, model: Any) -> None:
-    """See that the prompt has as many tokens for a picture as there are features of it."""
-    counted = _count(processor, model)
-    if counted is None or counted[0] == counted[1]:
+    """See that the model reads a picture as the processor prepares it, with as many tokens as it has features."""
+    try:
+        counted = _count(processor, model)
+    except torch.OutOfMemoryError:
+        raise
+    except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+        if _takes(processor, model):
+            return  # the features have a form of their own
+        why = f" ({one_line(error)})" if isinstance(error, ValueError) else ""  # others are about sizes of tensors
+        raise BackendError(
+            f"the vision tower of {name} cannot read a picture as its processor prepares it{why}: "
+            "preprocessor_config.json, or image_processor in processor_config.json, lacks settings or is of another "
+            "model; copy the file from the model that it was made from"
+        ) from None
+    if counted is None or counted[0] == counted[1] or _correct(processor, model, counted) or _takes(processor, model):
         return
     tokens, features = counted
-    count = "num_additional_image_tokens"
-    if hasattr(processor, count) and count not in names_given(processor):
-        before = getattr(processor, count)
-        setattr(processor, count, before + features - tokens)
-        if 0 <= before + features - tokens <= 1 and (again := _count(processor, model)) and again[0] == again[1]:
-            return
-        setattr(processor, count, before)
-    if _takes(processor, model):
-        return  # a family that counts in a way of its own
     settings = [setting for setting in _COUNTED_BY if hasattr(processor, setting)]
     raise BackendError(
         f"the processor of {name} writes {tokens} image tokens for a picture of which the model makes {features} "
@@ -117,20 +121,31 @@ def _fit_pictures(name: str, processor: Any, model: Any) -> None:
     )
 
 
+def _correct(processor: Any, model: Any, counted: tuple[int, int]) -> bool:
+    """Count the token of the tower's own that old processors do not tell of, where that makes both numbers equal."""
+    setting = "num_additional_image_tokens"
+    if not hasattr(processor, setting) or setting in names_given(processor) or counted[1] != counted[0] + 1:
+        return False
+    before = getattr(processor, setting)
+    setattr(processor, setting, before + 1)
+    again = _count(processor, model)
+    if again and again[0] == again[1]:
+        return True
+    setattr(processor, setting, before)
+    return False
+
+
 @torch.inference_mode()
 def _count(processor: Any, model: Any) -> tuple[int, int] | None:
-    """Tokens and features of a picture; None where the family does not let them be counted."""
+    """Tokens and features of a picture; None where the family has no features that stand apart."""
     encoder = ChatEncoder(processor)
-    prompt = encoder.encode_prompt("Is it?", sample_picture())
     token = image_token_id(model)
     if token is None or not hasattr(model.base_model, "get_image_features"):
         return None
-    try:
-        found = VisionEncoder(model, encoder).encode(prompt.vision).output.pooler_output
-        parts = [found] if isinstance(found, torch.Tensor) else list(found)
-        return prompt.ids.count(token), sum(part.shape[:-1].numel() for part in parts)
-    except (AttributeError, TypeError, ValueError):
-        return None  # features of a form of its own; whoever shows the picture will see
+    prompt = encoder.encode_prompt("Is it?", sample_picture())
+    found = VisionEncoder(model, encoder).encode(prompt.vision).output.pooler_output
+    parts = [found] if isinstance(found, torch.Tensor) else list(found)
+    return prompt.ids.count(token), sum(part.shape[:-1].numel() for part in parts)
 
 
 @torch.inference_mode()
@@ -140,6 +155,8 @@ def _takes(processor: Any, model: Any) -> bool:
     accepted = inspect.signature(model.forward).parameters
     try:
         model(**{key: move(value, model) for key, value in inputs.items() if key in accepted}, use_cache=False)
-    except (ValueError, RuntimeError):
+    except torch.OutOfMemoryError:
+        raise
+    except (ValueError, RuntimeError, TypeError, AttributeError):
         return False
     return True

@@ -51,14 +51,17 @@ class TeacherForcing:
         """Whether its forward computes logits at chosen places alone; known for certain once ``ways`` is."""
         self._ways: Ways | None = None  # unknown until somebody asks
 
-    def predict(self, lists: Sequence[Sequence[Row]]) -> Iterator[Tensor]:
+    def predict(
+        self, lists: Sequence[Sequence[Row]], features: dict[int, PictureFeatures] | None = None
+    ) -> Iterator[Tensor]:
         """For each list the logits (A, V) that predict its completions, row after row.
 
         Args:
             lists: Rows; within a list all have a picture or none has, and all hide it or none does. Rows of the same
                 request share what they begin with, across lists.
+            features: Of pictures, by the id of the picture; what is missing is encoded and added.
         """
-        features: dict[int, PictureFeatures] = {}
+        features = {} if features is None else features
         if not self.packs() or any(row.hide_image for rows in lists for row in rows):
             yield from (self.predict_apart(rows, features) for rows in lists)
         elif len(lists) <= 2:
@@ -80,7 +83,7 @@ class TeacherForcing:
 
     def _predict_whole(self, rows: Sequence[Row], features: dict[int, PictureFeatures]) -> Tensor:
         """Logits (A, V) of rows as one batch."""
-        prompts = [self._encoder.encode_prompt(row.prompt, row.image) for row in rows]
+        prompts = [self._encoder.encode_prompt(row.prompt, row.image, row.system) for row in rows]
         pictures = self._show_pictures(rows, prompts, features)
         scored = [ScoredRow(prompt, row.completion) for prompt, row in zip(prompts, rows, strict=True)]
         return self._feed(scored, pictures, hide_image=rows[0].hide_image)
@@ -182,7 +185,7 @@ class TeacherForcing:
 
     def _predict_packed(self, lists: Sequence[Sequence[Row]], features: dict[int, PictureFeatures]) -> Iterator[Tensor]:
         rows = [row for of_list in lists for row in of_list]
-        prompts = [self._encoder.encode_prompt(row.prompt, row.image) for row in rows]
+        prompts = [self._encoder.encode_prompt(row.prompt, row.image, row.system) for row in rows]
         self._encode_pictures(rows, prompts, features)
         paths = [
             make_path(self._model, prompt, prompt.ids + row.completion[:-1], id(row.image))

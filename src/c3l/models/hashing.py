@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from c3l.errors import BackendError
+
 HASHED_SUFFIXES = frozenset({".safetensors", ".json", ".jinja", ".model", ".txt", ".py"})
 
 
@@ -16,7 +18,10 @@ def cache_folder() -> Path:
         return Path(chosen)
     if base := os.environ.get("XDG_CACHE_HOME"):
         return Path(base) / "c3l"
-    return Path.home() / ".cache" / "c3l"
+    try:
+        return Path.home() / ".cache" / "c3l"
+    except RuntimeError:  # no HOME, and a user whom the machine does not know, as in containers
+        raise BackendError("there is no home folder to keep models and hashes in: set C3L_CACHE to a folder") from None
 
 
 def hash_folder(folder: Path) -> str:

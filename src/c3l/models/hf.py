@@ -1,8 +1,10 @@
 """The ``hf`` backend: any ``AutoModelForImageTextToText`` with its ``AutoProcessor``."""
 
+import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,13 +13,16 @@ from torch import Tensor
 
 from c3l.errors import BackendError, OutOfMemoryError
 from c3l.models import logits
+from c3l.models.control import tell_control_token
 from c3l.models.encoding import ChatEncoder, EncodedPrompt
 from c3l.models.forcing import TeacherForcing
-from c3l.models.interface import Completion, GenerateRequest, Sampling, ScoreRequest
+from c3l.models.interface import Completion, GenerateRequest, Pair, Sampling, ScoreRequest, Unfit
 from c3l.models.layout import can_hide_pictures
+from c3l.models.limits import count_positions, find_excess
+from c3l.models.notes import add_notes
 from c3l.models.rows import GREY, rows_with, rows_without
 from c3l.models.trials import has_bare_chats
-from c3l.models.vision import VisionEncoder
+from c3l.models.vision import PictureFeatures, VisionEncoder
 from c3l.models.writing import Writing
 from c3l.records import AnswerScores, NoImageMode, Provenance
 
@@ -37,11 +42,13 @@ class HfModel:
             provenance: Comes back from the property of that name.
         """
         self._model = model.eval()
-        self._provenance = provenance
         self._processor = processor
-        self._encoder = ChatEncoder(processor)
+        self._encoder = ChatEncoder(processor, model)
+        self._positions = count_positions(model)
+        self._provenance = add_notes(provenance, [self._encoder.thinking.note])
         self._vision = VisionEncoder(model, self._encoder)
         self._forcing = TeacherForcing(model, self._encoder, self._vision)
+        self._standing: dict[int, tuple[Image.Image, PictureFeatures]] = {}
         self._writing = Writing(model, self._encoder, self._vision, self._forcing)
 
     @property
@@ -53,6 +60,11 @@ class HfModel:
     def shares_images(self) -> bool:
         """Whether an image is encoded once for all its pairs; False is slower, with the same numbers."""
         return self._vision.can_share
+
+    @property
+    def takes_system(self) -> bool:
+        """Whether the chat template shows a system prompt."""
+        return self._encoder.takes_system
 
     @property
     def processor(self) -> Any:
@@ -128,28 +140,55 @@ class HfModel:
     def show_prompt(self, prompt: str, image: Image.Image | None) -> tuple[str, ...]:
         """The tokens, as text, that a prompt becomes through the chat template."""
         self._encoder.forget_pictures()
-        return self._encoder.display_tokens(self._encoder.encode_prompt(prompt, image).ids)
+        return self._encoder.display_tokens(self._encoder.encode_prompt(prompt, image, to_write=True).ids)
+
+    def find_control_token(self, text: str) -> str | None:
+        """The first token that steers this model's chats among what a text spells."""
+        return self._encoder.find_control_token(text)
 
     def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
         """One completion a request, in order, as one batch (two where only some requests have an image).
+
+        A text whose prompt leaves it fewer positions than ``sampling`` allows is cut off where they end, apart from
+        the others.
 
         Raises:
             OutOfMemoryError: If the batch did not fit.
         """
         self._encoder.forget_pictures()
+        groups: dict[tuple[bool, int], list[int]] = {}
+        for place, request in enumerate(requests):
+            room = min(sampling.max_new_tokens, self._room(request))
+            groups.setdefault((request.image is not None, room), []).append(place)
         completions: dict[int, Completion] = {}
-        for with_image in (True, False):
-            places = [place for place, it in enumerate(requests) if (it.image is not None) is with_image]
-            if places:
-                with torch.inference_mode(), _memory_errors():
-                    batch = self._writing.write([requests[place] for place in places], sampling)
-                completions |= dict(zip(places, batch, strict=True))
+        for (_, room), places in groups.items():
+            asked = [requests[place] for place in places]
+            with torch.inference_mode(), _memory_errors():
+                batch = (
+                    self._writing.write(asked, replace(sampling, max_new_tokens=room))
+                    if room > 0
+                    else [Completion(one.request_id, "", "too_long", self._tell_excess(one)) for one in asked]
+                )
+            completions |= dict(zip(places, batch, strict=True))
         return [completions[place] for place in range(len(requests))]
 
-    def score(self, requests: Sequence[ScoreRequest], no_image: NoImageMode) -> list[list[AnswerScores]]:
+    def _room(self, request: GenerateRequest) -> int:
+        """How many tokens may follow a prompt: what the model's positions leave."""
+        if self._positions is None:
+            return sys.maxsize
+        with _memory_errors():
+            prompt = self._encoder.encode_prompt(request.prompt, request.image, to_write=True)
+        return max(0, self._positions - len(prompt.ids))
+
+    def _tell_excess(self, request: GenerateRequest) -> str:
+        prompt = self._encoder.encode_prompt(request.prompt, request.image, to_write=True)
+        return f"a prompt of {len(prompt.ids)} tokens, the model has {self._positions} positions"
+
+    def score(self, requests: Sequence[ScoreRequest], no_image: NoImageMode) -> list[list[AnswerScores | Unfit]]:
         """Teacher-forced scores of every pair, with and without the image, in order, as one batch.
 
-        Every distinct picture goes through the vision encoder once, whatever the number of its pairs.
+        Every distinct picture goes through the vision encoder once, whatever the number of its pairs; the other
+        pictures of the ``others`` mode once for as many calls as show the same objects.
 
         Raises:
             BackendError: If the mode cannot be done by this model.
@@ -161,12 +200,24 @@ class HfModel:
                 f"set scoring.no_image to one of {', '.join(sorted(self.no_image_modes()))}"
             )
         self._encoder.forget_pictures()
-        completions = [
-            [self._encoder.encode_completion(pair.completion) for pair in request.pairs] for request in requests
-        ]
         with torch.inference_mode(), _memory_errors():
+            taken = [[self._take(request, pair) for pair in request.pairs] for request in requests]
+            completions = [[() if isinstance(it, Unfit) else it for it in of_request] for of_request in taken]
             numbers = self._compare(requests, completions, no_image)
-        return [[self._collect(ids, numbers) for ids in of_request] for of_request in completions]
+        return [
+            [it if isinstance(it, Unfit) else self._collect(it, numbers) for it in of_request] for of_request in taken
+        ]
+
+    def _take(self, request: ScoreRequest, pair: Pair) -> tuple[int, ...] | Unfit:
+        """The ids of a completion, or why it cannot be forced."""
+        if token := self._encoder.find_control_token(pair.completion):
+            return Unfit("control_token_in_text", tell_control_token(token))
+        ids = self._encoder.encode_completion(pair.completion)
+        if self._positions is None:
+            return ids
+        shown = (request.image, *request.others)
+        prompts = [self._encoder.encode_prompt(pair.prompt, image, request.system) for image in shown]
+        return find_excess(max(len(prompt.ids) for prompt in prompts), len(ids), self._positions) or ids
 
     def _collect(self, ids: tuple[int, ...], numbers: Iterator[tuple[float, float, float]]) -> AnswerScores:
         mine = [next(numbers) for _ in ids]
@@ -184,9 +235,14 @@ class HfModel:
         if not rows:
             return iter(())
         ids = torch.tensor([token for row in rows for token in row.completion], device=self._model.device)
-        predicted = map(logits.log_probs, self._forcing.predict([rows, *rows_without(requests, completions, no_image)]))
+        features = {key: kept for key, (_, kept) in self._standing.items()}
+        lists = [rows, *rows_without(requests, completions, no_image)]
+        predicted = map(logits.log_probs, self._forcing.predict(lists, features))
         log_p = next(predicted)
         log_q = logits.log_mixture(predicted)
+        # the pictures are kept beside their features, so that no other one can take over an id
+        others = {id(image): image for request in requests for image in request.others}
+        self._standing = {key: (image, features[key]) for key, image in others.items() if key in features}
         columns = logits.pick(log_p, ids), logits.pick(log_q, ids), logits.vocabulary_kl(log_p, log_q)
         return zip(*(column.tolist() for column in columns), strict=True)
 

@@ -56,13 +56,31 @@ class Completion:
 
     Attributes:
         request_id: That of the request.
-        text: Without control tokens.
-        finish_reason: ``length``: it was cut off; ``non_finite_logits``: the model broke down after this text.
+        text: Without the tokens that steer a chat; a thought before the answer is part of it, with the opening that
+            the chat template wrote (``c3l.thoughts`` cuts it off).
+        finish_reason: ``length``: it was cut off; ``non_finite_logits``: the model broke down after this text;
+            ``too_long``: the prompt alone is longer than the model's positions.
+        problem: One line for a person where the prompt is too long.
     """
 
     request_id: str
     text: str
-    finish_reason: Literal["stop", "length", "non_finite_logits"]
+    finish_reason: Literal["stop", "length", "non_finite_logits", "too_long"]
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """Why a model cannot be shown a text as it is.
+
+    Attributes:
+        reason: ``control_token_in_text``: it spells a token that steers the chat; ``too_long``: with its prompt it is
+            longer than the model's positions; ``no_supervised_token``: nothing of it would be taught.
+        detail: One line for a person.
+    """
+
+    reason: Literal["control_token_in_text", "too_long", "no_supervised_token"]
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +101,14 @@ class ScoreRequest:
         pairs: K >= 1 pairs.
         seed: Seeds the picture of the ``noise`` mode.
         others: The m other pictures of the ``others`` mode; empty for every other mode.
+        system: The system prompt before all of them, in both passes; empty for none.
     """
 
     image: Image
     pairs: tuple[Pair, ...]
     seed: int = 0
     others: tuple[Image, ...] = ()
+    system: str = ""
 
 
 class InferenceModel(Protocol):
@@ -99,6 +119,11 @@ class InferenceModel(Protocol):
         """Which weights, backend, dtype and versions stand behind the numbers."""
         ...
 
+    @property
+    def takes_system(self) -> bool:
+        """Whether the chat template shows a system prompt; where it does not, none may be asked for."""
+        ...
+
     def no_image_modes(self) -> frozenset[NoImageMode]:
         """The ways of leaving the image out that this backend and family can do."""
         ...
@@ -107,23 +132,30 @@ class InferenceModel(Protocol):
         """The tokens, as text, that a prompt becomes through the chat template: for a person to look at."""
         ...
 
+    def find_control_token(self, text: str) -> str | None:
+        """The first token that steers this model's chats (a turn's end, a placeholder) among what a text spells."""
+        ...
+
     def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
-        """One completion a request, in order, as one batch.
+        """One completion a request, in order, as one batch; a prompt that spells a control token gets a space into it.
 
         Raises:
             OutOfMemoryError: If the batch did not fit.
         """
         ...
 
-    def score(self, requests: Sequence[ScoreRequest], no_image: NoImageMode) -> list[list[AnswerScores]]:
+    def score(self, requests: Sequence[ScoreRequest], no_image: NoImageMode) -> list[list[AnswerScores | Unfit]]:
         """Teacher-forced scores of every pair, with and without the image, in order, as one batch.
+
+        A completion is what the model's own tokenizer makes of it. Of a model that thinks it follows an empty thought.
 
         Args:
             requests: B images with their pairs.
             no_image: What "without the image" means.
 
         Returns:
-            For each request, one AnswerScores a pair; N = 0 where the completion has no token.
+            For each request, one AnswerScores a pair; N = 0 where the completion has no token; or why the model cannot
+            be shown it.
             Numbers may be non-finite: judging them is the caller's.
 
         Raises:
@@ -190,6 +222,10 @@ class TrainableModel(Protocol):
         """How it is to lie over the processes; None where each has all of it."""
         ...
 
+    def find_fault(self, rows: Sequence[ForcedRow]) -> Unfit | None:
+        """Why the first of these rows that cannot be forced as it is cannot; None if all can."""
+        ...
+
     def collate(self, rows: Sequence[ForcedRow]) -> dict[str, Any]:
         """Rows as tensors on the CPU, possibly nested; an image that several rows share is processed once.
 
@@ -217,10 +253,19 @@ class TrainableModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Questions with their answers, in order, about an image or about none."""
+    """Questions with their answers, in order, about an image or about none.
+
+    Attributes:
+        image: RGB picture, or None.
+        turns: Questions with their answers, at least one.
+        system: The system prompt before them; empty for none.
+        untaught: Numbers of the turns whose answers are said, but not taught.
+    """
 
     image: Image | None
     turns: tuple[tuple[str, str], ...]
+    system: str = ""
+    untaught: frozenset[int] = frozenset()
 
 
 class FinetunableModel(Protocol):
@@ -246,12 +291,21 @@ class FinetunableModel(Protocol):
         """How it is to lie over the processes; None where each has all of it."""
         ...
 
+    @property
+    def takes_system(self) -> bool:
+        """Whether the chat template shows a system prompt; where it does not, none may be asked for."""
+        ...
+
+    def find_fault(self, conversation: Conversation) -> Unfit | None:
+        """Why a conversation cannot be taught as it is, if it cannot."""
+        ...
+
     def fits_batches(self, mixed: bool) -> bool:
         """Whether conversations as a batch give what each gives by itself; ``mixed`` where only some have a picture."""
         ...
 
-    def count_taught(self, conversation: Conversation) -> int:
-        """How many tokens of a conversation are taught, after it was cut to the longest length."""
+    def count_taught(self, conversation: Conversation) -> tuple[int, int]:
+        """How many tokens of a conversation are taught, and how many are not since it is cut to the longest length."""
         ...
 
     def collate(self, conversations: Sequence[Conversation]) -> dict[str, Any]:

@@ -146,11 +146,11 @@ def merge_adapter(config: ModelConfig, adapter: Path, folder: Path) -> None:
     Raises:
         BackendError: If the model or the adapter cannot be loaded, or the adapter is of another model.
     """
+    from c3l.models.adapters import merge_folder
     from c3l.models.processors import save_processor
-    from c3l.models.weights import merge
 
     model, processor = _read(config, weights_hash(config), _choose_dtype(config), "cpu")
-    merge(model, adapter).save_pretrained(str(folder))
+    merge_folder(model, adapter).save_pretrained(str(folder))
     save_processor(processor, folder)
 
 

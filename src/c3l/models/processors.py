@@ -31,7 +31,9 @@ PROCESSOR_FILES = (_PROCESSOR, "preprocessor_config.json")
 _KEPT = ("preprocessor_config.json", "video_preprocessor_config.json")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "*.model", "vocab.*", "*.tiktoken", "tekken.json")
 _POINTER = b"version https://git-lfs"
-_MAY_BE_MISSING = {"_raise_exceptions_for_missing_entries": False}
+_MAY_BE_MISSING = dict.fromkeys(
+    ("_raise_exceptions_for_missing_entries", "_raise_exceptions_for_connection_errors"), False
+)
 _FILES = "_c3l_files"
 
 
@@ -80,7 +82,7 @@ def load_processor(location: str, revision: str, trust_remote_code: bool) -> Any
     except Exception as error:
         _explain(Path(location), error)
         raise
-    if not hasattr(processor, "image_processor"):
+    if not (hasattr(processor, "image_processor") and hasattr(processor, "tokenizer")):
         _explain(Path(location), None)
         raise BackendError(
             f"got {location} with a {type(processor).__name__} alone, expected a processor for pictures and text: "

@@ -21,8 +21,9 @@ class Row:
         image: What is shown.
         prompt: The user's turn.
         completion: Token ids.
-        request: Number of the request that it belongs to.
+        request: Number of the request that it belongs to; rows of equal number share what they begin with.
         hide_image: Whether the picture's tokens are there but must not be looked at.
+        system: The system prompt; empty for none.
     """
 
     image: Image.Image | None
@@ -30,6 +31,7 @@ class Row:
     completion: tuple[int, ...]
     request: int = 0
     hide_image: bool = False
+    system: str = ""
 
 
 def rows_with(requests: Sequence[ScoreRequest], completions: Sequence[Sequence[tuple[int, ...]]]) -> list[Row]:
@@ -50,7 +52,7 @@ def rows_without(
         if len(counts) != 1 or 0 in counts:
             raise BackendError(f"got {sorted(counts)} other images, expected the same number >= 1 a request")
         for others in zip(*(request.others for request in requests), strict=True):
-            yield _rows(requests, completions, others)
+            yield _share(_rows(requests, completions, others))
     elif no_image == "mask":
         yield [replace(row, hide_image=True) for row in rows_with(requests, completions)]
     else:
@@ -63,11 +65,17 @@ def _rows(
     images: Sequence[Image.Image | None],
 ) -> list[Row]:
     return [
-        Row(image, pair.prompt, completion, number)
+        Row(image, pair.prompt, completion, number, system=request.system)
         for number, (request, of_request, image) in enumerate(zip(requests, completions, images, strict=True))
         for pair, completion in zip(request.pairs, of_request, strict=True)
         if completion
     ]
+
+
+def _share(rows: list[Row]) -> list[Row]:
+    """Rows that show one picture as if they were of one request."""
+    first: dict[int, int] = {}
+    return [replace(row, request=first.setdefault(id(row.image), row.request)) for row in rows]
 
 
 def _stand_in(request: ScoreRequest, no_image: NoImageMode) -> Image.Image | None:

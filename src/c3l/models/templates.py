@@ -59,9 +59,10 @@ def fit_template(name: str, processor: Any, markers: list[str], accepts: Callabl
         if isinstance(given, Mapping):  # others have names of their own
             processor.chat_template = {**given, "default": processor.chat_template}
         return
+    told = " or ".join(marker.strip() for marker in markers) or "a placeholder"
     raise BackendError(
         f"the chat template of {name} does not bring a picture and a question through once each ({failures[0]}), "
-        f"neither as parts nor as text with {' or '.join(markers) or 'a placeholder'} in it: put the template of the "
+        f"neither as parts nor as text with {told} in it: put the template of the "
         "model that it was made from into chat_template.jinja"
     )
 

@@ -1,23 +1,26 @@
 """Tuning any image-text-to-text model of transformers: LoRA on its language model, one forward for all readings."""
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig
 from PIL.Image import Image
 from torch import Tensor, nn
 
 from c3l.config import ContrastiveConfig
 from c3l.errors import BackendError, DataError
+from c3l.models.adapters import add_adapters
+from c3l.models.control import tell_control_token
 from c3l.models.encoding import ChatEncoder, ScoredRow
 from c3l.models.forcing import TeacherForcing
-from c3l.models.interface import ForcedRow, Pieces, Readings
+from c3l.models.interface import ForcedRow, Pieces, Readings, Unfit
 from c3l.models.layout import attention_mask, image_token_id, make_path
+from c3l.models.limits import count_positions, find_excess
 from c3l.models.logits import log_probs, pick
+from c3l.models.notes import add_notes
 from c3l.models.packing import pack
 from c3l.models.processors import save_processor
 from c3l.models.sharding import find_pieces
@@ -44,9 +47,10 @@ class TrainableHfModel(nn.Module):
             config: Rank, scale and dropout of the adapters.
         """
         super().__init__()
-        self._provenance = provenance
         self._processor = processor
-        self._encoder = ChatEncoder(processor)
+        self._encoder = ChatEncoder(processor, model)
+        self._positions = count_positions(model)
+        self._provenance = add_notes(provenance, [self._encoder.thinking.note])
         self._vision = VisionEncoder(model, self._encoder)
         self._features = FeatureStore(self._vision, model)
         forcing = TeacherForcing(model, self._encoder, self._vision)
@@ -59,9 +63,7 @@ class TrainableHfModel(nn.Module):
             target_modules=find_targets(model),
         )
         model.requires_grad_(False)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)  # peft's own
-            self.lvlm = get_peft_model(model, lora)
+        self.lvlm = add_adapters(model, lora)
         if config.gradient_checkpointing:
             model.activation_checkpointing_enable()
 
@@ -90,6 +92,21 @@ class TrainableHfModel(nn.Module):
         self._base.get_decoder().train(mode)
         self.training = mode
         return self
+
+    def find_fault(self, rows: Sequence[ForcedRow]) -> Unfit | None:
+        """Why the first of these rows that cannot be forced as it is cannot; None if all can."""
+        self._encoder.forget_pictures()
+        found = next((fault for row in rows if (fault := self._find_fault(row))), None)
+        self._encoder.forget_pictures()
+        return found
+
+    def _find_fault(self, row: ForcedRow) -> Unfit | None:
+        if token := self._encoder.find_control_token(row.completion):
+            return Unfit("control_token_in_text", tell_control_token(token))
+        if self._positions is None:
+            return None
+        prompt = self._encoder.encode_prompt(row.prompt, row.image)
+        return find_excess(len(prompt.ids), len(self._encoder.encode_completion(row.completion)), self._positions)
 
     def collate(self, rows: Sequence[ForcedRow]) -> dict[str, Any]:
         """Rows as tensors on the CPU; those about one image are packed into one tree where the family allows it.

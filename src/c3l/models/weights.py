@@ -6,7 +6,6 @@ transformers fills a tensor that it does not find with random numbers and goes o
 import json
 import logging
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,19 +90,32 @@ def _check_file(path: Path) -> None:
         ) from None
 
 
+# What transformers says while it loads of things that are as they should be here, or that c3l tells itself.
+_KNOWN = (
+    "LOAD REPORT",  # a table, which `check_loaded` tells in a line
+    "requires torchvision (not installed); falling back to",  # to Pillow, which is taken anyway
+    "backend is not available. Falling back to",
+    "Chat templates should be in a 'chat_template.jinja' file",  # it was found where it is
+    "The following generation flags are not valid",  # c3l says itself how it writes
+    "The `use_fast` parameter is deprecated",  # said by processors that bring code of their own
+)
+
+
 @contextmanager
 def untold() -> Iterator[None]:
-    """Inside, transformers does not print its own table of what is missing, which ``check_loaded`` tells in a line."""
-    logger = logging.getLogger("transformers.modeling_utils")
+    """Inside, transformers keeps to itself what nobody can or need do anything about."""
+    handlers = logging.getLogger("transformers").handlers
 
-    def is_other(record: logging.LogRecord) -> bool:
-        return "LOAD REPORT" not in record.getMessage()
+    def is_news(record: logging.LogRecord) -> bool:
+        return not any(words in record.getMessage() for words in _KNOWN)
 
-    logger.addFilter(is_other)
+    for handler in handlers:
+        handler.addFilter(is_news)
     try:
         yield
     finally:
-        logger.removeFilter(is_other)
+        for handler in handlers:
+            handler.removeFilter(is_news)
 
 
 def check_loaded(name: str, model: Any, info: Mapping[str, Any]) -> str | None:
@@ -131,6 +143,12 @@ def check_loaded(name: str, model: Any, info: Mapping[str, Any]) -> str | None:
     unexpected = sorted(info["unexpected_keys"])
     if missing:
         raise BackendError(_tell_missing(name, family, missing, unexpected, len(model.state_dict())))
+    own = {_pattern(key) for key in model.state_dict()}
+    if uncounted := [key for key in unexpected if _pattern(key) in own]:
+        raise BackendError(
+            f"{name} holds {len(uncounted)} tensors of layers that its config.json does not count "
+            f"({show_names(uncounted)}): its config.json and its weights are not of one model"
+        )
     for key in unexpected:
         if what := _match(MUST_BE_USED, key):
             raise BackendError(
@@ -146,13 +164,16 @@ def check_loaded(name: str, model: Any, info: Mapping[str, Any]) -> str | None:
 
 
 def _tell_missing(name: str, family: str, missing: list[str], unexpected: list[str], total: int) -> str:
-    told = f"got {name} without {len(missing)} of the {total} tensors of a {family} ({show_names(missing)})"
+    told = f"got {name} without {len(missing)} of the {total} tensors of a {family}"
     if unexpected:
         return (
-            f"{told}, but with {len(unexpected)} that it has no place for ({show_names(unexpected)}): if they were "
-            "renamed, give them the names that transformers uses"
+            f"{told}, but with {len(unexpected)} that it has no place for, as if they were renamed: expected "
+            f"{show_names(missing)}; got {show_names(unexpected)}; give them the names that transformers uses"
         )
-    return f"{told}, expected all: in their place would be random numbers; copy or download the model again"
+    return (
+        f"{told} ({show_names(missing)}), expected all: in their place would be random numbers; copy or download the "
+        "model again"
+    )
 
 
 def check_finite(name: str, model: Any) -> None:
@@ -173,44 +194,11 @@ def _not_finite(model: Any) -> Iterator[str]:
     import torch
 
     for key, weight in model.named_parameters():
-        # a sum in float32 needs no second tensor; the formats of one byte hold no infinity and have no sum
-        if weight.is_floating_point() and weight.dtype.itemsize > 1:
-            total = weight.detach().sum(dtype=torch.float32)
-            if not bool(torch.isfinite(total)) and not bool(torch.isfinite(weight).all()):
+        # quick, and without a second tensor: NaN goes into both ends; the formats of one byte hold no infinity
+        if weight.is_floating_point() and weight.dtype.itemsize > 1 and weight.numel():
+            ends = torch.stack(torch.aminmax(weight.detach()))
+            if not bool(torch.isfinite(ends).all()):
                 yield key
-
-
-def merge(model: Any, adapter: Path) -> Any:
-    """The model with an adapter folder of peft's merged in.
-
-    Raises:
-        BackendError: If the adapter cannot be read, or is not of this model.
-    """
-    from peft import PeftModel, get_peft_model_state_dict
-    from safetensors import safe_open
-
-    family = type(model).__name__
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Found missing adapter keys", UserWarning)  # they are told below
-            adapted = PeftModel.from_pretrained(model, str(adapter))
-        with safe_open(adapter / "adapter_model.safetensors", framework="numpy") as file:
-            found = set(file.keys())
-    except Exception as error:  # as many kinds as peft and its file formats have
-        raise BackendError(f"cannot read the adapter {adapter} for a {family}: {one_line(error)}") from None
-    expected = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
-    strange = sorted(key for key in found - expected if "lora_" in key)
-    if missing := sorted(expected - found):
-        raise BackendError(
-            f"got the adapter {adapter} without {len(missing)} of the {len(expected)} tensors that its "
-            f"adapter_config.json asks for in a {family} ({show_names(missing)}), expected all: tune again"
-        )
-    if strange:
-        raise BackendError(
-            f"the adapter {adapter} holds {len(strange)} tensors that have no place in a {family} "
-            f"({show_names(strange)}): it is of another model"
-        )
-    return adapted.merge_and_unload()
 
 
 def show_names(names: Iterable[str]) -> str:
@@ -224,6 +212,11 @@ def one_line(error: Exception) -> str:
     """What an error of another library says, short."""
     text = " ".join(str(error).split())
     return text[:300] + ("..." if len(text) > 300 else "")
+
+
+def _pattern(key: str) -> str:
+    """The name of a tensor without the number of its layer."""
+    return re.sub(r"\.\d+(?=\.)", ".N", key)
 
 
 def _match(reasons: Mapping[str, str], key: str) -> str | None:

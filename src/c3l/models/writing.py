@@ -82,7 +82,7 @@ class Writing:
         if images and not self._vision.can_begin:
             tensors = self._encoder.encode_for_generation(prompts, images)
             return {key: move(value, self._model) for key, value in tensors.items()}
-        encoded = [self._encoder.encode_prompt(request.prompt, request.image) for request in requests]
+        encoded = [self._encoder.encode_prompt(request.prompt, request.image, to_write=True) for request in requests]
         inputs: dict[str, Any] = {
             key: value.to(self._model.device) for key, value in self._encoder.collate_prompts(encoded).items()
         }

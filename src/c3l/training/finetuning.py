@@ -40,10 +40,12 @@ LEARNING_RATES = {"lora": 2e-4, "full": 2e-5}
 
 @dataclass(frozen=True, slots=True)
 class TextConversation:
-    """A conversation with the path of its picture, which is empty where there is none."""
+    """A ``Conversation`` with the path of its picture, which is empty where there is none."""
 
     image: str
     turns: tuple[tuple[str, str], ...]
+    system: str = ""
+    untaught: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,18 +171,18 @@ class _Collator:
         self._lvlm, self._open_image = lvlm, open_image
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        return self._lvlm.collate([self._open(row["image"], json.loads(row["turns"])) for row in rows])
+        return self._lvlm.collate([self._open(row["image"], *json.loads(row["said"])) for row in rows])
 
-    def _open(self, image: str, turns: Sequence[Sequence[str]]) -> Conversation:
+    def _open(self, image: str, turns: Sequence[Sequence[str]], system: str, untaught: Sequence[int]) -> Conversation:
         pairs = tuple((question, answer) for question, answer in turns)
-        return Conversation(self._open_image(image) if image else None, pairs)
+        return Conversation(self._open_image(image) if image else None, pairs, system, frozenset(untaught))
 
 
 def _to_dataset(conversations: Sequence[TextConversation]) -> Dataset:
     """Paths and texts alone; ``image`` tells TRL that there are pictures."""
     columns = {
         "image": [one.image for one in conversations],
-        "turns": [json.dumps(one.turns) for one in conversations],
+        "said": [json.dumps([one.turns, one.system, sorted(one.untaught)]) for one in conversations],
     }
     return Dataset.from_dict(columns)
 

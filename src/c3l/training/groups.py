@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from c3l.method.prompts import InstructionTemplate
 from c3l.models.interface import ForcedRow, TrainableModel
-from c3l.records import ContrastiveGroup, ImageRef, Sample, make_id
+from c3l.records import ContrastiveGroup, ImageRef, Rejected, Sample, make_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,23 @@ def write_groups(
         texts = tuple(template.write_reply([(pair.question, pair.answer)], more=True) for pair in pairs)
         out.append(TextGroup(images[group.image_id], template.render(pairs_per_image), texts))
     return out
+
+
+def sort_out(
+    model: TrainableModel, groups: Sequence[TextGroup], open_image: Callable[[ImageRef], Image]
+) -> tuple[list[TextGroup], list[Rejected]]:
+    """Groups that the model can be shown, and the others with the reason of their first text that it cannot."""
+    fit: list[TextGroup] = []
+    rejected: list[Rejected] = []
+    for group in groups:
+        image = open_image(group.image)
+        fault = model.find_fault([ForcedRow(image, group.prompt, text) for text in group.completions])
+        if fault is None:
+            fit.append(group)
+        else:
+            name = group.image.image_id
+            rejected.append(Rejected(name, name, "tuning", fault.reason, f"{group.image.path}: {fault.detail}"))
+    return fit, rejected
 
 
 def hold_out(groups: Sequence[TextGroup], share: float, seed: int) -> tuple[list[TextGroup], list[TextGroup]]:

@@ -40,7 +40,6 @@ def joined(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     def join(parts: object) -> tuple[Saved, Saved]:
         with journal.open("a") as file:
             file.write("joined\n")
-        time.sleep(0.3)
         return Saved("model.safetensors"), Saved("processor_config.json")
 
     monkeypatch.setattr(assembly, "_join", join)
@@ -94,13 +93,24 @@ def test_a_folder_is_made_once_and_again_only_by_force(joined: Path) -> None:
     assert joined.read_text().count("joined") == 2
 
 
-def test_two_processes_make_one_folder(joined: Path) -> None:
+def test_two_processes_make_one_folder(joined: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=assemble, kwargs={"trained": False}) for _ in range(2)]
+    together, join = context.Barrier(2, timeout=100), assembly._join
+
+    def join_slowly(parts: Any) -> Any:
+        time.sleep(0.3)  # so that the other one comes meanwhile
+        return join(parts)
+
+    def work() -> None:
+        together.wait()
+        assemble(trained=False)
+
+    monkeypatch.setattr(assembly, "_join", join_slowly)
+    processes = [context.Process(target=work) for _ in range(2)]
     for process in processes:
         process.start()
     for process in processes:
-        process.join(30)
+        process.join(200)
     assert [process.exitcode for process in processes] == [0, 0]
     assert joined.read_text().count("joined") == 1
     assert len(list(cache_folder().glob("builtin-*"))) == 1

@@ -23,7 +23,7 @@ def pair(number: int, i2c: float, grade: str, tokens: int) -> GradedPair:
     scored = ScoredSample(
         sample, AnswerScores((1,) * tokens, ("a",) * tokens, numbers, numbers, numbers), i2c, "log_ratio", "drop"
     )
-    return GradedPair(scored, f"{number}.png", Graded(grade, "what"), ())  # type: ignore[arg-type]
+    return GradedPair(scored, f"{number}.png", Graded(grade, "what"), (), 0.0)  # type: ignore[arg-type]
 
 
 PAIRS = [pair(n, i2c=(n * 7) % 10, grade=("true", "false")[n % 2], tokens=1 + n % 3) for n in range(10)]

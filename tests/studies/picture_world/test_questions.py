@@ -1,6 +1,7 @@
 import random
 
 import pytest
+from studies.picture_world.oracle import Oracle
 from studies.picture_world.questions import Asker, place_of
 from studies.picture_world.scenes import Placed
 from tests.studies.picture_world.worlds import NAMES, random_scene
@@ -17,6 +18,29 @@ def test_a_completion_parses_into_as_many_different_pairs_as_asked_for(template:
         text = Asker(random.Random(seed), NAMES).completion(random_scene(seed), known, count)
         pairs = find_pairs(text, known.parser)
         assert len({pair.question for pair in pairs}) == count
+
+
+def test_a_completion_speaks_of_what_is_there_in_different_ways() -> None:
+    known = load_templates(None)["conversation"]
+    pairs = []
+    for seed in range(100):
+        text = Asker(random.Random(seed), NAMES).completion(random_scene(seed), known, 5)
+        found = find_pairs(text, known.parser)
+        assert sum(pair.answer.startswith("No") for pair in found) <= 1
+        pairs += found
+    says = [pair.answer.split()[0] for pair in pairs]
+    assert says.count("No,") < 0.1 * len(pairs) < says.count("Yes,")
+    assert sum(Oracle(NAMES).grade(random_scene(n // 5), p.question, p.answer).grade == "true"
+               for n, p in enumerate(pairs)) > 0.95 * len(pairs)  # fmt: skip
+
+
+def test_things_are_called_as_people_call_them() -> None:
+    asker = Asker(random.Random(0), NAMES, plainly=True)
+    retriever = Placed(("Chesapeake Bay Retriever", "dog", "animal"), "", (0, 0, 1, 1))
+    said = [asker.name(retriever) for _ in range(200)]
+    assert said.count("dog") > 160
+    violin = Placed(("violin", "musical instrument"), "", (0, 0, 1, 1))
+    assert [asker.name(violin) for _ in range(50)].count("violin") > 40
 
 
 def test_the_same_seed_asks_the_same() -> None:

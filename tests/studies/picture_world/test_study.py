@@ -12,14 +12,18 @@ from studies.picture_world.grading import (
     difference,
     grade_run,
     keep,
+    mean_lift,
+    qualities,
     remeasure,
     same_kinds,
+    specific_share,
     split_positives,
     true_share,
 )
 from studies.picture_world.oracle import Graded, Oracle
 from studies.picture_world.study import ARMS, make_config, paint_scenes, run_arm
-from studies.picture_world.study_tables import _choices, write_results
+from studies.picture_world.study_choices import choose, keep_in_steps, specific_auroc, true_auroc
+from studies.picture_world.study_tables import write_results
 from tests.studies.picture_world.worlds import NAMES, random_scene
 from tests.tiny_models import make_picture
 
@@ -57,10 +61,12 @@ def out(tmp_path_factory: pytest.TempPathFactory, copy_tiny: Callable[[str, Path
     return folder
 
 
-def pair(picture: str, grade: str, kind: str = "yesno", i2c: float = 0.0, sample_id: str = "") -> GradedPair:
+def pair(
+    picture: str, grade: str, kind: str = "yesno", i2c: float = 0.0, sample_id: str = "", elsewhere: float = 0.0
+) -> GradedPair:
     sample = Sample(sample_id or f"{picture}{grade}{kind}{i2c}", picture, "conversation", "q?", "a", 0, 0)
     scored = ScoredSample(sample, AnswerScores((1,), ("a",), (i2c,), (0.0,), (0.0,)), i2c, "log_ratio", "drop")
-    return GradedPair(scored, picture, Graded(grade, kind), ("dog",))  # type: ignore[arg-type]
+    return GradedPair(scored, picture, Graded(grade, kind), ("dog",), elsewhere)  # type: ignore[arg-type]
 
 
 def test_arms_share_the_draft_and_the_tables_name_them_all(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,21 +94,25 @@ def test_arms_share_the_draft_and_the_tables_name_them_all(out: Path, monkeypatc
             "| C3L |",
             "| draft, half kept: longest |",
             "| blank | log_ratio |",
+            "| drop | lift, estimated |",
             "| answer length |",
         )
     )
     results = json.loads((out / "results.json").read_text())
     assert results["data"]["draft, half kept: random"]["pairs"] == 5 * PICTURES / 2
     assert {row["against"] for row in results["pairs"] if row["data"] == "C3L"} == {"likelihood on positives only"}
-    assert (out / "true_share.svg").read_text().count("<svg") == 1
+    assert (out / "lift.svg").read_text().count("<svg") == 1
+    of_draft = next(one for one in graded if one.arm == "draft").pairs
+    assert results["data"]["draft"]["lift"]["value"] == pytest.approx(mean_lift(of_draft))
+    assert any(one.elsewhere > 0 for one in of_draft), "else it would say no more than truth"
 
 
 def test_what_a_measure_chooses_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("studies.picture_world.grading.DRAWS", 20)
     pairs = [pair(f"p{i}", "true", i2c=1.0) for i in range(10)] + [pair(f"p{i}", "false", i2c=2.0) for i in range(10)]
-    chosen = _choices([GradedRun("draft", 0, tuple(pairs), 10)])
-    assert chosen["log_ratio"]["half"]["value"] == chosen["log_ratio"]["positives"]["value"] == 0
-    assert chosen["log_ratio"]["positives_over_negatives_same_kinds"]["value"] == -1
+    [chosen] = [row for row in choose({"draft": [GradedRun("draft", 0, tuple(pairs), 10)]}) if row["by"] == "log_ratio"]
+    assert chosen["kept_0.5"]["true"]["value"] == chosen["positives"]["true"]["value"] == 0
+    assert chosen["positives_over_negatives"]["value"] == -1
     turned = remeasure(GradedRun("draft", 0, tuple(pairs), 10), lambda scores: -scores.logprobs_with_image[0])
     positives, negatives = split_positives(turned)
     assert (true_share(positives.pairs), true_share(negatives.pairs)) == (1, 0)
@@ -115,6 +125,44 @@ def test_shares_by_hand() -> None:
     assert (share.value, share.count) == (pytest.approx(2 / 3), 4)
     assert share.low == 0.5, "a picture is drawn with all its pairs: twice `a` is the worst"
     assert share.high == 1
+
+
+def test_what_is_true_of_many_pictures_is_true_and_not_specific() -> None:
+    common, rare = pair("a", "true", elsewhere=0.9), pair("b", "true", elsewhere=0.1)
+    wrong, unknown = pair("c", "false", elsewhere=0.5), pair("d", "ungradable", elsewhere=0.0)
+    pairs = [common, rare, wrong, unknown]
+    assert (true_share(pairs), specific_share(pairs)) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
+    assert mean_lift(pairs) == pytest.approx((0.1 + 0.9 - 0.5) / 3)
+    assert not pair("a", "true", elsewhere=0.2).is_specific, "true of a fifth of the others is common"
+
+
+def test_all_qualities_at_once_are_those_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("studies.picture_world.grading.DRAWS", 50)
+    grades = ("true", "false", "true", "ungradable")
+    one = GradedRun("x", 0, tuple(pair(f"p{i % 7}", grades[i % 4], elsewhere=i / 40) for i in range(40)), 1)
+    other = GradedRun("y", 0, tuple(pair(f"p{i % 5}", grades[i % 3], elsewhere=i / 60) for i in range(30)), 1)
+    for name, statistic in (("true", true_share), ("specific", specific_share), ("lift", mean_lift)):
+        alone, apart = bootstrap([one], statistic), difference([one], [other], statistic)
+        for found, expected in ((qualities([one]), alone), (qualities([one], [other]), apart)):
+            got = found[name]
+            assert (got.value, got.low, got.high) == pytest.approx((expected.value, expected.low, expected.high))
+
+
+def test_specific_pairs_are_ranked_above_true_ones_that_hold_everywhere() -> None:
+    pairs = [
+        pair("a", "true", i2c=3, elsewhere=0.1),
+        pair("b", "true", i2c=1, elsewhere=0.9),
+        pair("c", "false", i2c=2),
+    ]
+    assert specific_auroc(pairs) == 1
+    assert true_auroc(pairs) == 0.5
+
+
+def test_two_steps_keep_what_both_like() -> None:
+    pairs = tuple(pair(f"p{i}", "true", i2c=i, sample_id=str(i)) for i in range(16))
+    run = GradedRun("x", 0, pairs, 16)
+    kept = keep_in_steps(run, (lambda s: s.logprobs_with_image[0], lambda s: -s.logprobs_with_image[0]), 0.25)
+    assert sorted(p.scored.sample.sample_id for p in kept.pairs) == ["10", "11", "8", "9"]
 
 
 def test_even_mixtures_take_away_what_easy_kinds_give() -> None:

@@ -1,0 +1,85 @@
+"""Marks that other trainers read: whether a turn is to be learned, or only said before what is."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from c3l.data.rejection import BadRowError
+
+# true, or 1: to be learned
+_LEARN = frozenset(
+    "loss loss_mask weight loss_weight loss_scale train training trainable train_on_turn is_train taught learn "
+    "supervise supervised compute_loss calculate_loss calc_loss use_loss has_loss".split()
+)
+_LEAVE = frozenset("no_loss ignore ignore_loss skip skip_loss masked is_masked mask_loss".split())  # true: not to be
+_EITHER = frozenset("mask label_mask labels_mask train_mask target_mask".split())  # true: masked; but 0 and 1?
+_PARTS = ("train_detail", "loss_detail", "loss_spans")
+_WORDS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "1": 1.0, "0": 0.0}
+
+
+def is_taught(marked: Mapping[str, Any]) -> bool | None:
+    """Whether what is marked is to be learned; None if nothing is said.
+
+    ``loss: false``, ``weight: 0``, ``masked: true`` and their like, as numbers, booleans or text.
+
+    Raises:
+        BadRowError: ``bad_loss_flag`` for a fraction, a list a token, or marks of which one says yes and another no.
+    """
+    if parts := next((key for key in _PARTS if marked.get(key)), None):
+        raise BadRowError("bad_loss_flag", f"got `{parts}`: parts of a turn cannot be marked, expected marks of turns")
+    said = {key: learn for key, value in marked.items() if (learn := _read(str(key), value)) is not None}
+    if len({*said.values()}) > 1:
+        raise BadRowError("bad_loss_flag", f"one of {', '.join(f'`{key}`' for key in said)} says yes, another no")
+    return next(iter(said.values()), None)
+
+
+def read_row_mark(row: Mapping[str, Any]) -> str:
+    """What is said so of a whole row: ``untaught``, ``row_weight`` for a weight that is neither 0 nor 1, or nothing.
+
+    Raises:
+        BadRowError: ``bad_loss_flag`` for a list of marks: of turns, or of tokens, nobody can tell.
+    """
+    found = ""
+    for key, value in row.items():
+        name = str(key).lower()
+        if name not in _LEARN | _LEAVE or value is None:
+            continue
+        if isinstance(value, list):
+            raise BadRowError("bad_loss_flag", f"got a list under `{key}`; mark each turn by `loss: true` or `false`")
+        number = value if isinstance(value, (int, float)) else _WORDS.get(str(value).strip().lower(), 1.0)
+        if number == (name in _LEAVE):
+            return "untaught"
+        found = "row_weight" if number not in (0, 1) else found
+    return found
+
+
+def _read(key: str, value: Any) -> bool | None:
+    name = key.strip().lower().replace("-", "_")
+    if value is None or name not in _LEARN | _LEAVE | _EITHER:
+        return None
+    if name in _EITHER:
+        return _read_either(key, value)
+    number = _number(key, value)
+    if number not in (0.0, 1.0):
+        raise BadRowError("bad_loss_flag", f"got `{key}` of {number:g}: a turn is learned or not, expected 0 or 1")
+    return (number == 1.0) is (name in _LEARN)
+
+
+def _read_either(key: str, value: Any) -> bool:
+    if isinstance(value, str):
+        value = {"true": True, "false": False}.get(value.strip().lower())
+    if not isinstance(value, bool):
+        raise BadRowError("bad_loss_flag", f"`{key}` could mean either; write `loss: true` or `loss: false`")
+    return not value
+
+
+def _number(key: str, value: Any) -> float:
+    if isinstance(value, str):
+        word = value.strip().lower()
+        try:
+            value = _WORDS[word] if word in _WORDS else float(word)
+        except ValueError:
+            value = None
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise BadRowError("bad_loss_flag", f"got `{key}` that is no number, expected true or false for the whole turn")
+    return float(value)

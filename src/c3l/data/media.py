@@ -1,0 +1,173 @@
+"""Which picture a row of a data file is about, under the names that tools give it, and what else it names."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from c3l.data.paths import BadImageError, clean_path
+from c3l.data.rejection import BadRowError, is_utf8
+
+MAIN = "image images".split()
+_PICTURE_KEY = re.compile(  # `image_path`, `img`, `input_image_files`
+    r"(?:input_|source_)?(?:image|img|picture|pic|photo|frame)s?(?:_?(?:path|file|url|uri|link|list)s?)?"
+)
+_ITS_NAME_KEY = re.compile(r"(?:image|img|picture|photo)s?_?(?:file_?)?(?:name|id|src|source)s?")  # `image_id`
+_MAYBE_KEY = re.compile(  # a picture's only if the value ends like one
+    rf"{_ITS_NAME_KEY.pattern}|(?:file|media)_?(?:name|path|url)s?|files?|paths?|urls?|medias?|attachments?"
+)
+_OTHER_KEY = re.compile(  # `video`, `audio_path`
+    r"(?:input_)?(?:video|audio|speech|sound|voice|wav|mp4|pdf|point_?cloud|pcd|mesh)s?"
+    r"(?:_?(?:path|file|url|uri|list|name|id)s?)?"
+)
+_OF_PICTURE = ("_id", "_name", "_url")  # beside a picture they say where it was taken from
+_PICTURES = frozenset("jpg jpeg jpe jfif png webp gif bmp tif tiff pbm pgm ppm pnm avif heic jp2 svg".split())
+_OTHERS = frozenset("mp4 avi mov mkv webm m4v mpg mpeg wmv flv wav mp3 flac ogg m4a aac opus pdf".split())
+_INSIDE = ("path", "image", "url", "image_url", "file_name", "filename", "file", "src", "image_path", "img_path")
+_EMPTY: tuple[Any, ...] = (None, "", False, [], {})
+_BASE64 = re.compile(r"data:|(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR|Qk0)[A-Za-z0-9+/=\s]{40}")
+
+
+def find_image(row: Mapping[str, Any], shown: Sequence[Any] = ()) -> str:
+    """The path of the one picture of a row, with ``/``; empty if the row names no picture.
+
+    Args:
+        row: The row.
+        shown: What the parts of its turns name beside it.
+
+    Raises:
+        BadRowError: ``other_medium`` for a row about a video, sound or document, ``several_images``, ``bad_path``,
+            and ``inline_image`` for a picture without a path.
+    """
+    shown_paths = [path for value in shown for path in _paths(value)]
+    main = _main(row) or shown_paths
+    besides = [*_besides(row, bool(main)), *(("a part of a turn", path) for path in shown_paths)]
+    if not main and besides:
+        chosen = next((key for key, path in besides if not _is_address(path)), besides[0][0])
+        main = [path for key, path in besides if key == chosen]
+        besides = [(key, path) for key, path in besides if key != chosen and not _is_address(path)]
+    if len(main) > 1:
+        raise BadRowError("several_images", f"the row has {len(main)} pictures, expected one")
+    if other := next((key for key, path in besides if main and _stem(path) != _stem(main[0])), None):
+        raise BadRowError("several_images", f"the row names {main[0][:200]!a}, but another picture under {other}")
+    if not main and (key := next((key for key, value in row.items() if _names_one(key, value)), None)):
+        raise BadRowError("no_image", f"the row has `{key}`, but the path of no picture")
+    if medium := next(_other_media(row, main), None):
+        raise BadRowError("other_medium", f"the row is about its {medium}, expected a picture or none")
+    return _clean(main[0]) if main else ""
+
+
+def refused_image(row: Mapping[str, Any]) -> str | None:
+    """The path of a single picture that is refused, as it stands there."""
+    value = row.get("image") or row.get("images")
+    value = value[0] if isinstance(value, list) and len(value) == 1 else value
+    return value if isinstance(value, str) and len(value) < 1000 and is_utf8(value) else None
+
+
+def is_picture(kind: str) -> bool:
+    """Whether a part of a turn of this type is a picture."""
+    return _PICTURE_KEY.fullmatch(_plain(kind)) is not None
+
+
+def is_other_medium(kind: str) -> bool:
+    """Whether a part of a turn of this type is a video, a sound or a document."""
+    return _OTHER_KEY.fullmatch(_plain(kind)) is not None or _plain(kind) in ("file", "input_file", "media")
+
+
+def _plain(key: str) -> str:
+    return key.strip().lower().replace("-", "_")
+
+
+def _main(row: Mapping[str, Any]) -> list[str]:
+    """The pictures under ``image`` or ``images``; both hold the same where tables of two layouts were joined."""
+    first, second = ([*_paths(row.get(key))] for key in MAIN)
+    if first and second and [*map(_stem, first)] != [*map(_stem, second)]:
+        raise BadRowError("several_images", "the row has other pictures under `image` than under `images`")
+    return first or second
+
+
+def _besides(row: Mapping[str, Any], has_main: bool) -> Iterator[tuple[str, str]]:
+    """What other keys name, each with its key: beside a picture only what looks like the path of another."""
+    for key, value in row.items():
+        if key in MAIN or value in _EMPTY:
+            continue
+        if _PICTURE_KEY.fullmatch(_plain(key)) and not has_main:
+            yield from ((f"`{key}`", path) for path in _paths(value))
+        elif _PICTURE_KEY.fullmatch(_plain(key)) or _MAYBE_KEY.fullmatch(_plain(key)):
+            paths = (path for path in _texts(value) if _ending(path) in _PICTURES)
+            yield from ((f"`{key}`", path) for path in paths if not (has_main and _is_address(path)))
+
+
+def _is_address(path: str) -> bool:
+    return "://" in path
+
+
+def _other_media(row: Mapping[str, Any], main: Sequence[str]) -> Iterator[str]:
+    for key, value in row.items():
+        if value in _EMPTY or (main and _plain(key).endswith(_OF_PICTURE)):
+            continue
+        if _OTHER_KEY.fullmatch(_plain(key)):
+            yield f"`{key}`"
+        elif _MAYBE_KEY.fullmatch(_plain(key)):
+            yield from (f"`{key}` {path[:100]!a}" for path in _texts(value) if _ending(path) in _OTHERS)
+
+
+def _names_one(key: str, value: Any) -> bool:
+    return value not in _EMPTY and _ITS_NAME_KEY.fullmatch(_plain(key)) is not None
+
+
+def _texts(value: Any) -> Iterator[str]:
+    yield from (one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str))
+
+
+def _paths(value: Any) -> Iterator[str]:
+    """The paths in a value of a picture's key: a text, an object that holds one, or a list of them."""
+    if value in _EMPTY:
+        return
+    if isinstance(value, list):
+        for one in value:
+            yield from _paths(one) if not isinstance(one, list) else _refuse(one)
+    elif isinstance(value, str):
+        if _BASE64.match(value):
+            raise _inline()
+        yield value
+    elif isinstance(value, dict):
+        yield from _path_inside(value)
+    else:
+        yield from _refuse(value)
+
+
+def _path_inside(value: Mapping[str, Any]) -> Iterator[str]:
+    found = next((value[key] for key in _INSIDE if value.get(key) not in _EMPTY), None)
+    if found is not None:
+        yield from _paths(found)
+    elif any(value.get(key) not in _EMPTY for key in ("bytes", "data", "base64", "b64", "array")):
+        raise _inline()
+    elif any(one not in _EMPTY for one in value.values()):
+        yield from _refuse(value)
+
+
+def _refuse(value: Any) -> Iterator[str]:
+    raise BadRowError("bad_path", f"got a picture that is a {type(value).__name__}, expected a path")
+
+
+def _inline() -> BadRowError:
+    return BadRowError(
+        "inline_image", "the picture itself is in the row; write it to a file under the image root, and name that"
+    )
+
+
+def _ending(path: str) -> str:
+    return path.partition("?")[0].rpartition(".")[2].strip().lower() if "." in path else ""
+
+
+def _stem(path: str) -> str:
+    """What two names of the same picture share."""
+    return PurePosixPath(path.strip().replace("\\", "/").partition("?")[0]).stem
+
+
+def _clean(path: str) -> str:
+    try:
+        return clean_path(path.strip())
+    except BadImageError as error:
+        raise BadRowError(error.reason, error.detail) from None

@@ -1,0 +1,35 @@
+"""Why a row of a data file is refused, while it is being read."""
+
+
+class BadRowError(Exception):
+    """A row, or a turn of it, that cannot be used.
+
+    Attributes:
+        reason: A fixed word, the one that the rejection carries.
+        detail: One line for a person.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+def check_text(text: str, what: str) -> str:
+    """The text, if a file can hold it.
+
+    Raises:
+        BadRowError: ``bad_text``.
+    """
+    if not is_utf8(text):
+        raise BadRowError("bad_text", f"the {what} holds half a character (a lone surrogate)")
+    return text
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a text holds whole characters alone."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

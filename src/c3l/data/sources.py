@@ -1,0 +1,43 @@
+"""The data files that a command is given: looked for, hashed, and named so that rows can say where they are from."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from c3l.errors import ConfigError, DataError
+
+
+def check_files(paths: Sequence[Path]) -> None:
+    """Look whether they are there, and each but once.
+
+    Raises:
+        DataError: If there is none, or one of them is no file.
+        ConfigError: If one is given twice.
+    """
+    if not paths:
+        raise DataError("got no data file, expected at least one --data")
+    for path in paths:
+        if not path.is_file():
+            got = "which is a folder" if path.is_dir() else "where no file is"
+            raise DataError(f"got --data {path}, {got}; expected a LLaVA file, JSON or JSON lines")
+    [(path, times)] = Counter(path.resolve() for path in paths).most_common(1)
+    if times > 1:
+        raise ConfigError(f"got --data {path} {times} times, expected each file once")
+
+
+def name_files(paths: Sequence[Path]) -> list[str]:
+    """By which name rows say that they are from a file: none where there is but one, its path where names repeat."""
+    if len(paths) == 1:
+        return [""]
+    names = [path.name for path in paths]
+    return names if len(set(names)) == len(names) else [str(path) for path in paths]
+
+
+def hash_files(paths: Sequence[Path]) -> str | list[str]:
+    """The SHA-256 of a single file, or of each in order."""
+    digests = []
+    for path in paths:
+        with path.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return digests if len(digests) > 1 else digests[0]

@@ -1,0 +1,52 @@
+"""The spellings by which texts of data sets and models show a picture, a film or a sound.
+
+Only ``<image>`` is read as one, and only an exporter writes it. Every other spelling would stay as words in a question,
+so a text that holds one is rejected, not cleaned: taking ``<image>`` out of ``<im<image>age>`` makes one, and what is
+left may be no sentence.
+"""
+
+import re
+
+PLACEHOLDER = "<image>"
+PLACEHOLDERS = (PLACEHOLDER, "<video>", "<audio>")  # what trainers count in the text of an export
+
+_MEDIUM = r"(?:image|img|picture|pic|photo|vision|visual|video|audio|speech|sound)"
+_AFFIXES = r"(?:start_of_|begin_of_|end_of_|fake_token_around_|ph_|__)?"
+_BARE = (
+    # <image_1>, <ImageHere>, <start_of_image>
+    rf"<[|/]?\s?(?:__dj__)?{_AFFIXES}{_MEDIUM}s?(?:here|[\s_#:-]?\d{{1,4}}|[_-][\w-]{{1,40}})?(?:__)?\s?[|/]?>"
+    rf"|<\|[^<>|\n]{{0,40}}{_MEDIUM}[^<>|\n]{{0,40}}\|>"
+    r"|<im_(?:start|end|patch|content|token)>|</?[be]o[iva]>|<\|?end_?of_?(?:image|chunk)\|?>"
+    rf"|\[/?{_MEDIUM}(?:[ _#-]{{0,2}}\d{{1,4}}|_[a-z]{{1,20}})?\]"  # [IMG], [image 1]
+    rf"|\$?\{{{{1,2}}\s?{_MEDIUM}s?(?:[_ ]?\d{{1,4}}|_[a-z]{{1,20}})?\s?\}}{{1,2}}"  # {image}
+    rf"|&lt;{_MEDIUM}(?:_?\d{{1,4}})?&gt;"
+)
+# what shows a picture in a web page or in Markdown: code like any other in an answer about no picture
+_MARKUP = rf"<{_MEDIUM}\b[^<>\n]{{1,200}}>|!\[[^\]\n]{{0,200}}\]\("
+# What a chat template writes between turns. Where something is (`<|box_start|>`, `<|ref|>`) is part of an answer:
+# whether it steers the chat of the model, scoring asks the model.
+_CONTROL = (
+    r"<\|(?!/?(?:object_ref|object|obj|ref|bbox|box|quad|point|polygon|poly|region|coord|loc|seg|det|grounding|phrase)"
+    r"(?:_?(?:start|end|\d{1,5}))?\|>)[^<>|\n]{1,40}\|>"
+)
+
+_ANY = re.compile(f"{_BARE}|{_MARKUP}", re.IGNORECASE)
+_ONLY_BARE = re.compile(_BARE, re.IGNORECASE)
+_OR_CONTROL = re.compile(f"{_BARE}|{_MARKUP}|{_CONTROL}", re.IGNORECASE)
+
+
+def find_placeholder(text: str, *, markup: bool = True) -> str | None:
+    """The first of them in a text, as it stands there.
+
+    Args:
+        text: A question, an answer or a system prompt.
+        markup: Whether ``<img src="...">`` and ``![...](...)`` count.
+    """
+    found = (_ANY if markup else _ONLY_BARE).search(text)
+    return found[0] if found else None
+
+
+def find_special(text: str) -> str | None:
+    """As ``find_placeholder``, or the first token that a chat template writes between turns, such as ``<|im_end|>``."""
+    found = _OR_CONTROL.search(text)
+    return found[0] if found else None

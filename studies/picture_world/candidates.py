@@ -1,0 +1,66 @@
+"""What the study ranks pairs by: the forms of S(I2C), baselines, and ways of scoring that are tried out."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from c3l.records import AnswerScores
+from studies.picture_world.measure import MEASURES
+
+Measure = Callable[[AnswerScores], float]
+
+
+def _discount(share: float) -> Measure:
+    """Log-likelihood with the image less a share of that without; 0.5 is ``discounted_likelihood``."""
+    return lambda scores: float(np.mean(scores.logprobs_with_image) - share * np.mean(scores.logprobs_without_image))
+
+
+def estimate_lift(scores: AnswerScores) -> float:
+    """The model's own estimate of the lift: the answer's likelihood a token with the image, less that without it."""
+    return float(np.exp(np.mean(scores.logprobs_with_image)) - np.exp(np.mean(scores.logprobs_without_image)))
+
+
+def probability_gain(scores: AnswerScores) -> float:
+    """Mean over the tokens of p less q."""
+    return float(np.mean(_gains(scores)))
+
+
+def focused_gain(scores: AnswerScores) -> float:
+    """Gain of each token, p less q, weighted by the square of KL(p || q), as in ``focused_likelihood``."""
+    weights = np.square(scores.token_kl or ())
+    return float(weights @ _gains(scores) / weights.sum()) if weights.sum() else probability_gain(scores)
+
+
+def whole_gain(scores: AnswerScores) -> float:
+    """The probability of the whole answer with the image, less that without it."""
+    return float(np.exp(np.sum(scores.logprobs_with_image)) - np.exp(np.sum(scores.logprobs_without_image)))
+
+
+def perplexity_saved(scores: AnswerScores) -> float:
+    """By how much the image lowers the answer's perplexity, as VIG (arXiv 2602.17186) selects."""
+    return float(np.exp(-np.mean(scores.logprobs_without_image)) - np.exp(-np.mean(scores.logprobs_with_image)))
+
+
+def _gains(scores: AnswerScores) -> np.ndarray:
+    return np.exp(scores.logprobs_with_image) - np.exp(scores.logprobs_without_image)
+
+
+CANDIDATES: dict[str, Measure] = {
+    **MEASURES,
+    "lift, estimated": estimate_lift,
+    "mean of p - q": probability_gain,
+    "p - q where the image matters": focused_gain,
+    "p - q of the whole answer": whole_gain,
+    "perplexity saved (VIG)": perplexity_saved,
+    **{f"likelihood, discounted by {share}": _discount(share) for share in (0.25, 0.75)},
+    "likelihood of the first token": lambda scores: scores.logprobs_with_image[0],
+    "likelihood of the whole answer": lambda scores: float(np.sum(scores.logprobs_with_image)),
+}
+"""By name; the higher the better."""
+
+STEPS: dict[str, tuple[Measure, Measure]] = {
+    f"{first}, then {second}": (CANDIDATES[first], CANDIDATES[second])
+    for first in ("focused_likelihood", "answer likelihood (with image)")
+    for second in ("mean of p - q", "p - q where the image matters", "lift, estimated", "weighted_log_ratio")
+}
+"""Rules in two steps: likely enough by the first, then the highest by the second."""

