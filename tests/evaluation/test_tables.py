@@ -84,7 +84,7 @@ def test_where_a_row_goes_over_lines_such_a_quote_is_an_error_with_its_row(tmp_p
         (b"PK\x03\x04rest", "is a zip archive"),
         (b"PAR1rest", "is a parquet file"),
         ("version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
-        (gzip.compress(lines(*PLAIN).encode())[:40], "is it whole"),
+        (gzip.compress(lines(*PLAIN).encode(), mtime=0)[:40], "is it whole"),
     ],
 )
 def test_what_is_no_whole_table_is_one_line(content, said, tmp_path):

@@ -13,7 +13,7 @@ are; prompts to be continued by ``generate`` are padded on the left. The end-of-
 not scored: S(I2C) is about what the answer says, not about where it stops.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +28,7 @@ from c3l.models.along import ALONG_KEYS, lay_along
 from c3l.models.control import find_control_tokens, template_of, write_chat
 from c3l.models.expansion import Expansion, learn_expansion
 from c3l.models.lead import find_lead
+from c3l.models.processed import ProcessedImages
 from c3l.models.thinking import find_thinking
 
 TYPE_KEYS = ("token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids")
@@ -87,7 +88,7 @@ class ChatEncoder:
         Raises:
             BackendError: If the processor has no chat template, or no tokenizer.
         """
-        self._pictures = _ProcessedPictures(getattr(processor, "image_processor", None))
+        self._pictures = ProcessedImages(getattr(processor, "image_processor", None))
         self._processor = copy(processor)
         self._processor.image_processor = self._pictures
         self.tokenizer: Any = getattr(processor, "tokenizer", None)
@@ -318,36 +319,6 @@ class ChatEncoder:
         for token in self.control.texts:
             text = text.replace(token, f"{token[0]} {token[1:]}")
         return text
-
-
-class _ProcessedPictures:
-    """An image processor that works once a picture, however many prompts are shown with it."""
-
-    def __init__(self, image_processor: Any) -> None:
-        self._image_processor = image_processor
-        self._outputs: dict[tuple[int, ...], tuple[Any, Any]] = {}
-
-    def __call__(self, images: Any, *args: Any, **kwargs: Any) -> Any:
-        key = tuple(id(image) for image in _flatten(images))
-        if key not in self._outputs:
-            # the pictures are kept beside their output, so that no other one can take over an id
-            self._outputs[key] = (images, self._image_processor(images, *args, **kwargs))
-        output = self._outputs[key][1]
-        return type(output)(dict(output.items()))  # processors take keys out of what they are given
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._image_processor, name)
-
-    def clear(self) -> None:
-        self._outputs.clear()
-
-
-def _flatten(images: Any) -> Iterable[Any]:
-    if isinstance(images, list | tuple):
-        for image in images:
-            yield from _flatten(image)
-    else:
-        yield images
 
 
 def stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -1,0 +1,36 @@
+"""An image processor that looks at an image once, however many prompts show it."""
+
+from collections.abc import Iterable
+from typing import Any
+
+
+class ProcessedImages:
+    """An image processor that works once a picture, however many prompts are shown with it."""
+
+    def __init__(self, image_processor: Any) -> None:
+        self._image_processor = image_processor
+        self._outputs: dict[tuple[int, ...], tuple[Any, Any]] = {}
+
+    def __call__(self, images: Any, *args: Any, **kwargs: Any) -> Any:
+        """Its output for these images, as if it had just been made."""
+        key = tuple(id(image) for image in _flatten(images))
+        if key not in self._outputs:
+            # the pictures are kept beside their output, so that no other one can take over an id
+            self._outputs[key] = (images, self._image_processor(images, *args, **kwargs))
+        output = self._outputs[key][1]
+        return type(output)(dict(output.items()))  # processors take keys out of what they are given
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._image_processor, name)
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._outputs.clear()
+
+
+def _flatten(images: Any) -> Iterable[Any]:
+    if isinstance(images, list | tuple):
+        for image in images:
+            yield from _flatten(image)
+    else:
+        yield images
