@@ -150,10 +150,26 @@ def _kosmos_2() -> Parts:
     return Parts(config, images, tokenizer, ("Kosmos2Processor", {}), None)
 
 
+def _llama4() -> Parts:
+    marks = ["<|image_start|>", "<|image_end|>", "<|patch|>", "<|tile_x_separator|>", "<|tile_y_separator|>"]
+    tokenizer = make_tokenizer(["<|image|>", *marks])
+    vision = {key: VISION[key] for key in ("hidden_size", "num_hidden_layers", "image_size", "patch_size")}
+    sizes = {"intermediate_size": 64, "vision_output_dim": 16, "projector_input_dim": 16, "projector_output_dim": 16}
+    config = t.Llama4Config(
+        text_config={**TEXT, **ids_of(tokenizer), "head_dim": 8, "num_local_experts": 2, "intermediate_size_mlp": 48},
+        vision_config={**vision, **sizes, "num_attention_heads": 2},
+        image_token_index=tokenizer.convert_tokens_to_ids("<|patch|>"),
+    )
+    images = t.CLIPImageProcessorPil(size={"height": 32, "width": 32})
+    only = {"preprocessor_config.json": {"image_processor_type": "Llama4ImageProcessor"}}
+    return Parts(config, images, tokenizer, ("Llama4Processor", {"patch_size": 8}), "<|image|>", more=only)
+
+
 FAMILIES = (
     Family("mllama", "Llama 3.2 Vision", _mllama),
     Family("hunyuan_vl", "HunYuan-VL, HunyuanOCR", _hunyuan_vl),
     Family("janus", "Janus, Janus-Pro", _janus),
+    Family("llama4", "Llama 4, without torchvision", _llama4),
     Family("blip-2", "BLIP-2", _blip_2),
     Family("kosmos-2", "Kosmos-2", _kosmos_2),
     Family("chameleon", "Chameleon", _chameleon),

@@ -253,6 +253,34 @@ def _video_llama_3() -> Parts:
     return Parts(config, images, tokenizer, ("VideoLlama3Processor", {}), "<image>", video)
 
 
+def _gemma4() -> Parts:
+    sounds = {"audio_token": "<sound>", "boa_token": "<audio>", "eoa_token": "</audio>"}
+    pictures = {"image_token": "<soft>", "boi_token": "<picture>", "eoi_token": "</picture>"}
+    tokenizer = make_tokenizer(["<|video|>"], **pictures, **sounds)
+    layers = {"sliding_window": 512, "layer_types": ["sliding_attention", "full_attention"]}
+    vision = {key: VISION[key] for key in ("hidden_size", "intermediate_size", "num_hidden_layers", "patch_size")}
+    config = t.Gemma4Config(
+        text_config={
+            **TEXT,
+            **ids_of(tokenizer),
+            **layers,
+            "head_dim": 8,
+            "hidden_size_per_layer_input": 8,
+            "vocab_size_per_layer_input": len(tokenizer),
+        },
+        vision_config={**vision, "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8},
+        audio_config=None,
+        image_token_id=tokenizer.image_token_id,
+        boi_token_id=tokenizer.boi_token_id,
+        eoi_token_id=tokenizer.eoi_token_id,
+        video_token_id=tokenizer.convert_tokens_to_ids("<|video|>"),
+        tie_word_embeddings=False,
+    )
+    images = t.Gemma4ImageProcessorPil(patch_size=8, max_soft_tokens=70)
+    video = {"video_processor_type": "Gemma4VideoProcessor"}
+    return Parts(config, images, tokenizer, ("Gemma4Processor", {}), "<soft>", video)
+
+
 FAMILIES = (
     Family("qwen2_vl", "Qwen2-VL", _qwen2_vl),
     Family("qwen2_5_vl", "Qwen2.5-VL", _qwen2_5_vl),
@@ -265,6 +293,7 @@ FAMILIES = (
     Family("glm46v", "GLM-4.6V", _glm46v),
     Family("glm4v_moe", "GLM-4.5V", _glm4v_moe),
     Family("glm_ocr", "GLM-OCR", _glm_ocr),
+    Family("gemma4", "Gemma 4", _gemma4),
     Family("ernie4_5_vl_moe", "ERNIE 4.5 VL", _ernie),
     Family("mistral3", "Mistral Small 3.1", _mistral3),
     Family("llava", "Pixtral", _llava_pixtral),

@@ -6,7 +6,7 @@ from typing import Any
 
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
-from transformers import PreTrainedTokenizerFast
+from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 PAD, BEGIN, END, UNKNOWN = "<pad>", "<s>", "<end>", "<unk>"
 _TURN = (
@@ -32,6 +32,9 @@ VISION: dict[str, Any] = {
     "image_size": 32,
     "patch_size": 8,
 }
+SQUARE = {"height": 32, "width": 32}
+CLIP: dict[str, Any] = {"size": {"shortest_edge": 32}, "crop_size": SQUARE}
+SIGLIP = {**VISION, "vision_use_head": False}
 # M-RoPE over a head of 8: half of it, shared out between time, height and width
 SECTIONS = {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0}
 
@@ -92,6 +95,11 @@ def ids_of(tokenizer: Any) -> dict[str, int]:
     """What a language model's configuration says of its tokens."""
     named = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos")}
     return {"vocab_size": len(tokenizer), **named}
+
+
+def llama(tokenizer: Any) -> Any:
+    """The configuration of a Llama over these tokens."""
+    return LlamaConfig(**TEXT, **ids_of(tokenizer))
 
 
 def template(shown: str) -> str:

@@ -7,11 +7,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from studies.families import apart, grids, patches
+from studies.families import apart, grids, patches, tiles
 from studies.families.parts import Family
 from studies.families.trial import Outcome, try_family
 
-FAMILIES: tuple[Family, ...] = (*patches.FAMILIES, *grids.FAMILIES, *apart.FAMILIES)
+FAMILIES: tuple[Family, ...] = (*patches.FAMILIES, *tiles.FAMILIES, *grids.FAMILIES, *apart.FAMILIES)
 _EFFECT = 1000  # times the difference to the plain loop that another picture must make at least
 
 _HEAD = """\
@@ -21,7 +21,8 @@ c3l takes what transformers loads as `AutoModelForImageTextToText`, with its own
 it does with a family is settled at loading: a few rows are computed by themselves, beside others and packed, and a
 way whose numbers differ by more than rounding explains is not used, which the run says in one line. How much
 rounding explains is measured on the model itself, in its dtype: every linear layer rounds once more at random
-([`models/rounding.py`](../src/c3l/models/rounding.py)).
+([`models/rounding.py`](../src/c3l/models/rounding.py)). Because rounding may hide a mistake, a model of 16 bits is
+tried with the same weights in float32 too, where there is room for them.
 
 This page is made by `python -m studies.families.table > docs/models.md`, with {versions}.
 
@@ -48,8 +49,8 @@ _REFUSED = """
 """
 _TAIL = """
 A family of experts that peft adapts as one tensor (GLM-4.5V) is finetuned with `finetuning.lora_dropout=0`, and says
-so. Families whose image processor exists for torchvision alone (Llama 4, Cohere Vision, LFM2-VL, PerceptionLM,
-Molmo 2) say that they need it. Another family is not listed because nobody tried it; add it to
+so. Where transformers has an image processor for torchvision alone, as its mapping says of Llama 4, Cohere Vision,
+LFM2-VL, PerceptionLM and Molmo 2, torchvision is needed. A family that is not listed was not tried: add it to
 [`studies/families`](../studies/families) to see.
 """
 

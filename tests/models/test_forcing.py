@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from c3l.models import forcing
+from c3l.models import forcing, rounding
 from c3l.models.encoding import ChatEncoder
 from c3l.models.forcing import TeacherForcing
 from c3l.models.packing import RowPath, pack
@@ -180,6 +180,34 @@ def mix_rows(model):
     return forward
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_what_16_bits_hide_is_found_and_the_weights_stay_as_they_were(dtype, tiny, monkeypatch):
+    taught = make_forcing(tiny("llava"), dtype)
+    before = {name: one.clone() for name, one in taught._model.state_dict().items()}
+    inner = taught._model.forward
+
+    def move_a_little(*args, **kwargs):
+        found = inner(*args, **kwargs)
+        if len(kwargs["input_ids"]) > 1:
+            found.logits = found.logits.clone()
+            found.logits[..., 0] += 1e-3  # in 16 bits far less than rounding
+        return found
+
+    move_a_little.__signature__ = __import__("inspect").signature(inner)
+    monkeypatch.setattr(taught._model, "forward", move_a_little)
+    with torch.inference_mode():
+        assert not taught.ways().side_by_side
+    after = taught._model.state_dict()
+    assert all(torch.equal(after[name], one) and after[name].dtype == one.dtype for name, one in before.items())
+    assert not any(one.is_inference() for one in taught._model.parameters())
+
+
+def test_without_room_for_wider_weights_16_bits_decide(tiny, monkeypatch):
+    monkeypatch.setattr(rounding, "_find_room", lambda device: 0)
+    ways = make_forcing(tiny("llava"), torch.bfloat16).ways()
+    assert ways.packed and ways.side_by_side
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_a_family_whose_rows_change_each_other_is_computed_row_by_row(dtype, tiny, caplog, monkeypatch):
     taught = make_forcing(tiny("llava"), dtype)
@@ -229,10 +257,10 @@ def test_a_family_without_chats_that_have_no_picture_packs_those_that_have(tiny,
     taught = make_forcing(tiny("llava"))
     encode = taught._encoder.encode_prompt
 
-    def need_picture(prompt, image):
+    def need_picture(prompt, image, *more):
         if image is None:
             raise ValueError("there is no picture")
-        return encode(prompt, image)
+        return encode(prompt, image, *more)
 
     monkeypatch.setattr(taught._encoder, "encode_prompt", need_picture)
     assert taught.packs()

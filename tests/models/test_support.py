@@ -35,8 +35,8 @@ def test_inputs_that_go_along_the_text_in_a_way_of_their_own_are_named(tiny, mon
     encoder = ChatEncoder(tiny("llava").processor)
     process = encoder._process
 
-    def with_mask(prompts, images, **padding):
-        output = process(prompts, images, **padding)
+    def with_mask(*given, **padding):
+        output = process(*given, **padding)
         return output | {"image_embeds_position_mask": torch.zeros_like(output["input_ids"])}
 
     monkeypatch.setattr(encoder, "_process", with_mask)

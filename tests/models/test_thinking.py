@@ -102,6 +102,14 @@ def test_an_answer_is_scored_as_by_hand_behind_an_empty_thought(thinker, tiny):
     assert "opens a thought" in model.provenance.notes[0]
 
 
+def test_a_model_that_thinks_writes_what_a_row_by_itself_expects(thinker, caplog):
+    model = load_model(thinker, 0)
+    caplog.clear()
+    assert model.generate([GenerateRequest("a", make_picture(1), "What is it?", 0)], Sampling(0.0, 1.0, 4))
+    assert model.describe_writing() == "from shared beginnings"
+    assert "writes" not in caplog.text
+
+
 def test_answers_are_taught_and_tuned_behind_an_empty_thought_that_is_not_taught(thinker):
     taught = load_finetunable(thinker, FinetuningConfig(lora_r=2), 0)
     batch = taught.collate([Conversation(make_picture(1), (("Is it?", "Yes."), ("So?", "No.")))])

@@ -11,7 +11,7 @@ from transformers import AutoModelForImageTextToText
 from c3l.config import FinetuningConfig
 from c3l.errors import BackendError, DataError
 from c3l.models.company import Company
-from c3l.models.finetunable import IGNORE_INDEX, FinetunableHfModel, find_connectors
+from c3l.models.finetunable import IGNORE_INDEX, FinetunableHfModel, _shorten, find_connectors
 from c3l.models.interface import Conversation
 from c3l.records import Provenance
 from c3l.training.arguments import count_steps
@@ -244,6 +244,15 @@ def test_the_connector_has_a_rate_of_its_own(method, tiny, tmp_path):
     moved = {name: float((new[name] - old[name]).abs().max()) for name in new}
     assert all((value < 1e-4) is lvlm.is_connector(name) for name, value in moved.items())
     assert all(value > 0 for value in moved.values())
+
+
+def test_connectors_that_lie_in_a_list_are_taught_one_by_one(tiny):
+    """As those of Granite 4 Vision, one for each layer that they feed."""
+    model = deepcopy(tiny("llava").model)
+    model.model.multi_modal_projector = torch.nn.ModuleList([model.model.multi_modal_projector])
+    assert find_connectors(model) == ["model.multi_modal_projector.0"]
+    assert _shorten("model.multi_modal_projector.0") == "multi_modal_projector.0"
+    assert _shorten("model.multi_modal_projector") == "multi_modal_projector"
 
 
 def test_a_family_whose_connector_is_part_of_its_tower_says_so(tiny):

@@ -11,7 +11,7 @@ from c3l.errors import BackendError
 from c3l.models.encoding import ChatEncoder
 from c3l.models.interface import Conversation
 from c3l.models.logits import log_probs
-from c3l.models.rounding import SLACK, distance, shaken
+from c3l.models.rounding import allow, distance, shaken, widened
 from c3l.models.trials import PROMPTS, draw, has_bare_chats, name_error, tell_apart
 from c3l.models.vision import move
 
@@ -37,18 +37,32 @@ class Company:
             Conversation(image, ((prompt, answer),))
             for image, prompt, answer in zip(images, PROMPTS, _ANSWERS, strict=False)
         ]
+        self._obstacles = self._find_obstacles(asked)
+        hidden = self._find_hidden(asked)
+        self._obstacles = {mixed: found or hidden.get(mixed, "") for mixed, found in self._obstacles.items()}
+
+    def _find_hidden(self, asked: Sequence[Conversation]) -> dict[bool, str]:
+        """The obstacles that 16 bits hide."""
+        with widened(self._model) as exact:
+            try:
+                return self._find_obstacles(asked) if exact else {}
+            except Exception:  # some kernels know 16 bits alone, and there may be room for the weights but not for rows
+                return {}
+
+    def _find_obstacles(self, asked: Sequence[Conversation]) -> dict[bool, str]:
+        """What speaks against batches of these conversations; of all, and of those with a picture alone."""
         try:
             alone = [self._predict([one])[0] for one in asked]
         except (torch.OutOfMemoryError, MemoryError):
             raise
         except Exception as error:  # a family raises what it likes
             raise BackendError(
-                f"{type(model).__name__} cannot be taught a conversation about a picture: {name_error(error)}"
+                f"{type(self._model).__name__} cannot be taught a conversation about a picture: {name_error(error)}"
             ) from None
-        with shaken(model):
+        with shaken(self._model):
             [again] = self._predict(asked[:1])
-        allowed = SLACK * distance([(again, alone[0])])
-        self._obstacles = {False: self._try(asked[:2], alone[:2], allowed), True: self._try(asked, alone, allowed)}
+        allowed = allow(distance([(again, alone[0])]), self._model.dtype)
+        return {False: self._try(asked[:2], alone[:2], allowed), True: self._try(asked, alone, allowed)}
 
     def fits(self, mixed: bool) -> bool:
         """Whether a batch may hold several; says why not. ``mixed`` where only some conversations have a picture."""

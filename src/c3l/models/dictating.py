@@ -41,6 +41,7 @@ class WritingWays:
 _PLAIN, _SHARED = WritingWays(shared=False, side_by_side=True), WritingWays(shared=True, side_by_side=False)
 
 
+@torch.no_grad()
 def find_ways(
     writing: "Writing", model: Any, encoder: ChatEncoder, forcing: TeacherForcing, stops: frozenset[int]
 ) -> WritingWays:
@@ -53,7 +54,7 @@ def find_ways(
     alone = trial.write_alone()
     if alone:
         logger.warning("%s writes otherwise than it scores, since %s", type(model).__name__, alone)
-    apart = trial.write_side_by_side()
+    apart = trial.write_side_by_side() if forcing.ways().side_by_side else "rows in a batch change each other"
     if apart:
         logger.warning("%s writes one prompt after the other, more slowly, since %s", type(model).__name__, apart)
     shared = False
@@ -84,12 +85,10 @@ class _Trial:
         asked = zip((wide, wide, square), PROMPTS, strict=True)
         self._shown = [GenerateRequest("", image, prompt, 0) for image, prompt in asked]
         self._bare = [GenerateRequest("", None, prompt, 0) for prompt in PROMPTS] if has_bare_chats(encoder) else []
-        self._right = {
-            id(request): log_probs(
-                forcing.predict_alone(encoder.encode_prompt(request.prompt, request.image), tuple(self._words))
-            )
-            for request in (*self._shown, *self._bare)
-        }
+        self._right = {}
+        for request in (*self._shown, *self._bare):
+            prompt = encoder.encode_prompt(request.prompt, request.image, to_write=True)
+            self._right[id(request)] = log_probs(forcing.predict_alone(prompt, tuple(self._words)))
 
     def write_alone(self) -> str:
         """What speaks against one prompt by itself; the family's own ``generate`` is taken where the general one fails.

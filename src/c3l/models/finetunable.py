@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from peft import LoraConfig
+from torch import nn
 
 from c3l.config import FinetuningConfig
 from c3l.errors import BackendError
@@ -168,9 +169,10 @@ def find_connectors(model: Any) -> list[str]:
         return []
     whole = {id(module): name for name, module in model.named_modules()}
     return [
-        whole[id(module)]
+        whole[id(part)]
         for name, module in base.named_children()
         if module is not decoder and not is_tower(name) and any(True for _ in module.parameters())
+        for part in (module if isinstance(module, nn.ModuleList) else [module])  # peft keeps no list as a whole
     ]
 
 
@@ -191,7 +193,7 @@ def _adapt(model: Any, config: FinetuningConfig, learns_too: Sequence[str]) -> A
         lora_alpha=config.lora_alpha,
         lora_dropout=config.lora_dropout,
         target_modules=find_targets(model),
-        modules_to_save=[name.rpartition(".")[2] for name in learns_too] or None,
+        modules_to_save=[_shorten(name) for name in learns_too] or None,
     )
     try:
         return add_adapters(model, lora)
@@ -201,6 +203,12 @@ def _adapt(model: Any, config: FinetuningConfig, learns_too: Sequence[str]) -> A
         raise BackendError(
             f"{type(model).__name__} has experts whose adapters take no dropout: set finetuning.lora_dropout=0"
         ) from None
+
+
+def _shorten(name: str) -> str:
+    """The end of a module's name, as peft looks for it; a number alone would be many."""
+    whole, _, last = name.rpartition(".")
+    return f"{whole.rpartition('.')[2]}.{last}" if last.isdigit() else last
 
 
 def _labels(encoded: EncodedConversation) -> tuple[int, ...]:

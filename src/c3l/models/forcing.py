@@ -19,6 +19,7 @@ from c3l.models.along import ALONG_KEYS
 from c3l.models.encoding import ChatEncoder, EncodedPrompt, ScoredRow
 from c3l.models.layout import attention_mask, find_obstacle, image_token_id, make_path
 from c3l.models.packing import Packed, pack
+from c3l.models.rounding import widened
 from c3l.models.rows import Row
 from c3l.models.trials import Trial, name_error
 from c3l.models.vision import PictureFeatures, VisionEncoder, move
@@ -118,35 +119,52 @@ class TeacherForcing:
     def _find_out(self) -> Ways:
         if not self._vision.can_share:
             self._vision.give_up("it takes no ready image features")
+        apart, obstacle, allowed = self._search()
+        if not (apart and obstacle):
+            hidden = self._search_exactly()
+            apart, obstacle = apart or hidden[0], obstacle or hidden[1]
+        name = type(self._model).__name__
+        if apart:
+            logger.warning(
+                "%s gives other numbers to whole rows in a batch, since %s: each of them is computed by itself",
+                name,
+                apart,
+            )
+        if obstacle:
+            logger.warning(
+                "%s cannot share the beginning of rows, since %s: every pair is computed whole, more slowly",
+                name,
+                obstacle,
+            )
+        return Ways(not obstacle, not apart, allowed)
+
+    def _search_exactly(self) -> tuple[str, str]:
+        """What 16 bits hide of it."""
+        with widened(self._model) as exact:
+            try:
+                return self._search()[:2] if exact else ("", "")
+            except Exception:  # some kernels know 16 bits alone, and there may be room for the weights but not for rows
+                return "", ""
+
+    def _search(self) -> tuple[str, str, float]:
+        """What speaks against whole rows in a batch, and against packed ones; what rounding explains, nats."""
         trial = Trial(self._model, self._encoder, self.predict_alone)
-        side_by_side = self._try_side_by_side(trial)
+        apart = self._try_side_by_side(trial)
         obstacle = "" if self._vision.can_share else "its image features are not shared"
         if not self.takes_logits_to_keep:
             obstacle = "it computes logits at all places or none"
         row = trial.lists[0][0]
         obstacle = obstacle or find_obstacle(self._model, self._encoder.encode_prompt(row.prompt, row.image))
         obstacle = obstacle or self._try("packed rows", lambda: list(self._predict_packed(trial.lists, {})), trial)
-        if obstacle:
-            logger.warning(
-                "%s cannot share the beginning of rows, since %s: every pair is computed whole, more slowly",
-                type(self._model).__name__,
-                obstacle,
-            )
-        return Ways(not obstacle, side_by_side, trial.allowed)
+        return apart, obstacle, trial.allowed
 
-    def _try_side_by_side(self, trial: Trial) -> bool:
-        """Whether two rows of different lengths and pictures give as a batch what they give by themselves."""
+    def _try_side_by_side(self, trial: Trial) -> str:
+        """What speaks against rows of different lengths and pictures as a batch; features are tried out first."""
         obstacle = self._try_whole(trial, (0, 2))
         if obstacle and self._vision.can_share and (why := self._try_whole(trial, (0,))):
             self._vision.give_up(why)
             obstacle = self._try_whole(trial, (0, 2))
-        if obstacle:
-            logger.warning(
-                "%s gives other numbers to whole rows in a batch, since %s: each of them is computed by itself",
-                type(self._model).__name__,
-                obstacle,
-            )
-        return not obstacle
+        return obstacle
 
     def _try_whole(self, trial: Trial, places: Sequence[int]) -> str:
         predict = lambda: [self._predict_whole(rows, {}) for rows in trial.pick(places)]  # noqa: E731

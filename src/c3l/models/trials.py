@@ -15,7 +15,7 @@ from torch import Tensor
 
 from c3l.models.encoding import ChatEncoder, EncodedPrompt
 from c3l.models.logits import log_probs
-from c3l.models.rounding import SLACK, distance, shaken
+from c3l.models.rounding import allow, distance, shaken
 from c3l.models.rows import Row
 
 PROMPTS = ("Is it?", "Is it so, or not?", "Is it so?")  # of several lengths: one needs padding beside another
@@ -47,7 +47,8 @@ class Trial:
         self._right = [[predict(row) for row in rows] for rows in self.lists]
         with shaken(model):
             again = [predict(rows[0]) for rows in self.lists]
-        self.allowed = SLACK * distance((one, right[0]) for one, right in zip(again, self._right, strict=True))
+        moved = distance((one, right[0]) for one, right in zip(again, self._right, strict=True))
+        self.allowed = allow(moved, model.dtype)
 
     def pick(self, places: Sequence[int]) -> list[list[Row]]:
         """These rows of every list."""
