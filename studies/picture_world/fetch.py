@@ -62,6 +62,7 @@ def fetch(destination: Path) -> None:
 
     Raises ``RuntimeError`` with the client's own words where a package can not be had; the others are kept.
     """
+    destination = destination.resolve()  # its clients work in folders of their own
     destination.mkdir(parents=True, exist_ok=True)
     names = [*DEBIAN_PACKAGES, *WHEEL_FOLDERS]
     for number, name in enumerate(names, start=1):

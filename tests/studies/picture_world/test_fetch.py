@@ -53,6 +53,27 @@ def test_what_is_there_is_not_fetched_again(tmp_path: Path, monkeypatch: pytest.
     assert fetched == ["one", "two"]
 
 
+def test_a_relative_folder_is_as_good_as_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the documents write it: apt-get and dpkg run in other folders."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(fetch, "DEBIAN_PACKAGES", ("hello",))
+    monkeypatch.setattr(fetch, "WHEEL_FOLDERS", {})
+    calls: list[tuple[list[str], Path]] = []
+
+    def call(command: list[str], folder: Path) -> None:
+        calls.append((command, folder))
+        if command[0] == "apt-get":
+            (folder / "hello_1_all.deb").touch()
+        else:
+            Path(command[-1]).mkdir(exist_ok=True)
+            assert Path(command[2]).exists() or (folder / command[2]).exists()
+
+    monkeypatch.setattr(fetch, "_call", call)
+    fetch.fetch(Path("build/world"))
+    assert all(folder.is_absolute() for _, folder in calls)
+    assert all(Path(part).is_absolute() for part in calls[1][0][2:]), "the archive and where it goes"
+
+
 def test_photographs_are_named_once_and_come_from_fetched_packages() -> None:
     entries = json.loads(PHOTOGRAPHS.read_text(encoding="utf-8"))
     assert max(Counter(entry["file"] for entry in entries).values()) == 1
