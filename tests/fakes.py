@@ -4,7 +4,9 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
 from PIL.Image import Image
+from safetensors.numpy import save
 
 from c3l.errors import OutOfMemoryError
 from c3l.models.interface import Completion, GenerateRequest, Sampling, ScoreRequest
@@ -12,6 +14,11 @@ from c3l.records import AnswerScores, NoImageMode, Provenance
 
 _THINGS = ("dog", "lamp", "boat", "tree", "cup", "door", "bird", "chair")
 _COLOURS = ("red", "green", "blue", "white", "black", "brown")
+
+
+def fake_weights(number: int = 0) -> bytes:
+    """A whole file of weights of a model that is only ever hashed; another number, another model."""
+    return bytes(save({"weight": np.array([number])}))
 
 
 def write_pairs(request: GenerateRequest) -> str:

@@ -14,7 +14,7 @@ from c3l.cli import main
 from c3l.data.store import Run
 from c3l.executors import LocalExecutor
 from c3l.method.scoring import score_samples
-from fakes import FakeModel, write_pairs
+from fakes import FakeModel, fake_weights, write_pairs
 from runs import Loader, draw_pictures
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -34,7 +34,7 @@ def options(tmp_path, monkeypatch, loader):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model").mkdir()
     (tmp_path / "model/config.json").write_text("{}")
-    (tmp_path / "model/model.safetensors").write_bytes(b"weights")
+    (tmp_path / "model/model.safetensors").write_bytes(fake_weights())
     draw_pictures(tmp_path / "pictures", 4)
     return ["--image-root", "pictures", "--model", "model", "--dtype", "float32", "--set", "rounds=0"]
 

@@ -16,7 +16,7 @@ from c3l.errors import BackendError, DataError, RunLockedError, StaleStageError
 from c3l.plan import make_plan
 from c3l.progress import SilentProgress
 from c3l.records import ContrastiveGroup, ImageRef, Sample, ScoredSample, Selected
-from fakes import FakeModel, write_pairs
+from fakes import FakeModel, fake_weights, write_pairs
 from runs import Loader, draw_pictures, make_config, read_all, read_results, walk
 
 
@@ -32,7 +32,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "config.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "model.safetensors").write_bytes(fake_weights())
     return folder
 
 
@@ -164,7 +164,7 @@ def test_the_image_root_may_be_spelled_otherwise_or_move_but_not_be_another(conf
 
 def test_other_weights_are_other_results(config, model):
     walk(config, Loader())
-    (model / "model.safetensors").write_bytes(b"other weights")
+    (model / "model.safetensors").write_bytes(fake_weights(1))
     with pytest.raises(StaleStageError, match="weights"):
         walk(config, Loader())
 

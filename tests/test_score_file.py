@@ -11,7 +11,7 @@ from c3l.config_file import load_config
 from c3l.errors import BackendError, ConfigError, DataError, RunLockedError, StaleStageError, StorageError
 from c3l.method.scoring import score_samples
 from c3l.progress import SilentProgress
-from fakes import FakeModel
+from fakes import FakeModel, fake_weights
 from runs import Loader, draw_pictures
 
 KEYS = (
@@ -52,7 +52,7 @@ def work(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(module, "CHUNK_ROWS", 4)
     (tmp_path / "model").mkdir()
     (tmp_path / "model/config.json").write_text("{}")
-    (tmp_path / "model/model.safetensors").write_bytes(b"weights")
+    (tmp_path / "model/model.safetensors").write_bytes(fake_weights())
     draw_pictures(tmp_path / "pictures", 3)
     (tmp_path / "data.json").write_text(json.dumps(ROWS))
     return tmp_path

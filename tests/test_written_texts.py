@@ -126,7 +126,7 @@ def data(world):
 
 def test_rows_are_scored_as_they_are_or_rejected_by_name(world, data):
     named = [f"model.name={world / 'opened'}", "model.dtype=float32", f"images.root={world / 'images'}"]
-    summary = score_file(data, world / "scores.jsonl", load_config(None, named), SilentProgress())
+    summary = score_file([data], world / "scores.jsonl", load_config(None, named), SilentProgress())
     rows = [json.loads(line) for line in (world / "scores.jsonl").read_text().splitlines()]
     assert [(row["error"] or "ok").partition(":")[0] for row in rows] == [
         "ok", "control_token_in_text", "control_token_in_text", "too_long",
@@ -134,7 +134,7 @@ def test_rows_are_scored_as_they_are_or_rejected_by_name(world, data):
     assert rows[0]["n_answer_tokens"] == len("At .") + 3
     assert summary["rejected"] == {"control_token_in_text": 2, "too_long": 1}
     assert "opens a thought" in summary["notes"][0]
-    again = score_file(data, world / "scores.jsonl", load_config(None, named), SilentProgress())
+    again = score_file([data], world / "scores.jsonl", load_config(None, named), SilentProgress())
     assert again["notes"] == summary["notes"]
 
 
@@ -142,7 +142,7 @@ def test_rows_are_taught_as_they_are_or_rejected_and_what_is_cut_off_is_counted(
     load_tiny("llava", world / "llava")
     named = [f"model.name={world / 'llava'}", "model.dtype=float32", f"images.root={world / 'images'}"]
     named += ["finetuning.lora_r=2", "finetuning.max_steps=1", "finetuning.max_length=4000"]
-    summary = finetune_files(data, world / "tuned", load_config(None, named), SilentProgress())
+    summary = finetune_files([data], world / "tuned", load_config(None, named), SilentProgress())
     assert summary["rejected"] == {"control_token_in_text": 2}
     assert (summary["trained"], summary["noted"]) == (2, {"cut": 1})
     assert "2048" in summary["base"]["notes"][0]
