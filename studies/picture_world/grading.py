@@ -5,6 +5,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -115,9 +116,11 @@ def _tell_yes_from_no(graded: Graded, sample: Sample) -> Graded:
     return replace(graded, kind="no" if sample.answer.lower().lstrip().startswith("no") else "yes")
 
 
-def keep(run: GradedRun, rule: FilterRule, fraction: float = 0.5) -> GradedRun:
+def keep(
+    run: GradedRun, rule: FilterRule, fraction: float = 0.5, stratify: Literal["none", "openings"] = "none"
+) -> GradedRun:
     """The run with only the share of its pairs that a filter keeps."""
-    config = FilteringConfig(rule=rule, fraction=fraction)
+    config = FilteringConfig(rule=rule, fraction=fraction, stratify=stratify)
     kept = {one.sample_id for one in filter_samples([p.scored for p in run.pairs], config, run.seed) if one.kept}
     pairs = tuple(pair for pair in run.pairs if pair.scored.sample.sample_id in kept)
     return GradedRun(f"{run.arm}:{rule}", run.seed, pairs, run.texts)

@@ -5,16 +5,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
+from c3l.method.i2c import compute_i2c
 from studies.picture_world.candidates import CANDIDATES, STEPS, Measure
 from studies.picture_world.grading import (
     GradedPair,
     GradedRun,
     bootstrap,
+    difference,
     diversity,
     keep,
     kind_counts,
     qualities,
     remeasure,
+    same_kinds,
     split_positives,
 )
 from studies.picture_world.measure import auroc, spearman
@@ -34,7 +39,8 @@ def choose(arms: Mapping[str, Sequence[GradedRun]]) -> list[dict[str, Any]]:
             if mode == "drop" or not _ignores_mode(name):
                 measured = [remeasure(run, measure) for run in runs]
                 kept = {share: [keep(run, "top_fraction", fraction=share) for run in measured] for share in SHARES}
-                rows.append({"mode": mode, "by": name, **_kept(kept, chance), **_positives(measured)})
+                more = {**_openings(measured, chance[0.5]), **_positives(measured)}
+                rows.append({"mode": mode, "by": name, **_kept(kept, chance), **more})
         for name, steps in STEPS.items():
             stepped = {share: [keep_in_steps(run, steps, share) for run in runs] for share in SHARES}
             rows.append({"mode": mode, "by": name, **_kept(stepped, chance)})
@@ -67,7 +73,25 @@ def _kept(kept: Mapping[float, list[GradedRun]], chance: Mapping[float, list[Gra
         out[f"kept_{share}"] = {name: asdict(value) for name, value in qualities(runs).items()}
         if chance:
             out[f"over_random_{share}"] = asdict(qualities(runs, chance[share])["lift"])
+    if chance:
+        even = same_kinds(kept[0.5], chance[0.5])
+        out["true_over_random_same_kinds"] = asdict(difference(kept[0.5], chance[0.5], even))
+    out["log_ratio"] = asdict(bootstrap(kept[0.5], _mean_log_ratio))
     return out
+
+
+def _mean_log_ratio(pairs: Sequence[GradedPair]) -> float:
+    """How much likelier the picture makes the answers, nats a token, whatever they were chosen by."""
+    return float(np.mean([compute_i2c(pair.scored.scores, "log_ratio") for pair in pairs]))
+
+
+def _openings(measured: Sequence[GradedRun], chance: Sequence[GradedRun]) -> dict[str, Any]:
+    """The highest half among equal first words of question and answer, so that the mixture of kinds stays."""
+    kept = [keep(run, "top_fraction", stratify="openings") for run in measured]
+    return {
+        "openings": {name: asdict(value) for name, value in qualities(kept).items()},
+        "openings_over_random": asdict(qualities(kept, chance)["true"]),
+    }
 
 
 def _positives(measured: Sequence[GradedRun]) -> dict[str, Any]:
@@ -82,20 +106,27 @@ def choices_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Markdown of ``choose``; in each cell true / specific / lift."""
     lines = [
         "| without the image | the highest by | half kept: true / specific / lift | its lift over a random half "
+        "| true over a random half, kinds evened | its mean log-ratio, nats "
+        "| half among equal first words: true / specific / lift | true over a random half "
         "| quarter kept: true / specific / lift | its lift over a random quarter | things asked about, of 100 pairs "
         "| the best pair of each picture: true / specific / lift | its lift over the others |",
-        "|---|---|" + "--:|" * 7,
+        "|---|---|" + "--:|" * 11,
     ]
     for row in rows:
-        cells = [row["mode"], row["by"]]
-        for share in SHARES:
-            over = row.get(f"over_random_{share}")
-            cells += [show_qualities(row[f"kept_{share}"]), show_signed(over) if over else ""]
-        cells.append(f"{row['things_of_100']:.1f}")
+        cells = [row["mode"], row["by"], *_share_cells(row, 0.5)]
+        even, first = row.get("true_over_random_same_kinds"), row.get("openings")
+        cells += [show_signed(even) if even else "", show_signed(row["log_ratio"])]
+        cells += [show_qualities(first), show_signed(row["openings_over_random"])] if first else ["", ""]
+        cells += [*_share_cells(row, 0.25), f"{row['things_of_100']:.1f}"]
         best = row.get("positives")
         cells += [show_qualities(best), show_signed(row["positives_over_negatives"])] if best else ["", ""]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _share_cells(row: Mapping[str, Any], share: float) -> tuple[str, str]:
+    over = row.get(f"over_random_{share}")
+    return show_qualities(row[f"kept_{share}"]), show_signed(over) if over else ""
 
 
 def rank(arms: Mapping[str, Sequence[GradedRun]]) -> dict[str, dict[str, dict[str, Any]]]:
