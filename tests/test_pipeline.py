@@ -162,6 +162,13 @@ def test_the_image_root_may_be_spelled_otherwise_or_move_but_not_be_another(conf
     assert (config.run / "config.yaml").read_bytes() == settings
 
 
+def test_links_that_may_be_followed_by_now_are_another_list_of_pictures(config):
+    walk(config, Loader())
+    followed = config.model_copy(update={"images": config.images.model_copy(update={"follow_links": "all"})})
+    with pytest.raises(StaleStageError, match=r"images\.follow_links: inside -> all"):
+        walk(followed, Loader())
+
+
 def test_other_weights_are_other_results(config, model):
     walk(config, Loader())
     (model / "model.safetensors").write_bytes(fake_weights(1))

@@ -144,7 +144,7 @@ def test_a_run_that_was_stopped_goes_on_without_repeating(work, monkeypatch, fai
 
 @pytest.mark.parametrize("torn", [b"", b'{"id": "torn'])
 def test_a_run_that_was_killed_within_its_first_rows_goes_on(work, monkeypatch, torn):
-    score(work, out="whole.jsonl")
+    whole = score(work, out="whole.jsonl")
 
     def stopping(path, lines):
         path.write_bytes(torn)
@@ -154,7 +154,7 @@ def test_a_run_that_was_killed_within_its_first_rows_goes_on(work, monkeypatch, 
         patch.setattr(module, "append_lines", stopping)
         with pytest.raises(KeyboardInterrupt):
             score(work)
-    score(work)
+    assert {**score(work), "out": whole["out"]} == whole and whole["noted"], "nothing is counted twice"
     assert (work / "out.jsonl").read_bytes() == (work / "whole.jsonl").read_bytes()
 
 

@@ -160,7 +160,7 @@ def _settings(data: Sequence[Path], config: RunConfig) -> dict[str, Any]:
     recipe = {f"finetuning.{key}": value for key, value in config.finetuning.model_dump(exclude=_NO_RESULT).items()}
     model = {f"model.{key}": getattr(config.model, key) for key in ("backend", "dtype", "attn_implementation")}
     # not the root: the rows name their pictures, wherever the folder lies by now
-    rules = config.images.model_dump(exclude={"limit", "root", "follow_links"})
+    rules = config.images.model_dump(exclude={"limit", "root"})
     rules = {f"images.{key}": value for key, value in rules.items()}
     more = {"seed": config.seed, "data": hash_files(data), _OURS: FINETUNER_VERSION, "reader_version": READER_VERSION}
     return plain({**recipe, **model, **rules, **more, "weights": weights_hash(config.model)})

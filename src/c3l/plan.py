@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from c3l.config import RunConfig
+from c3l.data.images import IMAGE_READER_VERSION
 from c3l.data.store import Run, fingerprint
+from c3l.method.generation import WRITER_VERSION
 from c3l.method.parsing import PARSER_VERSION
 from c3l.method.prompts import InstructionTemplate, choose_templates
 from c3l.method.scoring import SCORER_VERSION
@@ -56,9 +58,9 @@ def make_plan(config: RunConfig, weights: str) -> dict[str, StagePlan]:
         ConfigError: If an instruction template is unknown.
     """
     # not the root: the list is frozen and each picture known by its hash, wherever the folder lies by now
-    rules = config.images.model_dump(include={"limit", "max_pixels", "min_side", "max_aspect"})
+    rules = config.images.model_dump(include={"limit", "max_pixels", "min_side", "max_aspect", "follow_links"})
     form = {"scoring.form": config.scoring.form}
-    images = _plan("images", _named("images", rules), costly=True)
+    images = _plan("images", {**_named("images", rules), "image_reader_version": IMAGE_READER_VERSION}, costly=True)
     stages = [images, *_plan_round(config, weights, weights, 0, images)]
     writer = weights
     for round in range(1, max(config.rounds, 1) + 1):
@@ -155,7 +157,7 @@ def _plan_round(
     }
     generated = _plan(
         f"{name}/generated",
-        model | asked | {"round": round} | _named("generation", sampling),
+        model | asked | {"round": round, "writer_version": WRITER_VERSION} | _named("generation", sampling),
         source,
         costly=True,
     )

@@ -110,8 +110,7 @@ def _score_rest(
                 state.notes = list(loaded[0].provenance.notes)
             rows = _score_chunk(chunk, stay, state.rows, config, loaded[0] if loaded else None, pool)
             remember_picture(rows, config.images.root, state)
-            state.noted = dict(Counter(state.noted) + Counter(_note(chunk, rows, takes_system=state.takes_system)))
-            _write_rows(rows, out, sidecar, state)
+            _write_rows(rows, Counter(_note(chunk, rows, takes_system=state.takes_system)), out, sidecar, state)
             advance(len(chunk))
     if (sidecar / EARLIER).exists():
         remove(sidecar / EARLIER)
@@ -119,8 +118,8 @@ def _score_rest(
     state.write(sidecar)
 
 
-def _write_rows(rows: Sequence[Row], out: Path, sidecar: Path, state: State) -> None:
-    """Append rows to ``out``, which from the first ones on is this command's, and count them."""
+def _write_rows(rows: Sequence[Row], noted: Counter[str], out: Path, sidecar: Path, state: State) -> None:
+    """Append rows to ``out``, which from the first ones on is this command's, and count them and what is noted."""
     if not state.rows:
         state.write(sidecar)
         if out.exists():
@@ -130,6 +129,7 @@ def _write_rows(rows: Sequence[Row], out: Path, sidecar: Path, state: State) -> 
     state.rows += len(rows)
     reasons = Counter(reason_of(row) for row in rows if row["status"] == "rejected")
     state.rejected = dict(Counter(state.rejected) + reasons)
+    state.noted = dict(Counter(state.noted) + noted)
     state.bytes += sum(len(line.encode()) + 1 for line in lines)
     state.write(sidecar)
 

@@ -185,7 +185,9 @@ def _read_state(path: Path) -> State:
 
 def _settings(data: Sequence[Path], config: RunConfig) -> dict[str, Any]:
     # neither where the pictures lie nor which links lead there: what does not open is looked for again
-    rules = config.images.model_dump(exclude={"root", "follow_links"})
+    # which links are followed decides what opens, and that is made again; but also which pictures stand for no image
+    changes = set() if config.scoring.no_image == "others" else {"follow_links"}
+    rules = config.images.model_dump(exclude={"root", *changes})
     rules = {f"images.{key}": value for key, value in rules.items()}
     scoring = config.scoring.model_dump(exclude={"batch_size"})
     model = config.model.model_dump(include={"backend", "dtype", "attn_implementation"})

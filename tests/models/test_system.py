@@ -21,6 +21,8 @@ PLAIN = "{% for m in messages %}{{ m['role'] + ': ' }}{% for p in m['content'] %
 REFUSING = {
     "raises": "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + PLAIN,
     "drops": PLAIN.replace("in messages %}", "in messages if m['role'] != 'system' %}", 1),
+    "raises beside an image": "{% if messages[0]['role'] == 'system' and messages[1]['content'] | length > 1 %}"
+    "{{ raise_exception('no system prompt with images') }}{% endif %}" + PLAIN,
     "puts it last": PLAIN.replace("in messages %}", "in messages | reverse %}", 1),
 }
 

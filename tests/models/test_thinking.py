@@ -7,6 +7,7 @@ from c3l.models.encoding import ChatEncoder
 from c3l.models.finetunable import IGNORE_INDEX
 from c3l.models.interface import Conversation, ForcedRow, GenerateRequest, Pair, Sampling, ScoreRequest
 from c3l.models.load import load_finetunable, load_model, load_trainable
+from c3l.models.thinking import find_thinking
 from c3l.thoughts import cut_thoughts
 from tiny_models import CHAT_TEMPLATE, load_tiny, make_picture, write_scripted
 
@@ -137,3 +138,13 @@ def test_a_written_thought_can_be_told_from_its_answer_and_from_one_without_an_e
     assert cut_thoughts(whole.text) == "Yes."
     [cut] = model.generate([request], Sampling(temperature=0, max_new_tokens=2 - opens))
     assert cut_thoughts(cut.text) is None
+
+
+def test_a_thought_that_the_template_opens_is_closed_though_it_refuses_to_end_with_an_answer():
+    def render(chat, add_generation_prompt=True, **settings):
+        if chat[-1]["role"] == "assistant":
+            raise ValueError("conversations end with a question")
+        return f"user: {chat[0]['content'][0]['text']}\nassistant: <think>\n"
+
+    found = find_thinking(render, "")
+    assert (found.opened, found.closing) == ("<think>\n", "\n</think>\n\n")

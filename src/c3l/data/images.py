@@ -38,6 +38,8 @@ __all__ = [
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 ENDINGS = tuple(f".{one}" for one in "jpg jpeg jpe jfif png webp gif bmp tif tiff pbm pgm ppm pnm".split())
+# Raise it when the same file gives other pixels, or is taken where it was rejected: finished lists are stale then.
+IMAGE_READER_VERSION = 2
 MAX_BYTES = 256 * 2**20
 BACKGROUND = (255, 255, 255)
 

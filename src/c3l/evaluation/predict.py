@@ -7,7 +7,7 @@ from itertools import groupby
 
 from PIL.Image import Image
 
-from c3l.errors import DataError
+from c3l.errors import BackendError, DataError
 from c3l.evaluation.task import Item, Prediction
 from c3l.method.batching import map_ahead, run_batches
 from c3l.models.interface import Completion, GenerateRequest, InferenceModel, Pair, Sampling, ScoreRequest, Unfit
@@ -131,8 +131,12 @@ def _compare(jobs: Sequence[_Job], model: InferenceModel, blind: bool) -> dict[s
         assert job.picture is not None, "only what opened is asked"
         pairs = tuple(Pair(str(place), job.item.prompt, text) for place, text in enumerate(job.item.choices))
         requests.append(ScoreRequest(job.picture, pairs))
+    bare = "drop" in model.no_image_modes()
+    if blind and not bare:
+        raise BackendError("the model has no chats without an image to be asked in blind: set evaluation.blind=false")
     made = {}
-    for job, scores in zip(jobs, model.score(requests, "drop"), strict=True):
+    # what is shown instead counts only where it is asked for
+    for job, scores in zip(jobs, model.score(requests, "drop" if bare else "blank"), strict=True):
         name = job.item.item_id
         if unfit := next((one for one in scores if isinstance(one, Unfit)), None):
             made[name] = Prediction(name, failed=f"{unfit.reason}: {unfit.detail}")

@@ -16,6 +16,9 @@ from c3l.models.interface import Completion, GenerateRequest, InferenceModel, Sa
 from c3l.records import Generation, ImageRef, Rejected, Sample, make_id
 from c3l.thoughts import cut_thoughts
 
+# Raise it when the same picture, prompt and model give another text: finished texts are stale then.
+WRITER_VERSION = 2
+
 OpenImage: TypeAlias = Callable[[ImageRef], Image]
 
 

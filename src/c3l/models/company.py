@@ -75,6 +75,8 @@ class Company:
         return not obstacle
 
     def _try(self, asked: Sequence[Conversation], alone: Sequence[Tensor], allowed: float) -> str:
+        if not all(map(len, alone)):
+            return "it cannot be tried out: finetuning.max_length leaves no room for an answer about a small picture"
         try:
             together = self._predict(asked)
         except (torch.OutOfMemoryError, MemoryError):

@@ -117,12 +117,22 @@ class ChatEncoder:
 
     @cached_property
     def takes_system(self) -> bool:
-        """Whether the chat template shows a system prompt, once and before the question."""
+        """Whether the chat template shows a system prompt, once and before the question, beside an image too."""
+        return self._shows_system(with_image=True) and (self._shows_system(with_image=False) or not self._is_bare())
+
+    def _shows_system(self, *, with_image: bool) -> bool:
         try:
-            text = self._render(_QUESTION, system=_SYSTEM, with_image=False, to_write=True)
+            text = self._render(_QUESTION, system=_SYSTEM, with_image=with_image, to_write=True)
         except Exception:  # templates of all sorts refuse it by any error
             return False
         return text.count(_SYSTEM) == 1 and text.index(_SYSTEM) < text.index(_QUESTION)
+
+    def _is_bare(self) -> bool:
+        """Whether the template writes a question without an image at all."""
+        try:
+            return _QUESTION in self._render(_QUESTION, with_image=False, to_write=True)
+        except Exception:  # as above
+            return False
 
     def encode_prompt(
         self, prompt: str, image: Image | None, system: str = "", *, to_write: bool = False

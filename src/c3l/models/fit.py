@@ -14,6 +14,7 @@ from c3l.models.encoding import ChatEncoder
 from c3l.models.layout import image_token_id
 from c3l.models.processors import names_given
 from c3l.models.templates import fit_template, sample_picture
+from c3l.models.trials import has_bare_chats
 from c3l.models.vision import VisionEncoder, move
 from c3l.models.weights import one_line
 
@@ -37,7 +38,8 @@ def fit_processor(name: str, processor: Any, model: Any) -> None:
 
     def accepts(processor: Any) -> None:
         encoder = ChatEncoder(processor)
-        if encoder.encode_prompt("Is it?", sample_picture()).ids == encoder.encode_prompt("Is it?", None).ids:
+        shown = encoder.encode_prompt("Is it?", sample_picture()).ids
+        if has_bare_chats(encoder) and shown == encoder.encode_prompt("Is it?", None).ids:
             raise ValueError("the picture becomes no token")
 
     fit_template(name, processor, _find_markers(processor, model), accepts)

@@ -153,9 +153,15 @@ class HfModel:
         the others.
 
         Raises:
+            BackendError: If a request shows no image, and the family has no chats without one.
             OutOfMemoryError: If the batch did not fit.
         """
         self._encoder.forget_pictures()
+        if any(request.image is None for request in requests) and not has_bare_chats(self._encoder):
+            raise BackendError(
+                f"{type(self._model).__name__} has no chats without an image, got a prompt that shows none: in an "
+                "evaluation set evaluation.blind=false; for a judge take another model"
+            )
         groups: dict[tuple[bool, int], list[int]] = {}
         for place, request in enumerate(requests):
             room = min(sampling.max_new_tokens, self._room(request))

@@ -63,11 +63,19 @@ def _look(render: Render, template: str) -> Thinking:
     opened = found[1] if found else ""
     settings = {name: False for name in _QUIET if _asks_for(template, name)}
     if settings:
-        quiet = _tail(render(_ask(), **settings))
-        if quiet != tail and not find_open_thought(quiet):
+        quiet = _try(lambda: _tail(render(_ask(), **settings)))
+        if quiet and quiet != tail and not find_open_thought(quiet):
             return Thinking(opened, settings, "", _from_mark(quiet))
-    closing = _answered(render, tail) or (_close(*found) if found else "")
+    closing = _try(lambda: _answered(render, tail)) or (_close(*found) if found else "")
     return Thinking(opened, {}, closing, (opened + closing).strip() if closing else "")
+
+
+def _try(write: Callable[[], str]) -> str:
+    """What is written; nothing where the template refuses such a chat."""
+    try:
+        return write()
+    except Exception:  # by any error
+        return ""
 
 
 def _asks_for(template: str, name: str) -> bool:

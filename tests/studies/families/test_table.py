@@ -9,6 +9,14 @@ from studies.families.parts import PAD
 from studies.families.table import FAMILIES, make_line, make_page
 from studies.families.trial import Outcome, try_family
 
+from c3l.config import ModelConfig
+from c3l.errors import BackendError
+from c3l.evaluation.judges import ModelJudge
+from c3l.evaluation.predict import predict
+from c3l.evaluation.task import Item
+from c3l.models.load import load_model
+from c3l.models.trials import draw
+
 PAGE = Path(__file__).parents[3] / "docs" / "models.md"
 BY_NAME = {family.known_as: family for family in FAMILIES}
 
@@ -21,8 +29,9 @@ def lines_of(part):
     return [line for line in part.splitlines() if line.startswith("| ") and "`model_type`" not in line]
 
 
-# one that looks at pictures by layers of its own, one whose rows change each other, one with a generate of its own
-@pytest.mark.parametrize("name", ["Llama 3.2 Vision", "HunYuan-VL, HunyuanOCR", "Janus, Janus-Pro"])
+# one that looks at pictures by layers of its own, one whose rows change each other, one with a generate of its own,
+# one without chats that show no picture
+@pytest.mark.parametrize("name", ["Llama 3.2 Vision", "HunYuan-VL, HunyuanOCR", "Janus, Janus-Pro", "PaliGemma"])
 def test_a_family_is_as_the_page_says(name, tmp_path):
     found = try_family(BY_NAME[name], tmp_path / "model")
     assert found.off < 1e-5 < 1e-2 < found.effect
@@ -30,6 +39,25 @@ def test_a_family_is_as_the_page_says(name, tmp_path):
     assert found.finetuned < 1e-5
     [line] = [line for line in PAGE.read_text().splitlines() if line.startswith(f"| {name} |")]
     assert without_figures(make_line(found).strip()) == without_figures(line)
+
+
+def test_a_family_whose_chats_need_a_picture_is_evaluated_with_it_alone(tmp_path):
+    write_folder(BY_NAME["PaliGemma"].build(), tmp_path / "model")
+    model = load_model(ModelConfig(name=str(tmp_path / "model"), dtype="float32", device="cpu"), 0)
+    assert "drop" not in model.no_image_modes()
+    items = [Item("1", "a.png", "Is it?"), Item("2", "a.png", "What?", ("A dog.", "A cat."))]
+
+    def ask(*, blind):
+        return list(predict(items, model, lambda image: draw(64, 64), max_new_tokens=4, batch_size=2, blind=blind))
+
+    written, compared = ask(blind=False)
+    assert not written.failed and len(set(compared.likelihoods)) == 2
+    for asked in (items[:1], items[1:]):
+        items = asked
+        with pytest.raises(BackendError, match=r"no chats without an image.*evaluation\.blind=false"):
+            ask(blind=True)
+    with pytest.raises(BackendError, match="no chats without an image"):
+        ModelJudge(model, "m").ask("You judge.", "Which is better?", 0)
 
 
 @pytest.mark.parametrize("name", ["Florence-2"])
