@@ -5,7 +5,8 @@ import pytest
 from c3l.placeholders import find_placeholder, find_special
 
 SHOWN = [
-    "<image>", "<Image>", "<IMAGE>", "< image >", "<image/>", "</image>", "<images>", "<ImageHere>", "<image_1>",
+    "<image>", "<Image>", "<IMAGE>", "< image >", "<image/>", "</image>", "<images>", "<ImageHere>",
+    "<ImageContent>", "<image_1>",
     "<image1>", "<Image 1>", "<image#1>", "<image:1>", "<image-placeholder>", "<image_placeholder>", "<IMAGE_TOKEN>",
     "<image_soft_token>", "<image_newline>", "<|image|>", "<|image_1|>", "<|image_pad|>", "<|Image|>",
     "<|vision_start|>", "<|reserved_image|>", "<|begin_of_image|>", "<start_of_image>", "<img>a.png</img>", "<Img>",

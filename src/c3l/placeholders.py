@@ -14,7 +14,7 @@ _MEDIUM = r"(?:image|img|picture|pic|photo|vision|visual|video|audio|speech|soun
 _AFFIXES = r"(?:start_of_|begin_of_|end_of_|fake_token_around_|ph_|__)?"
 _BARE = (
     # <image_1>, <ImageHere>, <start_of_image>
-    rf"<[|/]?\s?(?:__dj__)?{_AFFIXES}{_MEDIUM}s?(?:here|[\s_#:-]?\d{{1,4}}|[_-][\w-]{{1,40}})?(?:__)?\s?[|/]?>"
+    rf"<[|/]?\s?(?:__dj__)?{_AFFIXES}{_MEDIUM}s?(?:here|content|token|placeholder|pad|feature|[\s_#:-]?\d{{1,4}}|[_-][\w-]{{1,40}})?(?:__)?\s?[|/]?>"
     rf"|<\|[^<>|\n]{{0,40}}{_MEDIUM}[^<>|\n]{{0,40}}\|>"
     r"|<im_(?:start|end|patch|content|token)>|</?[be]o[iva]>|<\|?end_?of_?(?:image|chunk)\|?>"
     rf"|\[/?{_MEDIUM}(?:[ _#-]{{0,2}}\d{{1,4}}|_[a-z]{{1,20}})?\]"  # [IMG], [image 1]

@@ -55,6 +55,11 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"images": [["a.png"]]}, "bad_path"),
     ({"image_id": 12}, "no_image"),
     ({"image_name": "a"}, "no_image"),
+    ({"clip": "v.mp4"}, "no_image"),
+    ({"jpg": "a.jpg"}, "no_image"),
+    ({"metadata": {"picture": "a.png"}}, "no_image"),
+    ({"objects": [{"file": "a.png"}]}, "no_image"),
+    ({"thumbnail_b64": "/9j/4AAQSkZJRgABAQ" + "A" * 80}, "no_image"),
 ]
 
 

@@ -78,6 +78,7 @@ BAD = [
     (chat([{"type": "input_audio", "input_audio": {}}, TEXT]), "other_medium", "input_audio"),
     ({"messages": [{**ASK, "videos": ["a.mp4"]}, TELL]}, "other_medium", "`videos`"),
     (chat("What?", [{"type": "thinking", "thinking": "x"}]), "bad_turns", "'thinking'"),
+    (chat("What?", ["A cat.", "A kitten."]), "bad_turns", "2 texts for one turn"),
     (chat("What?", train_detail=[{"begin_offset": 0}]), "bad_loss_flag", "`train_detail`"),
 ]
 
@@ -127,3 +128,19 @@ def test_of_a_row_a_weight_is_told_and_a_word_is_no_mark() -> None:
 def test_marked_turns_are_told_by_their_place() -> None:
     talk = read_talk({"conversations": [ASK, {**TELL, "loss": False}, {**ASK, "loss": True}, TELL]})
     assert (talk.taught, talk.questions_marked) == ((False, True), 1)
+
+
+@pytest.mark.parametrize(
+    "key", "train_on is_loss learnable should_train do_train requires_loss enable_loss to_learn is_supervised".split()
+)
+def test_marks_that_others_may_call_otherwise_are_read(key: str) -> None:
+    assert (is_taught({key: True}), is_taught({key: False})) == (True, False)
+
+
+@pytest.mark.parametrize("key", "no_train ignore_turn exclude_loss not_trained skip_training".split())
+def test_marks_of_what_is_not_to_be_learned_are_read(key: str) -> None:
+    assert (is_taught({key: True}), is_taught({key: False})) == (False, True)
+
+
+def test_other_words_mark_nothing() -> None:
+    assert is_taught({"lossless": False, "trainer": 0, "notes": 1, "weights_of": 0, "without": True}) is None

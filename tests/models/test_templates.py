@@ -145,3 +145,27 @@ def test_of_named_templates_the_default_chats_and_the_others_stay(folder, tmp_pa
     edit_json(folder / "tokenizer_config.json", lambda it: it.update(chat_template=named))
     with pytest.raises(BackendError, match="templates chat, tool_use, expected one that is named default"):
         load_model(config_of(folder), 0)
+
+
+FORGETFUL = PARTS.replace("{% if add_generation_prompt %}assistant: {% endif %}", "")
+AT_ONCE = (
+    "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'user' %}[INST] {% endif %}{% for p in m['content'] %}"
+    "{{ '<image>' if p['type'] == 'image' else p['text'] }}{% endfor %}"
+    "{% if m['role'] == 'user' %} [/INST]{% else %}<|im_end|>{% endif %}{% endfor %}"
+)
+
+
+def test_a_template_that_forgot_where_an_answer_begins_has_the_header_of_its_own_answers(tmp_path, copy_tiny):
+    request = ScoreRequest(make_picture(1), (Pair("p", "What?", "A dog."),))
+    found = {}
+    for name, template in {"whole": PARTS, "forgetful": FORGETFUL, "at once": AT_ONCE}.items():
+        folder = copy_tiny("llava", tmp_path / name)
+        (folder / "chat_template.jinja").write_text(template)
+        config = ModelConfig(name=str(folder), dtype="float32", device="cpu")
+        model = load_model(config, 0)
+        taught = load_finetunable(config, FinetuningConfig(), 0)
+        labels = taught.collate([Conversation(make_picture(1), (("What?", "A dog."), ("And?", "A cat.")))])["input_ids"]
+        told = [note for note in model.provenance.notes if "'assistant: ' is put there" in note]
+        found[name] = model.score([request], "drop")[0][0].logprobs_with_image, labels.tolist(), len(told)
+    assert found["forgetful"][:2] == found["whole"][:2] != found["at once"][:2]
+    assert [found[name][2] for name in found] == [0, 1, 0]

@@ -1,17 +1,21 @@
 """Marks that other trainers read: whether a turn is to be learned, or only said before what is."""
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from c3l.data.rejection import BadRowError
 
 # true, or 1: to be learned
-_LEARN = frozenset(
-    "loss loss_mask weight loss_weight loss_scale train training trainable train_on_turn is_train taught learn "
-    "supervise supervised compute_loss calculate_loss calc_loss use_loss has_loss".split()
+_LEARN = re.compile(
+    r"(?:is|do|should|to|can|has|use|enable|requires?|needs?|with|compute|calculate|calc|include)?_?"
+    r"(?:loss(?:_mask|_weight|_scale)?|weight|train(?:ing|able|ed)?(?:_on)?(?:_turn)?|taught|learn(?:able|ed)?|supervised?)"
 )
-_LEAVE = frozenset("no_loss ignore ignore_loss skip skip_loss masked is_masked mask_loss".split())  # true: not to be
+_LEAVE = re.compile(  # true: not to be
+    r"(?:is_)?masked|mask_loss|ignored?|skip(?:ped)?|"
+    r"(?:no|not|without|exclude|ignore|skip|drop)_?(?:loss|train(?:ing|ed)?|learn(?:ing|ed)?|turn)"
+)
 _EITHER = frozenset("mask label_mask labels_mask train_mask target_mask".split())  # true: masked; but 0 and 1?
 _PARTS = ("train_detail", "loss_detail", "loss_spans")
 _WORDS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "1": 1.0, "0": 0.0}
@@ -42,12 +46,12 @@ def read_row_mark(row: Mapping[str, Any]) -> str:
     found = ""
     for key, value in row.items():
         name = str(key).lower()
-        if name not in _LEARN | _LEAVE or value is None:
+        if value is None or not (_LEARN.fullmatch(name) or _LEAVE.fullmatch(name)):
             continue
         if isinstance(value, list):
             raise BadRowError("bad_loss_flag", f"got a list under `{key}`; mark each turn by `loss: true` or `false`")
         number = value if isinstance(value, (int, float)) else _WORDS.get(str(value).strip().lower(), 1.0)
-        if number == (name in _LEAVE):
+        if number == bool(_LEAVE.fullmatch(name)):
             return "untaught"
         found = "row_weight" if number not in (0, 1) else found
     return found
@@ -55,14 +59,14 @@ def read_row_mark(row: Mapping[str, Any]) -> str:
 
 def _read(key: str, value: Any) -> bool | None:
     name = key.strip().lower().replace("-", "_")
-    if value is None or name not in _LEARN | _LEAVE | _EITHER:
+    if value is None or not (name in _EITHER or _LEARN.fullmatch(name) or _LEAVE.fullmatch(name)):
         return None
     if name in _EITHER:
         return _read_either(key, value)
     number = _number(key, value)
     if number not in (0.0, 1.0):
         raise BadRowError("bad_loss_flag", f"got `{key}` of {number:g}: a turn is learned or not, expected 0 or 1")
-    return (number == 1.0) is (name in _LEARN)
+    return (number == 1.0) is not bool(_LEAVE.fullmatch(name))
 
 
 def _read_either(key: str, value: Any) -> bool:

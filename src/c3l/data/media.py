@@ -24,6 +24,11 @@ _OF_PICTURE = ("_id", "_name", "_url")  # beside a picture they say where it was
 _PICTURES = frozenset("jpg jpeg jpe jfif png webp gif bmp tif tiff pbm pgm ppm pnm avif heic jp2 svg".split())
 _OTHERS = frozenset("mp4 avi mov mkv webm m4v mpg mpeg wmv flv wav mp3 flac ogg m4a aac opus pdf".split())
 _INSIDE = ("path", "image", "url", "image_url", "file_name", "filename", "file", "src", "image_path", "img_path")
+# texts, and where a row comes from: files under these are not what it is about
+_ABOUT_ELSE = frozenset(
+    "id name source origin dataset reference citation license split conversations messages conversation".split()
+)
+_LONGEST_NAME = 1000
 _EMPTY: tuple[Any, ...] = (None, "", False, [], {})
 _BASE64 = re.compile(r"data:|(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR|Qk0)[A-Za-z0-9+/=\s]{40}")
 
@@ -54,6 +59,10 @@ def find_image(row: Mapping[str, Any], shown: Sequence[Any] = ()) -> str:
         raise BadRowError("no_image", f"the row has `{key}`, but the path of no picture")
     if medium := next(_other_media(row, main), None):
         raise BadRowError("other_medium", f"the row is about its {medium}, expected a picture or none")
+    if not main and (key := next(_unread_files(row), None)):
+        raise BadRowError(
+            "no_image", f"the row names a file under `{key}`, which is not read; name a picture by `image`"
+        )
     return _clean(main[0]) if main else ""
 
 
@@ -110,6 +119,18 @@ def _other_media(row: Mapping[str, Any], main: Sequence[str]) -> Iterator[str]:
             yield f"`{key}`"
         elif _MAYBE_KEY.fullmatch(_plain(key)):
             yield from (f"`{key}` {path[:100]!a}" for path in _texts(value) if _ending(path) in _OTHERS)
+
+
+def _unread_files(row: Mapping[str, Any]) -> Iterator[str]:
+    """The keys of a row without a picture whose values are pictures, films or documents all the same."""
+    for key, value in row.items():
+        inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
+        texts = [one for part in inside for one in (part.values() if isinstance(part, dict) else [part])]
+        names = (one for one in texts if isinstance(one, str) and len(one) < _LONGEST_NAME and " " not in one.strip())
+        if (_plain(key) not in _ABOUT_ELSE and any(_ending(one) in _PICTURES | _OTHERS for one in names)) or any(
+            isinstance(one, str) and _BASE64.match(one) for one in texts
+        ):
+            yield key
 
 
 def _names_one(key: str, value: Any) -> bool:

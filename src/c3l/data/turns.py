@@ -127,6 +127,8 @@ def _read_turn(turn: Any) -> Said:
         raise BadRowError("bad_turns", "got a turn that calls a tool or is its answer, expected question and answer")
     content = _only(turn, "value", "content", "text")
     shown: list[Any] = []
+    if isinstance(content, list) and len(content) > 1 and all(isinstance(part, str) for part in content):
+        raise BadRowError("bad_turns", f"got {len(content)} texts for one turn: alternatives or parts, nobody can tell")
     if isinstance(content, list) and content:
         content = "".join(_read_parts(content, shown))
     if not isinstance(content, str):

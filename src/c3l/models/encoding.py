@@ -27,6 +27,7 @@ from c3l.errors import BackendError
 from c3l.models.along import ALONG_KEYS, lay_along
 from c3l.models.control import find_control_tokens, template_of, write_chat
 from c3l.models.expansion import Expansion, learn_expansion
+from c3l.models.header import find_header
 from c3l.models.lead import find_lead
 from c3l.models.processed import ProcessedImages
 from c3l.models.thinking import find_thinking
@@ -99,6 +100,8 @@ class ChatEncoder:
             )
         pad = self.tokenizer.pad_token_id
         self.pad_id: int = self.tokenizer.eos_token_id if pad is None else pad
+        self.header = ""
+        self.header = find_header(self.render)
         self.turn_end = self._find_turn_end()
         ends = () if model is None else stop_ids(model, self)
         self.control = find_control_tokens(processor, self.tokenizer, write_chat(self.render), ends)
@@ -273,11 +276,10 @@ class ChatEncoder:
 
     def render(self, chat: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = True, **settings: Any) -> str:
         """A chat as the template writes it, to where the model goes on."""
-        return str(
-            self._processor.apply_chat_template(
-                list(chat), add_generation_prompt=add_generation_prompt, tokenize=False, **settings
-            )
+        text = self._processor.apply_chat_template(
+            list(chat), add_generation_prompt=add_generation_prompt, tokenize=False, **settings
         )
+        return f"{text}{self.header}" if add_generation_prompt else str(text)
 
     def render_to_answer(self, chat: Sequence[Mapping[str, Any]]) -> str:
         """A chat as the template writes it, to where an answer is given."""

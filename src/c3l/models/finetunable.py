@@ -15,6 +15,7 @@ from c3l.models.company import Company
 from c3l.models.control import tell_control_token
 from c3l.models.conversations import ConversationEncoder, EncodedConversation
 from c3l.models.encoding import ChatEncoder, pad, stop_ids
+from c3l.models.header import tell_header
 from c3l.models.interface import Conversation, Pieces, Unfit
 from c3l.models.limits import count_positions, find_excess
 from c3l.models.notes import add_notes
@@ -51,7 +52,9 @@ class FinetunableHfModel:
         self._conversations = ConversationEncoder(self._encoder, stop_ids(model, self._encoder))
         self._positions = count_positions(model)
         self._longest = min(config.max_length, self._positions or config.max_length)
-        self.provenance = add_notes(provenance, [self._encoder.thinking.note, self._tell_length(config)])
+        self.provenance = add_notes(
+            provenance, [self._encoder.thinking.note, tell_header(self._encoder.header), self._tell_length(config)]
+        )
         self._connectors = find_connectors(model)
         if config.tune_connector and not self._connectors:
             raise BackendError(

@@ -16,6 +16,7 @@ from c3l.models import logits
 from c3l.models.control import tell_control_token
 from c3l.models.encoding import ChatEncoder, EncodedPrompt
 from c3l.models.forcing import TeacherForcing
+from c3l.models.header import tell_header
 from c3l.models.interface import Completion, GenerateRequest, Pair, Sampling, ScoreRequest, Unfit
 from c3l.models.layout import can_hide_pictures
 from c3l.models.limits import count_positions, find_excess
@@ -45,7 +46,7 @@ class HfModel:
         self._processor = processor
         self._encoder = ChatEncoder(processor, model)
         self._positions = count_positions(model)
-        self._provenance = add_notes(provenance, [self._encoder.thinking.note])
+        self._provenance = add_notes(provenance, [self._encoder.thinking.note, tell_header(self._encoder.header)])
         self._vision = VisionEncoder(model, self._encoder)
         self._forcing = TeacherForcing(model, self._encoder, self._vision)
         self._standing: dict[int, tuple[Image.Image, PictureFeatures]] = {}

@@ -16,6 +16,7 @@ from c3l.models.adapters import add_adapters
 from c3l.models.control import tell_control_token
 from c3l.models.encoding import ChatEncoder, ScoredRow
 from c3l.models.forcing import TeacherForcing
+from c3l.models.header import tell_header
 from c3l.models.interface import ForcedRow, Pieces, Readings, Unfit
 from c3l.models.layout import attention_mask, image_token_id, make_path
 from c3l.models.limits import count_positions, find_excess
@@ -50,7 +51,7 @@ class TrainableHfModel(nn.Module):
         self._processor = processor
         self._encoder = ChatEncoder(processor, model)
         self._positions = count_positions(model)
-        self._provenance = add_notes(provenance, [self._encoder.thinking.note])
+        self._provenance = add_notes(provenance, [self._encoder.thinking.note, tell_header(self._encoder.header)])
         self._vision = VisionEncoder(model, self._encoder)
         self._features = FeatureStore(self._vision, model)
         forcing = TeacherForcing(model, self._encoder, self._vision)
