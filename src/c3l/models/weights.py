@@ -104,7 +104,8 @@ _KNOWN = (
 @contextmanager
 def untold() -> Iterator[None]:
     """Inside, transformers keeps to itself what nobody can or need do anything about."""
-    handlers = logging.getLogger("transformers").handlers
+    # its own, and those that it hands on to where the environment has CI set
+    handlers = [*logging.getLogger("transformers").handlers, *logging.getLogger().handlers]
 
     def is_news(record: logging.LogRecord) -> bool:
         return not any(words in record.getMessage() for words in _KNOWN)
