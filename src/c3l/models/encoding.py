@@ -27,13 +27,13 @@ from c3l.errors import BackendError
 from c3l.models.along import ALONG_KEYS, lay_along
 from c3l.models.control import find_control_tokens, template_of, write_chat
 from c3l.models.expansion import Expansion, learn_expansion
-from c3l.models.header import find_header
+from c3l.models.header import find_header, find_turn_end
 from c3l.models.lead import find_lead
 from c3l.models.processed import ProcessedImages
 from c3l.models.thinking import find_thinking
 
 TYPE_KEYS = ("token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids")
-_SYSTEM, _QUESTION, _ANSWER = "SYSTEMPROMPT", "FIRSTQUESTION", "FIRSTANSWER"
+_SYSTEM, _QUESTION = "SYSTEMPROMPT", "FIRSTQUESTION"
 TEXT_KEYS = frozenset({"input_ids", "attention_mask", "labels", *TYPE_KEYS})
 # of plain text after a prompt: 0, but for a family that reads the prompt (0) as a whole and its answer (1) word by word
 _ANSWER_TYPES = {"PaliGemmaProcessor": 1}
@@ -102,7 +102,7 @@ class ChatEncoder:
         self.pad_id: int = self.tokenizer.eos_token_id if pad is None else pad
         self.header = ""
         self.header = find_header(self.render)
-        self.turn_end = self._find_turn_end()
+        self.turn_end = find_turn_end(self.render, self.tokenizer)
         ends = () if model is None else stop_ids(model, self)
         self.control = find_control_tokens(processor, self.tokenizer, write_chat(self.render), ends)
         self.thinking = find_thinking(self.render, template_of(processor, self.tokenizer))
@@ -284,18 +284,6 @@ class ChatEncoder:
     def render_to_answer(self, chat: Sequence[Mapping[str, Any]]) -> str:
         """A chat as the template writes it, to where an answer is given."""
         return self.render(chat, **self.thinking.settings) + self.thinking.closing
-
-    def _find_turn_end(self) -> int | None:
-        """The special token that the chat template writes behind an answer; None where it writes none."""
-        turns = ("user", "A"), ("assistant", _ANSWER), ("user", "A")
-        chat = [{"role": role, "content": [{"type": "text", "text": text}]} for role, text in turns]
-        try:
-            behind = self.render(chat).split(_ANSWER)[1].lstrip()
-        except Exception:  # a template of some family's own; where such a chat is needed, its error is told
-            return None
-        first = next(iter(self._tokenise(behind)), None)
-        token = self.tokenizer.added_tokens_decoder.get(first)
-        return first if token is not None and token.special else None
 
     def _tokenise(self, text: str) -> tuple[int, ...]:
         return tuple(int(token) for token in self.tokenizer(text, add_special_tokens=False)["input_ids"])

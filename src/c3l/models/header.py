@@ -1,10 +1,11 @@
-"""What a template writes before an answer in a whole conversation, where it does not when a turn is to come.
+"""What a template writes around an answer: before it, also where it forgets to when a turn is to come, and behind it.
 
 Templates without a generation prompt are of two kinds: those whose answers follow the question at once (Mistral), and
 those that forgot it, whose conversations still have a header before each answer, as the model has learned it.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 _QUESTION, _ANSWER = "THEQUESTION", "THEANSWER"
 
@@ -25,6 +26,24 @@ def find_header(render: Callable[..., str]) -> str:
     header = whole.partition(_ANSWER)[0].removeprefix(before)
     is_missing = before == prompted and _ANSWER in whole and whole.startswith(before) and header.strip()
     return header if is_missing else ""
+
+
+def find_turn_end(render: Callable[..., str], tokenizer: Any) -> int | None:
+    """The special token that a template writes behind an answer; None where it writes none.
+
+    Args:
+        render: As of ``find_header``.
+        tokenizer: Reads it.
+    """
+    turns = ("user", _QUESTION), ("assistant", _ANSWER), ("user", _QUESTION)
+    chat = [{"role": role, "content": [{"type": "text", "text": text}]} for role, text in turns]
+    try:
+        behind = render(chat).split(_ANSWER)[1].lstrip()
+    except Exception:  # as above
+        return None
+    first = next(iter(tokenizer(behind, add_special_tokens=False)["input_ids"]), None)
+    token = tokenizer.added_tokens_decoder.get(first)
+    return int(first) if first is not None and token is not None and token.special else None
 
 
 def tell_header(header: str) -> str:
