@@ -24,13 +24,13 @@ from transformers.utils import cached_file, is_torchvision_available
 from transformers.video_processing_utils import VideoProcessorMixin
 
 from c3l.errors import BackendError
+from c3l.models.weights import is_pointer
 
 _PROCESSOR = "processor_config.json"
 PROCESSOR_FILES = (_PROCESSOR, "preprocessor_config.json")
 # tools of other versions look for these; today's transformers writes all into processor_config.json
 _KEPT = ("preprocessor_config.json", "video_preprocessor_config.json")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "*.model", "vocab.*", "*.tiktoken", "tekken.json")
-_POINTER = b"version https://git-lfs"
 _MAY_BE_MISSING = dict.fromkeys(
     ("_raise_exceptions_for_missing_entries", "_raise_exceptions_for_connection_errors"), False
 )
@@ -154,9 +154,7 @@ def _load_by_family(location: str, options: dict[str, Any]) -> Any:
 
 def _refuse_pointers(folder: Path) -> None:
     for path in _find(folder, (*PROCESSOR_FILES, *_TOKENIZER_FILES)):
-        with path.open("rb") as file:
-            is_pointer = file.read(len(_POINTER)) == _POINTER
-        if is_pointer:
+        if is_pointer(path):
             raise BackendError(f"{path} is a pointer of git LFS, not the file itself: run `git lfs pull` in its folder")
 
 

@@ -71,13 +71,18 @@ def _list_files(folder: Path) -> list[Path]:
     return [folder / str(name) for name in sorted(names)]
 
 
-def _check_file(path: Path) -> None:
+def is_pointer(path: Path) -> bool:
+    """Whether a file is what git LFS leaves in the place of one that was not downloaded."""
     with path.open("rb") as file:
-        if file.read(len(_POINTER)) == _POINTER:
-            raise BackendError(
-                f"{path} is a pointer of git LFS, not the weights themselves: run `git lfs pull` in its folder, or "
-                "download the model by `hf download`"
-            )
+        return file.read(len(_POINTER)) == _POINTER
+
+
+def _check_file(path: Path) -> None:
+    if is_pointer(path):
+        raise BackendError(
+            f"{path} is a pointer of git LFS, not the weights themselves: run `git lfs pull` in its folder, or "
+            "download the model by `hf download`"
+        )
     from safetensors import SafetensorError, safe_open
 
     try:
