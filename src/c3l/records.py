@@ -12,10 +12,19 @@ from typing import Any, Literal, TypeVar
 from pydantic import ConfigDict, TypeAdapter
 
 Form = Literal[
-    "log_ratio", "discounted_likelihood", "focused_likelihood", "vocabulary_kl", "answer_kl", "weighted_log_ratio"
+    "log_ratio",
+    "discounted_likelihood",
+    "focused_likelihood",
+    "vocabulary_kl",
+    "answer_kl",
+    "weighted_log_ratio",
+    "lift",
+    "probability_gain",
 ]
 KL_FORMS: frozenset[Form] = frozenset({"vocabulary_kl", "focused_likelihood"})
 """Those that need ``AnswerScores.token_kl``."""
+PROBABILITY_FORMS: frozenset[Form] = frozenset({"lift", "probability_gain"})
+"""Those that compare probabilities, between -1 and 1; all others are in nats."""
 NoImageMode = Literal["drop", "blank", "noise", "mask", "others"]
 Role = Literal["positive", "negative", "only"]
 MAX_ROUNDS = 4
@@ -150,7 +159,7 @@ class Selected:
     Attributes:
         sample_id: The sample.
         image_id: Its picture.
-        i2c: S(I2C) in nats.
+        i2c: S(I2C), in the unit of its form.
         rank: 1 for the highest S(I2C) among the pairs of the image.
         role: positive = rank 1; negative = another pair of the image; only = the image has one pair.
         kept: Whether the filter kept it.

@@ -227,8 +227,7 @@ def _rejected_row(item: Item, why: BadTurn | Rejected, config: RunConfig) -> Row
 
 def _empty_row(item: Item, config: RunConfig) -> Row:
     """A row without a score; its keys and their order are those of every row."""
-    forms = "vocabulary_kl log_ratio answer_kl weighted_log_ratio discounted_likelihood focused_likelihood"
     known = {name: getattr(item, name) for name in ("id", "turn", "image", "question", "answer")}
     known |= {"file": item.file} if item.file else {}
-    row = known | dict.fromkeys(f"i2c form {forms} n_answer_tokens status error".split())
+    row = known | dict.fromkeys(["i2c", "form", *FORMS, "n_answer_tokens", "status", "error"])
     return row | {"form": config.scoring.form, "status": "rejected"}

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c3l.method.i2c import FORMS, compute_i2c, token_contributions
-from c3l.records import AnswerScores, Form
+from c3l.method.i2c import FORMS, compute_i2c, token_contributions, unit_of
+from c3l.records import PROBABILITY_FORMS, AnswerScores, Form
 
 LN2, LN3 = math.log(2), math.log(3)
 
@@ -38,6 +38,10 @@ BY_HAND = {
     "focused_likelihood": -1.1 * LN2,
     # (1/2 ln 2 + 1/4 ln 1) / 2
     "weighted_log_ratio": LN2 / 4,
+    # P = sqrt(1/8), Q = 1/4
+    "lift": 8**-0.5 - 1 / 4,
+    # (1/2 - 1/4 + 1/4 - 1/4) / 2
+    "probability_gain": 1 / 8,
 }
 
 
@@ -70,6 +74,22 @@ def test_the_focused_likelihood_looks_where_the_image_matters():
 
 def test_where_the_image_matters_nowhere_the_focused_likelihood_is_the_likelihood():
     assert compute_i2c(answer([0.5, 0.25], [0.5, 0.25], (0.0, 0.0)), "focused_likelihood") == pytest.approx(-1.5 * LN2)
+
+
+def test_the_lift_asks_for_an_answer_that_is_likely_and_not_already_so_without_the_image():
+    needs_it, goes_without, is_unlikely = answer([0.5], [0.1]), answer([0.5], [0.5]), answer([0.05], [0.01])
+    scores = [compute_i2c(one, "lift") for one in (needs_it, is_unlikely, goes_without)]
+    assert scores == pytest.approx([0.4, 0.04, 0.0])
+
+
+def test_a_token_shares_in_the_lift_by_what_the_image_does_to_it():
+    first, second = token_contributions(TWO, "lift")
+    assert second == 0 and first == pytest.approx(2 * BY_HAND["lift"])
+
+
+def test_forms_are_in_nats_or_compare_probabilities():
+    assert {form: unit_of(form) for form in PROBABILITY_FORMS} == dict.fromkeys(PROBABILITY_FORMS, "in probability")
+    assert {unit_of(form) for form in set(FORMS) - PROBABILITY_FORMS} == {"nats"}
 
 
 def test_answer_kl_of_one_token_is_zero_whatever_the_image_does():

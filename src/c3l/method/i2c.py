@@ -1,13 +1,14 @@
 """The image-instruction correspondence score S(I2C), in every reading that has a name.
 
-Each form is written as one contribution a token, and S(I2C) is their mean. Inputs are natural logarithms that
-the model computed in float32; the sums here are Python floats (float64). No model is needed.
+Each form is written as one contribution a token, and S(I2C) is their mean: in nats, or, of the forms that compare
+probabilities, in points of probability. Inputs are natural logarithms that the model computed in float32; the sums
+here are Python floats (float64). No model is needed.
 """
 
 import math
 from collections.abc import Callable, Sequence
 
-from c3l.records import AnswerScores, Form
+from c3l.records import PROBABILITY_FORMS, AnswerScores, Form
 
 DISCOUNT = 0.5
 """How much of log q ``discounted_likelihood`` takes away; ours, docs/experiments.md.
@@ -17,7 +18,7 @@ The idea is that of Lin et al. (ICML 2024, arXiv 2306.01879), who divide P(text 
 
 
 def compute_i2c(scores: AnswerScores, form: Form) -> float:
-    """S(I2C) of one answer, in nats.
+    """S(I2C) of one answer, in the unit of its form (``unit_of``).
 
     Raises:
         ValueError: If the answer has no token, or the form needs the KL divergences and they were not measured.
@@ -27,7 +28,7 @@ def compute_i2c(scores: AnswerScores, form: Form) -> float:
 
 
 def token_contributions(scores: AnswerScores, form: Form) -> tuple[float, ...]:
-    """What each answer token adds to S(I2C), in nats: N numbers whose mean is the score.
+    """What each answer token adds to S(I2C): N numbers whose mean is the score, in its unit.
 
     Raises:
         ValueError: As ``compute_i2c``.
@@ -79,6 +80,26 @@ def _weighted_log_ratio(scores: AnswerScores) -> tuple[float, ...]:
     return tuple(weight * ratio for weight, ratio in zip(weights, _log_ratio(scores), strict=True))
 
 
+def _lift(scores: AnswerScores) -> tuple[float, ...]:
+    """Shares of P - Q in proportion to log p_t(a_t) - log q_t(a_t); P and Q are exp of the mean log-probability.
+
+    The mean is P - Q: how much likelier, a token, the image makes the answer. Read as probabilities that the answer is
+    right, of this image and of others, it is the model's own estimate of how much more it holds here than elsewhere.
+    """
+    ratios = _log_ratio(scores)
+    log_p, log_q = (sum(one) / len(one) for one in (scores.logprobs_with_image, scores.logprobs_without_image))
+    # the logarithmic mean of P and Q, which is P where they are equal; expm1, as they may be nearly so
+    apart = abs(log_p - log_q)
+    mean = math.exp(max(log_p, log_q)) * (-math.expm1(-apart) / apart if apart else 1)
+    return tuple(mean * ratio for ratio in ratios)
+
+
+def _probability_gain(scores: AnswerScores) -> tuple[float, ...]:
+    """The difference p_t(a_t) - q_t(a_t)."""
+    pairs = zip(scores.logprobs_with_image, scores.logprobs_without_image, strict=True)
+    return tuple(math.exp(with_image) - math.exp(without) for with_image, without in pairs)
+
+
 def _normalise(logprobs: Sequence[float]) -> tuple[float, ...]:
     largest = max(logprobs)
     total = largest + math.log(sum(math.exp(logprob - largest) for logprob in logprobs))
@@ -92,4 +113,11 @@ FORMS: dict[Form, Callable[[AnswerScores], tuple[float, ...]]] = {
     "vocabulary_kl": _vocabulary_kl,
     "answer_kl": _answer_kl,
     "weighted_log_ratio": _weighted_log_ratio,
+    "lift": _lift,
+    "probability_gain": _probability_gain,
 }
+
+
+def unit_of(form: Form) -> str:
+    """The unit of S(I2C) in this form, as it stands behind a number."""
+    return "in probability" if form in PROBABILITY_FORMS else "nats"

@@ -38,6 +38,9 @@ FORMS: dict[Form, str] = {
     "never below 0",
     "answer_kl": "KL between the answer's token probabilities under p and q, each normalised over the answer",
     "weighted_log_ratio": "mean over the answer's tokens of p \N{MULTIPLICATION SIGN} (log p \N{MINUS SIGN} log q)",
+    "lift": "exp of the mean log p \N{MINUS SIGN} exp of the mean log q; "
+    "how much likelier, a token, the picture makes the answer; in probability, not nats",
+    "probability_gain": "mean over the answer's tokens of p \N{MINUS SIGN} q; in probability, not nats",
 }
 NO_IMAGE: dict[NoImageMode, str] = {
     "drop": "the picture is left out of the prompt",
