@@ -31,7 +31,8 @@ from studies.picture_world.lexicon import EVERYDAY, WordNet, with_article
 from studies.picture_world.measure import MEASURES, auroc, interval, spearman
 from studies.picture_world.needs import need_modules, need_things
 from studies.picture_world.oracle import Oracle
-from studies.picture_world.prepare import painter, photographs
+from studies.picture_world.photographs import photographs
+from studies.picture_world.prepare import painter
 from studies.picture_world.prototypes import read_classes
 from studies.picture_world.questions import Asker, sentence
 from studies.picture_world.scenes import Painter, Scene, photograph

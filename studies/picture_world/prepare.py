@@ -4,8 +4,6 @@ Run ``python -m studies.picture_world.prepare WORLD``; a chunk that exists is sk
 """
 
 import argparse
-import hashlib
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,45 +15,23 @@ from PIL import Image
 from c3l.models.builtin.assemble import build_parts
 from studies.picture_world import things
 from studies.picture_world.needs import need_things
+from studies.picture_world.photographs import Split, backgrounds, check_apart, photographs
 from studies.picture_world.scenes import Painter, Scene, photograph
 
 CHUNK = 256
-PHOTOGRAPHS = Path(__file__).with_name("photographs.json")
 
 
-def photographs(world: Path, subset: str) -> list[tuple[Path, tuple[str, ...], tuple[str, ...]]]:
-    """The hand-labelled photographs of a subset: file, names without article, other names that hold."""
-    rows = json.loads(PHOTOGRAPHS.read_text(encoding="utf-8"))
-    return [
-        (world / row["file"].replace(":", "/", 1), _bare(row["names"]), _bare(row["also"]))
-        for row in rows
-        if row["subset"] == subset
-    ]
-
-
-def _bare(names: list[str]) -> tuple[str, ...]:
-    return tuple(name.split(" ", 1)[1] if name.split(" ")[0] in ("a", "an", "the", "some") else name for name in names)
-
-
-def painter(world: Path, split: str) -> Painter:
+def painter(world: Path, split: Split) -> Painter:
     """A painter with the cut-outs and the background photographs of one split."""
-    chosen = [file for file, _, _ in photographs(world, "background") if _background_split(world, file) == split]
+    chosen = [file for file, _, _ in backgrounds(world, split)]
     return Painter(world, [t for t in things.load(world) if t.split == split], chosen)
-
-
-def _background_split(world: Path, file: Path) -> str:
-    """One background in five is kept for testing, decided by its path alone, so that a shorter list moves none."""
-    path = file.relative_to(world).as_posix()
-    return "test" if int(hashlib.sha256(path.encode()).hexdigest(), 16) % 5 == 0 else "train"
 
 
 def training_pictures(world: Path, chunk: int) -> Iterator[tuple[Image.Image, Scene]]:
     """The pictures of one chunk: two thirds scenes, one third photographs and named scenery, cropped anew."""
     paint = painter(world, "train")
     named = photographs(world, "train")
-    scenery = [
-        row for row in photographs(world, "background") if row[1] and _background_split(world, row[0]) == "train"
-    ]
+    scenery = [row for row in backgrounds(world, "train") if row[1]]
     for i in range(CHUNK):
         seed = f"train:{chunk}:{i}"
         if i % 3 == 0:
@@ -100,6 +76,7 @@ def main() -> None:
     parser.add_argument("--last", type=int, default=60)
     arguments = parser.parse_args()
     need_things(arguments.world)
+    check_apart(arguments.world)
     prepare(arguments.world, arguments.first, arguments.last)
 
 

@@ -1,16 +1,12 @@
-"""The reader of Qt resource collections, and what photographs.json promises."""
+"""The reader of Qt resource collections, and what is fetched."""
 
-import json
 import struct
 import zlib
-from collections import Counter
 from pathlib import Path, PurePosixPath
 
 import pytest
 
 from studies.picture_world import fetch
-
-PHOTOGRAPHS = Path(fetch.__file__).with_name("photographs.json")
 
 
 def _collection(payload: bytes) -> bytes:
@@ -72,13 +68,3 @@ def test_a_relative_folder_is_as_good_as_its_whole_path(tmp_path: Path, monkeypa
     fetch.fetch(Path("build/world"))
     assert all(folder.is_absolute() for _, folder in calls)
     assert all(Path(part).is_absolute() for part in calls[1][0][2:]), "the archive and where it goes"
-
-
-def test_photographs_are_named_once_and_come_from_fetched_packages() -> None:
-    entries = json.loads(PHOTOGRAPHS.read_text(encoding="utf-8"))
-    assert max(Counter(entry["file"] for entry in entries).values()) == 1
-    fetched = {*fetch.DEBIAN_PACKAGES, *fetch.WHEEL_FOLDERS}
-    assert {entry["file"].partition(":")[0] for entry in entries} <= fetched
-    subsets = Counter(entry["subset"] for entry in entries)
-    assert subsets["test"] >= 60 and subsets["train"] >= 100 and subsets["background"] >= 40
-    assert all(entry["names"] for entry in entries if entry["subset"] != "background")
