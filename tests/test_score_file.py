@@ -15,8 +15,8 @@ from fakes import FakeModel, fake_weights
 from runs import Loader, draw_pictures
 
 KEYS = (
-    "id turn image question answer i2c form vocabulary_kl log_ratio answer_kl weighted_log_ratio "
-    "discounted_likelihood focused_likelihood n_answer_tokens status error"
+    "id turn image question answer i2c form log_ratio discounted_likelihood focused_likelihood vocabulary_kl answer_kl "
+    "weighted_log_ratio lift probability_gain n_answer_tokens status error"
 ).split()
 
 
