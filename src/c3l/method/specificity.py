@@ -102,9 +102,7 @@ def find_interval(pairs: Counter[str], specific: Counter[str]) -> tuple[float | 
 def tell_specificity(one: Specificity) -> str:
     """The summary in words: ``37% of 812 pairs are specific to their picture (lift >= 0.1 over ...), 12% say no``."""
     claim = "are specific to their picture" if one.of_this else "need their picture"
-    caution = (
-        "" if one.of_this else "; over other pictures, by scoring.no_image=others, it would tell this one from any"
-    )
+    caution = "" if one.of_this else ", not over other pictures as with scoring.no_image=others"
     number = "1 pair" if one.pairs == 1 else f"{one.pairs:,} pairs"
     share, no = (f"{count / one.pairs:.0%}" for count in (one.specific, one.says_no))
     return f"{share} of {number} {claim} (lift >= {one.least:g} over {one.over}{caution}), {no} say no"
