@@ -309,8 +309,8 @@ def test_how_specific_the_rows_are_is_in_the_summary_however_often_it_was_stoppe
     found = whole["specificity"]
     assert (found["pairs"], found["pictures"], found["says_no"]) == (22, 3, 1)
     assert 0 < found["specific"] == sum(lift >= 0.1 for lift in lifts) < 22
-    assert found["lift"] == pytest.approx((lifts[10] + lifts[11]) / 2, abs=1e-4)
-    assert (found["over"], found["of_this"], found["least"]) == ("2 other pictures", True, 0.1)
+    assert found["median_lift"] == pytest.approx((lifts[10] + lifts[11]) / 2, abs=1e-4)
+    assert (found["over"], found["of_this"], found["least_lift"]) == ("2 other pictures", True, 0.1)
     assert 0 < found["low"] < found["specific"] / 22 < found["high"] < 1
     for failing in (2, 1):
         with monkeypatch.context() as patch:

@@ -187,12 +187,12 @@ class Specificity:
     Attributes:
         pairs: How many pairs.
         pictures: How many pictures they are about.
-        specific: How many of the pairs have a lift of at least ``least``.
-        low: Lower end of the 95% interval of their share; None without a pair, as are the next and the median.
+        specific: How many of the pairs have a lift of at least ``least_lift``.
+        low: Lower end of the 95% interval of their share; None without a pair, as are ``high`` and the median.
         high: Upper end.
         says_no: How many of the pairs are answered no.
-        lift: The median, in probability.
-        least: The lift from which on a pair counts as specific.
+        median_lift: Of the pairs, in probability.
+        least_lift: That from which on a pair counts as specific.
         over: What the picture is compared with, such as ``4 other pictures``.
         of_this: Whether that is other pictures, so that lift tells this picture from any.
     """
@@ -203,8 +203,8 @@ class Specificity:
     low: float | None
     high: float | None
     says_no: int
-    lift: float | None
-    least: float
+    median_lift: float | None
+    least_lift: float
     over: str
     of_this: bool
 

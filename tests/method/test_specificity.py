@@ -35,9 +35,9 @@ PAIRS = [
 def test_counts_by_hand() -> None:
     found = measure_specificity(PAIRS, "others", 4)
     assert (found.pairs, found.pictures, found.specific, found.says_no) == (4, 3, 2, 2)
-    assert found.lift == pytest.approx(0.125)
-    assert (found.least, found.over, found.of_this) == (SPECIFIC_LIFT, "4 other pictures", True)
-    assert measure_specificity(PAIRS[:3], "others", 4).lift == pytest.approx(0.05)
+    assert found.median_lift == pytest.approx(0.125)
+    assert (found.least_lift, found.over, found.of_this) == (SPECIFIC_LIFT, "4 other pictures", True)
+    assert measure_specificity(PAIRS[:3], "others", 4).median_lift == pytest.approx(0.05)
 
 
 def test_the_border_itself_is_specific() -> None:
@@ -49,7 +49,7 @@ def test_the_border_itself_is_specific() -> None:
 
 def test_nothing_has_no_share() -> None:
     found = measure_specificity([], "drop", 4)
-    assert (found.pairs, found.specific, found.low, found.high, found.lift) == (0, 0, None, None, None)
+    assert (found.pairs, found.specific, found.low, found.high, found.median_lift) == (0, 0, None, None, None)
 
 
 def test_a_pair_a_picture_is_wilsons_interval() -> None:
@@ -73,6 +73,7 @@ def test_it_is_told_in_words_what_the_picture_was_compared_with() -> None:
     assert tell_specificity(measure_specificity(PAIRS, "others", 3)) == (
         "50% of 4 pairs are specific to their picture (lift >= 0.1 over 3 other pictures), 50% say no"
     )
+    assert measure_specificity(PAIRS, "others", 1).over == "another picture"
     assert tell_specificity(measure_specificity(PAIRS[:1], "blank", 4)) == (
         "100% of 1 pair need their picture (lift >= 0.1 over a grey picture, not over other pictures as with "
         "scoring.no_image=others), 0% say no"
@@ -81,7 +82,7 @@ def test_it_is_told_in_words_what_the_picture_was_compared_with() -> None:
 
 def test_programs_get_every_field_with_four_decimals() -> None:
     shown = show_specificity(measure_specificity(PAIRS, "others", 4))
-    assert (shown["pairs"], shown["specific"], shown["lift"]) == (4, 2, 0.125)
+    assert (shown["pairs"], shown["specific"], shown["median_lift"]) == (4, 2, 0.125)
     assert shown["low"] == round(shown["low"], 4) > 0
 
 

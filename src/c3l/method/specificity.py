@@ -55,9 +55,9 @@ class SpecificityTally:
             low=low,
             high=high,
             says_no=self._says_no,
-            lift=_find_median(self._lifts),
-            least=SPECIFIC_LIFT,
-            over=f"{self._others} other pictures" if self._no_image == "others" else _BASELINES[self._no_image],
+            median_lift=_find_median(self._lifts),
+            least_lift=SPECIFIC_LIFT,
+            over=_name_baseline(self._no_image, self._others),
             of_this=self._no_image == "others",
         )
 
@@ -105,7 +105,14 @@ def tell_specificity(one: Specificity) -> str:
     caution = "" if one.of_this else ", not over other pictures as with scoring.no_image=others"
     number = "1 pair" if one.pairs == 1 else f"{one.pairs:,} pairs"
     share, no = (f"{count / one.pairs:.0%}" for count in (one.specific, one.says_no))
-    return f"{share} of {number} {claim} (lift >= {one.least:g} over {one.over}{caution}), {no} say no"
+    return f"{share} of {number} {claim} (lift >= {one.least_lift:g} over {one.over}{caution}), {no} say no"
+
+
+def _name_baseline(no_image: NoImageMode, others: int) -> str:
+    """What stands for the image in this mode."""
+    if no_image != "others":
+        return _BASELINES[no_image]
+    return f"{others} other pictures" if others > 1 else "another picture"
 
 
 def show_specificity(one: Specificity) -> dict[str, Any]:

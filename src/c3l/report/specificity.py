@@ -89,7 +89,7 @@ def _build_row(label: str, one: Specificity, unit: Unit) -> SpecificityRow:
         share=f"{one.specific / one.pairs:.0%}" if one.pairs else NONE,
         interval=interval,
         says_no=f"{one.says_no / one.pairs:.0%}" if one.pairs else NONE,
-        lift=unit.show(one.lift),
+        lift=unit.show(one.median_lift),
     )
 
 
