@@ -23,7 +23,10 @@ def test_a_good_folder_and_model(tmp_path):
     assert summary == {"ok": True, "failed": [], "images": 6, "bad_images": 0}
     assert "pictures: 6 good, 0 bad - ok" in text
     assert "with: <image>Write" in text
+    assert "nats for two pictures" in text
     assert not (tmp_path / "run").exists(), "a check writes nothing"
+    text, _ = run_check(make_config(tmp_path / "run", root, "fake", "scoring.form=lift"), FakeModel())
+    assert "in probability for two pictures" in text
 
 
 def test_bad_pictures_are_named_with_their_reason(tmp_path):

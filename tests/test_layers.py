@@ -52,7 +52,7 @@ ALLOWED = {  # room -> what it may import of c3l, besides itself
     "benchmarking": {*BASE, "data", "models.interface", "models.load", "evaluation", "executors", "plan", "progress"},
     "counts": {*BASE, "config_file", "data", "method", "plan", "report", "stages"},
     "estimates": {*BASE, "data", "method", "progress"},
-    "display": {*BASE, "config_file", "data", "counts", "stages", "progress"},
+    "display": {*BASE, "config_file", "data", "counts", "method", "stages", "progress"},
 }
 ROOMS = {
     "models",
@@ -79,7 +79,8 @@ TOP = {*BASE, "config_file", *ROOMS}
 ALLOWED |= {
     "pipeline": TOP,
     "checks": TOP,
-    "score_file": {*TOP, "score_state"},
+    "score_file": {*TOP, "score_state", "score_summary"},
+    "score_summary": {*TOP, "score_state"},
     "score_state": TOP,
     "options": TOP,
     "file_commands": {*TOP, "options"},

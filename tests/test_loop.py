@@ -81,6 +81,10 @@ def test_every_stage_is_there_and_adds_up(world):
     assert exported == kept <= {one.sample.sample_id for one in run.stored("refined/scored").read(ScoredSample)}
     assert any("tuned" in line for line in format_status(run))
     assert any("nats" in line for line in format_pairs(run, "picture_1"))
+    found = summary["specificity"]
+    assert (found["all"]["pairs"], found["kept"]["pairs"]) == (summary["scored"], summary["kept"])
+    lines = [line for line in format_status(run) if "need their picture (lift >= 0.1 over no picture" in line]
+    assert [line.split(":")[0] for line in lines] == ["all", "kept"]
 
 
 def test_the_lonely_pair_is_rejected_with_a_reason(world):

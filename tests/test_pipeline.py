@@ -12,6 +12,7 @@ from c3l.counts import find_error_rate, read_states, summarise
 from c3l.data.images import inspect_image
 from c3l.data.paths import BadImageError
 from c3l.data.store import Run, read_records
+from c3l.display import format_pairs, format_pictures, format_status
 from c3l.errors import BackendError, DataError, RunLockedError, StaleStageError
 from c3l.plan import make_plan
 from c3l.progress import SilentProgress
@@ -60,6 +61,28 @@ def test_the_whole_method_adds_up(config):
     page = (config.run / "report.html").read_text()
     assert all(name in page for name in ("images", "draft/generated", "draft/parsed", "draft/scored", "export"))
     assert summarise(run)["exported"] == 15
+
+
+def test_a_run_in_a_form_that_compares_probabilities_says_so(tmp_path, root, model):
+    forms = ("scoring.form=lift", "scoring.no_image=others", "scoring.others=2", "filtering.rule=threshold")
+    config = make_config(tmp_path / "run", root, model, *forms, "filtering.min_score=0.1")
+    walk(config, Loader())
+    run = Run.reader(config.run)
+    shown = [*format_pictures(run), *format_pairs(run, "picture_1")]
+    assert any("in probability" in line for line in shown) and not any("nats" in line for line in shown)
+    reasons = {one.reason.rpartition(" ")[2] for one in read_records(config.run / "selection.jsonl", Selected)}
+    assert reasons == {"probability"}
+    found = summarise(run)["specificity"]
+    assert found["kept"]["specific"] == found["kept"]["pairs"] == found["all"]["specific"], (
+        "the border of the two is one"
+    )
+    told = [
+        line for line in format_status(run) if "specific to their picture (lift >= 0.1 over 2 other pictures)" in line
+    ]
+    assert [line.split(" pairs")[0] for line in told] == [
+        f"all: {found['all']['specific'] / 30:.0%} of 30",
+        f"kept: 100% of {found['kept']['pairs']}",
+    ]
 
 
 def test_a_finished_run_is_not_touched_again_and_loads_no_model(config):

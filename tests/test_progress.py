@@ -2,7 +2,7 @@
 
 import io
 
-from c3l.progress import PlainProgress, format_rate, format_seconds, make_progress, printable
+from c3l.progress import PlainProgress, cut_line, find_width, format_rate, format_seconds, make_progress, printable
 
 
 def test_control_characters_never_reach_the_terminal():
@@ -27,3 +27,16 @@ def test_a_file_gets_no_bars():
 def test_durations_and_rates_are_for_people():
     assert [format_seconds(seconds) for seconds in (0.25, 200, 7500)] == ["0.2 s", "3 min 20 s", "2 h 05 min"]
     assert [format_rate(rate) for rate in (12.34, 0.5)] == ["12.3/s", "30.0/min"]
+
+
+def test_a_line_is_cut_to_the_columns_that_it_takes():
+    assert cut_line("exactly ten", 11) == "exactly ten"
+    assert cut_line("exactly ten", 10) == "exactly t\u2026"
+    assert cut_line("one\ntwo\x1b[31m", 20) == "one two[31m"
+    assert cut_line("\u72d7" * 5, 10) == "\u72d7" * 5, "letters that are two columns wide"
+    assert cut_line("\u72d7" * 6, 10) == "\u72d7" * 4 + "\u2026"
+    assert cut_line("e\u0301" * 10, 10) == "e\u0301" * 10, "an accent of its own takes none"
+
+
+def test_a_file_has_room_for_a_line():
+    assert find_width(io.StringIO(), otherwise=100) == 100 - len("c3l: ")

@@ -15,8 +15,8 @@ from fakes import FakeModel, fake_weights
 from runs import Loader, draw_pictures
 
 KEYS = (
-    "id turn image question answer i2c form vocabulary_kl log_ratio answer_kl weighted_log_ratio "
-    "discounted_likelihood focused_likelihood n_answer_tokens status error"
+    "id turn image question answer i2c form log_ratio discounted_likelihood focused_likelihood vocabulary_kl answer_kl "
+    "weighted_log_ratio lift probability_gain n_answer_tokens status error"
 ).split()
 
 
@@ -285,13 +285,46 @@ def test_what_was_rejected_is_told_by_reason(work):
             notes.append(line)
 
     score(work, progress=Telling())
-    assert notes == [
+    assert notes[:2] == [
         "5 of 28 turns rejected: 1 bad_path, 1 empty_answer, 1 no_image, 2 unreadable_image; "
         f"`error` in their rows of {work / 'out.jsonl'} says more",
         "2 of 28 turns were scored without the turns before them",
     ]
+    assert notes[2] == (
+        "26% of 23 pairs need their picture (lift >= 0.1 over no picture, not over other pictures as with "
+        "scoring.no_image=others), 0% say no"
+    )
+    assert [line.split(" lift ")[0] for line in notes[3:]] == ["highest"] * 3 + ["lowest"] * 3
     score(work, progress=Telling())
-    assert notes[2:] == notes[:2], "also when all was done before"
+    assert notes[9:] == notes[:9], "also when all was done before"
+
+
+def test_how_specific_the_rows_are_is_in_the_summary_however_often_it_was_stopped(work, monkeypatch):
+    told = [json.loads((work / "data.json").read_text())[0], *ROWS[6:]]
+    told[3] = {**told[3], "conversations": turns(("Is it red?", "No, it is not."))}
+    (work / "data.json").write_text(json.dumps(told))
+    whole = score(work, "scoring.no_image=others", "scoring.others=2", out="whole.jsonl")
+    rows = read(work / "whole.jsonl")
+    lifts = sorted(row["lift"] for row in rows)
+    found = whole["specificity"]
+    assert (found["pairs"], found["pictures"], found["says_no"]) == (22, 3, 1)
+    assert 0 < found["specific"] == sum(lift >= 0.1 for lift in lifts) < 22
+    assert found["median_lift"] == pytest.approx((lifts[10] + lifts[11]) / 2, abs=1e-4)
+    assert (found["over"], found["of_this"], found["least_lift"]) == ("2 other pictures", True, 0.1)
+    assert 0 < found["low"] < found["specific"] / 22 < found["high"] < 1
+    for failing in (2, 1):
+        with monkeypatch.context() as patch:
+            stop_at(failing, patch)
+            with pytest.raises(KeyboardInterrupt):
+                score(work, "scoring.no_image=others", "scoring.others=2")
+    assert score(work, "scoring.no_image=others", "scoring.others=2") == {**whole, "out": str(work / "out.jsonl")}
+    again = score(work, "scoring.no_image=others", "scoring.others=2", loader=unloadable)
+    assert again["specificity"] == found, "also when all was done before"
+
+
+def test_without_a_score_nothing_is_said_of_specificity(work):
+    (work / "empty").mkdir()
+    assert "specificity" not in score(work, f"images.root={work / 'empty'}", "max_error_rate=1")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from c3l.data.images import find_images, inspect_image, open_image
 from c3l.errors import BackendError, C3LError, DataError
 from c3l.estimates import count_work, estimate_bytes, find_free_bytes
 from c3l.executors import LoadModel
-from c3l.method.i2c import compute_i2c
+from c3l.method.i2c import compute_i2c, unit_of
 from c3l.method.prompts import choose_templates
 from c3l.models.interface import InferenceModel, Pair, ScoreRequest, Unfit
 from c3l.models.load import load_model
@@ -147,7 +147,7 @@ def _check_score(
     if not (mine.is_finite() and its.is_finite()):
         return False, [f"score: not a finite number, try model.dtype=float32 {_mark(False)}"]
     moved = _largest_move(mine, its)
-    values = f"{compute_i2c(mine, scoring.form):+.4f} and {compute_i2c(its, scoring.form):+.4f} nats"
+    values = f"{compute_i2c(mine, scoring.form):+.4f} and {compute_i2c(its, scoring.form):+.4f} {unit_of(scoring.form)}"
     lines = [
         f'score: S(I2C) {scoring.form} of "{PROBE.completion}" is {values} for two pictures {_mark(moved > 0)}',
         f"    the other picture moves a token's log-probability by up to {moved:.4f} nats",

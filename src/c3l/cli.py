@@ -57,7 +57,7 @@ _REPARSE = (
 
 app = typer.Typer(
     help="Write vision-language instruction data with an LVLM, measure how much each answer depends on its "
-    "picture (S(I2C), in nats), keep the best, export it.",
+    "picture (S(I2C)), keep the best, export it.",
     epilog="Exit codes: 0 ok, 1 failed, 2 bad arguments or settings, 3 too many rejections, 130 stopped by Ctrl-C.",
     no_args_is_help=True,
     add_completion=False,

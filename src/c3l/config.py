@@ -176,8 +176,12 @@ class FilteringConfig(Settings):
     rule: FilterRule = Field("top_fraction", description="What is kept, docs/method.md; choice")
     fraction: float = Field(0.5, gt=0, le=1, description="top_fraction, random, longest, lowest: share kept; choice")
     count: int | None = Field(None, ge=1, description="The number kept instead of the fraction; needed by top_k")
-    min_score: float | None = Field(None, allow_inf_nan=False, description="threshold: lowest S(I2C) kept, nats")
-    max_score: float | None = Field(None, allow_inf_nan=False, description="threshold: highest S(I2C) kept, nats")
+    min_score: float | None = Field(
+        None, allow_inf_nan=False, description="threshold: lowest S(I2C) kept, in the unit of scoring.form"
+    )
+    max_score: float | None = Field(
+        None, allow_inf_nan=False, description="threshold: highest S(I2C) kept, in the unit of scoring.form"
+    )
     band: tuple[float, float] = Field((0.25, 0.75), description="band: quantiles of S(I2C) between which to keep")
     stratify: Literal["none", "image", "instruction", "opening", "openings"] = Field(
         "none", description="Apply the rule within each; opening: the question's first word, openings: the answer's too"
@@ -188,7 +192,7 @@ class FilteringConfig(Settings):
         if self.rule == "top_k" and self.count is None:
             raise ValueError("rule top_k needs `count`, for example count: 5000")
         if self.rule == "threshold" and self.min_score is None and self.max_score is None:
-            raise ValueError("rule threshold needs `min_score` or `max_score`, in nats")
+            raise ValueError("rule threshold needs `min_score` or `max_score`, in the unit of `scoring.form`")
         if self.min_score is not None and self.max_score is not None and self.min_score > self.max_score:
             raise ValueError(f"got min_score {self.min_score} above max_score {self.max_score}: exchange them")
         if not 0 <= self.band[0] < self.band[1] <= 1:

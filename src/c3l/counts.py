@@ -2,8 +2,9 @@
 
 import io
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Literal, get_args
 
 from c3l.config import RunConfig, TaskName
@@ -11,7 +12,8 @@ from c3l.config_file import dump_config, load_config
 from c3l.data.images import open_image
 from c3l.data.store import Run, Stage, read_records, stages_of_round
 from c3l.errors import ConfigError
-from c3l.method.i2c import compute_i2c
+from c3l.method.i2c import compute_i2c, unit_of
+from c3l.method.specificity import measure_specificity, show_specificity
 from c3l.plan import Plan, StagePlan, make_plan
 from c3l.records import (
     EvalReport,
@@ -20,6 +22,7 @@ from c3l.records import (
     Provenance,
     Rejected,
     Selected,
+    Specificity,
     TuningStep,
     name_round,
     name_step,
@@ -174,11 +177,19 @@ def summarise(run: Run) -> dict[str, Any]:
         "scored": out[f"{last}/scored"],
         "kept": out["filtered"],
         "exported": out["export"],
+        **({"specificity": specificity} if (specificity := _find_specificity(run, states)) else {}),
         "error_rate": round(rate, 4),
         "error_stage": where,
         **({"notes": notes} if (notes := _gather_notes(run, states)) else {}),
         "stage_seconds": round(sum(one.counts.seconds or 0 for one in states.values()), 3),
     }
+
+
+def _find_specificity(run: Run, states: Mapping[str, StageState]) -> dict[str, Any]:
+    """That of the report, unless it is of other settings than those of now."""
+    if states["report"].state != "done":
+        return {}
+    return {name: show_specificity(one) for name, one in read_specificity(run).items()}
 
 
 def _gather_notes(run: Run, stages: Iterable[str]) -> list[str]:
@@ -210,10 +221,28 @@ def gather_report(run: Run, config: RunConfig) -> ReportContents:
         exported=stages["export"].info.inputs or 0,
         open_thumbnail=lambda image: _draw_thumbnail(config, image),
         compute_i2c=compute_i2c,
+        unit_of=unit_of,
+        measure_specificity=partial(
+            measure_specificity, no_image=config.scoring.no_image, others=config.scoring.others
+        ),
         earlier=[one for of_round in earlier for one in of_round],
         tunings=[_curves(stage) for name, stage in stages.items() if _kind(name) == "tuned"],
         evaluations=[one for name, stage in stages.items() if _is_evaluation(name) for one in stage.read(EvalReport)],
     )
+
+
+def measure_kept(contents: ReportContents) -> dict[str, Any]:
+    """How specific all pairs of the last round are, and the kept ones; nothing where there is no pair."""
+    ids = {one.sample_id for one in contents.selected if one.kept}
+    groups = {"all": contents.scored, "kept": [one for one in contents.scored if one.sample.sample_id in ids]}
+    return {name: asdict(contents.measure_specificity(group)) for name, group in groups.items() if group}
+
+
+def read_specificity(run: Run) -> dict[str, Specificity]:
+    """What the report of a run found, by ``all`` and ``kept``; empty where there is none."""
+    report = run.stored("report")
+    found = report.info.recorded.get("specificity", {}) if report is not None and report.is_done() else {}
+    return {name: Specificity(**fields) for name, fields in found.items()}
 
 
 def _curves(stage: Stage) -> TuningCurves:

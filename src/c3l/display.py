@@ -8,9 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from c3l.config_file import load_config
-from c3l.counts import StageState, read_rounds, read_states
+from c3l.counts import StageState, read_rounds, read_specificity, read_states
 from c3l.data.store import Run, Stage, read_records, stages_of_round
 from c3l.errors import DataError
+from c3l.method.i2c import unit_of
+from c3l.method.specificity import tell_specificity
 from c3l.progress import format_seconds
 from c3l.records import ImageRef, Rejected, ScoredSample, Selected, name_round
 from c3l.stages import read_scored
@@ -29,9 +31,16 @@ def format_status(run: Run) -> Iterator[str]:
         yield _align(row, widths)
         for reason, times in one.counts.rejected.items():
             yield f"    {times} {reason}"
+    yield from _tell_specificity(run, states)
     stale = [one for one in states if one.state == "stale"]
     if stale:
         yield f"stale: made with other settings than the run has now; {_tell_remedy(run, stale)}"
+
+
+def _tell_specificity(run: Run, states: Sequence[StageState]) -> Iterator[str]:
+    if any(one.name == "report" and one.state == "done" for one in states):
+        for name, one in read_specificity(run).items():
+            yield f"{name}: {tell_specificity(one)}"
 
 
 def _tell_remedy(run: Run, stale: Sequence[StageState]) -> str:
@@ -83,7 +92,7 @@ def _list_first(run: Run, lines: Sequence[str]) -> Iterator[str]:
 
 def _picture_line(image: ImageRef, pairs: Sequence[ScoredSample], lost: Mapping[str, Counter[str]]) -> str:
     if pairs:
-        said = f"best {max(one.i2c for one in pairs):+.3f} nats"
+        said = f"best {max(one.i2c for one in pairs):+.3f} {unit_of(pairs[0].form)}"
     else:
         reasons = ", ".join(f"{times} {reason}" for reason, times in lost.get(image.image_id, Counter()).items())
         said = f"rejected: {reasons}" if reasons else "none yet"
@@ -109,7 +118,7 @@ def format_pairs(run: Run, name: str) -> Iterator[str]:
         decision = decisions.get(one.sample.sample_id)
         yield ""
         kept = "" if decision is None else f"{'kept' if decision.kept else 'dropped'}, {decision.reason}"
-        yield f"{one.i2c:+.3f} nats {one.form}  {kept}"
+        yield f"{one.i2c:+.3f} {unit_of(one.form)}, {one.form}  {kept}"
         yield f"  Q: {one.sample.question}"
         yield f"  A: {one.sample.answer}"
     for row in _rejected_texts(run):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from c3l.config import RunConfig
 from c3l.context import Context, save_settings
-from c3l.counts import gather_report
+from c3l.counts import gather_report, measure_kept
 from c3l.data.atomic import atomic_folder
 from c3l.data.export import FILES, export, verify
 from c3l.data.images import inspect_image
@@ -321,7 +321,8 @@ def report_stage(context: Context) -> Stage:
             f"`c3l report {context.run.path} --image-root` tells where they are now"
         )
     start = time.monotonic()
-    write_report(page, gather_report(context.run, context.config))
+    contents = gather_report(context.run, context.config)
+    write_report(page, contents)
     if there:
-        stage.finish(None, time.monotonic() - start)
+        stage.finish(None, time.monotonic() - start, recorded={"specificity": measure_kept(contents)})
     return stage

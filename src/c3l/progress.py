@@ -1,5 +1,6 @@
 """How far a run is, told on stderr: bars on a terminal, else a plain line now and then."""
 
+import os
 import sys
 import time
 import unicodedata
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol, TextIO
 
 PLAIN_SECONDS = 10.0
+PREFIX = "c3l: "  # of every line
 
 Advance = Callable[[int], None]
 
@@ -62,7 +64,7 @@ class PlainProgress:
 
     def note(self, line: str) -> None:
         """Print the line."""
-        print(printable(f"c3l: {line}"), file=self._stream, flush=True)
+        print(printable(PREFIX + line), file=self._stream, flush=True)
 
 
 class BarProgress:
@@ -100,7 +102,7 @@ class BarProgress:
 
     def note(self, line: str) -> None:
         """Print the line above the bar."""
-        self._console.print(printable(f"c3l: {line}"), markup=False, highlight=False)
+        self._console.print(printable(PREFIX + line), markup=False, highlight=False)
 
 
 def make_progress(stream: TextIO | None = None) -> Progress:
@@ -113,6 +115,34 @@ def printable(text: str) -> str:
     """The text as one line without control characters, so that it cannot steer the terminal."""
     line = text.replace("\n", " ").replace("\t", " ")
     return "".join(letter for letter in line if unicodedata.category(letter)[0] != "C")
+
+
+def cut_line(text: str, width: int) -> str:
+    """The text as ``printable`` has it, cut to so many columns of a terminal, with an ellipsis where it is."""
+    line = printable(text)
+    if sum(map(_count_columns, line)) <= width:
+        return line
+    room = width - 1
+    for place, letter in enumerate(line):
+        room -= _count_columns(letter)
+        if room < 0:
+            return line[:place] + "\N{HORIZONTAL ELLIPSIS}"
+    return line
+
+
+def _count_columns(letter: str) -> int:
+    if unicodedata.combining(letter):
+        return 0
+    return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+
+
+def find_width(stream: TextIO | None = None, otherwise: int = 120) -> int:
+    """How many columns a line of ``make_progress`` has for its text; a file is given enough for a person."""
+    try:
+        columns = os.get_terminal_size((stream or sys.stderr).fileno()).columns
+    except (OSError, ValueError):  # no terminal; nothing with a number
+        columns = otherwise
+    return columns - len(PREFIX)
 
 
 def format_seconds(seconds: float) -> str:

@@ -103,6 +103,11 @@ class Sample:
         return f"{self.opening} ... {self.answer_opening}"
 
 
+def says_no(answer: str) -> bool:
+    """Whether the answer's first word is no."""
+    return _first_word(answer) == "no"
+
+
 def _first_word(text: str) -> str:
     return text.lstrip().partition(" ")[0].lower().strip(string.punctuation)
 
@@ -173,6 +178,35 @@ class Selected:
     role: Role
     kept: bool
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Specificity:
+    """How much of some pairs is specific to their pictures, by the numbers of the model that scored them.
+
+    Attributes:
+        pairs: How many pairs.
+        pictures: How many pictures they are about.
+        specific: How many of the pairs have a lift of at least ``least_lift``.
+        low: Lower end of the 95% interval of their share; None without a pair, as are ``high`` and the median.
+        high: Upper end.
+        says_no: How many of the pairs are answered no.
+        median_lift: Of the pairs, in probability.
+        least_lift: That from which on a pair counts as specific.
+        over: What the picture is compared with, such as ``4 other pictures``.
+        of_this: Whether that is other pictures, so that lift tells this picture from any.
+    """
+
+    pairs: int
+    pictures: int
+    specific: int
+    low: float | None
+    high: float | None
+    says_no: int
+    median_lift: float | None
+    least_lift: float
+    over: str
+    of_this: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,11 +26,13 @@ from c3l.errors import DataError, StorageError, tell_rejected
 from c3l.executors import LoadModel
 from c3l.method.i2c import FORMS, compute_i2c
 from c3l.method.scoring import score_samples
+from c3l.method.specificity import show_specificity
 from c3l.models.interface import InferenceModel
 from c3l.models.load import load_model
-from c3l.progress import Progress
+from c3l.progress import Progress, find_width
 from c3l.records import KL_FORMS, ImageRef, Rejected, Sample, ScoredSample, make_id
-from c3l.score_state import EARLIER, Row, State, reason_of, remember_picture, resume, rows_that_stay
+from c3l.score_state import EARLIER, Row, State, read_rows, reason_of, remember_picture, resume, rows_that_stay
+from c3l.score_summary import summarise_rows, tell_summary
 
 CHUNK_ROWS = 64
 
@@ -67,6 +69,10 @@ def score_file(
         progress.note(tell_rejected(state.rejected, f"of {state.rows} turns", f"`error` in their rows of {out}"))
     for told in tell_noted(state.noted, "scored", f"{state.rows} turns"):
         progress.note(told)
+    summary = summarise_rows(read_rows(out), config.scoring) if state.scored else None
+    if summary:
+        for told in tell_summary(summary, find_width()):
+            progress.note(told)
     meant = state.rows - state.rejected.get(NOT_TAUGHT, 0)
     return {
         "out": str(out),
@@ -75,6 +81,7 @@ def score_file(
         "rejected": state.rejected,
         "noted": state.noted,
         **({"notes": state.notes} if state.notes else {}),
+        **({"specificity": show_specificity(summary.specificity)} if summary else {}),
         "above_max_error_rate": meant - state.scored > config.max_error_rate * meant or not state.scored,
     }
 

@@ -143,7 +143,7 @@ def _can_be_mended(out: Path, state: State, config: RunConfig) -> bool:
     """Whether a picture can be opened by now that a row was rejected for."""
     if not state.rejected.get("unreadable_image"):
         return False
-    paths = {row["image"] for row in _read_rows(out) if reason_of(row) == "unreadable_image"}
+    paths = {row["image"] for row in read_rows(out) if reason_of(row) == "unreadable_image"}
     return any(_opens(config, path) for path in sorted(paths))
 
 
@@ -155,7 +155,8 @@ def _opens(config: RunConfig, path: str) -> bool:
     return True
 
 
-def _read_rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path) -> Iterator[Row]:
+    """The rows of a file of scores, one at a time."""
     with path.open(encoding="utf-8", newline="\n") as lines:
         yield from map(json.loads, lines)
 
@@ -168,7 +169,7 @@ def reason_of(row: Row) -> str:
 def rows_that_stay(sidecar: Path, start: int) -> Iterator[Row | None]:
     """From a place on, the rows that went aside and need not be made again; None for all others, without an end."""
     if (sidecar / EARLIER).exists():
-        for row in islice(_read_rows(sidecar / EARLIER), start, None):
+        for row in islice(read_rows(sidecar / EARLIER), start, None):
             yield None if reason_of(row) in _UNREADABLE else row
     yield from repeat(None)
 

@@ -147,6 +147,12 @@ def test_rows_stand_by_image_and_rank_with_their_role() -> None:
     ]
 
 
+def test_a_threshold_has_the_unit_of_the_form() -> None:
+    config = FilteringConfig(rule="threshold", min_score=0.1)
+    [row] = filter_samples([replace(scored("a", 0.0123), form="lift")], config, 0)
+    assert row.reason == "threshold 0.1 to inf: 0.0123 in probability"
+
+
 POOLS = st.lists(
     st.tuples(
         st.sampled_from([-1.0, 0.0, 0.5, 2.0]),

@@ -5,8 +5,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tests.report.fake_run import MAKER, compute_i2c, make_contents, make_scores, select
+from tests.report.fake_run import MAKER, make_contents, make_scores, select
 
+from c3l.method.i2c import compute_i2c
 from c3l.records import HeldOut, ScoredSample, TuningStep, name_round, name_step
 from c3l.report.contents import ReportContents, StageCounts, TuningCurves
 

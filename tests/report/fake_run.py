@@ -8,11 +8,13 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 from PIL import Image, ImageDraw
 
-from c3l.records import AnswerScores, Form, ImageRef, Provenance, Rejected, Sample, ScoredSample, Selected
+from c3l.method.i2c import compute_i2c, unit_of
+from c3l.method.specificity import measure_specificity
+from c3l.records import AnswerScores, ImageRef, Provenance, Rejected, Sample, ScoredSample, Selected
 from c3l.report.contents import ReportContents, StageCounts
 
 SCENES = ("harbour", "orchard", "tram", "kitchen", "meadow", "lighthouse", "market", "canal")
@@ -77,6 +79,8 @@ def make_contents(images: int = 20, seed: int = 0, instructions: int = 2, galler
         exported=kept,
         open_thumbnail=draw_thumbnail,
         compute_i2c=compute_i2c,
+        unit_of=unit_of,
+        measure_specificity=partial(measure_specificity, no_image="drop", others=4),
         gallery_limit=gallery_limit,
     )
 
@@ -114,24 +118,6 @@ def make_scores(rng: random.Random, answer: str, look: float = 0.8) -> AnswerSco
         tuple(blind),
         tuple(abs(p - q) * 0.6 + 0.05 for p, q in zip(seen, blind, strict=True)),
     )
-
-
-def compute_i2c(scores: AnswerScores, form: Form) -> float:
-    """The forms in plain Python, standing in for c3l.method.i2c, which needs torch."""
-    ps, qs = scores.logprobs_with_image, scores.logprobs_without_image
-    if form == "vocabulary_kl":
-        return sum(scores.token_kl or ()) / len(ps)
-    if form == "focused_likelihood":
-        squares = [kl * kl for kl in scores.token_kl or ()]
-        return sum(square / sum(squares) * p for square, p in zip(squares, ps, strict=True))
-    if form == "weighted_log_ratio":
-        return sum(math.exp(p) * (p - q) for p, q in zip(ps, qs, strict=True)) / len(ps)
-    if form == "discounted_likelihood":
-        return sum(p - q / 2 for p, q in zip(ps, qs, strict=True)) / len(ps)
-    if form == "answer_kl":
-        p_sum, q_sum = sum(map(math.exp, ps)), sum(map(math.exp, qs))
-        return sum(math.exp(p) / p_sum * (p - q + math.log(q_sum / p_sum)) for p, q in zip(ps, qs, strict=True))
-    return sum(p - q for p, q in zip(ps, qs, strict=True)) / len(ps)
 
 
 def select(scored: list[ScoredSample]) -> list[Selected]:

@@ -21,6 +21,7 @@ from c3l.report.build import (
     write_report,
 )
 from c3l.report.contents import join_pairs
+from c3l.report.units import NATS
 
 
 def test_headline_has_the_main_numbers() -> None:
@@ -69,8 +70,8 @@ def test_verdict_on_length(spearman: float | None, pairs: int, words: str) -> No
 
 
 def test_instructions_get_histograms_of_their_own_only_when_several() -> None:
-    assert [panel.name for panel in build_panels(join_pairs(make_contents(4, instructions=1)))] == ["all pairs"]
-    panels = build_panels(join_pairs(make_contents(4, instructions=2)))
+    assert [panel.name for panel in build_panels(join_pairs(make_contents(4, instructions=1)), NATS)] == ["all pairs"]
+    panels = build_panels(join_pairs(make_contents(4, instructions=2)), NATS)
     assert [panel.name for panel in panels] == ["all pairs", "conversation", "detailed_description"]
     assert panels[0].pairs == panels[1].pairs + panels[2].pairs
 

@@ -4,10 +4,11 @@ from xml.etree import ElementTree
 import pytest
 
 from c3l.report.charts import Dot, draw_histogram, draw_meter, draw_scatter, draw_share
+from c3l.report.units import NATS
 
 
 def test_histogram_bars_are_as_tall_as_their_counts() -> None:
-    svg = draw_histogram([0.3, 0.3, 0.8], [0.3], (0.0, 0.5, 1.0), median=0.3)
+    svg = draw_histogram([0.3, 0.3, 0.8], [0.3], (0.0, 0.5, 1.0), median=0.3, unit=NATS)
     heights = {kind: re.findall(rf'class="{kind}"[^>]*height="([\d.]+)"', svg) for kind in ("kept", "dropped")}
     assert len(heights["kept"]) == 2
     assert len(heights["dropped"]) == 1
@@ -16,12 +17,12 @@ def test_histogram_bars_are_as_tall_as_their_counts() -> None:
 
 
 def test_histogram_of_a_single_value_is_drawn() -> None:
-    root = ElementTree.fromstring(draw_histogram([0.0], [], (0.0, 1.0), median=0.0))
+    root = ElementTree.fromstring(draw_histogram([0.0], [], (0.0, 1.0), median=0.0, unit=NATS))
     assert root.tag.endswith("svg")
 
 
 def test_only_dots_with_a_place_in_the_gallery_are_links() -> None:
-    svg = draw_scatter([Dot(3, 0.5, True, "p-1"), Dot(9, -0.5, False, None), Dot(9, -0.5, False, None)])
+    svg = draw_scatter([Dot(3, 0.5, True, "p-1"), Dot(9, -0.5, False, None), Dot(9, -0.5, False, None)], NATS)
     root = ElementTree.fromstring(svg)
     assert [link.get("href") for link in root.iter("a")] == ["#p-1"]
     far = next(path for path in root.iter("path") if path.get("class") == "far dropped")
@@ -29,7 +30,7 @@ def test_only_dots_with_a_place_in_the_gallery_are_links() -> None:
 
 
 def test_an_anchor_cannot_leave_its_attribute() -> None:
-    svg = draw_scatter([Dot(3, 0.5, True, '"><script>x</script>')])
+    svg = draw_scatter([Dot(3, 0.5, True, '"><script>x</script>')], NATS)
     assert "<script" not in svg
     ElementTree.fromstring(svg)
 

@@ -75,7 +75,7 @@ def test_every_coloured_token_says_its_number(browser: Browser, page: Path) -> N
 def test_pictures_show(browser: Browser, page: Path) -> None:
     browser.open(page)
     assert browser.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 100)")
-    assert browser.evaluate("document.images.length") == 20
+    assert browser.evaluate("document.images.length") == 20 + 8
 
 
 def test_kept_and_dropped_can_be_shown_alone(browser: Browser, page: Path) -> None:

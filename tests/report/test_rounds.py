@@ -9,6 +9,7 @@ from tests.report.fake_run import MAKER, make_contents, without_scores
 from c3l.records import AnswerScores, ScoredSample
 from c3l.report.contents import ReportContents
 from c3l.report.rounds import Point, build_rounds, draw_change, mean_by_picture, split_rounds
+from c3l.report.units import NATS
 
 
 def with_scores(draft: list[tuple[int, float]], last: list[tuple[int, float]]) -> ReportContents:
@@ -69,7 +70,7 @@ def test_histograms_share_both_axes_whatever_the_number_of_pairs() -> None:
 
 
 def test_dots_above_the_diagonal_rose_and_lead_to_their_picture() -> None:
-    svg = draw_change([Point(0.0, 0.5, "a.jpg", "c-1"), Point(0.5, 0.0, "b.jpg", None)], "Refined (round 1)")
+    svg = draw_change([Point(0.0, 0.5, "a.jpg", "c-1"), Point(0.5, 0.0, "b.jpg", None)], "Refined (round 1)", NATS)
     root = ElementTree.fromstring(svg)
     assert [link.get("href") for link in root.iter("a")] == ["#c-1"]
     assert next(root.iter("circle")).get("class") == "rose"
@@ -77,7 +78,9 @@ def test_dots_above_the_diagonal_rose_and_lead_to_their_picture() -> None:
 
 
 def test_a_hostile_file_name_stays_a_title() -> None:
-    svg = draw_change([Point(0.0, 0.0, "</title><script>x</script>", '"><script>x</script>')], "Refined (round 1)")
+    svg = draw_change(
+        [Point(0.0, 0.0, "</title><script>x</script>", '"><script>x</script>')], "Refined (round 1)", NATS
+    )
     assert "<script" not in svg
     ElementTree.fromstring(svg)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from itertools import groupby
 
 from c3l.config import FilteringConfig, FilterRule
+from c3l.method.i2c import unit_of
 from c3l.method.selection import by_falling_score, rank_pairs
 from c3l.records import ScoredSample, Selected, make_id
 
@@ -64,7 +65,7 @@ def _judge(stratum: list[ScoredSample], where: str, config: FilteringConfig, see
     if config.rule == "all":
         return {one.sample.sample_id: (True, "all") for one in stratum}
     if config.rule == "threshold":
-        return {one.sample.sample_id: _compare(one.i2c, config) for one in stratum}
+        return {one.sample.sample_id: _compare(one, config) for one in stratum}
     total = len(stratum)
     kept, rule = _places_kept(total, config)
     place_is = "rank" if config.rule in ("top_fraction", "top_k", "best_per_image") else "place"
@@ -74,10 +75,10 @@ def _judge(stratum: list[ScoredSample], where: str, config: FilteringConfig, see
     }
 
 
-def _compare(i2c: float, config: FilteringConfig) -> tuple[bool, str]:
+def _compare(one: ScoredSample, config: FilteringConfig) -> tuple[bool, str]:
     low = -math.inf if config.min_score is None else config.min_score
     high = math.inf if config.max_score is None else config.max_score
-    return low <= i2c <= high, f"threshold {low:g} to {high:g}: {i2c:.4g} nats"
+    return low <= one.i2c <= high, f"threshold {low:g} to {high:g}: {one.i2c:.4g} {unit_of(one.form)}"
 
 
 def _places_kept(total: int, config: FilteringConfig) -> tuple[range, str]:

@@ -21,8 +21,10 @@ from c3l.report.curves import ACCURACY, LOSSES, build_tuning
 from c3l.report.gallery import GalleryView, build_gallery
 from c3l.report.openings import build_openings
 from c3l.report.rounds import build_rounds
+from c3l.report.specificity import build_specificity
 from c3l.report.statistics import compute_spearman, find_bin_edges, find_median, find_quantiles
 from c3l.report.tokens import LEVEL_FACTORS, format_signed, is_less_likely
+from c3l.report.units import NONE, Unit, unit_in_use, unit_of_form
 
 MAX_REJECTIONS = 200
 TEMPLATES = Path(__file__).parent / "templates"
@@ -98,7 +100,7 @@ def render_report(contents: ReportContents) -> str:
 def build_context(contents: ReportContents) -> dict[str, Any]:
     """What the template reads, by name."""
     pairs = join_pairs(contents)
-    gallery = build_gallery(contents, pairs)
+    gallery, unit = build_gallery(contents, pairs), unit_in_use(contents)
     scores = [pair.scored.i2c for pair in pairs]
     lengths = [len(pair.scored.scores.token_ids) for pair in pairs]
     spearman = compute_spearman(scores, lengths)
@@ -114,17 +116,19 @@ def build_context(contents: ReportContents) -> dict[str, Any]:
         "lines": (*LOSSES, *ACCURACY),
         "pictures_in": contents.stages[0].count_in if contents.stages else len(contents.images),
         "kept": len(kept),
-        "median": _show(find_median(scores)),
-        "median_kept": _show(find_median(kept)),
-        "median_dropped": _show(find_median(dropped)),
+        "unit": unit,
+        "median": unit.show(find_median(scores)),
+        "median_kept": unit.show(find_median(kept)),
+        "median_dropped": unit.show(find_median(dropped)),
         "against": sum(is_less_likely(pair.scored.scores) for pair in pairs),
         "form": pairs[0].scored.form if pairs else None,
         "forms": build_form_rows(contents, pairs),
         "form_meanings": FORMS,
         "without": NO_IMAGE[pairs[0].scored.no_image] if pairs else "",
+        "specificity": build_specificity(contents, pairs, gallery),
         "openings": build_openings(contents, pairs),
-        "panels": build_panels(pairs),
-        "scatter": build_scatter(pairs, gallery),
+        "panels": build_panels(pairs, unit),
+        "scatter": build_scatter(pairs, gallery, unit),
         "spearman": _show(spearman),
         "verdict": judge_length(spearman, len(pairs)),
         "gallery": gallery,
@@ -149,13 +153,14 @@ def build_form_rows(contents: ReportContents, pairs: Sequence[Pair]) -> list[For
         if form in KL_FORMS and not all_stored:
             continue
         scores = [contents.compute_i2c(pair.scored.scores, form) for pair in pairs]
+        unit = unit_of_form(contents, form)
         low, middle, high = find_quantiles(scores, (0.25, 0.5, 0.75))
         rows.append(
             FormRow(
                 name=form,
                 meaning=FORMS[form],
-                median=format_signed(middle),
-                quartiles=f"{format_signed(low)} \N{EN DASH} {format_signed(high)}",
+                median=unit.show(middle),
+                quartiles=f"{unit.show(low)} \N{EN DASH} {unit.show(high)}",
                 with_length=_show(compute_spearman(scores, lengths)),
                 with_used=_show(compute_spearman(scores, in_use)),
                 used=form == used,
@@ -164,7 +169,7 @@ def build_form_rows(contents: ReportContents, pairs: Sequence[Pair]) -> list[For
     return rows
 
 
-def build_panels(pairs: Sequence[Pair]) -> list[Panel]:
+def build_panels(pairs: Sequence[Pair], unit: Unit) -> list[Panel]:
     """The histogram of all pairs, then one an instruction where there are several, all on the same axis."""
     if not pairs:
         return []
@@ -175,19 +180,19 @@ def build_panels(pairs: Sequence[Pair]) -> list[Panel]:
         for name in instructions:
             groups[name] = [pair for pair in pairs if pair.scored.sample.instruction_id == name]
     return [
-        _build_panel(name, group, edges, height=280 if place == 0 else 170)
+        _build_panel(name, group, edges, unit, height=280 if place == 0 else 170)
         for place, (name, group) in enumerate(groups.items())
     ]
 
 
-def _build_panel(name: str, group: Sequence[Pair], edges: Sequence[float], height: int) -> Panel:
+def _build_panel(name: str, group: Sequence[Pair], edges: Sequence[float], unit: Unit, height: int) -> Panel:
     kept = [pair.scored.i2c for pair in group if pair.decision.kept]
     dropped = [pair.scored.i2c for pair in group if not pair.decision.kept]
     median = find_quantiles(kept + dropped, (0.5,))[0]
-    return Panel(name, len(group), format_signed(median), draw_histogram(kept, dropped, edges, median, height))
+    return Panel(name, len(group), unit.say(median), draw_histogram(kept, dropped, edges, median, unit, height))
 
 
-def build_scatter(pairs: Sequence[Pair], gallery: GalleryView) -> Markup:
+def build_scatter(pairs: Sequence[Pair], gallery: GalleryView, unit: Unit) -> Markup:
     """S(I2C) against length, dots linking to the pairs that the gallery shows."""
     if not pairs:
         return Markup("")
@@ -197,7 +202,7 @@ def build_scatter(pairs: Sequence[Pair], gallery: GalleryView) -> Markup:
         anchor = f"p-{pair.scored.sample.sample_id}"
         tokens = len(pair.scored.scores.token_ids)
         dots.append(Dot(tokens, pair.scored.i2c, pair.decision.kept, anchor if anchor in shown else None))
-    return draw_scatter(dots)
+    return draw_scatter(dots, unit)
 
 
 def judge_length(spearman: float | None, pairs: int) -> str:
@@ -256,4 +261,4 @@ def _build_policy(style: str, script: str) -> str:
 
 
 def _show(value: float | None) -> str:
-    return "\N{EN DASH}" if value is None else format_signed(value)
+    return NONE if value is None else format_signed(value)

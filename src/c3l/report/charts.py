@@ -7,14 +7,14 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from c3l.report.statistics import count_bins, find_ticks
-from c3l.report.tokens import format_signed
+from c3l.report.units import Unit
 
 WIDTH, LEFT, RIGHT, BOTTOM, TOP = 480, 44, 10, 42, 12
 
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """A pair in the scatter: length in tokens, S(I2C) in nats, and its place in the gallery if it has one."""
+    """A pair in the scatter: length in tokens, S(I2C), and its place in the gallery if it has one."""
 
     tokens: int
     i2c: float
@@ -44,7 +44,12 @@ class Frame:
 
 
 def draw_histogram(
-    kept: Sequence[float], dropped: Sequence[float], edges: Sequence[float], median: float, height: int = 280
+    kept: Sequence[float],
+    dropped: Sequence[float],
+    edges: Sequence[float],
+    median: float,
+    unit: Unit,
+    height: int = 280,
 ) -> Markup:
     """Counts of S(I2C) per bin, kept stacked on dropped, with the median of all as a line."""
     below, above = count_bins(dropped, edges), count_bins(kept, edges)
@@ -56,24 +61,24 @@ def draw_histogram(
         bars.append(draw_bar(frame, left, right, low, low + high, "kept"))
     return draw_figure(
         frame,
-        f"Histogram of S(I2C) of {len(kept) + len(dropped)} pairs, median {format_signed(median)} nats",
-        draw_grid(frame, "S(I2C), nats", "pairs", whole=True)
+        f"Histogram of S(I2C) of {len(kept) + len(dropped)} pairs, median {unit.say(median)}",
+        draw_grid(frame, unit.axis, "pairs", whole=True)
         + Markup("").join(bars)
-        + draw_upright(frame, median, "median", f"median {format_signed(median)}"),
+        + draw_upright(frame, median, "median", f"median {unit.show(median)}"),
     )
 
 
-def draw_scatter(dots: Sequence[Dot], height: int = 280) -> Markup:
+def draw_scatter(dots: Sequence[Dot], unit: Unit, height: int = 280) -> Markup:
     """S(I2C) against answer length; dots of pairs in the gallery link there, the others are a path."""
     lengths, scores = [dot.tokens for dot in dots], [dot.i2c for dot in dots]
     pad = (max(scores) - min(scores)) * 0.06 or 1.0
     frame = Frame(0, max(lengths) * 1.04, min(scores) - pad, max(scores) + pad, height)
     paths = [_draw_path(frame, [dot for dot in dots if dot.kept is kept], kept) for kept in (False, True)]
-    links = [_draw_link(frame, dot) for dot in dots if dot.anchor]
+    links = [_draw_link(frame, dot, unit) for dot in dots if dot.anchor]
     return draw_figure(
         frame,
         f"S(I2C) against answer length of {len(dots)} pairs",
-        draw_grid(frame, "answer length, tokens", "S(I2C), nats", whole=False) + Markup("").join(paths + links),
+        draw_grid(frame, "answer length, tokens", unit.axis, whole=False) + Markup("").join(paths + links),
     )
 
 
@@ -161,13 +166,13 @@ def _draw_path(frame: Frame, dots: Sequence[Dot], kept: bool) -> Markup:
     )
 
 
-def _draw_link(frame: Frame, dot: Dot) -> Markup:
+def _draw_link(frame: Frame, dot: Dot, unit: Unit) -> Markup:
     return Markup('<a href="#{}"><circle class="{}" cx="{}" cy="{}" r="4.5"><title>{}</title></circle></a>').format(
         quote(dot.anchor or "", safe=""),
         "kept" if dot.kept else "dropped",
         frame.x(dot.tokens),
         frame.y(dot.i2c),
-        f"{dot.i2c:.2f} nats, {dot.tokens} tokens: show the pair",
+        f"{unit.say(dot.i2c)}, {dot.tokens} tokens: show the pair",
     )
 
 

@@ -14,6 +14,7 @@ from c3l.records import (
     Rejected,
     ScoredSample,
     Selected,
+    Specificity,
     TuningStep,
 )
 
@@ -74,8 +75,10 @@ class ReportContents:
         exported: How many pairs the export holds.
         open_thumbnail: A picture as JPEG bytes; about 60 kB each (480 pixels) keeps the page light.
             An ``OSError`` or ``DataError`` leaves a line of text in the picture's place.
-        compute_i2c: S(I2C) in nats from stored numbers, ``c3l.method.i2c.compute_i2c``; handed in so that
-            the report imports no model code.
+        compute_i2c: S(I2C) in the unit of its form, ``c3l.method.i2c.compute_i2c``; handed in, as are the next two,
+            so that the report imports nothing of the method.
+        unit_of: The unit of a form, ``c3l.method.i2c.unit_of``.
+        measure_specificity: How specific pairs are, ``c3l.method.specificity.measure_specificity``.
         gallery_limit: Most pictures in the gallery; beyond it the best, median and worst are shown.
         earlier: Every scored pair of the rounds before the last, round 0 (the draft) first; no decision is made
             about them.
@@ -94,6 +97,8 @@ class ReportContents:
     exported: int
     open_thumbnail: Callable[[ImageRef], bytes]
     compute_i2c: Callable[[AnswerScores, Form], float]
+    unit_of: Callable[[Form], str]
+    measure_specificity: Callable[[Sequence[ScoredSample]], Specificity]
     gallery_limit: int = 90
     earlier: Sequence[ScoredSample] = ()
     tunings: Sequence[TuningCurves] = ()

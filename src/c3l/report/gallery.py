@@ -13,7 +13,8 @@ from c3l.report.charts import draw_meter
 from c3l.report.contents import Pair, ReportContents
 from c3l.report.rounds import label_round, mean_by_picture, split_rounds
 from c3l.report.statistics import find_quantiles
-from c3l.report.tokens import Piece, cut_pieces, format_signed
+from c3l.report.tokens import Piece, cut_pieces
+from c3l.report.units import Unit, unit_in_use
 
 MAX_CHARACTERS = 11_000_000
 """Where the gallery stops growing, so that a report stays well below 15 MB."""
@@ -95,12 +96,20 @@ class Drafts:
     last: str
 
 
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How scores are shown: their unit, and the value at which a meter is full."""
+
+    unit: Unit
+    full: float
+
+
 def build_gallery(contents: ReportContents, pairs: Sequence[Pair]) -> GalleryView:
     """Cards of the pictures chosen by ``choose_pictures``, until the limit or the size is reached."""
     by_image, drafts = group_by_image(contents.images, pairs), find_drafts(contents)
     before = [] if drafts is None else [scored for group in drafts.by_image.values() for scored in group]
     means = mean_by_picture(before) | mean_by_picture([pair.scored for pair in pairs])
-    scale = _find_scale([*before, *(pair.scored for pair in pairs)])
+    scale = Scale(unit_in_use(contents), _find_full([*before, *(pair.scored for pair in pairs)]))
     cards: dict[str, CardView] = {}
     size = 0
     ordered = {image_id: means[image_id] for image_id in contents.images if image_id in means}
@@ -145,15 +154,15 @@ def choose_pictures(means: Mapping[str, float], limit: int) -> list[str]:
     return list(chosen)[:limit]
 
 
-def _find_scale(scored: Sequence[ScoredSample]) -> float:
+def _find_full(scored: Sequence[ScoredSample]) -> float:
     """Full length of a meter: nearly the largest |S(I2C)|, so that one odd pair does not flatten the rest."""
     return find_quantiles([abs(one.i2c) for one in scored], (0.98,))[0] if scored else 0.0
 
 
 def _build_card(
-    contents: ReportContents, image: ImageRef, pairs: Sequence[Pair], drafts: Drafts | None, scale: float
+    contents: ReportContents, image: ImageRef, pairs: Sequence[Pair], drafts: Drafts | None, scale: Scale
 ) -> CardView:
-    picture, problem = _embed(contents, image)
+    picture, problem = embed_picture(contents, image)
     scores = [pair.scored.i2c for pair in pairs]
     views = tuple(_build_pair(pair.scored, pair.decision.rank, pair.decision, scale) for pair in pairs)
     return CardView(
@@ -170,21 +179,22 @@ def _build_card(
 
 
 def _build_columns(
-    drafts: Drafts, image: ImageRef, last: tuple[PairView, ...], scores: Sequence[float], scale: float
+    drafts: Drafts, image: ImageRef, last: tuple[PairView, ...], scores: Sequence[float], scale: Scale
 ) -> tuple[ColumnView, ...]:
     scored = drafts.by_image.get(image.image_id, [])
     draft = tuple(_build_pair(one, rank, None, scale) for rank, one in enumerate(scored, start=1))
     return (
-        ColumnView(label_round(0), draft, _show_mean([one.i2c for one in scored])),
-        ColumnView(drafts.last, last, _show_mean(scores)),
+        ColumnView(label_round(0), draft, _show_mean([one.i2c for one in scored], scale)),
+        ColumnView(drafts.last, last, _show_mean(scores, scale)),
     )
 
 
-def _show_mean(scores: Sequence[float]) -> str:
-    return format_signed(sum(scores) / len(scores)) if scores else ""
+def _show_mean(scores: Sequence[float], scale: Scale) -> str:
+    return scale.unit.show(sum(scores) / len(scores)) if scores else ""
 
 
-def _embed(contents: ReportContents, image: ImageRef) -> tuple[str | None, str]:
+def embed_picture(contents: ReportContents, image: ImageRef) -> tuple[str | None, str]:
+    """The picture as a data URI and an empty text; or None and what is wrong with it."""
     try:
         data = contents.open_thumbnail(image)
     except (OSError, DataError) as error:
@@ -192,7 +202,7 @@ def _embed(contents: ReportContents, image: ImageRef) -> tuple[str | None, str]:
     return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii"), ""
 
 
-def _build_pair(scored: ScoredSample, rank: int, decision: Selected | None, scale: float) -> PairView:
+def _build_pair(scored: ScoredSample, rank: int, decision: Selected | None, scale: Scale) -> PairView:
     sample, scores = scored.sample, scored.scores
     return PairView(
         anchor=f"p-{sample.sample_id}",
@@ -201,8 +211,8 @@ def _build_pair(scored: ScoredSample, rank: int, decision: Selected | None, scal
         pieces=cut_pieces(sample.answer, scores),
         instruction=sample.instruction_id,
         tokens=len(scores.token_ids),
-        score=format_signed(scored.i2c),
-        meter=draw_meter(scored.i2c, scale),
+        score=scale.unit.show(scored.i2c),
+        meter=draw_meter(scored.i2c, scale.full),
         rank=rank,
         decision=decision,
         round=sample.round,

@@ -11,9 +11,8 @@ from c3l.records import ScoredSample, name_round
 from c3l.report.charts import Frame, draw_bar, draw_figure, draw_grid, draw_upright
 from c3l.report.contents import ReportContents
 from c3l.report.statistics import count_bins, find_bin_edges, find_median
-from c3l.report.tokens import format_signed, is_less_likely
-
-NONE = "\N{EN DASH}"
+from c3l.report.tokens import is_less_likely
+from c3l.report.units import NONE, Unit, unit_in_use
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,33 +71,33 @@ def build_rounds(contents: ReportContents, shown: Mapping[str, str]) -> RoundsVi
     rounds = split_rounds(contents)
     if not rounds:
         return None
-    last = max(rounds)
+    last, unit = max(rounds), unit_in_use(contents)
     return RoundsView(
-        rows=_build_rows(rounds),
-        paired=_build_paired(contents, rounds[0], rounds[last], label_round(last), shown),
+        rows=_build_rows(rounds, unit),
+        paired=_build_paired(contents, rounds[0], rounds[last], label_round(last), shown, unit),
         caution=_judge_scorers(contents, last),
     )
 
 
 def mean_by_picture(scored: Sequence[ScoredSample]) -> dict[str, float]:
-    """Each picture's mean S(I2C), nats."""
+    """Each picture's mean S(I2C)."""
     groups = defaultdict(list)
     for one in scored:
         groups[one.sample.image_id].append(one.i2c)
     return {image_id: sum(scores) / len(scores) for image_id, scores in groups.items()}
 
 
-def _build_rows(rounds: Mapping[int, Sequence[ScoredSample]]) -> tuple[RoundRow, ...]:
+def _build_rows(rounds: Mapping[int, Sequence[ScoredSample]], unit: Unit) -> tuple[RoundRow, ...]:
     edges = find_bin_edges([one.i2c for scored in rounds.values() for one in scored])
     tallest = max(max(_share_bins(scored, edges)) for scored in rounds.values())
     return tuple(
-        _build_row(label_round(round), scored, edges, tallest, css="late" if round == max(rounds) else "early")
+        _build_row(label_round(round), scored, edges, tallest, unit, css="late" if round == max(rounds) else "early")
         for round, scored in rounds.items()
     )
 
 
 def _build_row(
-    label: str, scored: Sequence[ScoredSample], edges: Sequence[float], tallest: float, css: str
+    label: str, scored: Sequence[ScoredSample], edges: Sequence[float], tallest: float, unit: Unit, css: str
 ) -> RoundRow:
     scores = [one.i2c for one in scored]
     median, length = find_median(scores), find_median([len(one.scores.token_ids) for one in scored])
@@ -106,11 +105,11 @@ def _build_row(
         label=label,
         pairs=len(scored),
         pictures=len({one.sample.image_id for one in scored}),
-        median=NONE if median is None else format_signed(median),
-        mean=format_signed(sum(scores) / len(scores)) if scores else NONE,
+        median=unit.show(median),
+        mean=unit.show(sum(scores) / len(scores) if scores else None),
         against=f"{100 * sum(is_less_likely(one.scores) for one in scored) / len(scored):.0f}%" if scored else NONE,
         length=NONE if length is None else f"{length:g}",
-        chart=Markup("") if median is None else _draw_round(label, scored, edges, tallest, median, css),
+        chart=Markup("") if median is None else _draw_round(label, scored, edges, tallest, median, unit, css),
     )
 
 
@@ -120,7 +119,13 @@ def _share_bins(scored: Sequence[ScoredSample], edges: Sequence[float]) -> list[
 
 
 def _draw_round(
-    label: str, scored: Sequence[ScoredSample], edges: Sequence[float], tallest: float, median: float, css: str
+    label: str,
+    scored: Sequence[ScoredSample],
+    edges: Sequence[float],
+    tallest: float,
+    median: float,
+    unit: Unit,
+    css: str,
 ) -> Markup:
     frame = Frame(edges[0], edges[-1], 0, tallest * 1.08, 160)
     bars = [
@@ -129,10 +134,10 @@ def _draw_round(
     ]
     return draw_figure(
         frame,
-        f"{label}: histogram of S(I2C) of {len(scored)} pairs, median {format_signed(median)} nats",
-        draw_grid(frame, "S(I2C), nats", "% of pairs", whole=False)
+        f"{label}: histogram of S(I2C) of {len(scored)} pairs, median {unit.say(median)}",
+        draw_grid(frame, unit.axis, "% of pairs", whole=False)
         + Markup("").join(bars)
-        + draw_upright(frame, median, "median", f"median {format_signed(median)}"),
+        + draw_upright(frame, median, "median", f"median {unit.show(median)}"),
     )
 
 
@@ -142,6 +147,7 @@ def _build_paired(
     last: Sequence[ScoredSample],
     label: str,
     shown: Mapping[str, str],
+    unit: Unit,
 ) -> PairedView | None:
     before, after = mean_by_picture(first), mean_by_picture(last)
     both = [image_id for image_id in contents.images if image_id in before and image_id in after]
@@ -157,8 +163,8 @@ def _build_paired(
         pictures=len(both),
         rose=sum(change > 0 for change in changes),
         fell=sum(change < 0 for change in changes),
-        change=format_signed(median),
-        chart=draw_change(points, label),
+        change=unit.show(median),
+        chart=draw_change(points, label, unit),
     )
 
 
@@ -172,7 +178,7 @@ class Point:
     anchor: str | None
 
 
-def draw_change(points: Sequence[Point], label: str, height: int = 340) -> Markup:
+def draw_change(points: Sequence[Point], label: str, unit: Unit, height: int = 340) -> Markup:
     """Each picture's mean S(I2C) in the last round against the draft; above the diagonal it rose."""
     values = [value for point in points for value in (point.before, point.after)]
     pad = (max(values) - min(values)) * 0.06 or 1.0
@@ -182,11 +188,11 @@ def draw_change(points: Sequence[Point], label: str, height: int = 340) -> Marku
         frame.x(low), frame.y(low), frame.x(high), frame.y(high)
     )
     far = [_draw_far(frame, [point for point in points if not point.anchor], rose) for rose in (False, True)]
-    links = [_draw_link(frame, point) for point in points if point.anchor]
+    links = [_draw_link(frame, point, unit) for point in points if point.anchor]
     return draw_figure(
         frame,
         f"Mean S(I2C) of {len(points)} pictures in {label} against the draft",
-        draw_grid(frame, "draft, mean S(I2C), nats", f"{label}, mean S(I2C), nats", whole=False)
+        draw_grid(frame, f"draft, mean {unit.axis}", f"{label}, mean {unit.axis}", whole=False)
         + diagonal
         + Markup("").join(far + links),
     )
@@ -201,13 +207,13 @@ def _draw_far(frame: Frame, points: Sequence[Point], rose: bool) -> Markup:
     return Markup('<path class="far {}" d="{}"/>').format(css, "".join(f"M{x} {y}h0" for x, y in places))
 
 
-def _draw_link(frame: Frame, point: Point) -> Markup:
+def _draw_link(frame: Frame, point: Point, unit: Unit) -> Markup:
     return Markup('<a href="#{}"><circle class="{}" cx="{}" cy="{}" r="4.5"><title>{}</title></circle></a>').format(
         quote(point.anchor or "", safe=""),
         "rose" if point.after >= point.before else "fell",
         frame.x(point.before),
         frame.y(point.after),
-        f"{point.path}: {format_signed(point.before)} \N{RIGHTWARDS ARROW} {format_signed(point.after)} nats",
+        f"{point.path}: {unit.show(point.before)} \N{RIGHTWARDS ARROW} {unit.say(point.after)}",
     )
 
 

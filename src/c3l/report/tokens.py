@@ -64,10 +64,10 @@ def describe_change(change: float) -> str:
     return f"{format_signed(change)} nats, {sign}{size}"
 
 
-def format_signed(value: float) -> str:
-    """Two decimals with a sign, a true minus, and no negative zero."""
-    text = f"{value:+.2f}"
-    return "0.00" if text in ("+0.00", "-0.00") else text.replace("-", "\N{MINUS SIGN}")
+def format_signed(value: float, decimals: int = 2) -> str:
+    """So many decimals with a sign, a true minus, and no negative zero."""
+    text = f"{value:+.{decimals}f}"
+    return text.replace("-", "\N{MINUS SIGN}") if text.strip("+-0.") else text[1:]
 
 
 def _align(answer: str, tokens: tuple[str, ...]) -> list[tuple[int, int, list[int]]]:

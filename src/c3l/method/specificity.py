@@ -1,0 +1,128 @@
+"""How much of the data is specific to its pictures, by the model's own numbers: no oracle, no model.
+
+A pair's lift, one of the forms of S(I2C), compares its answer's probability with the picture to that without. Where
+"without" is the mean over other pictures, the lift says how specific the pair is: "No, there is no sheepdog." is as
+likely under them. Where it is no picture at all, the lift says how much a picture is needed, not which.
+"""
+
+import math
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from c3l.method.i2c import compute_i2c
+from c3l.records import NoImageMode, ScoredSample, Specificity, says_no
+
+SPECIFIC_LIFT = 0.1
+"""The lift from which on a pair counts as specific to its picture; ours."""
+
+Z = 1.96  # half of the width of a 95% interval, in standard errors
+
+_BASELINES: dict[NoImageMode, str] = {
+    "drop": "no picture",
+    "blank": "a grey picture",
+    "noise": "a picture of noise",
+    "mask": "a picture that the model cannot attend to",
+}
+
+
+class SpecificityTally:
+    """Counts pairs one by one; of each it holds one number, of each picture two."""
+
+    def __init__(self, no_image: NoImageMode, others: int) -> None:
+        self._no_image, self._others = no_image, others
+        self._lifts = array("d")
+        self._says_no = 0
+        self._pairs, self._specific = Counter[str](), Counter[str]()
+
+    def add(self, picture: str, lift: float, answer: str) -> None:
+        """Count a pair; ``picture`` is whatever tells the pictures apart."""
+        self._lifts.append(lift)
+        self._says_no += says_no(answer)
+        self._pairs[picture] += 1
+        if lift >= SPECIFIC_LIFT:
+            self._specific[picture] += 1
+
+    def summarise(self) -> Specificity:
+        """What was counted."""
+        low, high = find_interval(self._pairs, self._specific)
+        return Specificity(
+            pairs=len(self._lifts),
+            pictures=len(self._pairs),
+            specific=self._specific.total(),
+            low=low,
+            high=high,
+            says_no=self._says_no,
+            median_lift=_find_median(self._lifts),
+            least_lift=SPECIFIC_LIFT,
+            over=_name_baseline(self._no_image, self._others),
+            of_this=self._no_image == "others",
+        )
+
+
+def measure_specificity(scored: Iterable[ScoredSample], no_image: NoImageMode, others: int) -> Specificity:
+    """How specific these pairs are.
+
+    Args:
+        scored: The pairs, in any form.
+        no_image: What they were scored without the picture as.
+        others: How many other pictures stood for it in the mode ``others``.
+    """
+    tally = SpecificityTally(no_image, others)
+    for one in scored:
+        tally.add(one.sample.image_id, compute_i2c(one.scores, "lift"), one.sample.answer)
+    return tally.summarise()
+
+
+def find_interval(pairs: Counter[str], specific: Counter[str]) -> tuple[float | None, float | None]:
+    """The 95% interval of the share of specific pairs, by Wilson's formula; pairs of a picture stand or fall together.
+
+    Args:
+        pairs: How many each picture has.
+        specific: How many of them are specific.
+    """
+    total, pictures = pairs.total(), len(pairs)
+    if not total:
+        return None, None
+    share = specific.total() / total
+    spread = sum((specific[picture] - share * count) ** 2 for picture, count in pairs.items())
+    # so many pairs that are independent would leave as much doubt
+    worth: float = total
+    if pictures == 1 or share in (0, 1):
+        worth = pictures
+    elif spread:
+        worth = min(total, share * (1 - share) * total**2 / spread)
+    middle, scale = share + Z**2 / (2 * worth), 1 + Z**2 / worth
+    reach = Z * math.sqrt(share * (1 - share) / worth + (Z / (2 * worth)) ** 2)
+    return max(0.0, (middle - reach) / scale), min(1.0, (middle + reach) / scale)
+
+
+def tell_specificity(one: Specificity) -> str:
+    """The summary in words: ``37% of 812 pairs are specific to their picture (lift >= 0.1 over ...), 12% say no``."""
+    claim = "are specific to their picture" if one.of_this else "need their picture"
+    caution = "" if one.of_this else ", not over other pictures as with scoring.no_image=others"
+    number = "1 pair" if one.pairs == 1 else f"{one.pairs:,} pairs"
+    share, no = (f"{count / one.pairs:.0%}" for count in (one.specific, one.says_no))
+    return f"{share} of {number} {claim} (lift >= {one.least_lift:g} over {one.over}{caution}), {no} say no"
+
+
+def _name_baseline(no_image: NoImageMode, others: int) -> str:
+    """What stands for the image in this mode."""
+    if no_image != "others":
+        return _BASELINES[no_image]
+    return f"{others} other pictures" if others > 1 else "another picture"
+
+
+def show_specificity(one: Specificity) -> dict[str, Any]:
+    """The summary for programs: the fields, numbers cut to four decimals."""
+    fields = asdict(one)
+    return {name: round(value, 4) if isinstance(value, float) else value for name, value in fields.items()}
+
+
+def _find_median(values: Sequence[float]) -> float | None:
+    if not values:
+        return None
+    ordered, middle = sorted(values), len(values) // 2
+    return ordered[middle] if len(values) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

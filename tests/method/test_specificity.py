@@ -1,0 +1,90 @@
+"""How specific pairs are: counts and intervals worked by hand."""
+
+import math
+from collections import Counter
+
+import pytest
+
+from c3l.method.i2c import compute_i2c
+from c3l.method.specificity import (
+    SPECIFIC_LIFT,
+    SpecificityTally,
+    find_interval,
+    measure_specificity,
+    show_specificity,
+    tell_specificity,
+)
+from c3l.records import AnswerScores, Sample, ScoredSample
+
+
+def pair(image: str, p: float, q: float, text: str = "Yes.") -> ScoredSample:
+    """A pair each of whose two tokens has the probability p with its picture and q without."""
+    scores = AnswerScores((1, 2), ("x", "y"), (math.log(p),) * 2, (math.log(q),) * 2)
+    return ScoredSample(Sample(f"{image}{p}", image, "plain", "q?", text, 0, 0), scores, 0.0, "log_ratio", "others")
+
+
+# lifts of 0.25, 0.05, -0.1 and 0.2
+PAIRS = [
+    pair("one", 0.5, 0.25),
+    pair("one", 0.3, 0.25, "No, there is none."),
+    pair("two", 0.2, 0.3, "no"),
+    pair("three", 0.9, 0.7, "Nothing."),
+]
+
+
+def test_counts_by_hand() -> None:
+    found = measure_specificity(PAIRS, "others", 4)
+    assert (found.pairs, found.pictures, found.specific, found.says_no) == (4, 3, 2, 2)
+    assert found.median_lift == pytest.approx(0.125)
+    assert (found.least_lift, found.over, found.of_this) == (SPECIFIC_LIFT, "4 other pictures", True)
+    assert measure_specificity(PAIRS[:3], "others", 4).median_lift == pytest.approx(0.05)
+
+
+def test_the_border_itself_is_specific() -> None:
+    tally = SpecificityTally("drop", 4)
+    for lift in (SPECIFIC_LIFT, math.nextafter(SPECIFIC_LIFT, 0)):
+        tally.add("one", lift, "Yes.")
+    assert tally.summarise().specific == 1
+
+
+def test_nothing_has_no_share() -> None:
+    found = measure_specificity([], "drop", 4)
+    assert (found.pairs, found.specific, found.low, found.high, found.median_lift) == (0, 0, None, None, None)
+
+
+def test_a_pair_a_picture_is_wilsons_interval() -> None:
+    pairs = Counter({name: 1 for name in "abcd"})
+    # 1 of 4: (1/4 + z^2/8 -+ z sqrt(3/64 + z^2/64)) / (1 + z^2/4)
+    assert find_interval(pairs, Counter("a")) == pytest.approx((0.04559, 0.69936), abs=1e-4)
+    # none of 4: 0 to z^2 / (4 + z^2)
+    assert find_interval(pairs, Counter()) == pytest.approx((0.0, 0.48990), abs=1e-4)
+
+
+def test_pairs_of_a_picture_that_stand_or_fall_together_count_once() -> None:
+    together = find_interval(Counter(a=50, b=50), Counter(a=50))
+    # as 1 of 2: (1/2 + z^2/4 -+ z sqrt(1/8 + z^2/16)) / (1 + z^2/2)
+    assert together == pytest.approx((0.09453, 0.90547), abs=1e-4)
+    apart = find_interval(Counter(a=50, b=50), Counter(a=25, b=25))
+    assert apart == pytest.approx((0.40383, 0.59617), abs=1e-4), "as 50 of 100"
+    assert find_interval(Counter(a=50), Counter(a=25)) == pytest.approx((0.05462, 0.94538), abs=1e-4), "one picture"
+
+
+def test_it_is_told_in_words_what_the_picture_was_compared_with() -> None:
+    assert tell_specificity(measure_specificity(PAIRS, "others", 3)) == (
+        "50% of 4 pairs are specific to their picture (lift >= 0.1 over 3 other pictures), 50% say no"
+    )
+    assert measure_specificity(PAIRS, "others", 1).over == "another picture"
+    assert tell_specificity(measure_specificity(PAIRS[:1], "blank", 4)) == (
+        "100% of 1 pair need their picture (lift >= 0.1 over a grey picture, not over other pictures as with "
+        "scoring.no_image=others), 0% say no"
+    )
+
+
+def test_programs_get_every_field_with_four_decimals() -> None:
+    shown = show_specificity(measure_specificity(PAIRS, "others", 4))
+    assert (shown["pairs"], shown["specific"], shown["median_lift"]) == (4, 2, 0.125)
+    assert shown["low"] == round(shown["low"], 4) > 0
+
+
+def test_lift_is_the_form_of_that_name() -> None:
+    assert [compute_i2c(one.scores, "lift") for one in PAIRS] == pytest.approx([0.25, 0.05, -0.1, 0.2])

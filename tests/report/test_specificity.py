@@ -1,0 +1,94 @@
+"""Is it about this picture: shares by hand, the ends of the range, and words for every meaning of "without"."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from tests.report.fake_rounds import make_rounds
+from tests.report.fake_run import make_contents, without_scores
+
+from c3l.method.specificity import measure_specificity
+from c3l.records import AnswerScores, ScoredSample
+from c3l.report.build import render_report
+from c3l.report.contents import ReportContents, join_pairs
+from c3l.report.gallery import build_gallery
+from c3l.report.specificity import SpecificityView, build_specificity
+
+
+def lift(contents: ReportContents, lifts: Sequence[float], kept: int) -> ReportContents:
+    """A run of one pair a picture with these lifts over 0.2, the first so many kept; every second says no."""
+    scored, decision = [], contents.selected[0]
+    for place, (image_id, value) in enumerate(zip(contents.images, lifts, strict=False)):
+        template = contents.scored[0]
+        sample = replace(template.sample, sample_id=f"{place}", image_id=image_id, answer="No." if place % 2 else "A.")
+        scores = AnswerScores((1,), (sample.answer,), (math.log(0.2 + value),), (math.log(0.2),), (0.1,))
+        scored.append(ScoredSample(sample, scores, value, "log_ratio", "others"))
+    selected = [replace(decision, sample_id=f"{place}", kept=place < kept) for place in range(len(scored))]
+    measure = partial(measure_specificity, no_image="others", others=4)
+    return replace(contents, scored=scored, selected=selected, measure_specificity=measure)
+
+
+def build(contents: ReportContents) -> SpecificityView:
+    pairs = join_pairs(contents)
+    view = build_specificity(contents, pairs, build_gallery(contents, pairs))
+    assert view is not None
+    return view
+
+
+def read_section(contents: ReportContents) -> str:
+    page = render_report(contents).split('<section id="specific">')[1].split("</section>")[0]
+    return " ".join(re.sub("<[^>]+>", "", page).split())
+
+
+def test_kept_stands_against_dropped_by_hand() -> None:
+    view = build(lift(make_contents(6), [0.5, 0.3, 0.05, -0.1, 0.0, 0.2], kept=4))
+    assert [(row.label, row.pairs, row.share, row.says_no, row.lift) for row in view.rows] == [
+        ("All pairs", 6, "50%", "50%", "+0.125"),
+        ("Kept", 4, "50%", "50%", "+0.175"),
+        ("Dropped", 2, "50%", "50%", "+0.100"),
+    ]
+    assert view.rows[1].interval == "15% \N{EN DASH} 85%"
+
+
+def test_the_ends_of_the_kept_pairs_are_shown_and_none_twice() -> None:
+    contents = lift(make_contents(12), [0.1, 0.5, 0.05, 0.3, -0.1, 0.2, 0.0, 0.4, 0.15, 0.7], kept=9)
+    view = build(contents)
+    assert [one.lift for one in view.most] == ["+0.500", "+0.400", "+0.300", "+0.200"]
+    assert [one.lift for one in view.least] == ["\N{MINUS SIGN}0.100", "0.000", "+0.050", "+0.100"]
+    assert all(one.picture and one.anchor for one in (*view.most, *view.least))
+    view = build(lift(make_contents(12), [0.1, 0.5, 0.05], kept=3))
+    assert ([one.lift for one in view.most], [one.lift for one in view.least]) == (["+0.500", "+0.100"], ["+0.050"])
+
+
+def test_a_pair_whose_picture_the_gallery_leaves_out_is_shown_without_a_link() -> None:
+    contents = lift(make_contents(12, gallery_limit=1), [0.5, 0.3, 0.05, -0.1], kept=4)
+    view = build(contents)
+    assert sum(bool(one.anchor) for one in (*view.most, *view.least)) == 1
+    assert all(one.picture for one in (*view.most, *view.least))
+
+
+def test_the_draft_stands_beside_the_last_round() -> None:
+    view = build(make_rounds(6))
+    assert [row.label for row in view.rows] == ["Draft", "Refined (round 1)", "Kept", "Dropped"]
+    assert view.rows[0].pairs == 25
+
+
+def test_the_words_say_what_the_picture_was_compared_with() -> None:
+    contents = lift(make_contents(6), [0.5, 0.3, 0.05, -0.1, 0.0, 0.02], kept=2)
+    text = read_section(contents)
+    assert "100% of what was kept is specific to its picture, of all that was scored 33%." in text
+    assert "50% of what was kept says no, of all 50%." in text
+    assert "less that with 4 other pictures, is at least 0.1." in text
+    assert "cannot tell" not in text
+    text = read_section(replace(contents, measure_specificity=partial(measure_specificity, no_image="drop", others=4)))
+    assert "100% of what was kept needs its picture" in text and "specific" not in text
+    assert "less that with no picture, is at least 0.1. This compares with no picture, so it cannot tell" in text
+
+
+def test_nothing_kept_and_nothing_scored_are_told() -> None:
+    contents = lift(make_contents(6), [0.5, 0.3, 0.05, -0.1], kept=0)
+    assert "50% of what was scored is specific to its picture, 50% says no; nothing was kept." in read_section(contents)
+    assert build(contents).rows[1].share == "\N{EN DASH}"
+    assert 'id="specific"' not in render_report(without_scores(make_contents(2)))
