@@ -1,4 +1,4 @@
-"""Does C3L write truer data? Runs of c3l itself over scenes whose truth is known, with the controls beside them.
+"""Does C3L write truer data, and data that belongs more to its picture? Runs of c3l itself over scenes whose truth is known, with the controls beside them.
 
 Run ``python -m studies.picture_world.study WORLD OUT``; ``--quick`` for a small one. An arm is an ordinary run folder
 under ``OUT/runs``: what is done is not done again, and a killed study goes on where it stopped. Arms that share their
@@ -48,6 +48,7 @@ class Arm:
     files: tuple[str, ...] = DRAFT
 
 
+BY_LIFT = ("scoring.no_image=others", "scoring.form=lift")
 TUNED = (*DRAFT, "selected", "tuned", "refined/generated", "refined/parsed")
 ARMS = (
     Arm("draft", "draft", ("rounds=0",), start=""),
@@ -83,6 +84,7 @@ ARMS = (
     Arm("two_epochs", "two epochs", ("contrastive.epochs=2",)),
     Arm("scorer_tuned", "round 1 scored by the tuned LVLM", ("scoring.scorer=tuned",), "c3l", TUNED),
     Arm("two_rounds", "two rounds", ("rounds=2",), "c3l", (*TUNED, "refined/scored")),
+    Arm("cooler", "draft, sampled at temperature 0.5", ("rounds=0", "generation.temperature=0.5"), start=""),
     *(
         Arm(
             f"no_image_{mode}",
@@ -91,6 +93,13 @@ ARMS = (
             files=("images", "images.jsonl", "draft/generated", "draft/parsed"),
         )
         for mode in ("others", "blank", "noise", "mask")
+    ),
+    Arm("lift", "C3L, positives by the lift over other pictures", BY_LIFT, "no_image_others"),
+    Arm(
+        "likelihood_lift",
+        "likelihood on positives by the lift only",
+        (*BY_LIFT, "contrastive.contrastive_weight=0"),
+        "no_image_others",
     ),
 )
 QUICK = ("draft", "c3l", "likelihood")
@@ -123,6 +132,8 @@ def make_config(arm: Arm, out: Path, seed: int, pictures: int, model: str, share
         f"model.name={model}",
         f"seed={seed}",
         "generation.max_new_tokens=200",
+        "scoring.no_image=drop",
+        "scoring.form=discounted_likelihood",
         "shard_size=60",
         "generation.batch_size=60",
     ]
