@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from c3l.config import FilterRule
+from studies.picture_world.calibration import calibrate, calibration_table
 from studies.picture_world.grading import (
     GradedRun,
     Share,
@@ -37,10 +38,11 @@ def write_results(runs: Sequence[GradedRun], phrases: Mapping[str, str], out: Pa
         arms.setdefault(run.arm, []).append(run)
     variants = _variants(arms, phrases)
     results: dict[str, Any] = {"data": _data(variants, arms.get("draft")), "pairs": _compare(variants, phrases)}
-    results |= {"choices": choose(arms), "forms": rank(arms)}
+    results |= {"choices": choose(arms), "forms": rank(arms), "calibration": calibrate(arms.get("no_image_others", []))}
     (out / "results.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
     tables = [_data_table(results["data"]), _pairs_table(results["pairs"]), choices_table(results["choices"])]
-    text = "\n\n".join([*tables, ranks_table(results["forms"]), _kinds_table(arms)]) + "\n"
+    tables += [ranks_table(results["forms"]), calibration_table(results["calibration"]), _kinds_table(arms)]
+    text = "\n\n".join(tables) + "\n"
     (out / "tables.md").write_text(text, encoding="utf-8")
     _plot({name: row["lift"] for name, row in results["data"].items()}, out / "lift.svg")
     return text

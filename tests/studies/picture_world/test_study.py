@@ -1,10 +1,12 @@
 """The study on a tiny LLaVA: arms are runs that share their first stages, and the tables add up."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from studies.picture_world.calibration import calibrate
 from studies.picture_world.grading import (
     GradedPair,
     GradedRun,
@@ -156,6 +158,21 @@ def test_specific_pairs_are_ranked_above_true_ones_that_hold_everywhere() -> Non
     ]
     assert specific_auroc(pairs) == 1
     assert true_auroc(pairs) == 0.5
+
+
+def test_how_a_lift_is_held_against_the_oracle_by_hand() -> None:
+    pairs = [  # lifts of 0.2, 0.2, 0.01 and 0, and one that the truth does not decide
+        pair("a", "true", i2c=math.log(1.2)),
+        pair("b", "true", i2c=math.log(1.2), elsewhere=0.9),
+        pair("c", "true", i2c=math.log(1.01)),
+        pair("d", "false"),
+        pair("e", "ungradable", i2c=1.0),
+    ]
+    [row] = [row for row in calibrate([GradedRun("x", 0, tuple(pairs), 5)]) if row["least_lift"] == 0.15]
+    assert row == {
+        "least_lift": 0.15, "share": 0.5, "precision": 0.5, "recall": 0.5, "true": 1.0, "specific": 0.5
+    }  # fmt: skip
+    assert calibrate([])[0]["share"] == 0, "a study without that arm has an empty table"
 
 
 def test_two_steps_keep_what_both_like() -> None:
