@@ -10,7 +10,7 @@ THRESHOLDS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
 
 
 def calibrate(runs: Sequence[GradedRun]) -> list[dict[str, Any]]:
-    """For each threshold: the share of gradable pairs above it, how many of those are specific, and how many of all are.
+    """For each threshold: the share of gradable pairs above it, how many of those are specific, how many it finds.
 
     Args:
         runs: Scored with other pictures in place of the image.
@@ -38,7 +38,7 @@ def calibrate(runs: Sequence[GradedRun]) -> list[dict[str, Any]]:
 def calibration_table(rows: Sequence[Mapping[str, float]]) -> str:
     """Markdown of ``calibrate``."""
     lines = [
-        "| lift of at least | share of pairs | of them specific by the oracle | of the specific ones found | of them true |",
+        "| lift of at least | share of pairs | of them specific | of the specific ones found | of them true |",
         "|--:|--:|--:|--:|--:|",
     ]
     for row in rows:

@@ -1,4 +1,4 @@
-"""Does C3L write truer data, and data that belongs more to its picture? Runs of c3l itself over scenes whose truth is known, with the controls beside them.
+"""Does C3L write data that is truer, or belongs more to its picture? Runs of c3l over scenes whose truth is known.
 
 Run ``python -m studies.picture_world.study WORLD OUT``; ``--quick`` for a small one. An arm is an ordinary run folder
 under ``OUT/runs``: what is done is not done again, and a killed study goes on where it stopped. Arms that share their
