@@ -9,9 +9,10 @@ import torch
 from c3l.config import FinetuningConfig
 from c3l.errors import BackendError
 from c3l.models.finetunable import IGNORE_INDEX, FinetunableHfModel
-from c3l.models.interface import Conversation
+from c3l.models.hf import HfModel
+from c3l.models.interface import Conversation, Pair, ScoreRequest
 from c3l.records import Provenance
-from tiny_models import make_picture
+from tiny_models import FAMILIES, make_picture
 
 TURNS = (("What is it?", "A dog."), ("And its colour?", "Brown, I think."))
 PROVENANCE = Provenance("tiny", "", "hf", "float32", "cpu", 0, {})
@@ -40,11 +41,14 @@ def read_slowly(tiny, lvlm, conversation):
 
 @pytest.mark.parametrize("name", ["llava", "fast_vlm", "idefics3"])
 def test_a_gain_is_the_difference_that_a_plain_loop_finds(name, tiny):
-    """Turn by turn, with a system prompt, dropout or not; the ends of turns alone have none."""
+    """Turn by turn, with a system prompt and without dropout; the ends of turns alone have none."""
     lvlm = make(tiny(name))
     lvlm.module.train()  # as a trainer leaves it
+    modes = set()
+    lvlm._model.get_decoder().register_forward_hook(lambda module, *_: modes.add(module.training))
     conversation = Conversation(make_picture(0), TURNS, "Be kind.")
     gains = lvlm.measure_gains(conversation)
+    assert modes == {False}
     ends = len("A dog."), len("A dog.") + 1 + len("Brown, I think.")  # a byte is a token
     assert [number for number, gain in enumerate(gains) if gain is None] == [*ends]
     with_image = read_slowly(tiny(name), lvlm, conversation)
@@ -53,6 +57,17 @@ def test_a_gain_is_the_difference_that_a_plain_loop_finds(name, tiny):
     assert max(map(abs, expected)) > 0.1, "the picture has to matter"
     for number, (gain, right) in enumerate(zip(gains, expected, strict=True)):
         assert number in ends or gain == pytest.approx(right, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_of_one_turn_gains_are_what_scoring_measures(name, tiny):
+    answer = "Brown, I think."
+    scorer = HfModel(tiny(name).model, tiny(name).processor, PROVENANCE)
+    request = ScoreRequest(make_picture(0), (Pair("1", "What is it?", answer),))
+    [[scores]] = scorer.score([request], no_image="drop")
+    gains = make(tiny(name)).measure_gains(Conversation(make_picture(0), (("What is it?", answer),)))
+    ratios = zip(scores.logprobs_with_image, scores.logprobs_without_image, strict=True)
+    assert gains == (*(pytest.approx(p - q, abs=2e-4) for p, q in ratios), None)
 
 
 @pytest.mark.parametrize("name", ["qwen2_vl", "gemma3"])
