@@ -231,6 +231,13 @@ class FinetuningConfig(Settings):
     batch_size: int = Field(4, ge=1, description="Conversations a device and forward; choice")
     gradient_accumulation: int = Field(32, ge=1, description="Batches a step; 4 x 32 = 128 a step; LLaVA-1.5")
     max_length: int = Field(2048, ge=16, description="Tokens of a conversation; the rest is cut off; LLaVA-1.5")
+    taught_share: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Of a conversation about a picture, teach only this share of the answers' tokens: those that the "
+        "picture makes likeliest, and the ends of turns; after VIG (arXiv 2602.17186); null teaches all",
+    )
     lora_r: int = Field(128, ge=1, description="LLaVA-1.5")
     lora_alpha: int = Field(256, ge=1, description="LLaVA-1.5")
     lora_dropout: float = Field(0.05, ge=0, lt=1, description="LLaVA-1.5")

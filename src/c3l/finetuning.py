@@ -25,15 +25,17 @@ from c3l.learnable import iterate_rows, make_opener, mark_cut, note_unused, read
 from c3l.models.interface import FinetunableModel
 from c3l.models.load import load_finetunable, resolve_dtype, weights_hash
 from c3l.plan import FINETUNER_VERSION
-from c3l.progress import Progress
+from c3l.progress import Progress, SilentProgress
 from c3l.records import Rejected, from_json, to_json
+from c3l.weighing import count_tokens, tell_tokens, weigh_tokens
 
 if TYPE_CHECKING:
     from c3l.training.finetuning import FinetuningStep
 
 ADAPTER, MERGED, CHECKPOINTS = "adapter", "merged", "checkpoints"
 SUMMARY, SETTINGS, LOG, REJECTED = "finetune.json", "settings.json", "log.jsonl", "rejected.jsonl"
-_LOOKED = "looked.json"  # beside the checkpoints: the rows that were found fit to learn from
+# beside the checkpoints: the rows that were found fit to learn from, and which of their tokens are taught
+_LOOKED, _WEIGHED = "looked.json", "weighed.jsonl"
 _OURS = "finetuner_version"  # is in every settings.json of this file's, and in nobody else's
 # they change how a tuning runs and what is seen of it, not what comes out
 _NO_RESULT = {"enabled", "save_steps", "logging_steps", "report_to", "gradient_checkpointing"}
@@ -93,6 +95,8 @@ def finetune_files(
         progress.note(tell_rejected(summary["rejected"], f"of {summary['rows']} rows", str(out / REJECTED)))
     for told in tell_noted(summary["noted"], "taught", f"{summary['trained']} rows"):
         progress.note(told)
+    if "tokens" in summary:
+        progress.note(tell_tokens(summary["tokens"]))
     lost = sum(summary["rejected"].values()) - (untaught := summary["rejected"].get(NOT_TAUGHT, 0))
     above = lost > config.max_error_rate * max(summary["rows"] - untaught, 1)
     short = {key: value for key, value in summary.items() if key != "settings"}
@@ -182,9 +186,9 @@ def _make(
     start = time.monotonic()
     lvlm = load_finetunable(config.model, config.finetuning, config.seed)
     fit, rejected = _look_through(data, out, config, settings, lvlm, progress)
-    learned = [*fit.values()]
     begin()
-    texts = to_texts(learned, lvlm)
+    chosen = weigh_tokens(fit, out / CHECKPOINTS / _WEIGHED, config, lvlm, progress)
+    texts = to_texts(fit, lvlm, {place: one.skipped for place, one in chosen.items()})
     steps = count_steps(len(texts), config.finetuning, count_processes())
     done = find_checkpoint(out / CHECKPOINTS)
     opener = make_opener(config)
@@ -194,10 +198,11 @@ def _make(
     provenance = json.loads(to_json(lvlm.provenance))
     _save(lvlm, out, config.finetuning.method)
     summary = {
-        "rows": len(learned) + len(rejected),
-        "trained": len(learned),
+        "rows": len(fit) + len(rejected),
+        "trained": len(fit),
         "rejected": dict(Counter(one.reason for one in rejected)),
-        "noted": dict(Counter(note_unused(learned, lvlm))),
+        "noted": dict(Counter(note_unused([*fit.values()], lvlm))),
+        **count_tokens(chosen),
         "steps": steps,
         "seconds": round(time.monotonic() - start, 3),
         "loss_first": log[0].loss,
@@ -226,7 +231,9 @@ def _join(data: Sequence[Path], out: Path, config: RunConfig) -> None:
     lvlm = load_finetunable(config.model, config.finetuning, config.seed)
     learned, rejected = read_learnable(data, config, lvlm, lambda count: None)
     _check_share(learned, rejected, config, out)
-    texts = to_texts([*learned.values()], lvlm)
+    # a file that is there is the first process's
+    chosen = weigh_tokens(learned, out / CHECKPOINTS / _WEIGHED, config, lvlm, SilentProgress(), writes=False)
+    texts = to_texts(learned, lvlm, {place: one.skipped for place, one in chosen.items()})
     finetune(lvlm, texts, make_opener(config), config.finetuning, config.seed, out / CHECKPOINTS, lambda step: None)
 
 

@@ -1,6 +1,6 @@
 """Which rows of data files an LVLM can be taught: every row, as it is taught or with a reason."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -42,14 +42,22 @@ def _judge(
     """The row if it can be learned, else why not."""
     image_id = image_id_of(row.image) if row.image else ""
     try:
-        picture = opener(row.image) if row.image else None
+        conversation = to_conversation(row, lvlm, opener)
     except BadImageError as error:
         return Rejected(row.id, image_id, "finetuning", error.reason, error.detail)
-    conversation = Conversation(picture, row.turns, _system(row, lvlm), row.untaught)
     if fault := lvlm.find_fault(conversation):
         return Rejected(row.id, image_id, "finetuning", fault.reason, fault.detail)
     _, lost = lvlm.count_taught(conversation)
     return mark_cut(row, cut=lost > 0)
+
+
+def to_conversation(row: ConversationRow, lvlm: FinetunableModel, opener: "Callable[[str], Image]") -> Conversation:
+    """The row as the model sees it, with all of its answers that its data wants taught.
+
+    Raises:
+        BadImageError: If its picture cannot be used.
+    """
+    return Conversation(opener(row.image) if row.image else None, row.turns, _system(row, lvlm), row.untaught)
 
 
 def iterate_rows(data: Sequence[Path]) -> Iterator[ConversationRow | Rejected]:
@@ -76,11 +84,16 @@ def note_unused(rows: Sequence[ConversationRow], lvlm: FinetunableModel) -> Iter
             yield "without_system"
 
 
-def to_texts(rows: Sequence[ConversationRow], lvlm: FinetunableModel) -> "list[TextConversation]":
-    """The rows as they are taught."""
+def to_texts(
+    rows: Mapping[int, ConversationRow], lvlm: FinetunableModel, skipped: Mapping[int, Sequence[int]]
+) -> "list[TextConversation]":
+    """The rows as they are taught; ``skipped`` has the numbers of the tokens that are not, by the rows' places."""
     from c3l.training.finetuning import TextConversation
 
-    return [TextConversation(row.image, row.turns, _system(row, lvlm), row.untaught) for row in rows]
+    return [
+        TextConversation(row.image, row.turns, _system(row, lvlm), row.untaught, frozenset(skipped.get(place, ())))
+        for place, row in rows.items()
+    ]
 
 
 def make_opener(config: RunConfig) -> "Callable[[str], Image]":

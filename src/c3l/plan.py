@@ -110,6 +110,8 @@ def _plan_learning(config: RunConfig, base: str, writer: str, export: StagePlan)
     ends_with = writer
     if config.finetuning.enabled:
         recipe = config.finetuning.model_dump(exclude=_NO_RESULT)
+        if recipe["taught_share"] is None:  # as in what was made before there was a choice
+            del recipe["taught_share"]
         settings = _plan_model(config, base) | _named("finetuning", recipe) | {"finetuner_version": FINETUNER_VERSION}
         tuned = _plan("finetuned", settings, export, costly=True)
         ends_with = tuned.fingerprint

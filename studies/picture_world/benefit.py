@@ -1,20 +1,18 @@
 """Does a model learn more from C3L data? The built-in LVLM tuned on equal amounts of it and of the controls.
 
-Run ``python -m studies.picture_world.benefit WORLD STUDY OUT``, where STUDY is the folder of ``study`` with its arms
-``draft`` and ``c3l``. Every model is tuned by ``c3l.finetuning`` and asked by ``c3l.benchmarking``; what is done is not
-done again. ``OUT/tables.md`` has the results.
+Run ``python -m studies.picture_world.benefit WORLD STUDY OUT``, where STUDY is the folder of ``study`` with the arms
+that pairs are chosen from (``source`` of ``ARMS``). Every model is tuned by ``c3l.finetuning`` and asked by
+``c3l.benchmarking``, everything without the picture too; what is done is not done again. ``OUT/tables.md`` has the
+results.
 """
 
 import argparse
 import json
-import random
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 
 from c3l.benchmarking import evaluate_files, read_predictions
 from c3l.config import BenchmarkConfig, ImagesConfig, RunConfig
@@ -24,73 +22,24 @@ from c3l.data.store import Run
 from c3l.evaluation.pictures import open_picture
 from c3l.evaluation.predict import predict
 from c3l.evaluation.reading import read_benchmark
-from c3l.evaluation.statistics import compare, estimate
+from c3l.evaluation.scores import was_blind, without_images
 from c3l.evaluation.task import Benchmark, FloatArray, Item, Prediction, Sums, Tally, TallyBuilder, divide
 from c3l.finetuning import finetune_files
 from c3l.models.load import load_model
 from c3l.progress import PlainProgress
-from c3l.records import Estimate, from_json, to_json
+from c3l.records import from_json, to_json
 from studies.picture_world.benchmarks import grade_open, paint, write_benchmarks
+from studies.picture_world.benefit_arms import ARMS, Pairs, count_pairs
+from studies.picture_world.benefit_tables import UNTUNED, Asked, write_tables
 from studies.picture_world.evaluate import build_oracle
-from studies.picture_world.grading import GradedPair, GradedRun, grade_run
+from studies.picture_world.grading import GradedRun, grade_run
 from studies.picture_world.needs import call, need_file, need_modules, need_things
 from studies.picture_world.oracle import Oracle
 from studies.picture_world.study import ARMS as STUDY_ARMS
 from studies.picture_world.study import make_config, paint_scenes
 
-Pairs = Sequence[GradedPair]
 RECIPE = ("finetuning.lora_r=16", "finetuning.lora_alpha=32", "finetuning.lora_dropout=0", "finetuning.batch_size=8",
           "finetuning.gradient_accumulation=1", "finetuning.logging_steps=1")  # fmt: skip
-
-
-def _highest(pairs: Pairs, count: int) -> Pairs:
-    return sorted(pairs, key=lambda pair: -pair.scored.i2c)[:count]
-
-
-def _lowest(pairs: Pairs, count: int) -> Pairs:
-    return sorted(pairs, key=lambda pair: pair.scored.i2c)[:count]
-
-
-def _longest(pairs: Pairs, count: int) -> Pairs:
-    return sorted(pairs, key=lambda pair: -len(pair.scored.scores.token_ids))[:count]
-
-
-def _any(pairs: Pairs, count: int) -> Pairs:
-    return random.Random("any").sample(list(pairs), count)
-
-
-def _true(pairs: Pairs, count: int) -> Pairs:
-    return _any([pair for pair in pairs if pair.graded.grade == "true"], count)
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One way of choosing what a model is tuned on.
-
-    Attributes:
-        name: Its folder.
-        phrase: What it is, for the table.
-        source: The study's arm whose pairs are chosen from.
-        choose: Takes that many.
-    """
-
-    name: str
-    phrase: str
-    source: str
-    choose: Callable[[Pairs, int], Pairs]
-
-
-ARMS = (
-    Arm("draft_any", "draft, any", "draft", _any),
-    Arm("draft_i2c", "draft, highest S(I2C)", "draft", _highest),
-    Arm("draft_lowest", "draft, lowest S(I2C)", "draft", _lowest),
-    Arm("draft_longest", "draft, longest answers", "draft", _longest),
-    Arm("refined_any", "refined, any", "c3l", _any),
-    Arm("c3l", "C3L: refined, highest S(I2C)", "c3l", _highest),
-    Arm("likelihood", "likelihood on positives only: refined, highest S(I2C)", "likelihood", _highest),
-    Arm("hidden", "C3L over hidden states: refined, highest S(I2C)", "hidden", _highest),
-    Arm("true", "draft, true by the oracle (a ceiling)", "draft", _true),
-)
 
 
 class OpenQuestions:
@@ -139,20 +88,20 @@ class Measuring:
             task.task: read_benchmark(task, None, base.evaluation.judge) for task in self._tasks
         } | {"open": self.open}
 
-    def ask(self, model: str, out: Path) -> dict[str, Tally]:
-        """Every benchmark's tally of a model; what was answered before is read."""
+    def ask(self, model: str, out: Path) -> dict[str, Asked]:
+        """Every benchmark's tallies of a model; what was answered before is read."""
         config = self._base.model_copy(update={"model": self._base.model.model_copy(update={"name": model})})
-        tallies = {}
+        asked = {}
         for task in self._tasks:
             folder = out / task.task
             done = (folder / "scores.json").exists()
             evaluate_files(task, folder, config, PlainProgress(sys.stderr), rescore=done)
             benchmark = self.benchmarks[task.task]
             answers, _ = read_predictions(folder, benchmark.items)
-            tallies[task.task] = benchmark.tally(answers, benchmark.rules[-1])
-        return tallies | {"open": self._ask_openly(config, out / "open.jsonl")}
+            asked[task.task] = count_answers(benchmark, answers)
+        return asked | {"open": self._ask_openly(config, out / "open.jsonl")}
 
-    def _ask_openly(self, config: RunConfig, path: Path) -> Tally:
+    def _ask_openly(self, config: RunConfig, path: Path) -> Asked:
         if not path.exists():
             made = predict(
                 self.open.items,
@@ -160,11 +109,20 @@ class Measuring:
                 lambda image: open_picture(self._folder / "images", image, ImagesConfig()),
                 max_new_tokens=self.open.max_new_tokens,
                 batch_size=24,
-                blind=False,
+                blind=True,
             )
             write_atomic(path, map(to_json, made))
-        answers = [from_json(Prediction, line) for line in path.read_bytes().splitlines()]
-        return self.open.tally({one.item_id: one for one in answers}, "oracle")
+        made_before = [from_json(Prediction, line) for line in path.read_bytes().splitlines()]
+        answers = {one.item_id: one for one in made_before}
+        if not was_blind(answers):
+            sys.exit(f"{path} has no answers without the picture, it was made by an older version: take another OUT")
+        return count_answers(self.open, answers)
+
+
+def count_answers(benchmark: Benchmark, answers: Mapping[str, Prediction]) -> Asked:
+    """The tallies of answers with and without the picture, by the benchmark's last rule."""
+    rule = benchmark.rules[-1]
+    return Asked(benchmark.tally(answers, rule), benchmark.tally(without_images(answers), rule))
 
 
 def write_data(pairs: Pairs, path: Path) -> None:
@@ -178,39 +136,6 @@ def write_data(pairs: Pairs, path: Path) -> None:
     write_atomic(path, json.dumps(rows, ensure_ascii=False))
 
 
-def add_up(tallies: Sequence[Tally]) -> Tally:
-    """The tallies of several seeds, unit by unit: a unit is drawn with all its seeds."""
-    first = tallies[0]
-    rows = [{unit: row for unit, row in zip(one.units, one.values, strict=True)} for one in tallies]
-    values = np.stack([np.sum([of_seed[unit] for of_seed in rows], axis=0) for unit in first.units])
-    return Tally(first.units, first.columns, values, first.items, first.unparsed, first.failed)
-
-
-def write_table(measured: Mapping[str, Sequence[Mapping[str, Tally]]], benchmarks: Mapping[str, Benchmark]) -> str:
-    """Each arm's headline figures with intervals, and its difference to the draft's any."""
-    phrases = {"base": "not tuned", **{arm.name: arm.phrase for arm in ARMS}}
-    heads = {"pope": "POPE, mean F1", "seed_bench": "multiple choice", "open": "open questions, true"}
-    lines = ["| tuned on | " + " | ".join(f"{text} | against any draft" for text in heads.values()) + " |"]
-    lines.append("|---|" + "--:|--:|" * len(heads))
-    whole = {arm: {name: add_up([one[name] for one in seeds]) for name in heads} for arm, seeds in measured.items()}
-    for arm, tallies in whole.items():
-        cells = []
-        for name in heads:
-            figures = benchmarks[name].figures
-            cells.append(_show(next(iter(estimate(tallies[name], figures).values()))))
-            against = whole.get("draft_any")
-            other = compare(tallies[name], against[name], figures) if against and arm != "draft_any" else {}
-            cells.append(_show(next(iter(other.values())), sign="+") if other else "")
-        lines.append(f"| {phrases[arm]} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def _show(one: Estimate, sign: str = "") -> str:
-    if one.value is None:
-        return "-"
-    return f"{one.value:{sign}.3f} ({one.low:{sign}.2f} to {one.high:{sign}.2f})"
-
-
 def read_run(study: Path, name: str, seed: int, pictures: int, oracle: Oracle) -> GradedRun:
     """A finished arm of the study, graded."""
     arm = next(arm for arm in STUDY_ARMS if arm.name == name)
@@ -218,6 +143,15 @@ def read_run(study: Path, name: str, seed: int, pictures: int, oracle: Oracle) -
     config = make_config(arm, study, seed, pictures, "builtin", note["set"])
     scenes = paint_scenes(Path("not needed"), study / "scenes", pictures)
     return grade_run(Run.reader(config.run), config, name, oracle, scenes)
+
+
+def learn(pairs: Pairs, folder: Path, config: RunConfig, measuring: Measuring) -> dict[str, Asked]:
+    """Tune a model on the pairs and ask it; what was done before is read."""
+    write_data(pairs, folder / "data.json")
+    finetune_files([folder / "data.json"], folder / "model", config, PlainProgress(sys.stderr))
+    asked = measuring.ask(str(folder / "model" / "merged"), folder)
+    shutil.rmtree(folder / "model" / "merged", ignore_errors=True)  # half a gigabyte
+    return asked
 
 
 def main() -> None:
@@ -239,37 +173,28 @@ def main() -> None:
     benchmarks = arguments.out / "benchmarks"
     if not (benchmarks / "open").exists():
         write_benchmarks(benchmarks, paint(arguments.world, arguments.scenes), oracle)
-    base = load_config(None, [f"images.root={arguments.study / 'scenes'}", "evaluation.batch_size=24",
-                              f"finetuning.epochs={arguments.epochs}", *RECIPE])  # fmt: skip
-    measuring = Measuring(benchmarks, oracle, base)
-    measured: dict[str, list[Mapping[str, Tally]]] = {"base": [measuring.ask("builtin", arguments.out / "base")]}
+    settings = [f"images.root={arguments.study / 'scenes'}", "evaluation.batch_size=24",
+                f"finetuning.epochs={arguments.epochs}", *RECIPE]  # fmt: skip
+    measuring = Measuring(benchmarks, oracle, load_config(None, settings))
+    measured = {UNTUNED: [measuring.ask("builtin", arguments.out / UNTUNED)]}
+    learned: dict[str, list[GradedRun]] = {}
     arms = [arm for arm in ARMS if arm.name in arguments.arms]
     for seed in note["seeds"]:
         runs = {
             name: read_run(arguments.study, name, seed, note["pictures"], oracle)
             for name in {arm.source for arm in arms}
         }
-        count = _count(runs, arms, arguments.pairs)
+        count = count_pairs(runs, arms, arguments.pairs)
         for arm in arms:
-            folder = arguments.out / str(seed) / arm.name
             print(f"seed {seed}, {arm.phrase}: {count} pairs", file=sys.stderr, flush=True)
-            write_data(arm.choose(runs[arm.source].pairs, count), folder / "data.json")
-            config = base.model_copy(update={"seed": seed})
-            finetune_files([folder / "data.json"], folder / "model", config, PlainProgress(sys.stderr))
-            tallies = measuring.ask(str(folder / "model" / "merged"), folder)
-            measured.setdefault(arm.name, []).append(tallies)
-            shutil.rmtree(folder / "model" / "merged", ignore_errors=True)  # half a gigabyte
-            table = write_table(measured, measuring.benchmarks)
-            write_atomic(arguments.out / "tables.md", table + "\n")
-    print(table)
-
-
-def _count(runs: Mapping[str, GradedRun], arms: Sequence[Arm], most: int) -> int:
-    """As many pairs as half of every run has, and as there are true ones where those are learned."""
-    counts = [len(run.pairs) // 2 for run in runs.values()]
-    if any(arm.name == "true" for arm in arms):
-        counts.append(sum(pair.graded.grade == "true" for pair in runs["draft"].pairs))
-    return min(most, *counts)
+            chosen = replace(run := runs[arm.source], pairs=tuple(arm.take(run.pairs, count)))
+            config = load_config(None, [*settings, f"seed={seed}", *arm.recipe])
+            asked = learn(chosen.pairs, arguments.out / str(seed) / arm.name, config, measuring)
+            measured.setdefault(arm.name, []).append(asked)
+            learned.setdefault(arm.name, []).append(chosen)
+            tables = write_tables(measured, learned, measuring.benchmarks)
+            write_atomic(arguments.out / "tables.md", tables + "\n")
+    print(tables)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,16 @@ def read_lines(path: Path) -> list[bytes]:
     if not path.exists():
         return []
     content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
+    whole = _cut(content)
     if len(whole) < len(content):
         durable(os.truncate, path, len(whole))
     return whole.splitlines()
+
+
+def peek_lines(path: Path) -> list[bytes]:
+    """The whole lines of a file that another process may be writing."""
+    return _cut(path.read_bytes()).splitlines() if path.exists() else []
+
+
+def _cut(content: bytes) -> bytes:
+    return content[: content.rfind(b"\n") + 1]

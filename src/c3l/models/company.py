@@ -1,7 +1,7 @@
 """Whether conversations change each other's numbers when they are learned as one batch; tried out at loading."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -88,7 +88,17 @@ class Company:
 
     def _predict(self, asked: Sequence[Conversation]) -> list[Tensor]:
         """Of each conversation the log-probabilities (N, V) at the places that predict what is taught."""
-        batch = {key: move(value, self._model) for key, value in self._collate(asked).items()}
-        taught = batch.pop("labels")[:, 1:] != -100
-        logits = self._model(**batch, use_cache=False).logits[:, :-1]
-        return [log_probs(row[wanted]) for row, wanted in zip(logits, taught, strict=True)]
+        return read_taught(self._model, {key: move(value, self._model) for key, value in self._collate(asked).items()})
+
+
+def read_taught(model: Any, batch: Mapping[str, Tensor]) -> list[Tensor]:
+    """Of each conversation of a batch the log-probabilities (N, V) at the places that predict what is taught.
+
+    Args:
+        model: The model.
+        batch: As it is collated to be taught, on the model's device.
+    """
+    inputs = dict(batch)
+    taught = inputs.pop("labels")[:, 1:] != -100
+    logits = model(**inputs, use_cache=False).logits[:, :-1]
+    return [log_probs(row[wanted]) for row, wanted in zip(logits, taught, strict=True)]

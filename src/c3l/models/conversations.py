@@ -8,7 +8,8 @@ that ends a turn is taught, so that the LVLM stops there.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 from PIL.Image import Image
@@ -27,16 +28,23 @@ class EncodedConversation:
         prompt: Everything before the first answer.
         ids: What follows.
         taught: For each of these whether it is taught.
+        ends: For each of these whether it ends an answer.
     """
 
     prompt: EncodedPrompt
     ids: tuple[int, ...]
     taught: tuple[bool, ...]
+    ends: tuple[bool, ...]
 
     def cut(self, longest: int) -> "EncodedConversation":
         """At most so many tokens in all, cut off at the end; nothing of the first prompt goes."""
         room = max(0, longest - len(self.prompt.ids))
-        return EncodedConversation(self.prompt, self.ids[:room], self.taught[:room])
+        return EncodedConversation(self.prompt, self.ids[:room], self.taught[:room], self.ends[:room])
+
+    def skip(self, numbers: frozenset[int]) -> "EncodedConversation":
+        """The same with fewer taught tokens: without these, counted from the first taught one."""
+        number = count()
+        return replace(self, taught=tuple(taught and next(number) not in numbers for taught in self.taught))
 
 
 class ConversationEncoder:
@@ -78,12 +86,15 @@ class ConversationEncoder:
         encoder = self._encoder
         ids: list[int] = []
         taught: list[bool] = []
+        ends: list[bool] = []
         for number, (question, answer) in enumerate(turns):
             told = encoder.encode_between(self._before_question, question, self._before_answer) if number else ()
             said = (*encoder.encode_completion(answer), self._end)
             ids += [*told, *said]
             taught += [False] * len(told) + [number not in untaught] * len(said)
-        return EncodedConversation(encoder.encode_prompt(turns[0][0], image, system), tuple(ids), tuple(taught))
+            ends += [False] * (len(told) + len(said) - 1) + [True]
+        prompt = encoder.encode_prompt(turns[0][0], image, system)
+        return EncodedConversation(prompt, tuple(ids), tuple(taught), tuple(ends))
 
 
 def _split_end(between: str, tokenizer: Any, stop_ids: frozenset[int]) -> tuple[int, str]:

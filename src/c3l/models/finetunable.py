@@ -1,27 +1,32 @@
 """Any image-text-to-text model of transformers, prepared to be taught conversations: low-rank, or all its decoder."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft import LoraConfig
-from torch import nn
+from torch import Tensor, nn
 
 from c3l.config import FinetuningConfig
 from c3l.errors import BackendError
 from c3l.models.adapters import add_adapters
 from c3l.models.along import lay_along
-from c3l.models.company import Company
+from c3l.models.company import Company, read_taught
 from c3l.models.control import tell_control_token
 from c3l.models.conversations import ConversationEncoder, EncodedConversation
 from c3l.models.encoding import ChatEncoder, pad, stop_ids
 from c3l.models.header import tell_header
 from c3l.models.interface import Conversation, Pieces, Unfit
 from c3l.models.limits import count_positions, find_excess
+from c3l.models.logits import pick
 from c3l.models.notes import add_notes
 from c3l.models.processors import save_processor
-from c3l.models.sharding import find_pieces, touch
+from c3l.models.sharding import find_pieces, is_shared_out, touch
 from c3l.models.trainable import find_targets, is_tower
+from c3l.models.trials import has_bare_chats
 from c3l.records import Provenance
 
 IGNORE_INDEX = -100
@@ -61,6 +66,8 @@ class FinetunableHfModel:
                 f"{type(model).__name__} has no connector that stands apart from its tower: "
                 "set finetuning.tune_connector=false"
             )
+        if config.taught_share is not None:
+            _check_gains(model, self._encoder)
         self._company = Company(model, self.collate, self._encoder)
         learns_too = [] if config.tune_connector is False else self._connectors
         model.requires_grad_(False)
@@ -113,6 +120,43 @@ class FinetunableHfModel:
         taught = sum(whole.cut(self._longest).taught) if len(whole.prompt.ids) < self._longest else 0
         return taught, sum(whole.taught) - taught
 
+    def measure_gains(self, conversation: Conversation) -> tuple[float | None, ...]:
+        """How much likelier the picture makes each taught token, before anything is learned.
+
+        Returns:
+            log p - log q, nats, q being the same conversation without its picture; None for a token that is not
+            measured: it ends a turn, or there is no picture.
+
+        Raises:
+            BackendError: If the model has no such conversations, is shared out, or gives what is no number.
+        """
+        seen = self._encode(conversation).cut(self._longest)
+        ends = [end for end, taught in zip(seen.ends, seen.taught, strict=True) if taught]
+        if conversation.image is None:
+            return (None,) * len(ends)
+        with_image, without = map(self._read, (conversation, replace(conversation, image=None)))
+        # each is cut at the same length: there is mostly more room without a picture, and never another token before
+        both = min(len(with_image), len(without))
+        gains: list[float | None] = [*(with_image[:both] - without[:both]).tolist(), *[None] * (len(ends) - both)]
+        if any(gain is not None and math.isnan(gain) for gain in gains):
+            raise BackendError(
+                f"{type(self._model).__name__} gives log-probabilities that are no numbers for "
+                f"{conversation.turns[0][0][:40]!r}: set model.dtype=float32, or finetuning.taught_share=null"
+            )
+        return tuple(None if end else gain for end, gain in zip(ends, gains, strict=True))
+
+    @torch.no_grad()
+    def _read(self, conversation: Conversation) -> Tensor:
+        """The log-probability of each taught token (N,), nats: in the dtype of the tuning, without its dropout."""
+        device = self._model.device
+        batch = {key: value.to(device) for key, value in self.collate([conversation]).items()}
+        wanted = batch["labels"][0]
+        self._model.eval()  # the trainer sets it back
+        narrow = torch.finfo(self._dtype).bits == 16
+        with torch.autocast(device.type, self._dtype if narrow else None, enabled=narrow):
+            [found] = read_taught(self._model, batch)
+        return pick(found, wanted[wanted != IGNORE_INDEX])
+
     def collate(self, conversations: Sequence[Conversation]) -> dict[str, Any]:
         """Conversations as one right-padded batch of the model's own inputs.
 
@@ -162,7 +206,7 @@ class FinetunableHfModel:
 
     def _encode(self, conversation: Conversation) -> EncodedConversation:
         said = conversation.turns, conversation.image, conversation.system, conversation.untaught
-        return self._conversations.encode(*said)
+        return self._conversations.encode(*said).skip(conversation.skipped)
 
 
 def find_connectors(model: Any) -> list[str]:
@@ -182,6 +226,22 @@ def find_connectors(model: Any) -> list[str]:
 def find_towers(model: Any) -> list[Any]:
     """The vision towers: what stands beside the language model and connects nothing."""
     return [module for name, module in model.base_model.named_children() if is_tower(name)]
+
+
+def _check_gains(model: Any, encoder: ChatEncoder) -> None:
+    """Look whether tokens can be measured with and without the picture.
+
+    Raises:
+        BackendError: If not.
+    """
+    name, remedy = type(model).__name__, "set finetuning.taught_share=null"
+    if is_shared_out():
+        raise BackendError(
+            f"got a launch with FSDP, in which {name} lies on no card before it trains, and its tokens cannot be "
+            f"weighed: launch it without, or {remedy}"
+        )
+    if not has_bare_chats(encoder):
+        raise BackendError(f"{name} has no chats without an image to weigh its tokens by: {remedy}")
 
 
 def _keep_as_it_is(part: Any) -> None:

@@ -260,12 +260,15 @@ class Conversation:
         turns: Questions with their answers, at least one.
         system: The system prompt before them; empty for none.
         untaught: Numbers of the turns whose answers are said, but not taught.
+        skipped: Numbers of the tokens of the other answers, with the ends of their turns and counted from the first
+            on, that are said, but not taught.
     """
 
     image: Image | None
     turns: tuple[tuple[str, str], ...]
     system: str = ""
     untaught: frozenset[int] = frozenset()
+    skipped: frozenset[int] = frozenset()
 
 
 class FinetunableModel(Protocol):
@@ -306,6 +309,18 @@ class FinetunableModel(Protocol):
 
     def count_taught(self, conversation: Conversation) -> tuple[int, int]:
         """How many tokens of a conversation are taught, and how many are not since it is cut to the longest length."""
+        ...
+
+    def measure_gains(self, conversation: Conversation) -> tuple[float | None, ...]:
+        """How much likelier the picture makes each taught token, before anything is learned.
+
+        Returns:
+            log p - log q, nats, q being the same conversation without its picture; None for a token that is not
+            measured: it ends a turn, or there is no picture.
+
+        Raises:
+            BackendError: If the model has no such conversations, is shared out, or gives what is no number.
+        """
         ...
 
     def collate(self, conversations: Sequence[Conversation]) -> dict[str, Any]:

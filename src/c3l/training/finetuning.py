@@ -46,6 +46,7 @@ class TextConversation:
     turns: tuple[tuple[str, str], ...]
     system: str = ""
     untaught: frozenset[int] = frozenset()
+    skipped: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,16 +174,23 @@ class _Collator:
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         return self._lvlm.collate([self._open(row["image"], *json.loads(row["said"])) for row in rows])
 
-    def _open(self, image: str, turns: Sequence[Sequence[str]], system: str, untaught: Sequence[int]) -> Conversation:
+    def _open(
+        self, image: str, turns: Sequence[Sequence[str]], system: str, untaught: Sequence[int], skipped: Sequence[int]
+    ) -> Conversation:
         pairs = tuple((question, answer) for question, answer in turns)
-        return Conversation(self._open_image(image) if image else None, pairs, system, frozenset(untaught))
+        picture = self._open_image(image) if image else None
+        return Conversation(picture, pairs, system, frozenset(untaught), frozenset(skipped))
+
+
+def _list_said(one: TextConversation) -> list[Any]:
+    return [one.turns, one.system, sorted(one.untaught), sorted(one.skipped)]
 
 
 def _to_dataset(conversations: Sequence[TextConversation]) -> Dataset:
     """Paths and texts alone; ``image`` tells TRL that there are pictures."""
     columns = {
         "image": [one.image for one in conversations],
-        "said": [json.dumps([one.turns, one.system, sorted(one.untaught)]) for one in conversations],
+        "said": [json.dumps(_list_said(one)) for one in conversations],
     }
     return Dataset.from_dict(columns)
 

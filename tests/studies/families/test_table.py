@@ -9,12 +9,12 @@ from studies.families.parts import PAD
 from studies.families.table import FAMILIES, make_line, make_page
 from studies.families.trial import Outcome, try_family
 
-from c3l.config import ModelConfig
+from c3l.config import FinetuningConfig, ModelConfig
 from c3l.errors import BackendError
 from c3l.evaluation.judges import ModelJudge
 from c3l.evaluation.predict import predict
 from c3l.evaluation.task import Item
-from c3l.models.load import load_model
+from c3l.models.load import load_finetunable, load_model
 from c3l.models.trials import draw
 
 PAGE = Path(__file__).parents[3] / "docs" / "models.md"
@@ -58,6 +58,12 @@ def test_a_family_whose_chats_need_a_picture_is_evaluated_with_it_alone(tmp_path
             ask(blind=True)
     with pytest.raises(BackendError, match="no chats without an image"):
         ModelJudge(model, "m").ask("You judge.", "Which is better?", 0)
+    with pytest.raises(BackendError, match=r"to weigh its tokens by: set finetuning\.taught_share=null"):
+        load_finetunable(
+            ModelConfig(name=str(tmp_path / "model"), dtype="float32", device="cpu"),
+            FinetuningConfig(lora_r=2, lora_dropout=0, taught_share=0.5),
+            0,
+        )
 
 
 @pytest.mark.parametrize("name", ["Florence-2"])
