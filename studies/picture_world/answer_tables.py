@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from c3l.data.atomic import write_atomic
 from studies.picture_world.candidates import CANDIDATES
 from studies.picture_world.grading import GradedPair, GradedRun, mean_lift, qualities, remeasure
@@ -88,8 +86,8 @@ def _compare(variants: Mapping[str, Sequence[GradedRun]]) -> dict[str, Row]:
         over = {} if runs is base else {key: asdict(one) for key, one in qualities(runs, base).items()}
         rows[name] = {
             "pairs": len(pairs),
-            "gradable": float(np.mean([pair.graded.grade != "ungradable" for pair in pairs] or [0])),
-            "says_no": float(np.mean([pair.graded.kind == "no" for pair in pairs] or [0])),
+            "gradable": sum(pair.graded.grade != "ungradable" for pair in pairs) / max(1, len(pairs)),
+            "says_no": sum(pair.graded.kind == "no" for pair in pairs) / max(1, len(pairs)),
             **{key: asdict(one) for key, one in qualities(runs).items()},
             "over": over,
             "by_seed": [mean_lift(run.pairs) for run in runs],
@@ -122,6 +120,6 @@ def _counts(results: Sequence[SeedResults], phrases: Mapping[str, str]) -> str:
     for one in results:
         for name, tuned in one.tunings.items():
             said = one.answers[name]
-            cells = [one.seed, phrases[name], tuned["groups"], tuned["held_out"], tuned["steps"]]
-            lines.append(f"| {' | '.join(map(str, cells))} | {said.texts - len(said.pairs)} |")
+            numbers = (tuned["groups"], tuned["held_out"], tuned["steps"], said.texts - len(said.pairs))
+            lines.append(f"| {one.seed} | {phrases[name]} | {' | '.join(map(str, numbers))} |")
     return "\n".join(lines)

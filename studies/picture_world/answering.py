@@ -1,5 +1,6 @@
 """The same question with several answers of a model's own: asked, scored, and set against each other."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -7,7 +8,6 @@ from typing import Literal
 from c3l.config import ScoringConfig, SelectionConfig
 from c3l.method.batching import run_batches
 from c3l.method.generation import OpenImage
-from c3l.method.judging import fold
 from c3l.method.scoring import score_samples
 from c3l.method.selection import by_falling_score, select
 from c3l.models.interface import GenerateRequest, InferenceModel, Sampling
@@ -15,6 +15,8 @@ from c3l.records import AnswerScores, ContrastiveGroup, ImageRef, Sample, Scored
 from c3l.training.groups import TextGroup
 
 BATCH = 60  # as the study's drafts
+FRAME = frozenset("a an the there it its this that is are in on at of picture image photo photograph scene".split())
+"""Words that a short and a long answer differ by, and that say nothing of the picture."""
 Measure = Callable[[AnswerScores], float]
 
 
@@ -91,13 +93,28 @@ def _answer(jobs: Sequence[_Job], model: InferenceModel, sampling: Sampling) -> 
 
 
 def tell_apart(answers: Iterable[Answer]) -> list[Sample]:
-    """The different whole answers to every question; of those that differ in case or punctuation alone the first."""
-    kept: dict[tuple[str, str, str], Sample] = {}
+    """The whole answers to every question that say different things; of those that say the same the first."""
+    kept: dict[tuple[str, str, frozenset[str]], Sample] = {}
     for one in answers:
         if one.is_whole:
             sample = one.sample
-            kept.setdefault((sample.image_id, sample.question, fold(sample.answer)), sample)
+            kept.setdefault((sample.image_id, sample.question, what_is_said(sample)), sample)
     return list(kept.values())
+
+
+def what_is_said(sample: Sample) -> frozenset[str]:
+    """The words of an answer that are neither its question's nor only its frame: of "No, there is no dog." it is "no".
+
+    So "No." is no negative of it. Two answers in the same words are taken as the same whatever their order: a negative
+    that is lost costs less than one that says what the positive says. Of "Red." to "Is it red or blue?" it is "red".
+    """
+    words = frozenset(_words(sample.answer))
+    said = words - FRAME or words
+    return said - frozenset(_words(sample.question)) or said
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold())
 
 
 def score(

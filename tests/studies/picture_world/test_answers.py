@@ -66,10 +66,26 @@ def test_the_first_questions_of_every_picture_are_asked_several_times() -> None:
     assert answers[0].sample.answer.endswith(f" {first.sample.answer}"), "its seed hangs on nothing else that is asked"
 
 
-def test_what_was_cut_off_or_said_before_is_no_answer_to_contrast() -> None:
-    said = [("Yes.", "stop"), ("yes", "stop"), ("No.", "stop"), ("Perhaps it", "length")]
+def test_what_was_cut_off_is_no_answer_to_contrast() -> None:
+    said = [("Yes.", "stop"), ("No.", "stop"), ("Perhaps it", "length")]
     answers = [Answer(answer(text, n).sample, why) for n, (text, why) in enumerate(said)]  # type: ignore[arg-type]
     assert [one.answer for one in tell_apart(answers)] == ["Yes.", "No."]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "different"),
+    [
+        ("Is there a dog?", ["No.", "no", "No, there is no dog in the picture.", "Yes."], ["No.", "Yes."]),
+        ("How many cats are there?", ["Two.", "There are two cats.", "Three."], ["Two.", "Three."]),
+        ("What is it?", ["A dog and a cat.", "A cat and a dog.", "A dog."], ["A dog and a cat.", "A dog."]),
+        ("Is it red or blue?", ["Red.", "It is red.", "Blue."], ["Red.", "Blue."]),
+    ],
+)
+def test_answers_that_say_the_same_in_other_words_are_not_contrasted(
+    asked: str, said: list[str], different: list[str]
+) -> None:
+    answers = [Answer(replace(answer(text, n).sample, question=asked), "stop") for n, text in enumerate(said)]
+    assert [one.answer for one in tell_apart(answers)] == different
 
 
 def test_answers_are_scored_against_other_pictures() -> None:
