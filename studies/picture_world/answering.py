@@ -15,7 +15,9 @@ from c3l.records import AnswerScores, ContrastiveGroup, ImageRef, Sample, Scored
 from c3l.training.groups import TextGroup
 
 BATCH = 60  # as the study's drafts
-FRAME = frozenset("a an the there it its this that is are in on at of picture image photo photograph scene".split())
+FRAME = frozenset(
+    "a an the there it its this that is are in on at of show shows picture image photo photograph scene".split()
+)
 """Words that a short and a long answer differ by, and that say nothing of the picture."""
 Measure = Callable[[AnswerScores], float]
 

@@ -78,7 +78,11 @@ def test_what_was_cut_off_is_no_answer_to_contrast() -> None:
     [
         ("Is there a dog?", ["No.", "no", "No, there is no dog in the picture.", "Yes."], ["No.", "Yes."]),
         ("How many cats are there?", ["Two.", "There are two cats.", "Three."], ["Two.", "Three."]),
-        ("What is it?", ["A dog and a cat.", "A cat and a dog.", "A dog."], ["A dog and a cat.", "A dog."]),
+        (
+            "What is it?",
+            ["A dog and a cat.", "The image shows a cat and a dog.", "A dog."],
+            ["A dog and a cat.", "A dog."],
+        ),
         ("Is it red or blue?", ["Red.", "It is red.", "Blue."], ["Red.", "Blue."]),
     ],
 )
