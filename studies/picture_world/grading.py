@@ -83,14 +83,22 @@ def grade_run(run: Run, config: RunConfig, arm: str, oracle: Oracle, scenes: Map
     images, scored, written = (run.stored(n) for n in ("images", f"{name}/scored", f"{name}/generated"))
     assert images is not None and scored is not None and written is not None, "the run is done"
     paths = {image.image_id: image.path for image in images.read(ImageRef)}
+    pairs = grade_pairs(read_scored(scored, config.scoring.form), paths, oracle, scenes)
+    return GradedRun(arm, config.seed, pairs, written.info.out.get("generation", 0))
+
+
+def grade_pairs(
+    scored: Iterable[ScoredSample], paths: Mapping[str, str], oracle: Oracle, scenes: Mapping[str, Scene]
+) -> tuple[GradedPair, ...]:
+    """Grade pairs against the scenes of their pictures, which ``paths`` names by image id, and against all others."""
     holds = _TrueOf(oracle, scenes)
     pairs = []
-    for one in read_scored(scored, config.scoring.form):
+    for one in scored:
         picture, sample = paths[one.sample.image_id], one.sample
         graded = _tell_yes_from_no(oracle.grade(scenes[picture], sample.question, sample.answer), sample)
         nouns, elsewhere = tuple(oracle.mentions(sample.question)), holds.elsewhere(sample, picture)
         pairs.append(GradedPair(one, picture, graded, nouns, elsewhere))
-    return GradedRun(arm, config.seed, tuple(pairs), written.info.out.get("generation", 0))
+    return tuple(pairs)
 
 
 class _TrueOf:
