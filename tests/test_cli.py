@@ -256,7 +256,7 @@ def test_other_settings_are_refused_with_what_to_do(options, capsys):
         (["export", "whole", "--set", "filtering.rule=random"], "filtering.rule: top_fraction -> random"),
         (["export", "whole", "--set", "filtering.rule=random"], "`c3l filter whole --set filtering.rule=random`"),
         (["report", "whole", "--set", "export.formats=[swift]"], """--set 'export.formats=["swift"]'`"""),
-        (["run", "--run", "whole", "--set", "scoring.no_image=others", "--set", "scoring.others=9"], "no_image"),
+        (["run", "--run", "whole", "--set", "scoring.no_image=blank"], "no_image"),
         (["tune", "whole"], "round 1 needs rounds >= 1, got rounds=0; add `--set rounds=1`"),
     ],
 )
@@ -271,13 +271,20 @@ def test_a_refused_command_names_the_settings_and_leaves_those_of_the_run(option
     assert b"max_error_rate: 0.9" in Path("whole/config.yaml").read_bytes(), "an accepted one counts"
 
 
-def test_too_few_other_pictures_are_told_without_a_change(options, capsys):
-    others = ["--set", "scoring.no_image=others", "--set", "scoring.others=3"]
-    assert main(["run", "--run", "whole", *options, *others]) == 0
+def test_a_lone_picture_has_no_others_which_is_told_without_a_change(options, capsys):
+    assert main(["run", "--run", "whole", *options, "--set", "images.limit=1", "--set", "scoring.no_image=drop"]) == 0
     before = Path("whole/config.yaml").read_bytes()
     shutil.rmtree("whole/draft/scored")
-    assert main(["run", "--run", "whole", "--set", "scoring.others=9"]) != 0
+    capsys.readouterr()
+    assert main(["run", "--run", "whole", "--set", "scoring.no_image=others"]) != 0
+    assert "got 1 picture, expected at least 2" in capsys.readouterr().err
     assert Path("whole/config.yaml").read_bytes() == before
+
+
+def test_fewer_other_pictures_than_wanted_are_told(options, capsys):
+    others = ["--set", "scoring.no_image=others", "--set", "scoring.others=60"]
+    assert main(["run", "--run", "whole", *options, *others]) == 0
+    assert "for each image, not scoring.others=60" in capsys.readouterr().err
 
 
 def test_an_error_of_our_own_is_one_line_and_debug_shows_more(options, monkeypatch, capsys):

@@ -13,6 +13,7 @@ from c3l.data.images import open_image
 from c3l.data.store import Run, Stage, read_records, stages_of_round
 from c3l.errors import ConfigError
 from c3l.method.i2c import compute_i2c, unit_of
+from c3l.method.scoring import count_others
 from c3l.method.specificity import measure_specificity, show_specificity
 from c3l.plan import Plan, StagePlan, make_plan
 from c3l.records import (
@@ -223,7 +224,9 @@ def gather_report(run: Run, config: RunConfig) -> ReportContents:
         compute_i2c=compute_i2c,
         unit_of=unit_of,
         measure_specificity=partial(
-            measure_specificity, no_image=config.scoring.no_image, others=config.scoring.others
+            measure_specificity,
+            no_image=config.scoring.no_image,
+            others=count_others(config.scoring, stages["images"].info.out.get("imageref", 0)),
         ),
         earlier=[one for of_round in earlier for one in of_round],
         tunings=[_curves(stage) for name, stage in stages.items() if _kind(name) == "tuned"],

@@ -20,7 +20,7 @@ from c3l.listing import freeze_list, read_list, tell_changed_folder
 from c3l.method.filtering import filter_samples
 from c3l.method.generation import parse
 from c3l.method.prompts import choose_templates
-from c3l.method.scoring import check_others
+from c3l.method.scoring import tell_few_others
 from c3l.method.selection import select
 from c3l.records import (
     ContrastiveGroup,
@@ -55,7 +55,8 @@ def run_method(context: Context) -> None:
     rounds = context.config.rounds
     check_tasks(context)  # before hours of work, as is the next but one
     images = image_stage(context)
-    check_others(context.config.scoring, images.info.out.get("imageref", 0))
+    if few := tell_few_others(context.config.scoring, images.info.out.get("imageref", 0)):
+        context.progress.note(few)
     scored = write_and_score(context, images, round=0)
     if rounds == 0:
         select_stage(context, scored, round=1)

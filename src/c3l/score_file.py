@@ -25,7 +25,7 @@ from c3l.data.sources import check_files, name_files
 from c3l.errors import DataError, StorageError, tell_rejected
 from c3l.executors import LoadModel
 from c3l.method.i2c import FORMS, compute_i2c
-from c3l.method.scoring import score_samples
+from c3l.method.scoring import draw_pool, score_samples, tell_few_others
 from c3l.method.specificity import show_specificity
 from c3l.models.interface import InferenceModel
 from c3l.models.load import load_model
@@ -101,7 +101,7 @@ def _check_paths(data: Sequence[Path], out: Path, sidecar: Path, root: Path) -> 
 def _score_rest(
     data: Sequence[Path], out: Path, sidecar: Path, config: RunConfig, state: State, progress: Progress, load: LoadModel
 ) -> None:
-    total, pool = _survey(data, config)
+    total, pool = _survey(data, config, progress)
     if not total:
         names = " and ".join(map(str, data))
         raise DataError(f"no row in {names}, expected a JSON list or JSON lines of conversations about pictures")
@@ -171,14 +171,16 @@ def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
         yield chunk
 
 
-def _survey(data: Sequence[Path], config: RunConfig) -> tuple[int, tuple[str, ...]]:
-    """The number of turns, and in the ``others`` mode the paths of all pictures."""
-    total, paths = 0, set()
+def _survey(data: Sequence[Path], config: RunConfig, progress: Progress) -> tuple[int, tuple[str, ...]]:
+    """The number of turns, and what ``_score_chunk`` is to know of other pictures: the paths of those it may show."""
+    total, paths = 0, dict[str, str]()
     for item in islice(_read(data), config.images.limit):
         total += 1
         if config.scoring.no_image == "others" and isinstance(item, Turn):
-            paths.add(item.image)
-    return total, tuple(sorted(paths))
+            paths[image_id_of(item.image)] = item.image
+    if total and (few := tell_few_others(config.scoring, len(paths))):
+        progress.note(few)
+    return total, tuple(paths[image_id] for image_id in draw_pool(paths, config.scoring, config.seed))
 
 
 def _score_chunk(

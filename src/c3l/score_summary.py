@@ -33,7 +33,7 @@ def summarise_rows(rows: Iterable[Row], scoring: ScoringConfig) -> ScoreSummary 
         rows: Of the file, in order.
         scoring: What they were scored with.
     """
-    tally = SpecificityTally(scoring.no_image, scoring.others)
+    tally = SpecificityTally(scoring.no_image)
     most: list[tuple[float, int, Row]] = []
     least: list[tuple[float, int, Row]] = []
     for place, row in enumerate(rows):
@@ -43,9 +43,9 @@ def summarise_rows(rows: Iterable[Row], scoring: ScoringConfig) -> ScoreSummary 
         tally.add(row["image"], lift, row["answer"])
         for heap, key in ((most, lift), (least, -lift)):
             _keep_largest(heap, (key, -place, row))
-    found = tally.summarise()
-    if not found.pairs:
+    if not tally.pictures:
         return None
+    found = tally.summarise(min(scoring.others, tally.pictures - 1))
     first, last = min(SHOWN, (found.pairs + 1) // 2), min(SHOWN, found.pairs // 2)
     return ScoreSummary(found, _take_rows(most, first), _take_rows(least, last))
 

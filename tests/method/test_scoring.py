@@ -10,7 +10,7 @@ from PIL import Image
 from c3l import plan
 from c3l.config import RunConfig, ScoringConfig
 from c3l.errors import BackendError, ConfigError, DataError, OutOfMemoryError
-from c3l.method.scoring import rescore, score_samples
+from c3l.method.scoring import count_others, draw_pool, rescore, score_samples, tell_few_others
 from c3l.plan import make_plan
 from c3l.records import AnswerScores, ImageRef, Rejected, Sample, ScoredSample
 
@@ -138,13 +138,33 @@ def test_others_follow_the_seed_and_not_the_order_of_the_pool():
     assert others_of(first) != others_of(reseeded)
 
 
-@pytest.mark.parametrize(("pictures", "remedy"), [(4, "set scoring.others=3"), (1, "set another scoring.no_image")])
-def test_too_few_other_pictures_are_refused_before_any_work(pictures, remedy):
+def test_where_there_are_fewer_other_pictures_than_wanted_all_of_them_stand_and_it_is_told():
     model = FakeModel()
-    with pytest.raises(ConfigError, match=f"got {pictures} pictures, expected at least 5: .*{remedy}"):
-        run([SAMPLES[0]], model=model, no_image="others", others=4, pool=IDS[:pictures])
+    run([SAMPLES[0]], model=model, no_image="others", others=4, pool=IDS[:4])
+    [shown] = others_of(model).values()
+    assert len(set(shown)) == 3
+    config = ScoringConfig(no_image="others", others=4)
+    assert [count_others(config, pictures) for pictures in (2, 4, 5, 99)] == [1, 3, 4, 4]
+    assert tell_few_others(config, 4).startswith("only 3 other pictures stand for each image, not scoring.others=4")
+    assert tell_few_others(config, 2).startswith("only 1 other picture stands")
+    assert tell_few_others(config, 5) == tell_few_others(ScoringConfig(no_image="drop"), 1) == ""
+
+
+def test_a_single_picture_has_no_other_and_is_refused_before_any_work():
+    model = FakeModel()
+    with pytest.raises(ConfigError, match=r"got 1 picture, expected at least 2: .*set another scoring.no_image"):
+        run([SAMPLES[0]], model=model, no_image="others", others=4, pool=IDS[:1])
     assert not model.batches
-    run([SAMPLES[0]], no_image="drop", others=4, pool=IDS[:pictures])
+    run([SAMPLES[0]], no_image="drop", others=4, pool=IDS[:1])
+
+
+def test_what_a_long_pool_may_show_is_what_a_short_one_of_it_shows():
+    config, first, second = ScoringConfig(no_image="others", others=2), FakeModel(), FakeModel()
+    drawn = draw_pool(IDS, config, 0)
+    assert drawn == draw_pool(IDS[::-1], config, 0) and draw_pool(IDS, ScoringConfig(no_image="drop"), 0) == []
+    run(model=first, no_image="others", others=2)
+    run(model=second, no_image="others", others=2, pool=drawn)
+    assert others_of(first) == others_of(second)
 
 
 def test_an_image_whose_others_do_not_open_says_that_it_is_they():

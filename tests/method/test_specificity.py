@@ -41,10 +41,10 @@ def test_counts_by_hand() -> None:
 
 
 def test_the_border_itself_is_specific() -> None:
-    tally = SpecificityTally("drop", 4)
+    tally = SpecificityTally("drop")
     for lift in (SPECIFIC_LIFT, math.nextafter(SPECIFIC_LIFT, 0)):
         tally.add("one", lift, "Yes.")
-    assert tally.summarise().specific == 1
+    assert tally.summarise(0).specific == 1
 
 
 def test_nothing_has_no_share() -> None:

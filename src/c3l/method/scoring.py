@@ -1,8 +1,9 @@
 """The content relevance module: how much each answer depends on its image. Samples in, scored samples out."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from heapq import nsmallest
 from types import MappingProxyType
 
 from PIL.Image import Image
@@ -60,7 +61,7 @@ def score_samples(
         systems: The system prompts of the samples that have one, by their ids.
 
     Raises:
-        ConfigError: If the ``others`` mode has fewer than m other pictures to draw from.
+        ConfigError: If the ``others`` mode has no other picture to draw from.
         BackendError: If the model cannot leave the image out in this way.
     """
     if config.no_image not in model.no_image_modes():
@@ -114,7 +115,7 @@ def _group(samples: Mapping[int, Sample], systems: Mapping[str, str]) -> list[di
 
 
 class _OtherPictures:
-    """The m pictures that stand for "no image": the first of the pool in an order drawn by the run's seed.
+    """The pictures that stand for "no image": the first m of the pool in an order drawn by the run's seed.
 
     They are the same for all images, but for those that are among them: so a model encodes each of them once, and what
     its rows begin with is computed once for all pairs of a batch.
@@ -129,13 +130,9 @@ class _OtherPictures:
         pool: Sequence[str],
     ) -> None:
         self._images, self._open_image = images, open_image
-        self._wanted = config.others if config.no_image == "others" else 0
+        self._wanted = count_others(config, len(pool))
         self._opened: dict[str, Image | None] = {}
-        if self._wanted:
-            check_others(config, len(pool))
-        # a place of one's own for each, so that a longer pool moves few
-        order = sorted(pool, key=lambda image_id: make_id(seed, image_id, "others")) if self._wanted else []
-        self._order = order[: self._wanted + 1 + _SPARE_OTHERS]
+        self._order = draw_pool(pool, config, seed)
 
     def __call__(self, image_id: str) -> tuple[Image, ...]:
         found: list[Image] = []
@@ -156,19 +153,41 @@ class _OtherPictures:
         return self._opened[image_id]
 
 
-def check_others(config: ScoringConfig, pictures: int) -> None:
-    """Whether a run of that many pictures has enough of them to leave the image out in this way.
+def draw_pool(pool: Iterable[str], config: ScoringConfig, seed: int) -> list[str]:
+    """Those of the ids that the ``others`` mode may show, in the order in which it does; none in the other modes."""
+    if config.no_image != "others":
+        return []
+    # a place of one's own for each, so that a longer pool moves few
+    return nsmallest(config.others + 1 + _SPARE_OTHERS, pool, key=lambda image_id: make_id(seed, image_id, "others"))
+
+
+def count_others(config: ScoringConfig, pictures: int) -> int:
+    """How many other pictures stand for an image where there are so many in all: m, or all others if they are fewer.
 
     Raises:
-        ConfigError: If the ``others`` mode has fewer than m other pictures to draw from.
+        ConfigError: If the mode is ``others`` and there is no other.
     """
-    wanted = config.others
-    if config.no_image == "others" and pictures <= wanted:
-        remedy = f"set scoring.others={pictures - 1}" if pictures > 1 else "set another scoring.no_image"
+    if config.no_image != "others":
+        return 0
+    if pictures < 2:
         raise ConfigError(
-            f"got {pictures} pictures, expected at least {wanted + 1}: scoring.no_image=others shows "
-            f"scoring.others={wanted} other ones with each; {remedy}, or add pictures"
+            f"got {pictures} picture, expected at least 2: scoring.no_image=others compares with other pictures; "
+            "add some, or set another scoring.no_image, such as drop"
         )
+    return min(config.others, pictures - 1)
+
+
+def tell_few_others(config: ScoringConfig, pictures: int) -> str:
+    """A line for who runs it where the ``others`` mode has fewer than m to show; empty where it has enough.
+
+    Raises:
+        ConfigError: As ``count_others``.
+    """
+    found = count_others(config, pictures)
+    if config.no_image != "others" or found == config.others:
+        return ""
+    number = "1 other picture stands" if found == 1 else f"{found} other pictures stand"
+    return f"only {number} for each image, not scoring.others={config.others}: the scores are the rougher for it"
 
 
 def _open_job(

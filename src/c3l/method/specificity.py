@@ -31,8 +31,8 @@ _BASELINES: dict[NoImageMode, str] = {
 class SpecificityTally:
     """Counts pairs one by one; of each it holds one number, of each picture two."""
 
-    def __init__(self, no_image: NoImageMode, others: int) -> None:
-        self._no_image, self._others = no_image, others
+    def __init__(self, no_image: NoImageMode) -> None:
+        self._no_image: NoImageMode = no_image
         self._lifts = array("d")
         self._says_no = 0
         self._pairs, self._specific = Counter[str](), Counter[str]()
@@ -45,19 +45,24 @@ class SpecificityTally:
         if lift >= SPECIFIC_LIFT:
             self._specific[picture] += 1
 
-    def summarise(self) -> Specificity:
-        """What was counted."""
+    @property
+    def pictures(self) -> int:
+        """How many were counted."""
+        return len(self._pairs)
+
+    def summarise(self, others: int) -> Specificity:
+        """What was counted, where so many other pictures stood for an image."""
         low, high = find_interval(self._pairs, self._specific)
         return Specificity(
             pairs=len(self._lifts),
-            pictures=len(self._pairs),
+            pictures=self.pictures,
             specific=self._specific.total(),
             low=low,
             high=high,
             says_no=self._says_no,
             median_lift=_find_median(self._lifts),
             least_lift=SPECIFIC_LIFT,
-            over=_name_baseline(self._no_image, self._others),
+            over=_name_baseline(self._no_image, others),
             of_this=self._no_image == "others",
         )
 
@@ -70,10 +75,10 @@ def measure_specificity(scored: Iterable[ScoredSample], no_image: NoImageMode, o
         no_image: What they were scored without the picture as.
         others: How many other pictures stood for it in the mode ``others``.
     """
-    tally = SpecificityTally(no_image, others)
+    tally = SpecificityTally(no_image)
     for one in scored:
         tally.add(one.sample.image_id, compute_i2c(one.scores, "lift"), one.sample.answer)
-    return tally.summarise()
+    return tally.summarise(others)
 
 
 def find_interval(pairs: Counter[str], specific: Counter[str]) -> tuple[float | None, float | None]:
