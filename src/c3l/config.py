@@ -176,6 +176,10 @@ class FilteringConfig(Settings):
     rule: FilterRule = Field("top_fraction", description="What is kept, docs/method.md; choice")
     fraction: float = Field(0.5, gt=0, le=1, description="top_fraction, random, longest, lowest: share kept; choice")
     count: int | None = Field(None, ge=1, description="The number kept instead of the fraction; needed by top_k")
+    first: Form | None = Field(
+        None,
+        description="top_fraction, top_k: keep by this form first and then by scoring.form, each time the same part",
+    )
     min_score: float | None = Field(
         None, allow_inf_nan=False, description="threshold: lowest S(I2C) kept, in the unit of scoring.form"
     )

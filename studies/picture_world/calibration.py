@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from studies.picture_world.candidates import estimate_lift
+from c3l.method.i2c import compute_i2c
 from studies.picture_world.grading import GradedRun
 
 THRESHOLDS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
@@ -16,7 +16,7 @@ def calibrate(runs: Sequence[GradedRun]) -> list[dict[str, Any]]:
         runs: Scored with other pictures in place of the image.
     """
     known = [pair for run in runs for pair in run.pairs if pair.graded.grade != "ungradable"]
-    lifts = [(estimate_lift(pair.scored.scores), pair) for pair in known]
+    lifts = [(compute_i2c(pair.scored.scores, "lift"), pair) for pair in known]
     specific = sum(pair.is_specific for pair in known)
     rows = []
     for least in THRESHOLDS:

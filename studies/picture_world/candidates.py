@@ -15,20 +15,10 @@ def _discount(share: float) -> Measure:
     return lambda scores: float(np.mean(scores.logprobs_with_image) - share * np.mean(scores.logprobs_without_image))
 
 
-def estimate_lift(scores: AnswerScores) -> float:
-    """The model's own estimate of the lift: the answer's likelihood a token with the image, less that without it."""
-    return float(np.exp(np.mean(scores.logprobs_with_image)) - np.exp(np.mean(scores.logprobs_without_image)))
-
-
-def probability_gain(scores: AnswerScores) -> float:
-    """Mean over the tokens of p less q."""
-    return float(np.mean(_gains(scores)))
-
-
 def focused_gain(scores: AnswerScores) -> float:
     """Gain of each token, p less q, weighted by the square of KL(p || q), as in ``focused_likelihood``."""
     weights = np.square(scores.token_kl or ())
-    return float(weights @ _gains(scores) / weights.sum()) if weights.sum() else probability_gain(scores)
+    return float(weights @ _gains(scores) / weights.sum()) if weights.sum() else float(np.mean(_gains(scores)))
 
 
 def whole_gain(scores: AnswerScores) -> float:
@@ -47,8 +37,6 @@ def _gains(scores: AnswerScores) -> np.ndarray:
 
 CANDIDATES: dict[str, Measure] = {
     **MEASURES,
-    "lift, estimated": estimate_lift,
-    "mean of p - q": probability_gain,
     "p - q where the image matters": focused_gain,
     "p - q of the whole answer": whole_gain,
     "perplexity saved (VIG)": perplexity_saved,
@@ -61,6 +49,13 @@ CANDIDATES: dict[str, Measure] = {
 STEPS: dict[str, tuple[Measure, Measure]] = {
     f"{first}, then {second}": (CANDIDATES[first], CANDIDATES[second])
     for first in ("focused_likelihood", "answer likelihood (with image)")
-    for second in ("mean of p - q", "p - q where the image matters", "lift, estimated", "weighted_log_ratio")
+    for second in (
+        "probability_gain",
+        "p - q where the image matters",
+        "lift",
+        "weighted_log_ratio",
+        "discounted_likelihood",
+        "likelihood, discounted by 0.75",
+    )
 }
 """Rules in two steps: likely enough by the first, then the highest by the second."""

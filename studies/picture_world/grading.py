@@ -128,7 +128,7 @@ def keep(
     run: GradedRun, rule: FilterRule, fraction: float = 0.5, stratify: Literal["none", "openings"] = "none"
 ) -> GradedRun:
     """The run with only the share of its pairs that a filter keeps."""
-    config = FilteringConfig(rule=rule, fraction=fraction, stratify=stratify)
+    config = FilteringConfig(rule=rule, fraction=fraction, stratify=stratify, first=None)
     kept = {one.sample_id for one in filter_samples([p.scored for p in run.pairs], config, run.seed) if one.kept}
     pairs = tuple(pair for pair in run.pairs if pair.scored.sample.sample_id in kept)
     return GradedRun(f"{run.arm}:{rule}", run.seed, pairs, run.texts)

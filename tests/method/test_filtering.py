@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c3l.config import FilteringConfig, FilterRule
+from c3l.errors import ConfigError
 from c3l.method.filtering import filter_samples
 from c3l.records import AnswerScores, Sample, ScoredSample, Selected
 
@@ -32,6 +33,46 @@ POOL = [
 def kept(pool: list[ScoredSample] = POOL, seed: int = 0, **settings: Any) -> str:
     rows = filter_samples(pool, FilteringConfig(**settings), seed)
     return "".join(sorted(row.sample_id for row in rows if row.kept))
+
+
+# by log-likelihood with the image f is the best and a the worst; by S(I2C) it is the other way round
+TURNED = [
+    replace(one, scores=replace(one.scores, logprobs_with_image=(-float(6 - place),) * len(one.scores.tokens),
+                                token_kl=(1.0,) * len(one.scores.tokens)))
+    for place, one in enumerate(POOL)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        # of 6 keep 2: the first step leaves sqrt(2 x 6) = 4, the likeliest, c to f; of these the highest S(I2C)
+        ({"rule": "top_k", "count": 2}, "cd"),
+        ({"rule": "top_fraction", "fraction": 0.25}, "cd"),
+        # keep 3: the first step leaves sqrt(3 x 6) = 5
+        ({"rule": "top_fraction", "fraction": 0.5}, "bcd"),
+        ({"rule": "top_k", "count": 6}, "abcdef"),
+        ({"rule": "top_k", "count": 99}, "abcdef"),
+        # of the three of each image keep one: the first step leaves sqrt(3) = 2
+        ({"rule": "top_k", "count": 1, "stratify": "image"}, "cd"),
+        ({"rule": "best_per_image"}, "ab"),
+        ({"rule": "lowest", "count": 2}, "ef"),
+    ],
+)
+def test_two_steps_by_hand(settings, expected):
+    assert kept(TURNED, first="focused_likelihood", **settings) == expected
+
+
+def test_a_reason_says_which_of_two_steps_left_a_pair_out():
+    config = FilteringConfig(rule="top_fraction", fraction=0.5, first="focused_likelihood")
+    reasons = {row.sample_id: row.reason for row in filter_samples(TURNED, config, 0)}
+    assert reasons["a"] == "top_fraction 0.5, first by focused_likelihood: rank 6 of 6"
+    assert reasons["e"] == "top_fraction 0.5: rank 4 of 5 left by focused_likelihood"
+
+
+def test_a_first_form_that_was_not_measured_is_refused():
+    with pytest.raises(ConfigError, match=r"filtering\.first=focused_likelihood: .*or set filtering\.first=null"):
+        kept(POOL, first="focused_likelihood", rule="top_fraction")
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import groupby
 
 from c3l.config import FilteringConfig, FilterRule
-from c3l.method.i2c import unit_of
+from c3l.errors import ConfigError
+from c3l.method.i2c import compute_i2c, unit_of
 from c3l.method.selection import by_falling_score, rank_pairs
-from c3l.records import ScoredSample, Selected, make_id
+from c3l.records import Form, ScoredSample, Selected, make_id
 
 
 def filter_samples(scored: Iterable[ScoredSample], config: FilteringConfig, seed: int) -> list[Selected]:
@@ -16,11 +18,16 @@ def filter_samples(scored: Iterable[ScoredSample], config: FilteringConfig, seed
     The order of the input changes nothing: ties are broken by sample id. A share of n pairs is rounded up.
     With ``stratify``, the rule is applied within each image, instruction or first word of a question (``openings``: and
     of its answer) by itself; the last two keep the mixture of kinds of question, and of yes and no, as it was.
+    With ``first``, ``top_fraction`` and ``top_k`` keep k of n in two steps of the same part: the sqrt(k n) highest by
+    that form, and of these the k with the highest S(I2C).
 
     Args:
         scored: Samples with finite S(I2C), each once.
         config: The rule and its numbers.
         seed: Orders the pairs under the rule ``random``.
+
+    Raises:
+        ConfigError: If the form of ``first`` needs numbers that were not measured.
     """
     samples = {one.sample.sample_id: one for one in scored}
     verdicts: dict[str, tuple[bool, str]] = {}
@@ -66,13 +73,37 @@ def _judge(stratum: list[ScoredSample], where: str, config: FilteringConfig, see
         return {one.sample.sample_id: (True, "all") for one in stratum}
     if config.rule == "threshold":
         return {one.sample.sample_id: _compare(one, config) for one in stratum}
+    left_out: dict[str, tuple[bool, str]] = {}
+    if config.first and config.rule in ("top_fraction", "top_k"):
+        stratum, left_out, where = _take_first(stratum, config.first, where, config)
     total = len(stratum)
-    kept, rule = _places_kept(total, config)
+    kept, rule = _places_kept(total + len(left_out), config)
     place_is = "rank" if config.rule in ("top_fraction", "top_k", "best_per_image") else "place"
-    return {
+    return left_out | {
         one.sample.sample_id: (place in kept, f"{rule}: {place_is} {place} of {total}{where}")
         for place, one in enumerate(sorted(stratum, key=_sort_key(config.rule, seed)), start=1)
     }
+
+
+def _take_first(
+    stratum: list[ScoredSample], form: Form, where: str, config: FilteringConfig
+) -> tuple[list[ScoredSample], dict[str, tuple[bool, str]], str]:
+    """Those that the first step keeps, the verdicts on the others, and what the second is applied in, for reasons."""
+    try:
+        order = sorted((replace(one, i2c=compute_i2c(one.scores, form)) for one in stratum), key=by_falling_score)
+    except ValueError as error:
+        raise ConfigError(f"filtering.first={form}: {error}, or set filtering.first=null") from None
+    total = len(stratum)
+    wanted, rule = _places_kept(total, config)
+    share = math.ceil(math.sqrt(min(len(wanted), total) * total))
+    places = {one.sample.sample_id: place for place, one in enumerate(order, start=1)}
+    left_out = {
+        name: (False, f"{rule}, first by {form}: rank {place} of {total}{where}")
+        for name, place in places.items()
+        if place > share
+    }
+    stays = [one for one in stratum if places[one.sample.sample_id] <= share]
+    return stays, left_out, f"{where} left by {form}"
 
 
 def _compare(one: ScoredSample, config: FilteringConfig) -> tuple[bool, str]:

@@ -96,7 +96,7 @@ def test_arms_share_the_draft_and_the_tables_name_them_all(out: Path, monkeypatc
             "| C3L |",
             "| draft, half kept: longest |",
             "| blank | log_ratio |",
-            "| drop | lift, estimated |",
+            "| drop | lift |",
             "| answer length |",
         )
     )
