@@ -109,7 +109,10 @@ def main() -> None:
     parser.add_argument("study", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--m", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument(
+        "--same", type=int, nargs="*", default=[1, 2, 4, 8], help="numbers of pictures, the same for all"
+    )
+    parser.add_argument("--drawn", type=int, nargs="*", default=[4], help="numbers of pictures, drawn for each")
     parser.add_argument("--model", default="builtin")
     arguments = parser.parse_args()
     folder = arguments.study / "runs" / str(arguments.seed) / "draft"
@@ -120,8 +123,9 @@ def main() -> None:
     run = grade_run(Run.reader(folder), config, "draft", build_oracle(arguments.world), scenes)
     model = load_model(config.model, config.seed)
     rows = []
+    counts = {"the same for all": arguments.same, "drawn for each": arguments.drawn}
     for way, draw in drawers(sorted(scenes), arguments.seed).items():
-        for count in arguments.m:
+        for count in counts[way]:
             start = time.monotonic()
             other = rescored(run, model, arguments.study / "scenes", draw, count)
             rows += measure(other, time.monotonic() - start, way, count)
