@@ -20,10 +20,11 @@ Form = Literal[
     "weighted_log_ratio",
     "lift",
     "probability_gain",
+    "focused_gain",
 ]
-KL_FORMS: frozenset[Form] = frozenset({"vocabulary_kl", "focused_likelihood"})
+KL_FORMS: frozenset[Form] = frozenset({"vocabulary_kl", "focused_likelihood", "focused_gain"})
 """Those that need ``AnswerScores.token_kl``."""
-PROBABILITY_FORMS: frozenset[Form] = frozenset({"lift", "probability_gain"})
+PROBABILITY_FORMS: frozenset[Form] = frozenset({"lift", "probability_gain", "focused_gain"})
 """Those that compare probabilities, between -1 and 1; all others are in nats."""
 NoImageMode = Literal["drop", "blank", "noise", "mask", "others"]
 Role = Literal["positive", "negative", "only"]

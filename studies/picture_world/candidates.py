@@ -15,12 +15,6 @@ def _discount(share: float) -> Measure:
     return lambda scores: float(np.mean(scores.logprobs_with_image) - share * np.mean(scores.logprobs_without_image))
 
 
-def focused_gain(scores: AnswerScores) -> float:
-    """Gain of each token, p less q, weighted by the square of KL(p || q), as in ``focused_likelihood``."""
-    weights = np.square(scores.token_kl or ())
-    return float(weights @ _gains(scores) / weights.sum()) if weights.sum() else float(np.mean(_gains(scores)))
-
-
 def whole_gain(scores: AnswerScores) -> float:
     """The probability of the whole answer with the image, less that without it."""
     return float(np.exp(np.sum(scores.logprobs_with_image)) - np.exp(np.sum(scores.logprobs_without_image)))
@@ -31,13 +25,8 @@ def perplexity_saved(scores: AnswerScores) -> float:
     return float(np.exp(-np.mean(scores.logprobs_without_image)) - np.exp(-np.mean(scores.logprobs_with_image)))
 
 
-def _gains(scores: AnswerScores) -> np.ndarray:
-    return np.exp(scores.logprobs_with_image) - np.exp(scores.logprobs_without_image)
-
-
 CANDIDATES: dict[str, Measure] = {
     **MEASURES,
-    "p - q where the image matters": focused_gain,
     "p - q of the whole answer": whole_gain,
     "perplexity saved (VIG)": perplexity_saved,
     **{f"likelihood, discounted by {share}": _discount(share) for share in (0.25, 0.75)},
@@ -51,7 +40,7 @@ STEPS: dict[str, tuple[Measure, Measure]] = {
     for first in ("focused_likelihood", "answer likelihood (with image)")
     for second in (
         "probability_gain",
-        "p - q where the image matters",
+        "focused_gain",
         "lift",
         "weighted_log_ratio",
         "discounted_likelihood",

@@ -29,7 +29,7 @@ from studies.picture_world.study_choices import specific_auroc, true_auroc
 from studies.picture_world.table_cells import show_qualities, show_share
 
 Draw = Callable[[str, int], list[str]]
-MEASURED = ("discounted_likelihood", "lift", "probability_gain", "p - q where the image matters", "log_ratio")
+MEASURED = ("discounted_likelihood", "lift", "probability_gain", "focused_gain", "log_ratio")
 BATCH = 4  # pictures
 
 

@@ -48,7 +48,7 @@ class Arm:
     files: tuple[str, ...] = DRAFT
 
 
-BY_LIFT = ("scoring.no_image=others", "scoring.form=lift")
+BY_GAIN = ("scoring.no_image=others", "scoring.form=focused_gain")
 TUNED = (*DRAFT, "selected", "tuned", "refined/generated", "refined/parsed")
 ARMS = (
     Arm("draft", "draft", ("rounds=0",), start=""),
@@ -94,11 +94,11 @@ ARMS = (
         )
         for mode in ("others", "blank", "noise", "mask")
     ),
-    Arm("lift", "C3L, positives by the lift over other pictures", BY_LIFT, "no_image_others"),
+    Arm("gain", "C3L, positives by the focused gain over other pictures", BY_GAIN, "no_image_others"),
     Arm(
-        "likelihood_lift",
-        "likelihood on positives by the lift only",
-        (*BY_LIFT, "contrastive.contrastive_weight=0"),
+        "likelihood_gain",
+        "likelihood on positives by the focused gain only",
+        (*BY_GAIN, "contrastive.contrastive_weight=0"),
         "no_image_others",
     ),
 )

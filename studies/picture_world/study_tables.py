@@ -28,7 +28,7 @@ from studies.picture_world.table_cells import show_share, show_signed
 
 CONTROLS: tuple[FilterRule, ...] = ("top_fraction", "random", "longest", "lowest", "band")
 PIECES = ("contrastive_only", "temperature_0.5", "temperature_2", "two_epochs", "scorer_tuned", "two_rounds")
-FILTERED = ("draft", "hidden", "likelihood", "c3l", "scorer_tuned", "two_rounds", "among_openings", "lift")
+FILTERED = ("draft", "hidden", "likelihood", "c3l", "scorer_tuned", "two_rounds", "among_openings", "gain")
 
 
 def write_results(runs: Sequence[GradedRun], phrases: Mapping[str, str], out: Path) -> str:

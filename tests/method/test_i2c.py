@@ -42,6 +42,8 @@ BY_HAND = {
     "lift": 8**-0.5 - 1 / 4,
     # (1/2 - 1/4 + 1/4 - 1/4) / 2
     "probability_gain": 1 / 8,
+    # 0.9 (1/2 - 1/4) + 0.1 (1/4 - 1/4)
+    "focused_gain": 0.225,
 }
 
 
@@ -80,6 +82,15 @@ def test_the_lift_asks_for_an_answer_that_is_likely_and_not_already_so_without_t
     needs_it, goes_without, is_unlikely = answer([0.5], [0.1]), answer([0.5], [0.5]), answer([0.05], [0.01])
     scores = [compute_i2c(one, "lift") for one in (needs_it, is_unlikely, goes_without)]
     assert scores == pytest.approx([0.4, 0.04, 0.0])
+
+
+def test_the_focused_gain_looks_where_the_image_matters_and_asks_what_it_adds():
+    adds, speaks_against = answer([0.9, 0.1], [0.2, 0.1], (2.0, 0.01)), answer([0.2, 0.1], [0.9, 0.1], (2.0, 0.01))
+    sure_either_way = answer([0.9, 0.9], [0.9, 0.9], (0.01, 0.01))
+    scores = [compute_i2c(one, "focused_gain") for one in (adds, sure_either_way, speaks_against)]
+    assert scores == pytest.approx([0.7, 0.0, -0.7], abs=1e-4)
+    nowhere = answer([0.5, 0.5], [0.4, 0.3], (0.0, 0.0))
+    assert compute_i2c(nowhere, "focused_gain") == pytest.approx(0.15), "the mean gain, where no token is decided"
 
 
 def test_a_token_shares_in_the_lift_by_what_the_image_does_to_it():
@@ -123,7 +134,7 @@ def test_an_empty_answer_is_refused(form):
         compute_i2c(AnswerScores((), (), (), (), ()), form)
 
 
-@pytest.mark.parametrize("form", ["vocabulary_kl", "focused_likelihood"])
+@pytest.mark.parametrize("form", ["vocabulary_kl", "focused_likelihood", "focused_gain"])
 def test_divergences_that_were_not_measured_are_refused(form):
     with pytest.raises(ValueError, match="token_kl"):
         compute_i2c(answer([0.5], [0.5]), form)

@@ -52,12 +52,19 @@ def _discounted_likelihood(scores: AnswerScores) -> tuple[float, ...]:
 
 def _focused_likelihood(scores: AnswerScores) -> tuple[float, ...]:
     """N w_t log p_t(a_t), w_t being KL(p_t || q_t) squared, made to sum to 1: how likely, where the image matters."""
+    return tuple(w * p for w, p in zip(_focus(scores), scores.logprobs_with_image, strict=True))
+
+
+def _focused_gain(scores: AnswerScores) -> tuple[float, ...]:
+    """N w_t (p_t(a_t) - q_t(a_t)), w_t as in ``focused_likelihood``: what the image adds, where it matters."""
+    return tuple(w * gain for w, gain in zip(_focus(scores), _probability_gain(scores), strict=True))
+
+
+def _focus(scores: AnswerScores) -> tuple[float, ...]:
+    """N w_t, w_t being KL(p_t || q_t) squared and made to sum to 1; all 1 where the image matters nowhere."""
     squares = [kl * kl for kl in _vocabulary_kl(scores)]
     total = sum(squares)
-    if total == 0:  # it matters nowhere
-        return scores.logprobs_with_image
-    n = len(squares)
-    return tuple(n * square / total * p for square, p in zip(squares, scores.logprobs_with_image, strict=True))
+    return tuple(len(squares) * square / total for square in squares) if total else (1.0,) * len(squares)
 
 
 def _vocabulary_kl(scores: AnswerScores) -> tuple[float, ...]:
@@ -115,6 +122,7 @@ FORMS: dict[Form, Callable[[AnswerScores], tuple[float, ...]]] = {
     "weighted_log_ratio": _weighted_log_ratio,
     "lift": _lift,
     "probability_gain": _probability_gain,
+    "focused_gain": _focused_gain,
 }
 
 

@@ -43,6 +43,8 @@ FORMS: dict[Form, str] = {
     "lift": "exp of the mean log p \N{MINUS SIGN} exp of the mean log q; "
     "how much likelier, a token, the picture makes the answer; in probability, not nats",
     "probability_gain": "mean over the answer's tokens of p \N{MINUS SIGN} q; in probability, not nats",
+    "focused_gain": "mean over the answer's tokens of p \N{MINUS SIGN} q, weighted by the square of "
+    "KL(p \N{PARALLEL TO} q); what the picture adds at the tokens that it decides, in probability, not nats",
 }
 NO_IMAGE: dict[NoImageMode, str] = {
     "drop": "the picture is left out of the prompt",
