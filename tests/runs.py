@@ -29,9 +29,13 @@ def draw_pictures(root: Path, number: int = 6) -> Path:
     return root
 
 
+FORM = ("scoring.no_image=drop", "scoring.form=discounted_likelihood")
+"""What may be measured of a single picture, and needs no other numbers than log-likelihoods."""
+
+
 def make_config(run: Path, root: Path, model: Path | str, *overrides: str) -> RunConfig:
     named = [f"run={run}", f"images.root={root}", f"model.name={model}", "model.dtype=float32", "model.device=cpu"]
-    return load_config(None, [*named, "rounds=0", "shard_size=2", "export.formats=[llava, ids]", *overrides])
+    return load_config(None, [*named, "rounds=0", "shard_size=2", "export.formats=[llava, ids]", *FORM, *overrides])
 
 
 class Loader:

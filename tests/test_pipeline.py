@@ -65,7 +65,7 @@ def test_the_whole_method_adds_up(config):
 
 def test_a_run_in_a_form_that_compares_probabilities_says_so(tmp_path, root, model):
     forms = ("scoring.form=lift", "scoring.no_image=others", "scoring.others=2", "filtering.rule=threshold")
-    config = make_config(tmp_path / "run", root, model, *forms, "filtering.min_score=0.1")
+    config = make_config(tmp_path / "run", root, model, *forms, "filtering.min_score=0.2")
     walk(config, Loader())
     run = Run.reader(config.run)
     shown = [*format_pictures(run), *format_pairs(run, "picture_1")]
@@ -77,7 +77,7 @@ def test_a_run_in_a_form_that_compares_probabilities_says_so(tmp_path, root, mod
         "the border of the two is one"
     )
     told = [
-        line for line in format_status(run) if "specific to their picture (lift >= 0.1 over 2 other pictures)" in line
+        line for line in format_status(run) if "specific to their picture (lift >= 0.2 over 2 other pictures)" in line
     ]
     assert [line.split(" pairs")[0] for line in told] == [
         f"all: {found['all']['specific'] / 30:.0%} of 30",

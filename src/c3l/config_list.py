@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -139,7 +139,7 @@ def _name(annotation: Any) -> str:
     inner = get_args(annotation)
     if get_origin(annotation) is Literal:
         return ", ".join(inner)
-    if get_origin(annotation) is UnionType:
+    if get_origin(annotation) in (UnionType, Union):  # of a Literal the other
         return f"{' or '.join(_name(one) for one in inner if one is not NoneType)} or null"
     if get_origin(annotation) is tuple:
         what = "sections" if _section(inner[0]) else _name(inner[0]) + "s" * (inner[0] in _TYPES)

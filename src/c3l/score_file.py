@@ -174,10 +174,11 @@ def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
 def _survey(data: Sequence[Path], config: RunConfig, progress: Progress) -> tuple[int, tuple[str, ...]]:
     """The number of turns, and what ``_score_chunk`` is to know of other pictures: the paths of those it may show."""
     total, paths = 0, dict[str, str]()
-    for item in islice(_read(data), config.images.limit):
+    for item in _read(data):
         total += 1
         if config.scoring.no_image == "others" and isinstance(item, Turn):
             paths[image_id_of(item.image)] = item.image
+    total = min(total, config.images.limit or total)  # the first rows get the scores that they get among all
     if total and (few := tell_few_others(config.scoring, len(paths))):
         progress.note(few)
     return total, tuple(paths[image_id] for image_id in draw_pool(paths, config.scoring, config.seed))

@@ -29,7 +29,7 @@ from c3l.progress import Progress
 from c3l.records import ImageRef, from_json
 
 EARLIER = "earlier.jsonl"  # in OUT.state: the rows that went aside
-_UNREADABLE = ("unreadable_image", "unreadable_others")  # what a picture that is put right can mend
+_UNREADABLE = ("unreadable_image",)  # what a picture that is put right can mend
 
 Row = dict[str, Any]
 

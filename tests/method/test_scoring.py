@@ -9,7 +9,7 @@ from PIL import Image
 
 from c3l import plan
 from c3l.config import RunConfig, ScoringConfig
-from c3l.errors import BackendError, ConfigError, DataError, OutOfMemoryError
+from c3l.errors import BackendError, DataError, OutOfMemoryError
 from c3l.method.scoring import count_others, draw_pool, rescore, score_samples, tell_few_others
 from c3l.plan import make_plan
 from c3l.records import AnswerScores, ImageRef, Rejected, Sample, ScoredSample
@@ -64,7 +64,8 @@ def open_image(ref):
 
 def run(samples=SAMPLES, model=None, open_image=open_image, pool=IDS, seed=0, **config):
     model = model or FakeModel()
-    return list(score_samples(samples, IMAGES, model, open_image, ScoringConfig(**config), seed, pool))
+    config = ScoringConfig(**{"no_image": "drop", "form": "discounted_likelihood"} | config)
+    return list(score_samples(samples, IMAGES, model, open_image, config, seed, pool))
 
 
 def test_one_outcome_a_sample_in_the_order_of_the_samples():
@@ -150,12 +151,12 @@ def test_where_there_are_fewer_other_pictures_than_wanted_all_of_them_stand_and_
     assert tell_few_others(config, 5) == tell_few_others(ScoringConfig(no_image="drop"), 1) == ""
 
 
-def test_a_single_picture_has_no_other_and_is_refused_before_any_work():
+def test_beside_a_single_picture_stands_a_grey_one_which_is_told():
     model = FakeModel()
-    with pytest.raises(ConfigError, match=r"got 1 picture, expected at least 2: .*set another scoring.no_image"):
-        run([SAMPLES[0]], model=model, no_image="others", others=4, pool=IDS[:1])
-    assert not model.batches
-    run([SAMPLES[0]], no_image="drop", others=4, pool=IDS[:1])
+    run([SAMPLES[0]], model=model, no_image="others", others=4, pool=IDS[:1])
+    [request] = model.requests
+    assert [(other.size, other.getpixel((0, 0))) for other in request.others] == [((8, 8), (128, 128, 128))]
+    assert tell_few_others(ScoringConfig(no_image="others"), 1).startswith("there is no other picture, so a grey one")
 
 
 def test_what_a_long_pool_may_show_is_what_a_short_one_of_it_shows():
@@ -167,16 +168,17 @@ def test_what_a_long_pool_may_show_is_what_a_short_one_of_it_shows():
     assert others_of(first) == others_of(second)
 
 
-def test_an_image_whose_others_do_not_open_says_that_it_is_they():
-    def open_own_only(ref):
-        if ref.image_id != "i0":
+def test_others_that_do_not_open_are_left_out():
+    def open_some(ref):
+        if ref.image_id not in ("i0", "i3"):
             raise DataError("half a file")
         return open_image(ref)
 
-    outcomes = run([SAMPLES[0]], open_image=open_own_only, no_image="others", others=4)
-    assert [(it.reason, it.detail) for it in outcomes] == [
-        ("unreadable_others", "only 0 of 4 other pictures could be opened")
-    ]
+    for opens, pixels in ((open_some, [(3, 0, 0)]), (lambda ref: open_some(replace(ref, image_id="i0")), [(0, 0, 0)])):
+        model = FakeModel()
+        [outcome] = run([SAMPLES[0]], model=model, open_image=opens, no_image="others", others=4)
+        assert isinstance(outcome, ScoredSample)
+        assert [other.getpixel((0, 0)) for other in model.requests[0].others][:1] == pixels
 
 
 def test_other_modes_open_no_other_picture():

@@ -23,19 +23,19 @@ def pair(image: str, p: float, q: float, text: str = "Yes.") -> ScoredSample:
     return ScoredSample(Sample(f"{image}{p}", image, "plain", "q?", text, 0, 0), scores, 0.0, "log_ratio", "others")
 
 
-# lifts of 0.25, 0.05, -0.1 and 0.2
+# lifts of 0.25, 0.05, -0.1 and 0.3
 PAIRS = [
     pair("one", 0.5, 0.25),
     pair("one", 0.3, 0.25, "No, there is none."),
     pair("two", 0.2, 0.3, "no"),
-    pair("three", 0.9, 0.7, "Nothing."),
+    pair("three", 0.9, 0.6, "Nothing."),
 ]
 
 
 def test_counts_by_hand() -> None:
     found = measure_specificity(PAIRS, "others", 4)
     assert (found.pairs, found.pictures, found.specific, found.says_no) == (4, 3, 2, 2)
-    assert found.median_lift == pytest.approx(0.125)
+    assert found.median_lift == pytest.approx(0.15)
     assert (found.least_lift, found.over, found.of_this) == (SPECIFIC_LIFT, "4 other pictures", True)
     assert measure_specificity(PAIRS[:3], "others", 4).median_lift == pytest.approx(0.05)
 
@@ -71,20 +71,20 @@ def test_pairs_of_a_picture_that_stand_or_fall_together_count_once() -> None:
 
 def test_it_is_told_in_words_what_the_picture_was_compared_with() -> None:
     assert tell_specificity(measure_specificity(PAIRS, "others", 3)) == (
-        "50% of 4 pairs are specific to their picture (lift >= 0.1 over 3 other pictures), 50% say no"
+        "50% of 4 pairs are specific to their picture (lift >= 0.2 over 3 other pictures), 50% say no"
     )
     assert measure_specificity(PAIRS, "others", 1).over == "another picture"
     assert tell_specificity(measure_specificity(PAIRS[:1], "blank", 4)) == (
-        "100% of 1 pair need their picture (lift >= 0.1 over a grey picture, not over other pictures as with "
+        "100% of 1 pair need their picture (lift >= 0.2 over a grey picture, not over other pictures as with "
         "scoring.no_image=others), 0% say no"
     )
 
 
 def test_programs_get_every_field_with_four_decimals() -> None:
     shown = show_specificity(measure_specificity(PAIRS, "others", 4))
-    assert (shown["pairs"], shown["specific"], shown["median_lift"]) == (4, 2, 0.125)
+    assert (shown["pairs"], shown["specific"], shown["median_lift"]) == (4, 2, 0.15)
     assert shown["low"] == round(shown["low"], 4) > 0
 
 
 def test_lift_is_the_form_of_that_name() -> None:
-    assert [compute_i2c(one.scores, "lift") for one in PAIRS] == pytest.approx([0.25, 0.05, -0.1, 0.2])
+    assert [compute_i2c(one.scores, "lift") for one in PAIRS] == pytest.approx([0.25, 0.05, -0.1, 0.3])

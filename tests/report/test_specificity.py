@@ -43,19 +43,19 @@ def read_section(contents: ReportContents) -> str:
 
 
 def test_kept_stands_against_dropped_by_hand() -> None:
-    view = build(lift(make_contents(6), [0.5, 0.3, 0.05, -0.1, 0.0, 0.2], kept=4))
+    view = build(lift(make_contents(6), [0.5, 0.3, 0.05, -0.1, 0.0, 0.25], kept=4))
     assert [(row.label, row.pairs, row.share, row.says_no, row.lift) for row in view.rows] == [
-        ("All pairs", 6, "50%", "50%", "+0.125"),
+        ("All pairs", 6, "50%", "50%", "+0.150"),
         ("Kept", 4, "50%", "50%", "+0.175"),
-        ("Dropped", 2, "50%", "50%", "+0.100"),
+        ("Dropped", 2, "50%", "50%", "+0.125"),
     ]
     assert view.rows[1].interval == "15% \N{EN DASH} 85%"
 
 
 def test_the_ends_of_the_kept_pairs_are_shown_and_none_twice() -> None:
-    contents = lift(make_contents(12), [0.1, 0.5, 0.05, 0.3, -0.1, 0.2, 0.0, 0.4, 0.15, 0.7], kept=9)
+    contents = lift(make_contents(12), [0.1, 0.5, 0.05, 0.3, -0.1, 0.25, 0.0, 0.4, 0.15, 0.7], kept=9)
     view = build(contents)
-    assert [one.lift for one in view.most] == ["+0.500", "+0.400", "+0.300", "+0.200"]
+    assert [one.lift for one in view.most] == ["+0.500", "+0.400", "+0.300", "+0.250"]
     assert [one.lift for one in view.least] == ["\N{MINUS SIGN}0.100", "0.000", "+0.050", "+0.100"]
     assert all(one.picture and one.anchor for one in (*view.most, *view.least))
     view = build(lift(make_contents(12), [0.1, 0.5, 0.05], kept=3))
@@ -80,11 +80,11 @@ def test_the_words_say_what_the_picture_was_compared_with() -> None:
     text = read_section(contents)
     assert "100% of what was kept is specific to its picture, of all that was scored 33%." in text
     assert "50% of what was kept says no, of all 50%." in text
-    assert "less that with 4 other pictures, is at least 0.1." in text
+    assert "less that with 4 other pictures, is at least 0.2." in text
     assert "cannot tell" not in text
     text = read_section(replace(contents, measure_specificity=partial(measure_specificity, no_image="drop", others=4)))
     assert "100% of what was kept needs its picture" in text and "specific" not in text
-    assert "less that with no picture, is at least 0.1. This compares with no picture, so it cannot tell" in text
+    assert "less that with no picture, is at least 0.2. This compares with no picture, so it cannot tell" in text
 
 
 def test_nothing_kept_and_nothing_scored_are_told() -> None:

@@ -44,7 +44,7 @@ def test_a_page_in_nats_speaks_of_no_other_unit() -> None:
     words = read_words(render_report(make_contents(6)))
     assert words.count("S(I2C), nats") >= 4
     assert "S(I2C), in probability" not in words
-    assert words.count("in probability") == 2, "the meanings of the two forms"
+    assert words.count("in probability") == 3, "the meanings of the three forms"
 
 
 def test_probabilities_have_a_decimal_more() -> None:

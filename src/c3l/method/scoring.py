@@ -7,9 +7,10 @@ from heapq import nsmallest
 from types import MappingProxyType
 
 from PIL.Image import Image
+from PIL.Image import new as new_image
 
 from c3l.config import ScoringConfig
-from c3l.errors import BackendError, ConfigError, DataError
+from c3l.errors import BackendError, DataError
 from c3l.method.batching import map_ahead, run_batches
 from c3l.method.generation import OpenImage
 from c3l.method.i2c import compute_i2c
@@ -47,7 +48,7 @@ def score_samples(
     """Measure S(I2C) of every sample: one outcome a sample, in the order of the samples.
 
     Batch size and the order of samples change no score. Rejections: ``empty_answer``, ``control_token_in_text``,
-    ``too_long``, ``unreadable_image``, ``unreadable_others``, ``non_finite_score``, and ``oom`` for a pair that does
+    ``too_long``, ``unreadable_image``, ``non_finite_score``, and ``oom`` for a pair that does
     not fit in memory alone.
 
     Args:
@@ -61,7 +62,6 @@ def score_samples(
         systems: The system prompts of the samples that have one, by their ids.
 
     Raises:
-        ConfigError: If the ``others`` mode has no other picture to draw from.
         BackendError: If the model cannot leave the image out in this way.
     """
     if config.no_image not in model.no_image_modes():
@@ -130,17 +130,18 @@ class _OtherPictures:
         pool: Sequence[str],
     ) -> None:
         self._images, self._open_image = images, open_image
-        self._wanted = count_others(config, len(pool))
+        self._shows, self._wanted = config.no_image == "others", count_others(config, len(pool))
         self._opened: dict[str, Image | None] = {}
         self._order = draw_pool(pool, config, seed)
 
-    def __call__(self, image_id: str) -> tuple[Image, ...]:
+    def __call__(self, image_id: str, picture: Image) -> tuple[Image, ...]:
+        """Those for one image, which is ``picture``: as many as open, or a grey one of its size if none does."""
         found: list[Image] = []
         for other in self._order:
             if other != image_id and len(found) < self._wanted and (image := self._open(other)) is not None:
                 found.append(image)
-        if len(found) < self._wanted:
-            raise DataError(f"only {len(found)} of {self._wanted} other pictures could be opened")
+        if self._shows and not found:
+            found.append(new_image("RGB", picture.size, "grey"))
         return tuple(found)
 
     def _open(self, image_id: str) -> Image | None:
@@ -162,30 +163,17 @@ def draw_pool(pool: Iterable[str], config: ScoringConfig, seed: int) -> list[str
 
 
 def count_others(config: ScoringConfig, pictures: int) -> int:
-    """How many other pictures stand for an image where there are so many in all: m, or all others if they are fewer.
-
-    Raises:
-        ConfigError: If the mode is ``others`` and there is no other.
-    """
-    if config.no_image != "others":
-        return 0
-    if pictures < 2:
-        raise ConfigError(
-            f"got {pictures} picture, expected at least 2: scoring.no_image=others compares with other pictures; "
-            "add some, or set another scoring.no_image, such as drop"
-        )
-    return min(config.others, pictures - 1)
+    """How many other pictures stand for an image where there are so many in all: m, or all others if they are fewer."""
+    return min(config.others, max(pictures - 1, 0)) if config.no_image == "others" else 0
 
 
 def tell_few_others(config: ScoringConfig, pictures: int) -> str:
-    """A line for who runs it where the ``others`` mode has fewer than m to show; empty where it has enough.
-
-    Raises:
-        ConfigError: As ``count_others``.
-    """
+    """A line for who runs it where the ``others`` mode has fewer than m to show; empty where it has enough."""
     found = count_others(config, pictures)
     if config.no_image != "others" or found == config.others:
         return ""
+    if not found:
+        return "there is no other picture, so a grey one stands for it: scores say that a picture is needed, not which"
     number = "1 other picture stands" if found == 1 else f"{found} other pictures stand"
     return f"only {number} for each image, not scoring.others={config.others}: the scores are the rougher for it"
 
@@ -208,11 +196,7 @@ def _open_job(
     except DataError as error:
         problem = "unreadable_image", str(error)
         return _Job(samples, None, problem)
-    try:
-        others = draw(image_id)
-    except DataError as error:
-        problem = "unreadable_others", str(error)
-        return _Job(samples, None, problem)
+    others = draw(image_id, picture)
     pairs = tuple(Pair(sample.sample_id, sample.question, sample.answer) for sample in samples.values())
     row_seed = int(make_id(seed, image_id, "noise")[:8], 16)  # 32 bits: any backend takes it
     return _Job(samples, ScoreRequest(picture, pairs, row_seed, others, system))
