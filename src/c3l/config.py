@@ -118,7 +118,7 @@ class ContrastiveConfig(Settings):
     similarity: Literal["hidden", "likelihood"] = Field(
         "likelihood",
         description="Cosine of pooled hidden states (CLAPS), or log-likelihood a token of the pair's text "
-        "(docs/experiments.md)",
+        "(docs/experiments-earlier.md)",
     )
     pooling: Literal["mean", "last"] = Field(
         "mean", description="hidden: over a text's tokens, or its last one; CLAPS: mean"
