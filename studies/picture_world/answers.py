@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=2, help="of each picture")
     parser.add_argument("--answers", type=int, default=4, help="to each question")
     parser.add_argument("--max-new-tokens", type=int, default=48, help="of an answer")
-    parser.add_argument("--by", choices=list(CANDIDATES), default="focused_gain", help="what is highest of the positive")
+    parser.add_argument("--by", choices=list(CANDIDATES), default="focused_gain", help="highest of the positive")
     parser.add_argument("--arms", nargs="+", choices=[arm.name for arm in ARMS], default=[arm.name for arm in ARMS])
     parser.add_argument("--set", action="append", default=[], help="section.key=value over the draft's settings")
     given = parser.parse_args()
