@@ -89,7 +89,7 @@ class ScoringConfig(Settings):
     no_image: NoImageMode = Field(
         "others",
         description="What 'without the image' means, docs/method.md; ours: other pictures tell what belongs to this "
-        "one; with `drop` the best form has lift +0.195",
+        "one; with `drop` the best form has lift +0.193",
     )
     others: int = Field(4, ge=1, le=64, description="m, pictures averaged in the `others` mode")
     batch_size: int = Field(4, ge=1, description="Images a batch, each with all its pairs; changes speed only")

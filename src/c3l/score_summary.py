@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from c3l.config import ScoringConfig
+from c3l.method.scoring import count_others
 from c3l.method.specificity import SpecificityTally, tell_specificity
 from c3l.progress import cut_line
 from c3l.records import Specificity
@@ -45,7 +46,7 @@ def summarise_rows(rows: Iterable[Row], scoring: ScoringConfig) -> ScoreSummary 
             _keep_largest(heap, (key, -place, row))
     if not tally.pictures:
         return None
-    found = tally.summarise(min(scoring.others, tally.pictures - 1))
+    found = tally.summarise(count_others(scoring, tally.pictures))
     first, last = min(SHOWN, (found.pairs + 1) // 2), min(SHOWN, found.pairs // 2)
     return ScoreSummary(found, _take_rows(most, first), _take_rows(least, last))
 

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from itertools import groupby
 
 from c3l.config import FilteringConfig, FilterRule
 from c3l.errors import ConfigError
-from c3l.method.i2c import compute_i2c, unit_of
+from c3l.method.i2c import unit_of
+from c3l.method.scoring import rescore
 from c3l.method.selection import by_falling_score, rank_pairs
 from c3l.records import Form, ScoredSample, Selected, make_id
 
@@ -90,7 +90,7 @@ def _take_first(
 ) -> tuple[list[ScoredSample], dict[str, tuple[bool, str]], str]:
     """Those that the first step keeps, the verdicts on the others, and what the second is applied in, for reasons."""
     try:
-        order = sorted((replace(one, i2c=compute_i2c(one.scores, form)) for one in stratum), key=by_falling_score)
+        order = sorted((rescore(one, form) for one in stratum), key=by_falling_score)
     except ValueError as error:
         raise ConfigError(f"filtering.first={form}: {error}, or set filtering.first=null") from None
     total = len(stratum)
