@@ -173,12 +173,13 @@ def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
 
 def _survey(data: Sequence[Path], config: RunConfig, progress: Progress) -> tuple[int, tuple[str, ...]]:
     """The number of turns, and what ``_score_chunk`` is to know of other pictures: the paths of those it may show."""
-    total, paths = 0, dict[str, str]()
-    for item in _read(data):
+    total, paths, shows_others = 0, dict[str, str](), config.scoring.no_image == "others"
+    # the first rows get the scores that they get among all, so all are read for other pictures
+    for item in islice(_read(data), None if shows_others else config.images.limit):
         total += 1
-        if config.scoring.no_image == "others" and isinstance(item, Turn):
+        if shows_others and isinstance(item, Turn):
             paths[image_id_of(item.image)] = item.image
-    total = min(total, config.images.limit or total)  # the first rows get the scores that they get among all
+    total = min(total, config.images.limit or total)
     if total and (few := tell_few_others(config.scoring, len(paths))):
         progress.note(few)
     return total, tuple(paths[image_id] for image_id in draw_pool(paths, config.scoring, config.seed))
