@@ -1,7 +1,7 @@
 """Does a model learn more from C3L data? The built-in LVLM tuned on equal amounts of it and of the controls.
 
 Run ``python -m studies.picture_world.benefit WORLD STUDY OUT``, where STUDY is the folder of ``study`` with the arms
-that pairs are chosen from (``source`` of ``ARMS``). Every model is tuned by ``c3l.finetuning`` and asked by
+that pairs are chosen from (``sources`` of ``ARMS``). Every model is tuned by ``c3l.finetuning`` and asked by
 ``c3l.benchmarking``, everything without the picture too; what is done is not done again. ``OUT/tables.md`` has the
 results.
 """
@@ -11,7 +11,6 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from c3l.benchmarking import evaluate_files, read_predictions
@@ -128,10 +127,10 @@ def count_answers(benchmark: Benchmark, answers: Mapping[str, Prediction]) -> As
 def write_data(pairs: Pairs, path: Path) -> None:
     """The chosen pairs in LLaVA's layout."""
     rows = [
-        {"id": pair.scored.sample.sample_id, "image": pair.picture, "conversations": [
+        {"id": str(number), "image": pair.picture, "conversations": [
             {"from": "human", "value": f"<image>\n{pair.scored.sample.question}"},
             {"from": "gpt", "value": pair.scored.sample.answer}]}
-        for pair in pairs
+        for number, pair in enumerate(pairs)  # runs of one seed share sample ids
     ]  # fmt: skip
     write_atomic(path, json.dumps(rows, ensure_ascii=False))
 
@@ -182,16 +181,16 @@ def main() -> None:
     for seed in note["seeds"]:
         runs = {
             name: read_run(arguments.study, name, seed, note["pictures"], oracle)
-            for name in {arm.source for arm in arms}
+            for name in sorted({source for arm in arms for source in arm.sources})
         }
         count = count_pairs(runs, arms, arguments.pairs)
         for arm in arms:
             print(f"seed {seed}, {arm.phrase}: {count} pairs", file=sys.stderr, flush=True)
-            chosen = replace(run := runs[arm.source], pairs=tuple(arm.take(run.pairs, count)))
+            chosen = tuple(arm.take(runs, count))
             config = load_config(None, [*settings, f"seed={seed}", *arm.recipe])
-            asked = learn(chosen.pairs, arguments.out / str(seed) / arm.name, config, measuring)
+            asked = learn(chosen, arguments.out / str(seed) / arm.name, config, measuring)
             measured.setdefault(arm.name, []).append(asked)
-            learned.setdefault(arm.name, []).append(chosen)
+            learned.setdefault(arm.name, []).append(GradedRun(arm.name, seed, chosen, texts=0))
             tables = write_tables(measured, learned, measuring.benchmarks)
             write_atomic(arguments.out / "tables.md", tables + "\n")
     print(tables)

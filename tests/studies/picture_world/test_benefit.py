@@ -2,13 +2,14 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from studies.picture_world.benchmarks import write_benchmarks
 from studies.picture_world.benefit import RECIPE, Measuring, OpenQuestions, count_answers, learn, write_data
-from studies.picture_world.benefit_arms import ARMS, OTHERS, count_pairs
+from studies.picture_world.benefit_arms import ARMS, count_pairs
 from studies.picture_world.benefit_tables import Asked, add_up, write_tables
 from studies.picture_world.grading import GradedPair, GradedRun
 from studies.picture_world.oracle import Graded, Oracle
@@ -37,18 +38,21 @@ def pair(number: int, i2c: float, grade: str, tokens: int) -> GradedPair:
 PAIRS = [pair(n, i2c=(n * 7) % 10, grade=("true", "false")[n % 2], tokens=1 + n % 3) for n in range(10)]
 
 
+def run_of(pairs: Sequence[GradedPair]) -> dict[str, GradedRun]:
+    """The same pairs as every run that arms choose from."""
+    return {source: GradedRun(source, 0, tuple(pairs), 2) for arm in ARMS for source in arm.sources}
+
+
 def chosen(name: str, count: int) -> list[GradedPair]:
-    return list(ARM[name].take(PAIRS, count))
+    return list(ARM[name].take(run_of(PAIRS), count))
 
 
 def test_each_arm_chooses_what_it_says_and_as_many() -> None:
-    assert [p.scored.i2c for p in chosen("c3l", 3)] == [9, 8, 7]
-    assert [p.scored.i2c for p in chosen("draft_lowest", 3)] == [0, 1, 2]
-    assert {len(p.scored.scores.token_ids) for p in chosen("draft_longest", 3)} == {3}
     assert {p.graded.grade for p in chosen("true", 4)} == {"true"}
-    assert chosen("draft_any", 5) == chosen("refined_any", 5) != PAIRS[:5]
+    assert chosen("draft_any", 5) == chosen("tuned_any", 5) != PAIRS[:5]
     assert all(len(chosen(arm.name, 4)) == 4 for arm in ARMS)
-    assert chosen("draft_i2c_tokens", 4) == chosen("draft_i2c", 4)
+    assert chosen("draft_best_tokens", 4) == chosen("draft_best", 4)
+    assert {source for arm in ARMS for source in arm.sources} <= {arm.name for arm in STUDY_ARMS}
 
 
 def probable(number: int, with_image: list[float], without: list[float], elsewhere: float = 0.0) -> GradedPair:
@@ -61,44 +65,39 @@ def probable(number: int, with_image: list[float], without: list[float], elsewhe
 
 
 def test_arms_choose_by_other_forms_and_by_the_oracle() -> None:
-    """Which of the four is the best, worked by hand: lift, mean of p - q, and likely where the image matters."""
+    """Which of the four comes first, worked by hand: the gain of the tokens that the picture moves, KL, likelihood."""
     pairs = [
-        probable(0, [0.9, 0.9], [0.8, 0.8], elsewhere=0.5),  # lift 0.1, gain 0.1
-        probable(1, [0.5, 0.5], [0.3, 0.3], elsewhere=0.1),  # 0.2, 0.2
-        probable(2, [1.0, 0.04], [0.01, 0.04], elsewhere=0.19),  # sqrt(0.04) - sqrt(0.0004) = 0.18, 0.495
-        probable(3, [0.2, 0.2], [0.19, 0.19], elsewhere=0.2),  # 0.01, 0.01
+        probable(0, [0.9, 0.9], [0.8, 0.8], elsewhere=0.5),  # gain 0.1
+        probable(1, [0.5, 0.5], [0.3, 0.3], elsewhere=0.1),  # 0.2
+        probable(2, [1.0, 0.03], [0.01, 0.03], elsewhere=0.19),  # 0.99, of its first token alone
+        probable(3, [0.2, 0.2], [0.19, 0.19], elsewhere=0.2),  # 0.01
     ]
-    numbers = {
-        name: [one.scored.sample.index for one in ARM[name].take(pairs, 2)]
-        for name in ("others_lift", "others_probability_gain", "others_steps")
-    }
-    assert numbers["others_lift"] == [1, 2]
-    assert numbers["others_probability_gain"] == [2, 1]
-    assert numbers["others_steps"] == [2, 1]  # three likely ones, of which the picture decides these most
-    assert [one.scored.sample.index for one in ARM["others_steps"].take(pairs, 1)] == [2]
-    assert {one.scored.sample.index for one in ARM["specific"].take(pairs, 2)} == {1, 2}
-    assert {ARM[name].source for name in numbers} == {OTHERS} <= {arm.name for arm in STUDY_ARMS}
-    assert {arm.source for arm in ARMS} <= {arm.name for arm in STUDY_ARMS}
+
+    def order(name: str, count: int = 4) -> list[int]:
+        return [one.scored.sample.index for one in ARM[name].take(run_of(pairs), count)]
+
+    assert order("draft_best") == order("c3l") == [2, 1, 0, 3]
+    assert order("draft_worst") == [3, 0, 1, 2]
+    assert order("draft_likely") == [0, 1, 3, 2]  # log 0.9, log 0.5, log 0.2, log 0.03 / 2
+    assert order("draft_kl", 3) == [0, 1, 3]  # every token's KL is 1, of 2 the first's alone
+    assert set(order("specific", 4)) == {1, 2}  # of any run
 
 
 def test_an_arm_changes_the_recipe_and_nothing_else() -> None:
-    plain, tokens = (load_config(None, [*RECIPE, *ARM[name].recipe]) for name in ("draft_i2c", "draft_i2c_tokens"))
+    plain, tokens = (load_config(None, [*RECIPE, *ARM[name].recipe]) for name in ("draft_best", "draft_best_tokens"))
     assert (plain.finetuning.taught_share, tokens.finetuning.taught_share) == (None, 0.5)
     assert tokens.finetuning.model_copy(update={"taught_share": None}) == plain.finetuning
-    assert [arm.name for arm in ARMS if arm.recipe] == ["draft_i2c_tokens"]
+    assert [arm.name for arm in ARMS if arm.recipe] == ["draft_best_tokens"]
 
 
 def test_all_arms_learn_from_as_many_pairs_as_the_poorest_has() -> None:
-    runs = {"draft": GradedRun("draft", 0, tuple(PAIRS), 2), "c3l": GradedRun("c3l", 0, tuple(PAIRS[:6]), 2)}
-    runs |= {arm.source: runs["c3l"] for arm in ARMS if arm.source not in runs}
+    runs = run_of(PAIRS) | {"gain": GradedRun("gain", 0, tuple(PAIRS[:6]), 2)}
     assert count_pairs(runs, ARMS, 100) == 3
     assert count_pairs(runs, ARMS, 2) == 2
-    runs = dict.fromkeys(runs, GradedRun("draft", 0, tuple(PAIRS), 2))
-    assert count_pairs(runs, ARMS, 100) == 5
+    assert count_pairs(run_of(PAIRS), ARMS, 100) == 5
     common = [replace(one, elsewhere=0.5) if one.scored.sample.index else one for one in PAIRS]
-    runs["draft"] = GradedRun("draft", 0, tuple(common), 2)
-    assert count_pairs(runs, ARMS, 100) == 1  # that is specific
-    assert count_pairs(runs, [ARM["true"]], 100) == 5
+    assert count_pairs(run_of(common), ARMS, 100) == 3  # that are specific, one of each run
+    assert count_pairs(run_of(common), [ARM["true"]], 100) == 5
 
 
 def test_the_data_are_read_as_llava_data(tmp_path) -> None:
@@ -140,15 +139,15 @@ def test_the_tables_say_what_the_picture_adds_and_hold_it_against_any_draft_and_
     asked = {
         "base": [ask((y, y), (y, y), (n, n), (n, n))],
         "draft_any": [ask((y, y), (y, y), (n, y), (n, n))],
-        "draft_i2c": [ask((y, n), (y, n), (y, n), (y, y)), ask((y, n), (y, n), (y, n), (n, n))],
+        "draft_best": [ask((y, n), (y, n), (y, n), (y, y)), ask((y, n), (y, n), (y, n), (n, n))],
     }
     names = ("pope", "seed_bench", "open")
     measured = {model: [dict.fromkeys(names, one) for one in seeds] for model, seeds in asked.items()}
-    learned = {"draft_i2c": [GradedRun("draft", 0, tuple(PAIRS), 2)]}
+    learned = {"draft_best": [GradedRun("draft", 0, tuple(PAIRS), 2)]}
     benchmark = OpenQuestions([], Oracle(NAMES))
     seen, blind = write_tables(measured, learned, dict.fromkeys(names, benchmark)).split("\n\n")
     first, second = (cells_of(table) for table in (seen, blind))
-    assert [row[0] for row in first] == ["not tuned", "draft, any", "draft, highest S(I2C)"]
+    assert [row[0] for row in first] == ["not tuned", "draft, any", ARM["draft_best"].phrase]
     assert [row[1] for row in first] == ["", "", "0.500 / 0.500 / +0.500 (+0.20 to +0.80)"]
     assert [value_of(row[2:5]) for row in first] == [
         ["0.500", "+0.000", ""], ["0.500", "", "+0.000"], ["0.875", "+0.375", "+0.375"],
@@ -171,14 +170,14 @@ def test_a_model_is_tuned_by_its_arm_and_asked_all_with_and_without_the_picture(
     model = copy_tiny("llava", tmp_path / "model")
     settings = [f"images.root={tmp_path / 'benchmarks/images'}", "model.dtype=float32", f"model.name={model}", *RECIPE]
     measuring = Measuring(tmp_path / "benchmarks", oracle, load_config(None, settings))
-    arm, folder = ARM["draft_i2c_tokens"], tmp_path / "0/tokens"
+    arm, folder = ARM["draft_best_tokens"], tmp_path / "0/tokens"
     config = load_config(None, [*settings, *arm.recipe])
-    asked = learn(arm.take(PAIRS[:4], 4), folder, config, measuring)
+    asked = learn(arm.take(run_of(PAIRS[:4]), 4), folder, config, measuring)
     summary = json.loads((folder / "model/finetune.json").read_text())
     assert summary["trained"] == 4
     assert summary["tokens"]["taught"] == 4 * (2 + 1) < summary["tokens"]["of"]  # of "A1." the half, and the end
     assert not (folder / "model/merged").exists()
-    again = learn(arm.take(PAIRS[:4], 4), folder, config, measuring)  # nothing is asked or tuned again
+    again = learn(arm.take(run_of(PAIRS[:4]), 4), folder, config, measuring)  # nothing is asked or tuned again
     assert asked.keys() == again.keys() == {"pope", "seed_bench", "open"}
     for name, one in asked.items():
         assert np.array_equal(again[name].seen.values, one.seen.values), name
