@@ -11,8 +11,8 @@ import torch
 
 from benchmarks.setting import Measured, chat, draw_pictures, load, parse_arguments, publish, race, wrap
 from c3l.method.prompts import load_templates
+from c3l.models.hf.vision import move
 from c3l.models.interface import GenerateRequest, Sampling
-from c3l.models.vision import move
 
 TOKENS = 64
 LONGEST = 200  # where a text may end before

@@ -24,8 +24,8 @@ from benchmarks.setting import (
     race,
     wrap,
 )
+from c3l.models.hf.vision import move
 from c3l.models.interface import Pair, ScoreRequest
-from c3l.models.vision import move
 from c3l.records import AnswerScores
 
 Fed = tuple[int, int, int]  # as `count_flops` takes it

@@ -5,11 +5,11 @@ from typing import Any
 import torch
 
 from benchmarks.setting import Measured, draw_pictures, load, make_pairs, parse_arguments, publish, race
-from c3l.config import ContrastiveConfig
 from c3l.method.prompts import load_templates
+from c3l.models.hf.trainable import TrainableHfModel
 from c3l.models.interface import ForcedRow
-from c3l.models.trainable import TrainableHfModel
 from c3l.records import Provenance
+from c3l.settings.schema import ContrastiveConfig
 from c3l.training.comparison import ContrastiveModel
 
 PROVENANCE = Provenance("builtin", "", "hf", "", "cpu", 0, {})

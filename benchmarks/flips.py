@@ -15,16 +15,16 @@ import torch
 
 from benchmarks.bench_scoring import score_naively
 from benchmarks.setting import describe_machine, load
-from c3l.config import FilteringConfig, RunConfig
-from c3l.config_file import load_config
-from c3l.data.store import Run
 from c3l.errors import C3LError
 from c3l.method.filtering import filter_samples
 from c3l.method.scoring import score_samples
 from c3l.models.interface import Pair
 from c3l.models.load import load_model
 from c3l.records import ImageRef, Sample, ScoredSample
-from c3l.stages import image_opener
+from c3l.run.run_folder import Run
+from c3l.run.shards import image_opener
+from c3l.settings.load import load_config
+from c3l.settings.schema import FilteringConfig, RunConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,10 @@ from pathlib import Path
 import torch
 
 from benchmarks.setting import describe_machine, draw_pictures, load, make_pairs, wrap
-from c3l.config import ScoringConfig
 from c3l.method.scoring import score_samples
-from c3l.models.hf import HfModel
+from c3l.models.hf.inference import HfModel
 from c3l.records import ImageRef, Sample
+from c3l.settings.schema import ScoringConfig
 
 PAIRS = (1, 2, 5, 10, 20)
 PICTURES = (8, 16, 32, 64)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from c3l.models.hf import HfModel
+from c3l.models.hf.inference import HfModel
 from c3l.models.interface import Pair
 from c3l.models.load import fast_dtype
 from c3l.records import Provenance

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from c3l.config import RunConfig
-from c3l.config_file import load_config
-from c3l.context import Context, open_context
-from c3l.executors import LocalExecutor
-from c3l.pipeline import run_method
+from c3l.executors.local import LocalExecutor
 from c3l.progress import SilentProgress
+from c3l.run.context import Context, open_context
+from c3l.run.pipeline import run_method
+from c3l.settings.load import load_config
+from c3l.settings.schema import RunConfig
 from fakes import FakeModel
 
 # what must not depend on kills, resumes and batch sizes

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from c3l.config import RunConfig
 from c3l.data.formats import NOT_TAUGHT
+from c3l.settings.schema import RunConfig
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -107,7 +107,7 @@ def test_the_table_of_reasons_is_whole() -> None:
     assert told == {
         "images": reasons_in("data/images.py") | reasons_in("data/paths.py"),
         "generation": WRITING & reasons_in("method/generation.py"),
-        "parsing": reasons_in("method/judging.py") | reasons_in("method/generation.py") - WRITING,
+        "parsing": reasons_in("method/pair_checks.py") | reasons_in("method/generation.py") - WRITING,
         "scoring": reasons_in("method/scoring.py") | UNFIT,
         "selection": {"one_pair"},
         "filtering": {"outside_RULE"},
@@ -280,9 +280,9 @@ def check_command(words: list[str]) -> Iterator[str]:
 def find_app() -> Any:
     import typer
 
-    import c3l.cli
+    import c3l.cli.main
 
-    return next(value for value in vars(c3l.cli).values() if isinstance(value, typer.Typer))
+    return next(value for value in vars(c3l.cli.main).values() if isinstance(value, typer.Typer))
 
 
 # --- reasons ---------------------------------------------------------------------------------------------

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from c3l import pipeline
-from c3l.cli import main
-from c3l.data.store import Run, read_records
+from c3l.cli.main import main
 from c3l.models.load import load_model
 from c3l.records import ScoredSample, Selected
+from c3l.run import pipeline
+from c3l.run.run_folder import Run, read_records
 from processes import fork
 from runs import draw_pictures, make_config, read_all, read_results, walk
 
@@ -135,7 +135,7 @@ def test_batch_sizes_keep_the_same_pairs_in_float32(world, size):
 def test_a_finished_run_ends_at_once_without_torch(world, monkeypatch):
     import subprocess
 
-    code = "import sys; from c3l.cli import main; code = main(['run', '--run', sys.argv[1]]); "
+    code = "import sys; from c3l.cli.main import main; code = main(['run', '--run', sys.argv[1]]); "
     code += "sys.exit(code or 10 * ('torch' in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code, str(world / "whole")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -17,16 +17,16 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from c3l.cli import main
-from c3l.config import ModelConfig
-from c3l.counts import read_states, summarise
-from c3l.data.store import Run, read_records, write_records
-from c3l.display import format_pairs, format_status
+from c3l.cli.main import main
+from c3l.cli.tables import format_pairs, format_status
 from c3l.errors import DataError, StaleStageError
-from c3l.models.hf import HfModel
+from c3l.models.hf.inference import HfModel
 from c3l.models.interface import Completion, GenerateRequest, Pair, Sampling, ScoreRequest
 from c3l.models.load import load_model
 from c3l.records import ContrastiveGroup, HeldOut, ImageRef, Rejected, ScoredSample, Selected, TuningStep
+from c3l.run.run_folder import Run, read_records, write_records
+from c3l.run.status import read_states, summarise
+from c3l.settings.schema import ModelConfig
 from fakes import write_pairs
 from processes import fork, fork_together
 from runs import draw_pictures, make_config, read_all, walk

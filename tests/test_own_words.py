@@ -12,7 +12,7 @@ from hub_layouts import edit_json, write_hub_folder
 
 COMMANDS = """
 import sys
-from c3l.cli import main
+from c3l.cli.main import main
 common = ["--model", "model", "--image-root", ".", "--data", "data.json", "--dtype", "float32"]
 score = main(["score", *common, "--out", "scores.jsonl"])
 few = ["finetuning.max_steps=1", "finetuning.lora_r=2", "finetuning.gradient_checkpointing=true"]

@@ -4,17 +4,17 @@ import json
 
 import pytest
 
-from c3l import pipeline
-from c3l.benchmarking import evaluate_files
-from c3l.config import BenchmarkConfig
-from c3l.config_file import load_config
-from c3l.counts import read_states, summarise
-from c3l.data.store import Run
-from c3l.finetuning import finetune_files
+from c3l.jobs.evaluate import evaluate_files
+from c3l.jobs.finetune import finetune_files
+from c3l.jobs.score import score_file
 from c3l.models.load import load_model
 from c3l.progress import SilentProgress
 from c3l.records import Generation, Rejected
-from c3l.score_file import score_file
+from c3l.run import pipeline
+from c3l.run.run_folder import Run
+from c3l.run.status import read_states, summarise
+from c3l.settings.load import load_config
+from c3l.settings.schema import BenchmarkConfig
 from runs import draw_pictures, make_config, walk
 from tiny_models import CHAT_TEMPLATE, load_tiny, write_scripted
 
@@ -149,10 +149,10 @@ def test_rows_are_taught_as_they_are_or_rejected_and_what_is_cut_off_is_counted(
 
 
 def test_groups_that_are_too_long_to_be_tuned_on_are_rejected_and_counted(world):
-    from c3l.config import ContrastiveConfig
     from c3l.data.images import image_id_of
     from c3l.models.load import load_trainable
     from c3l.records import ImageRef
+    from c3l.settings.schema import ContrastiveConfig
     from c3l.training.groups import TextGroup, sort_out
     from tiny_models import make_picture
 

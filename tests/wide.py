@@ -18,7 +18,7 @@ EPSILON = 1e-3  # AdamW's own is 1e-8; the gradients of the tiny models are 1e-3
 @contextmanager
 def double_precision() -> Iterator[None]:
     """Whatever is made in here is float64: models that are loaded to be tuned, adapters, projections, sums."""
-    from c3l import finetuning
+    from c3l.jobs import finetune as finetuning
     from c3l.models import load
     from c3l.training import contrastive
     from c3l.training import finetuning as teaching

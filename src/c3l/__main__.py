@@ -2,6 +2,6 @@
 
 import sys
 
-from c3l.cli import main
+from c3l.cli.main import main
 
 sys.exit(main())

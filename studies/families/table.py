@@ -21,7 +21,7 @@ c3l takes what transformers loads as `AutoModelForImageTextToText`, with its own
 it does with a family is settled at loading: a few rows are computed by themselves, beside others and packed, and a
 way whose numbers differ by more than rounding explains is not used, which the run says in one line. How much
 rounding explains is measured on the model itself, in its dtype: every linear layer rounds once more at random
-([`models/rounding.py`](../src/c3l/models/rounding.py)). Because rounding may hide a mistake, a model of 16 bits is
+([`models/rounding.py`](../src/c3l/models/hf/rounding.py)). Because rounding may hide a mistake, a model of 16 bits is
 tried with the same weights in float32 too, where there is room for them.
 
 This page is made by `python -m studies.families.table > docs/models.md`, with {versions}.

@@ -12,11 +12,11 @@ from PIL import Image
 from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
-from c3l.config import ContrastiveConfig, FinetuningConfig, ModelConfig
 from c3l.errors import BackendError
 from c3l.models.interface import Conversation, ForcedRow, GenerateRequest, Pair, Sampling, ScoreRequest
 from c3l.models.load import load_finetunable, load_model, load_trainable
 from c3l.records import NoImageMode
+from c3l.settings.schema import ContrastiveConfig, FinetuningConfig, ModelConfig
 from studies.families.folder import write_folder
 from studies.families.parts import Family
 from studies.families.plain import Plain

@@ -8,19 +8,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from c3l.config import ModelConfig, RunConfig
-from c3l.config_file import load_config
-from c3l.context import open_context
-from c3l.data.atomic import atomic_folder, remove_leftovers, write_atomic
-from c3l.data.store import Run
-from c3l.executors import KeptModel, LocalExecutor
+from c3l.executors.local import KeptModel, LocalExecutor
 from c3l.method.generation import OpenImage
 from c3l.models.interface import Sampling
 from c3l.models.load import merge_adapter
-from c3l.pipeline import run_generate
 from c3l.progress import Progress
 from c3l.records import ImageRef, Sample, ScoredSample, from_json, to_json
-from c3l.stages import image_opener
+from c3l.run.context import open_context
+from c3l.run.pipeline import run_generate
+from c3l.run.run_folder import Run
+from c3l.run.shards import image_opener
+from c3l.settings.load import load_config
+from c3l.settings.schema import ModelConfig, RunConfig
+from c3l.storage.atomic import atomic_folder, remove_leftovers, write_atomic
 from c3l.training.groups import TextGroup
 from studies.picture_world.answer_tuning import ADAPTER, SUMMARY, contrast, prefer
 from studies.picture_world.answering import (

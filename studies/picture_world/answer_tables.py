@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from c3l.data.atomic import write_atomic
+from c3l.storage.atomic import write_atomic
 from studies.picture_world.candidates import CANDIDATES
 from studies.picture_world.grading import GradedPair, GradedRun, mean_lift, qualities, remeasure
 from studies.picture_world.table_cells import show_share, show_signed

@@ -15,15 +15,15 @@ from datasets import Dataset
 from transformers import PrinterCallback
 from trl import DPOConfig, DPOTrainer
 
-from c3l.config import ContrastiveConfig, FinetuningConfig, RunConfig
-from c3l.data.atomic import atomic_folder, remove, write_atomic
 from c3l.errors import BackendError, DataError
 from c3l.method.generation import OpenImage
-from c3l.models.finetunable import IGNORE_INDEX
+from c3l.models.hf.finetunable import IGNORE_INDEX
 from c3l.models.interface import Conversation, FinetunableModel, TrainableModel
 from c3l.models.load import load_finetunable, load_trainable
 from c3l.progress import Progress
 from c3l.records import ImageRef, to_json
+from c3l.settings.schema import ContrastiveConfig, FinetuningConfig, RunConfig
+from c3l.storage.atomic import atomic_folder, remove, write_atomic
 from c3l.training import arguments
 from c3l.training.checkpoints import Advance, choose_cpu
 from c3l.training.contrastive import count_steps, tune

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from c3l.config import ScoringConfig, SelectionConfig
 from c3l.method.batching import run_batches
 from c3l.method.generation import OpenImage
 from c3l.method.scoring import score_samples
 from c3l.method.selection import by_falling_score, select
 from c3l.models.interface import GenerateRequest, InferenceModel, Sampling
 from c3l.records import AnswerScores, ContrastiveGroup, ImageRef, Sample, ScoredSample, make_id
+from c3l.settings.schema import ScoringConfig, SelectionConfig
 from c3l.training.groups import TextGroup
 
 BATCH = 60  # as the study's drafts

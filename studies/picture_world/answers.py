@@ -14,10 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from c3l.data.atomic import write_atomic
-from c3l.data.store import Run
 from c3l.progress import PlainProgress
 from c3l.records import AnswerScores, Sample, ScoredSample
+from c3l.run.run_folder import Run
+from c3l.storage.atomic import write_atomic
 from studies.picture_world.answer_seeds import ARMS, Arm, Plan, SeedStudy
 from studies.picture_world.answer_tables import SeedResults, write_results
 from studies.picture_world.answer_tuning import SUMMARY

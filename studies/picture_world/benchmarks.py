@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from PIL import Image
 
-from c3l.data.atomic import write_atomic
 from c3l.evaluation.pope import build_pope
+from c3l.storage.atomic import write_atomic
 from studies.picture_world.evaluate import build_oracle
 from studies.picture_world.lexicon import with_article
 from studies.picture_world.multiple_choice import make_choices, write_mmbench, write_seed

@@ -1,8 +1,8 @@
 """Does a model learn more from C3L data? The built-in LVLM tuned on equal amounts of it and of the controls.
 
 Run ``python -m studies.picture_world.benefit WORLD STUDY OUT``, where STUDY is the folder of ``study`` with the arms
-that pairs are chosen from (``sources`` of ``ARMS``). Every model is tuned by ``c3l.finetuning`` and asked by
-``c3l.benchmarking``, everything without the picture too; what is done is not done again. ``OUT/tables.md`` has the
+that pairs are chosen from (``sources`` of ``ARMS``). Every model is tuned by ``c3l.jobs.finetune`` and asked by
+``c3l.jobs.evaluate``, everything without the picture too; what is done is not done again. ``OUT/tables.md`` has the
 results.
 """
 
@@ -13,20 +13,20 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from c3l.benchmarking import evaluate_files, read_predictions
-from c3l.config import BenchmarkConfig, ImagesConfig, RunConfig
-from c3l.config_file import load_config
-from c3l.data.atomic import write_atomic
-from c3l.data.store import Run
 from c3l.evaluation.pictures import open_picture
 from c3l.evaluation.predict import predict
 from c3l.evaluation.reading import read_benchmark
 from c3l.evaluation.scores import was_blind, without_images
 from c3l.evaluation.task import Benchmark, FloatArray, Item, Prediction, Sums, Tally, TallyBuilder, divide
-from c3l.finetuning import finetune_files
+from c3l.jobs.evaluate import evaluate_files, read_predictions
+from c3l.jobs.finetune import finetune_files
 from c3l.models.load import load_model
 from c3l.progress import PlainProgress
 from c3l.records import from_json, to_json
+from c3l.run.run_folder import Run
+from c3l.settings.load import load_config
+from c3l.settings.schema import BenchmarkConfig, ImagesConfig, RunConfig
+from c3l.storage.atomic import write_atomic
 from studies.picture_world.benchmarks import grade_open, paint, write_benchmarks
 from studies.picture_world.benefit_arms import ARMS, Pairs, count_pairs
 from studies.picture_world.benefit_tables import UNTUNED, Asked, write_tables

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from c3l.config import GenerationConfig, ModelConfig, ScoringConfig
 from c3l.method.generation import generate, parse
 from c3l.method.i2c import compute_i2c
 from c3l.method.parsing import find_pairs
@@ -26,6 +25,7 @@ from c3l.method.scoring import score_samples
 from c3l.models.interface import GenerateRequest, InferenceModel, Sampling
 from c3l.models.load import load_model
 from c3l.records import AnswerScores, Generation, ImageRef, NoImageMode, Sample, ScoredSample, make_id
+from c3l.settings.schema import GenerationConfig, ModelConfig, ScoringConfig
 from studies.picture_world import things
 from studies.picture_world.lexicon import EVERYDAY, WordNet, with_article
 from studies.picture_world.measure import MEASURES, auroc, interval, spearman

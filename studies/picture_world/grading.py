@@ -9,12 +9,12 @@ from typing import Literal
 
 import numpy as np
 
-from c3l.config import FilteringConfig, FilterRule, RunConfig
-from c3l.data.store import Run
 from c3l.method.filtering import filter_samples
 from c3l.method.selection import rank_pairs
 from c3l.records import AnswerScores, ImageRef, Role, Sample, ScoredSample, name_round
-from c3l.stages import read_scored
+from c3l.run.run_folder import Run
+from c3l.run.shards import read_scored
+from c3l.settings.schema import FilteringConfig, FilterRule, RunConfig
 from studies.picture_world.measure import interval
 from studies.picture_world.oracle import Graded, Oracle
 from studies.picture_world.scenes import Scene

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from c3l.data.atomic import write_atomic
+from c3l.storage.atomic import write_atomic
 from studies.picture_world.lexicon import plural
 from studies.picture_world.naming import Names, call, names_its_colour
 from studies.picture_world.oracle import COLOURS

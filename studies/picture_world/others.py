@@ -16,10 +16,10 @@ from typing import Any
 
 from PIL import Image
 
-from c3l.data.store import Run
 from c3l.models.interface import InferenceModel, Pair, ScoreRequest
 from c3l.models.load import load_model
 from c3l.records import AnswerScores
+from c3l.run.run_folder import Run
 from studies.picture_world.candidates import CANDIDATES
 from studies.picture_world.evaluate import build_oracle
 from studies.picture_world.grading import GradedPair, GradedRun, bootstrap, grade_run, keep, qualities, remeasure

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from c3l.config import RunConfig
-from c3l.config_file import load_config
-from c3l.context import open_context
-from c3l.data.store import Run
-from c3l.pipeline import run_method
 from c3l.progress import PlainProgress
+from c3l.run.context import open_context
+from c3l.run.pipeline import run_method
+from c3l.run.run_folder import Run
+from c3l.settings.load import load_config
+from c3l.settings.schema import RunConfig
 from studies.picture_world.evaluate import build_oracle
 from studies.picture_world.grading import grade_run
 from studies.picture_world.needs import need_modules, need_things

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from c3l.config import FilterRule
+from c3l.settings.schema import FilterRule
 from studies.picture_world.calibration import calibrate, calibration_table
 from studies.picture_world.grading import (
     GradedRun,

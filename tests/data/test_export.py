@@ -10,13 +10,13 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from c3l.config import ExportConfig, ExportFormat, ImagesConfig
-from c3l.data import atomic
 from c3l.data.export import FILES, export, verify
 from c3l.data.formats import Turn, read_llava
 from c3l.data.images import inspect_image
 from c3l.errors import ConfigError, DataError, StorageError
 from c3l.records import AnswerScores, ImageRef, Provenance, Sample, ScoredSample
+from c3l.settings.schema import ExportConfig, ExportFormat, ImagesConfig
+from c3l.storage import atomic
 
 FORMATS: tuple[ExportFormat, ...] = tuple(FILES)
 PROVENANCE = Provenance("tiny-llava", "abc123", "hf", "float32", "cpu", 0, {})

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from c3l.config import ImagesConfig
 from c3l.data import images
 from c3l.data.images import BadImageError, image_id_of, inspect_image, list_images, open_image, resolve_under
 from c3l.errors import DataError
 from c3l.records import ImageRef, Rejected, make_id
+from c3l.settings.schema import ImagesConfig
 
 RULES = ImagesConfig()
 RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
@@ -220,7 +220,7 @@ def test_the_bomb_is_refused_without_being_decoded(tmp_path: Path) -> None:
     """Measured in a process of its own: decoding the bomb costs more than 400 MB."""
     (tmp_path / "bomb.png").write_bytes(BOMB)
     code = (
-        "import sys; from pathlib import Path; from c3l.config import ImagesConfig\n"
+        "import sys; from pathlib import Path; from c3l.settings.schema import ImagesConfig\n"
         "from c3l.data.images import inspect_image\n"
         "peak = lambda: int(next(l for l in open('/proc/self/status') if l.startswith('VmHWM')).split()[1])\n"
         "before = peak(); verdict = inspect_image(Path(sys.argv[1]), 'bomb.png', ImagesConfig())\n"

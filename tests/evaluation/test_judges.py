@@ -11,9 +11,9 @@ import pytest
 from tests.chat_server import Reply, completion, refusal, refuse_as_new_models, serve
 from tests.fakes import FakeModel
 
-from c3l.data import journal
 from c3l.errors import ConfigError, DataError, StorageError
 from c3l.evaluation.judges import CachedJudge, EndpointJudge, JudgeError, ModelJudge, NoReviewError, RefusedError
+from c3l.storage import journal
 
 KEY = "a-key-without-the-usual-beginning"
 

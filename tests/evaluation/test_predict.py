@@ -8,7 +8,7 @@ from PIL import Image
 from c3l.errors import DataError
 from c3l.evaluation.predict import predict
 from c3l.evaluation.task import Item
-from c3l.models.hf import HfModel
+from c3l.models.hf.inference import HfModel
 from c3l.models.interface import Pair, ScoreRequest
 from c3l.records import Provenance
 from fakes import FakeModel

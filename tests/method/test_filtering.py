@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c3l.config import FilteringConfig, FilterRule
 from c3l.errors import ConfigError
 from c3l.method.filtering import filter_samples
 from c3l.records import AnswerScores, Sample, ScoredSample, Selected
+from c3l.settings.schema import FilteringConfig, FilterRule
 
 
 def scored(sample_id: str, i2c: float, image: str = "image", instruction: str = "plain", n: int = 1) -> ScoredSample:

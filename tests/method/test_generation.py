@@ -6,12 +6,12 @@ from collections.abc import Sequence
 import pytest
 from PIL import Image
 
-from c3l.config import GenerationConfig
 from c3l.errors import BackendError, ConfigError, DataError
 from c3l.method.generation import generate, parse
 from c3l.method.prompts import InstructionTemplate
 from c3l.models.interface import Completion, GenerateRequest, Sampling
 from c3l.records import Generation, ImageRef, Rejected, Sample, make_id
+from c3l.settings.schema import GenerationConfig
 from fakes import FakeModel
 
 PLAIN = InstructionTemplate("plain", 1, "numbered", "Write {k} pairs.")

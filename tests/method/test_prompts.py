@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c3l.config import GenerationConfig
 from c3l.errors import ConfigError
 from c3l.method.parsing import PARSERS, find_pairs
 from c3l.method.prompts import InstructionTemplate, choose_templates, load_templates
+from c3l.settings.schema import GenerationConfig
 
 GOOD = "- id: mine\n  version: 1\n  parser: lines\n  text: 'Write {k} lines, with {{braces}}.'\n"
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from c3l import plan
-from c3l.config import RunConfig, ScoringConfig
 from c3l.errors import BackendError, DataError, OutOfMemoryError
 from c3l.method.scoring import count_others, draw_pool, rescore, score_samples, tell_few_others
-from c3l.plan import make_plan
 from c3l.records import AnswerScores, ImageRef, Rejected, Sample, ScoredSample
+from c3l.run import plan
+from c3l.run.plan import make_plan
+from c3l.settings.schema import RunConfig, ScoringConfig
 
 IDS = [f"i{n}" for n in range(6)]
 IMAGES = {image_id: ImageRef(image_id, f"{image_id}.png", "", 8, 8) for image_id in IDS}

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from c3l.config import SelectionConfig
 from c3l.method.selection import Standing, rank_pairs, select
 from c3l.records import AnswerScores, ContrastiveGroup, Rejected, Sample, ScoredSample
+from c3l.settings.schema import SelectionConfig
 
 EMPTY = AnswerScores((), (), (), ())
 

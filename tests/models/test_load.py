@@ -10,12 +10,12 @@ import pytest
 import torch
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
-from c3l.config import ContrastiveConfig, ModelConfig
 from c3l.errors import BackendError
 from c3l.models import hashing
-from c3l.models.hf import HfModel
+from c3l.models.hf.inference import HfModel
 from c3l.models.interface import ForcedRow, Pair, ScoreRequest
 from c3l.models.load import load_model, load_trainable, weights_hash
+from c3l.settings.schema import ContrastiveConfig, ModelConfig
 from tiny_models import make_picture
 
 
@@ -80,7 +80,7 @@ def test_hashing_loads_neither_torch_nor_transformers(name, folder):
     if name == "builtin":
         pytest.importorskip("gguf")
     code = (
-        "import sys; from c3l.config import ModelConfig; from c3l.models.load import weights_hash;"
+        "import sys; from c3l.settings.schema import ModelConfig; from c3l.models.load import weights_hash;"
         f"weights_hash(ModelConfig(name={name if name == 'builtin' else str(folder)!r}));"
         "sys.exit(any(name in sys.modules for name in ('torch', 'transformers')))"
     )

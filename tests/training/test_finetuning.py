@@ -8,12 +8,12 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
-from c3l.config import FinetuningConfig
 from c3l.errors import BackendError, DataError
-from c3l.models.company import Company
-from c3l.models.finetunable import IGNORE_INDEX, FinetunableHfModel, _shorten, find_connectors
+from c3l.models.hf.company import Company
+from c3l.models.hf.finetunable import IGNORE_INDEX, FinetunableHfModel, _shorten, find_connectors
 from c3l.models.interface import Conversation
 from c3l.records import Provenance
+from c3l.settings.schema import FinetuningConfig
 from c3l.training.arguments import count_steps
 from c3l.training.checkpoints import WEIGHTS, find_checkpoint
 from c3l.training.finetuning import TextConversation, finetune

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from c3l.config import ExportConfig, ExportFormat
 from c3l.data import parquet
-from c3l.data.atomic import write_atomic
 from c3l.errors import DataError
-from c3l.placeholders import PLACEHOLDER, PLACEHOLDERS
+from c3l.markup.placeholders import PLACEHOLDER, PLACEHOLDERS
 from c3l.records import ImageRef, Provenance, ScoredSample
+from c3l.settings.schema import ExportConfig, ExportFormat
+from c3l.storage.atomic import write_atomic
 
 FILES: dict[ExportFormat, str] = {
     "llava": "llava.json",

@@ -21,7 +21,7 @@ from c3l.data.media import MAIN, find_image, refused_image
 from c3l.data.rejection import BadRowError, check_text, is_utf8
 from c3l.data.turns import TURN_KEYS, Talk, read_talk
 from c3l.errors import DataError
-from c3l.placeholders import PLACEHOLDER, find_placeholder
+from c3l.markup.placeholders import PLACEHOLDER, find_placeholder
 from c3l.records import Rejected
 
 # Raise it when the same file gives other turns or conversations: what was made of them is stale then.

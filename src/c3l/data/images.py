@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from c3l.config import FollowLinks, ImagesConfig
 from c3l.data.magic import HEAD, tell_kind
 from c3l.data.paths import BadImageError, may_follow, name_under, resolve_under
 from c3l.data.pngchunks import without_texts
 from c3l.errors import DataError
 from c3l.records import ImageRef, Rejected, make_id
+from c3l.settings.schema import FollowLinks, ImagesConfig
 
 __all__ = [
     "ENDINGS",

@@ -6,11 +6,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from c3l.config import ImagesConfig
-from c3l.data.atomic import atomic_path
 from c3l.data.images import open_image, read_image_bytes
 from c3l.errors import ConfigError, DataError
 from c3l.records import ImageRef
+from c3l.settings.schema import ImagesConfig
+from c3l.storage.atomic import atomic_path
 
 Row = dict[str, Any]
 

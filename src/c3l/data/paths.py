@@ -4,8 +4,8 @@ import os
 import re
 from pathlib import Path
 
-from c3l.config import FollowLinks
 from c3l.errors import DataError
+from c3l.settings.schema import FollowLinks
 
 # A URL, one that holds its picture, or a Windows drive; `Screenshot:1.png` is a name like any other.
 _ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|data:image/|[A-Za-z]:", re.IGNORECASE)

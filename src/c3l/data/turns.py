@@ -7,7 +7,7 @@ from typing import Any
 from c3l.data.flags import is_taught
 from c3l.data.media import is_other_medium, is_picture
 from c3l.data.rejection import BadRowError
-from c3l.placeholders import PLACEHOLDER
+from c3l.markup.placeholders import PLACEHOLDER
 
 TURN_KEYS = ("conversations", "messages", "conversation", "dialog", "dialogue", "chat", "turns")
 _SYSTEM_KEYS = ("system", "system_prompt", "system_message")

@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from c3l.data.atomic import write_atomic
 from c3l.evaluation.mmbench import MMBench
 from c3l.evaluation.pope import Pope
 from c3l.evaluation.seed_bench import SeedBench
 from c3l.evaluation.task import Benchmark, Item, Prediction
+from c3l.storage.atomic import write_atomic
 
 LLAVA, POPE, VLMEVALKIT = "llava_answers.jsonl", "pope_{split}_answers.jsonl", "vlmevalkit.tsv"
 

@@ -2,11 +2,11 @@
 
 import json
 
-from c3l.config import RunConfig
 from c3l.evaluation.judges import Judge
 from c3l.evaluation.panel import ReviewLog
 from c3l.evaluation.task import Benchmark
 from c3l.records import Provenance
+from c3l.settings.schema import RunConfig
 
 LOST = ("left_out", "rotations", "thoughts", "blind_thoughts", "respelled", "reviews")  # for a command's summary
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from c3l.evaluation.judges import Judge, JudgeError, NoReviewError, RefusedError
 from c3l.evaluation.reviews import Marks, Review, read_review
-from c3l.thoughts import cut_thoughts
+from c3l.markup.thoughts import cut_thoughts
 
 STOP_AFTER = (
     10  # reviews that cannot be read, if they are the first: of a judge that is read every second time 1 in 1000

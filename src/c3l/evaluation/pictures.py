@@ -8,11 +8,11 @@ from pathlib import Path
 
 from PIL.Image import Image
 
-from c3l.config import FollowLinks, ImagesConfig
 from c3l.data.images import decode_image, open_image, read_image_bytes
 from c3l.data.paths import BadImageError, resolve_under
 from c3l.errors import TooManyRejectedError
 from c3l.evaluation.task import Item
+from c3l.settings.schema import FollowLinks, ImagesConfig
 
 IMAGE_ROOT = "--image-root of c3l evaluate, or image_root of evaluation.tasks in a run's settings,"
 _ENDINGS = ("", ".jpg", ".png", ".jpeg", ".JPEG", ".JPG", ".webp")

@@ -9,10 +9,10 @@ from PIL.Image import Image
 
 from c3l.errors import BackendError, DataError
 from c3l.evaluation.task import Item, Prediction
+from c3l.markup.thoughts import cut_thoughts
 from c3l.method.batching import map_ahead, run_batches
 from c3l.models.interface import Completion, GenerateRequest, InferenceModel, Pair, Sampling, ScoreRequest, Unfit
 from c3l.records import AnswerScores
-from c3l.thoughts import cut_thoughts
 
 OpenPicture = Callable[[str], Image]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from c3l.evaluation.choices import WIDE
-from c3l.thoughts import cut_thoughts
+from c3l.markup.thoughts import cut_thoughts
 
 Marks = tuple[float, float]
 How = Literal["first line", "unwrapped"]

@@ -4,12 +4,12 @@ import math
 from collections.abc import Callable, Iterable
 from itertools import groupby
 
-from c3l.config import FilteringConfig, FilterRule
 from c3l.errors import ConfigError
 from c3l.method.i2c import unit_of
 from c3l.method.scoring import rescore
 from c3l.method.selection import by_falling_score, rank_pairs
 from c3l.records import Form, ScoredSample, Selected, make_id
+from c3l.settings.schema import FilteringConfig, FilterRule
 
 
 def filter_samples(scored: Iterable[ScoredSample], config: FilteringConfig, seed: int) -> list[Selected]:

@@ -6,15 +6,15 @@ from typing import TypeAlias
 
 from PIL.Image import Image
 
-from c3l.config import GenerationConfig
 from c3l.errors import BackendError, ConfigError, DataError
+from c3l.markup.thoughts import cut_thoughts
 from c3l.method.batching import map_ahead, run_batches
-from c3l.method.judging import excerpt, fold, is_refusal, judge
+from c3l.method.pair_checks import excerpt, fold, is_refusal, judge
 from c3l.method.parsing import ParsedPair, find_pairs
 from c3l.method.prompts import InstructionTemplate
 from c3l.models.interface import Completion, GenerateRequest, InferenceModel, Sampling
 from c3l.records import Generation, ImageRef, Rejected, Sample, make_id
-from c3l.thoughts import cut_thoughts
+from c3l.settings.schema import GenerationConfig
 
 # Raise it when the same picture, prompt and model give another text: finished texts are stale then.
 WRITER_VERSION = 2

@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml
 
-from c3l.config import GenerationConfig
 from c3l.errors import ConfigError
 from c3l.method.parsing import PARSERS
+from c3l.settings.schema import GenerationConfig
 
 _TYPES = {"id": str, "version": int, "parser": str, "text": str}
 _BRACES = "write {{ and }} where you mean a brace"

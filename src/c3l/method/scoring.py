@@ -9,13 +9,13 @@ from types import MappingProxyType
 from PIL.Image import Image
 from PIL.Image import new as new_image
 
-from c3l.config import ScoringConfig
 from c3l.errors import BackendError, DataError
 from c3l.method.batching import map_ahead, run_batches
 from c3l.method.generation import OpenImage
 from c3l.method.i2c import compute_i2c
 from c3l.models.interface import InferenceModel, Pair, ScoreRequest, Unfit
 from c3l.records import AnswerScores, Form, ImageRef, Rejected, Sample, ScoredSample, make_id
+from c3l.settings.schema import ScoringConfig
 
 # Raise it when the same pair, picture and model get other stored numbers: finished scores are stale then.
 SCORER_VERSION = 2

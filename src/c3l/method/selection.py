@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from c3l.config import SelectionConfig
 from c3l.records import ContrastiveGroup, Rejected, Role, ScoredSample, make_id
+from c3l.settings.schema import SelectionConfig
 
 
 @dataclass(frozen=True, slots=True)

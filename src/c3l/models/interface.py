@@ -57,7 +57,7 @@ class Completion:
     Attributes:
         request_id: That of the request.
         text: Without the tokens that steer a chat; a thought before the answer is part of it, with the opening that
-            the chat template wrote (``c3l.thoughts`` cuts it off).
+            the chat template wrote (``c3l.markup.thoughts`` cuts it off).
         finish_reason: ``length``: it was cut off; ``non_finite_logits``: the model broke down after this text;
             ``too_long``: the prompt alone is longer than the model's positions.
         problem: One line for a person where the prompt is too long.

@@ -4,7 +4,6 @@
 torch nor transformers.
 """
 
-import logging
 import os
 import re
 from collections.abc import Callable
@@ -12,27 +11,20 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from c3l.config import ContrastiveConfig, FinetuningConfig, ModelConfig
 from c3l.errors import BackendError, C3LError
 from c3l.models.hashing import hash_folder
+from c3l.models.hf.weights import one_line
 from c3l.models.interface import FinetunableModel, InferenceModel, TrainableModel
-from c3l.models.places import WHOLE, find_commit, find_folder
-from c3l.models.weights import one_line
+from c3l.models.places import find_commit, find_folder
 from c3l.records import Provenance
+from c3l.settings.schema import ContrastiveConfig, FinetuningConfig, ModelConfig
 
 if TYPE_CHECKING:
     import torch
 
-logger = logging.getLogger(__name__)
-
 M = TypeVar("M")
 R = TypeVar("R")
 
-# where transformers goes on with what does not help here: long lists, and what its own callers could do
-_NO_HELP = re.compile(
-    r" (Model type should be one of|If you were trying to load it from|Can't instantiate a processor|"
-    r"Please do not set `use_safetensors|You can update Transformers with) .*"
-)
 _NO_DEVICE = re.compile(r"Expected one of .*")  # and a list of all that torch was ever built for
 _PACKAGES = ("c3l", "torch", "transformers", "tokenizers", "pillow", "peft", "accelerate")
 
@@ -75,7 +67,7 @@ def load_model(config: ModelConfig, seed: int) -> InferenceModel:
         BackendError: If it cannot be loaded: no such model or device, weights that are not safetensors, code
             of its own, attention that is not causal.
     """
-    from c3l.models.hf import HfModel
+    from c3l.models.hf.inference import HfModel
 
     weights = weights_hash(config)
     device, dtype = _choose_device(config), _choose_dtype(config)
@@ -101,7 +93,7 @@ def load_trainable(config: ModelConfig, contrastive: ContrastiveConfig, seed: in
     Raises:
         BackendError: If it cannot be loaded, or no language model is found inside it.
     """
-    from c3l.models.trainable import TrainableHfModel
+    from c3l.models.hf.trainable import TrainableHfModel
 
     return _load_for_tuning(TrainableHfModel, config, contrastive, seed)
 
@@ -117,7 +109,7 @@ def load_finetunable(config: ModelConfig, finetuning: FinetuningConfig, seed: in
     Raises:
         BackendError: If it cannot be loaded, or has no part that is to learn.
     """
-    from c3l.models.finetunable import FinetunableHfModel
+    from c3l.models.hf.finetunable import FinetunableHfModel
 
     return _load_for_tuning(FinetunableHfModel, config, finetuning, seed)
 
@@ -126,7 +118,7 @@ def _load_for_tuning(make: Callable[[Any, Any, Provenance, R], M], config: Model
     """What is made of the model on its device, its processor, what they are, and the recipe; seeded."""
     import torch
 
-    from c3l.models.sharding import is_shared_out
+    from c3l.models.hf.sharding import is_shared_out
 
     weights = weights_hash(config)
     device, dtype = _choose_device(config), _choose_dtype(config)
@@ -146,8 +138,8 @@ def merge_adapter(config: ModelConfig, adapter: Path, folder: Path) -> None:
     Raises:
         BackendError: If the model or the adapter cannot be loaded, or the adapter is of another model.
     """
-    from c3l.models.adapters import merge_folder
-    from c3l.models.processors import save_processor
+    from c3l.models.hf.adapters import merge_folder
+    from c3l.models.hf.processors import save_processor
 
     model, processor = _read(config, weights_hash(config), _choose_dtype(config), "cpu")
     merge_folder(model, adapter).save_pretrained(str(folder))
@@ -167,62 +159,9 @@ def _describe(config: ModelConfig, weights: str, device: str, dtype: "torch.dtyp
 
 
 def _read(config: ModelConfig, weights: str, dtype: "torch.dtype", device: str) -> tuple[Any, Any]:
-    """The model on its device and its processor: whole, and such as fit each other."""
-    import torch
+    from c3l.models.hf.reading import read_model
 
-    from c3l.models.encoding import ChatEncoder
-    from c3l.models.fit import fit_processor
-    from c3l.models.support import check_family, check_inputs
-    from c3l.models.weights import check_finite
-
-    torch.backends.cudnn.allow_tf32 = False  # float32 means float32: a card's convolutions would round to 10 bits
-    model, processor = _read_files(config, weights, dtype)
-    try:
-        model = model.to(device)
-        check_finite(config.name, model)
-        check_family(config.name, model)
-        fit_processor(config.name, processor, model)
-        check_inputs(config.name, ChatEncoder(processor))
-    except C3LError:
-        raise
-    except Exception as error:  # drivers and strange models raise what they like
-        raise BackendError(f"cannot use the model {config.name} on {device}: {one_line(error)}") from None
-    return model, processor
-
-
-def _read_files(config: ModelConfig, weights: str, dtype: "torch.dtype") -> tuple[Any, Any]:
-    from transformers import AutoModelForImageTextToText
-
-    from c3l.models.processors import load_processor
-    from c3l.models.weights import check_loaded, untold
-
-    location, revision = _find_source(config, weights)
-    chosen = config.attn_implementation
-    attention = {} if chosen is None else {"attn_implementation": chosen}
-    try:
-        with untold():
-            processor = load_processor(location, revision, config.trust_remote_code)
-            model, info = AutoModelForImageTextToText.from_pretrained(
-                location,
-                dtype=dtype,
-                use_safetensors=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # they are refused below, by their names
-                revision=revision,
-                trust_remote_code=config.trust_remote_code,
-                **attention,
-            )
-    except C3LError:
-        raise
-    except Exception as error:  # there is no end to what a strange folder makes transformers raise
-        why = _NO_HELP.sub("", one_line(error)).rstrip(".")
-        raise BackendError(
-            f"cannot load the model {config.name}: {why}; expected an LVLM that transformers knows "
-            f"(AutoModelForImageTextToText), whole: {WHOLE}"
-        ) from None
-    if note := check_loaded(config.name, model, info):
-        logger.warning(note)
-    return model, processor
+    return read_model(config, _find_source(config, weights), dtype, device)
 
 
 def _find_source(config: ModelConfig, weights: str) -> tuple[str, str]:

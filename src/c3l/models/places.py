@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from c3l.config import ModelConfig
 from c3l.errors import BackendError
-from c3l.models.weights import check_files, one_line
+from c3l.models.hf.weights import check_files, one_line
+from c3l.settings.schema import ModelConfig
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _ADAPTER = "adapter_config.json"

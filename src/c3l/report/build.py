@@ -12,12 +12,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from c3l.data.atomic import write_atomic
 from c3l.records import KL_FORMS, Form, NoImageMode, Provenance, Rejected
-from c3l.report.benchmarks import build_benchmarks
 from c3l.report.charts import Dot, draw_histogram, draw_scatter, draw_share
 from c3l.report.contents import Pair, ReportContents, join_pairs
 from c3l.report.curves import ACCURACY, LOSSES, build_tuning
+from c3l.report.evaluation import build_benchmarks
 from c3l.report.gallery import GalleryView, build_gallery
 from c3l.report.openings import build_openings
 from c3l.report.rounds import build_rounds
@@ -25,6 +24,7 @@ from c3l.report.specificity import build_specificity
 from c3l.report.statistics import compute_spearman, find_bin_edges, find_median, find_quantiles
 from c3l.report.tokens import LEVEL_FACTORS, format_signed, is_less_likely
 from c3l.report.units import NONE, Unit, unit_in_use, unit_of_form
+from c3l.storage.atomic import write_atomic
 
 MAX_REJECTIONS = 200
 TEMPLATES = Path(__file__).parent / "templates"

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainerState
 from transformers.trainer import SCHEDULER_NAME
 
-from c3l.data.atomic import write_atomic
 from c3l.errors import BackendError, DataError
 from c3l.models.interface import Pieces
+from c3l.storage.atomic import write_atomic
 from c3l.training.sharing import bring_together, gather, put, share_out
 
 WEIGHTS = "model.safetensors"  # of a checkpoint: what is trained, nothing else

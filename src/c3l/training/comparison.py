@@ -5,7 +5,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from c3l.config import ContrastiveConfig
 from c3l.method.losses import (
     add_batch_negatives,
     contrastive_accuracy,
@@ -15,6 +14,7 @@ from c3l.method.losses import (
     mean_pool,
 )
 from c3l.models.interface import Readings, TrainableModel
+from c3l.settings.schema import ContrastiveConfig
 
 
 class ContrastiveModel(nn.Module):

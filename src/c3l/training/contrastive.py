@@ -16,11 +16,11 @@ from torch import nn
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments, set_seed
 
-from c3l.config import ContrastiveConfig
-from c3l.data.atomic import write_atomic
 from c3l.errors import DataError
 from c3l.models.interface import TrainableModel
 from c3l.records import HeldOut, ImageRef, TuningStep, from_json, to_json
+from c3l.settings.schema import ContrastiveConfig
+from c3l.storage.atomic import write_atomic
 from c3l.training import arguments
 from c3l.training.arguments import SEEDS
 from c3l.training.checkpoints import (

@@ -10,13 +10,13 @@ from PIL import Image
 from transformers import FastVlmForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from c3l.config import ModelConfig
 from c3l.errors import BackendError
 from c3l.models.builtin import assemble as assembly
 from c3l.models.builtin import parts
 from c3l.models.builtin.assemble import RECIPE_FILE, assemble
 from c3l.models.hashing import cache_folder
 from c3l.models.load import weights_hash
+from c3l.settings.schema import ModelConfig
 
 Pictures = Callable[[int], Image.Image]
 

@@ -9,13 +9,13 @@ from studies.families.parts import PAD
 from studies.families.table import FAMILIES, make_line, make_page
 from studies.families.trial import Outcome, try_family
 
-from c3l.config import FinetuningConfig, ModelConfig
 from c3l.errors import BackendError
 from c3l.evaluation.judges import ModelJudge
 from c3l.evaluation.predict import predict
 from c3l.evaluation.task import Item
+from c3l.models.hf.trials import draw
 from c3l.models.load import load_finetunable, load_model
-from c3l.models.trials import draw
+from c3l.settings.schema import FinetuningConfig, ModelConfig
 
 PAGE = Path(__file__).parents[3] / "docs" / "models.md"
 BY_NAME = {family.known_as: family for family in FAMILIES}

@@ -22,12 +22,12 @@ from tests.studies.picture_world.test_study import pair
 from tests.studies.picture_world.worlds import NAMES, random_scene
 from tests.tiny_models import Tiny, make_picture
 
-from c3l.config import ContrastiveConfig, FinetuningConfig, ScoringConfig
-from c3l.models.finetunable import FinetunableHfModel
-from c3l.models.hf import HfModel
+from c3l.models.hf.finetunable import FinetunableHfModel
+from c3l.models.hf.inference import HfModel
 from c3l.models.interface import Completion, Conversation, GenerateRequest, Sampling
 from c3l.progress import SilentProgress
 from c3l.records import AnswerScores, ImageRef, Provenance, Sample, ScoredSample
+from c3l.settings.schema import ContrastiveConfig, FinetuningConfig, ScoringConfig
 from c3l.training.groups import TextGroup
 from fakes import FakeModel
 

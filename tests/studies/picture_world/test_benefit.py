@@ -17,10 +17,10 @@ from studies.picture_world.scenes import Scene
 from studies.picture_world.study import ARMS as STUDY_ARMS
 from tests.studies.picture_world.worlds import BEAGLE, NAMES, random_scene
 
-from c3l.config_file import load_config
 from c3l.data.formats import Turn, read_llava
 from c3l.evaluation.task import Prediction, Tally
 from c3l.records import AnswerScores, Sample, ScoredSample
+from c3l.settings.load import load_config
 from tiny_models import make_picture
 
 ARM = {arm.name: arm for arm in ARMS}

@@ -29,10 +29,10 @@ from studies.picture_world.study_tables import write_results
 from tests.studies.picture_world.worlds import NAMES, random_scene
 from tests.tiny_models import make_picture
 
-from c3l.data.store import Run
-from c3l.models.hf import HfModel
+from c3l.models.hf.inference import HfModel
 from c3l.models.interface import Completion, GenerateRequest, Sampling
 from c3l.records import AnswerScores, Sample, ScoredSample
+from c3l.run.run_folder import Run
 
 PICTURES = 4
 KINDS = {arm.name: arm for arm in ARMS}

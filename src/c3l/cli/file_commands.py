@@ -1,0 +1,152 @@
+"""The commands that work on data files of any origin, without a run: finetune and evaluate."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from c3l.cli.options import (
+    Dtype,
+    Model,
+    Seed,
+    Set,
+    end,
+    gather,
+    print_lines,
+    settle,
+    tell_unread,
+)
+from c3l.errors import ConfigError
+
+if TYPE_CHECKING:
+    from c3l.records import EvalReport
+    from c3l.settings.schema import RunConfig
+
+_TASKS = "pope, mmbench, seed_bench or llava_bench"
+_READ = "YAML file of settings, of which are read: model, seed, max_error_rate, the rules of images, and"
+
+
+def finetune(
+    data: Annotated[
+        list[Path],
+        typer.Option(help="A LLaVA file (JSON or JSONL), such as a run's export/llava.json; any number of times"),
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to write: adapter, merged model, log")],
+    image_root: Annotated[str, typer.Option(help="Folder that the file's picture paths begin in (images.root)")],
+    config: Annotated[Path | None, typer.Option(help=f"{_READ} finetuning")] = None,
+    model: Model = None,
+    dtype: Dtype = None,
+    seed: Seed = None,
+    overrides: Set = None,
+) -> None:
+    """Tune an LVLM on instruction data.
+
+    Leaves an adapter and a merged model; finetuning.* are its settings.
+    """
+    from c3l.jobs.finetune import finetune_files
+    from c3l.progress import make_progress
+
+    progress = make_progress(sys.stderr)
+    settings = settle(None, gather(config, image_root, model, dtype, None, seed, overrides))
+    tell_unread(progress, overrides, "finetune", "model", "images", "finetuning")
+    end(finetune_files(data, out, settings, progress))
+
+
+def evaluate(
+    task: Annotated[str | None, typer.Option(help=_TASKS)] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(help="Its own files: of pope each split's, given several times; of llava_bench the folder"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder to write: predictions.jsonl, scores.json")] = None,
+    image_root: Annotated[
+        str | None, typer.Option(help="Folder that its picture paths begin in; mmbench needs none")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help=f"{_READ} evaluation without its tasks")] = None,
+    model: Model = None,
+    dtype: Dtype = None,
+    seed: Seed = None,
+    overrides: Set = None,
+    baseline: Annotated[Path | None, typer.Option(help="Another model's --out, for paired differences")] = None,
+    by: Annotated[str | None, typer.Option(help="seed_bench: generation or likelihood")] = None,
+    frames: Annotated[str | None, typer.Option(help="seed_bench: folder of video frames under --image-root")] = None,
+    judge_model: Annotated[str | None, typer.Option(help="llava_bench: the judge (evaluation.judge.model)")] = None,
+    judge_endpoint: Annotated[str | None, typer.Option(help="llava_bench: where it is served, a base URL")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Questions a batch (evaluation.batch_size)")] = None,
+    blind: Annotated[
+        bool | None,
+        typer.Option("--blind/--no-blind", help="Ask all without the picture too (evaluation.blind)"),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Take only the first N questions; a higher N later goes on")
+    ] = None,
+    rescore: Annotated[
+        bool,
+        typer.Option("--rescore", help="Only compute the figures anew, of the same --task, --data and --out; no model"),
+    ] = False,
+    print_commands: Annotated[
+        bool, typer.Option("--print-commands", help="Only print how lmms-eval and VLMEvalKit evaluate --model")
+    ] = False,
+) -> None:
+    """Measure an LVLM on a benchmark's own files.
+
+    Every figure comes with its interval, and with the score without any picture beside it.
+    """
+    more = {
+        "evaluation.batch_size": batch_size,
+        "evaluation.blind": blind,
+        "evaluation.judge.model": judge_model,
+        "evaluation.judge.endpoint": judge_endpoint,
+    }
+    settings = settle(None, gather(config, None, model, dtype, None, seed, overrides, more))
+    if print_commands:
+        return _print_commands(settings, task)
+    if task is None or not data or out is None:
+        raise ConfigError(f"c3l evaluate needs --task ({_TASKS}), --data and --out")
+    from c3l.evaluation.display import format_reports
+    from c3l.jobs.evaluate import evaluate_files, failed_too_often
+    from c3l.progress import make_progress
+    from c3l.settings.load import make_section
+    from c3l.settings.schema import BenchmarkConfig
+
+    wanted = {"task": task, "data": data, "image_root": image_root, "by": by, "frames": frames}
+    chosen = make_section(BenchmarkConfig, {key: value for key, value in wanted.items() if value is not None})
+    progress = make_progress(sys.stderr)
+    tell_unread(progress, overrides, "evaluate", "model", "images", "evaluation")
+    reports = evaluate_files(chosen, out, settings, progress, baseline=baseline, rescore=rescore, limit=limit)
+    print_lines(format_reports(reports))
+    end({**_summarise(out, reports), "above_max_error_rate": failed_too_often(reports[0], settings)})
+
+
+def _print_commands(settings: "RunConfig", task: str | None) -> None:
+    from c3l.evaluation.commands import LMMS_EVAL, format_commands
+
+    if task is not None and task not in LMMS_EVAL:
+        raise ConfigError(f"got the task {task!r}, expected {_TASKS}")
+    for line in format_commands(_name_folder(settings), [task] if task else list(LMMS_EVAL)):
+        print(line)
+
+
+def _name_folder(settings: "RunConfig") -> Path:
+    """What other tools know the model by: they know no ``builtin``."""
+    if settings.model.name != "builtin":
+        return Path(settings.model.name)
+    from c3l.models.builtin.assemble import assemble
+
+    return assemble()
+
+
+def _summarise(out: Path, reports: "list[EvalReport]") -> dict[str, Any]:
+    from c3l.evaluation.describing import LOST
+
+    first = reports[0]
+    return {
+        "out": str(out),
+        "benchmark": first.benchmark,
+        "items": first.items,
+        "failed": first.failed,
+        "unread": {one.rule: one.unparsed for one in reports},
+        **{name: first.settings[name] for name in LOST if name in first.settings},
+        "scores": {one.rule: {one.figures[0].name: one.figures[0].seen.value} for one in reports},
+    }

@@ -1,0 +1,369 @@
+"""The command line: arguments become settings, settings a run, and a run one summary line.
+
+What a command needs is imported in the command, so that ``c3l --help`` answers at once.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from c3l.cli.file_commands import evaluate, finetune
+from c3l.cli.options import (
+    BAD_SETTINGS,
+    FAILED,
+    OK,
+    STOPPED,
+    TOO_MANY_REJECTED,
+    Config,
+    Debug,
+    Dtype,
+    ImageRoot,
+    Leading,
+    Limit,
+    LimitTurns,
+    MaybeRun,
+    Model,
+    OnceCommand,
+    Round,
+    RunFolder,
+    RunOption,
+    Seed,
+    Set,
+    Version,
+    end,
+    find_run,
+    gather,
+    print_lines,
+    print_summary,
+    settle,
+    settle_run,
+    tell_unread,
+    walk,
+)
+from c3l.errors import C3LError, ConfigError, StaleStageError, TooManyRejectedError
+
+if TYPE_CHECKING:
+    from c3l.settings.schema import RunConfig
+
+_REPARSE = (
+    "Only read the texts again, without the model. The same pairs: all that follows stays. "
+    "Other pairs: refused where scores or a tuning would be lost"
+)
+
+app = typer.Typer(
+    help="Write vision-language instruction data with an LVLM, measure how much each answer depends on its "
+    "picture (S(I2C)), keep the best, export it.",
+    epilog="Exit codes: 0 ok, 1 failed, 2 bad arguments or settings, 3 too many rejections, 130 stopped by Ctrl-C.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    words = [_hyphenate(word) for word in (sys.argv[1:] if arguments is None else arguments)]
+    debug = "--debug" in words
+    if not sys.stderr.isatty():
+        for bars in ("HF_HUB_DISABLE_PROGRESS_BARS", "TQDM_DISABLE"):
+            os.environ.setdefault(bars, "1")  # the bars of loading fill log files
+    try:
+        app([word for word in words if word != "--debug"], prog_name="c3l")
+    except SystemExit as end:
+        if end.code == STOPPED:
+            print("c3l: stopped; start the same command again to go on", file=sys.stderr)
+        return end.code if isinstance(end.code, int) else FAILED
+    except Exception as error:
+        if debug:
+            raise
+        return _tell(error)
+    return OK
+
+
+def _hyphenate(word: str) -> str:
+    """``--image_root=a_b`` as ``--image-root=a_b``: both spellings of an option are accepted."""
+    name, equals, value = word.partition("=")
+    return name.replace("_", "-") + equals + value if word.startswith("--") else word
+
+
+def _tell(error: Exception) -> int:
+    """Print an error as one line; returns the exit code."""
+    from c3l.progress import printable
+
+    text = str(error) or type(error).__name__
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+    if not isinstance(error, C3LError):
+        text = f"{type(error).__name__}: {text}; --debug shows where"
+    print(printable(f"c3l: {text}{notes}"), file=sys.stderr)
+    if isinstance(error, TooManyRejectedError):
+        return TOO_MANY_REJECTED
+    return BAD_SETTINGS if isinstance(error, (ConfigError, StaleStageError)) else FAILED
+
+
+@app.callback()
+def _root(debug: Debug = False, version: Version = False) -> None:
+    import logging
+
+    logging.basicConfig(format="c3l: %(message)s", level=logging.WARNING)
+
+
+@app.command("run")
+def _run(
+    folder: MaybeRun = None,
+    config: Config = None,
+    run: RunOption = None,
+    image_root: ImageRoot = None,
+    model: Model = None,
+    dtype: Dtype = None,
+    limit: Limit = None,
+    seed: Seed = None,
+    overrides: Set = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count, and estimate time and disk")] = False,
+) -> None:
+    """Walk all stages; what is done already is not done again."""
+    arguments = gather(config, image_root, model, dtype, limit, seed, overrides)
+    settings = settle_run(folder, run, arguments)
+    if dry_run:
+        from c3l.run.estimates import estimate
+
+        print_summary(print_lines(estimate(settings)))
+        return
+    from c3l.run.pipeline import run_method
+
+    walk(settings, run_method)
+
+
+@app.command("generate")
+def _generate(
+    run: RunFolder,
+    config: Config = None,
+    image_root: ImageRoot = None,
+    model: Model = None,
+    dtype: Dtype = None,
+    limit: Limit = None,
+    seed: Seed = None,
+    overrides: Set = None,
+    round: Round = 0,
+    reparse: Annotated[bool, typer.Option("--reparse", help=_REPARSE)] = False,
+) -> None:
+    """List the pictures, let the LVLM write, read pairs in its texts."""
+    from c3l.run.pipeline import run_generate, run_reparse
+
+    arguments = gather(config, image_root, model, dtype, limit, seed, overrides)
+    settings = settle(run, arguments)
+    _check_round(settings, round)
+    walk(settings, partial(run_reparse if reparse else run_generate, round=round), needs_model=not reparse)
+
+
+@app.command("score")
+def _score(
+    run: MaybeRun = None,
+    config: Config = None,
+    image_root: ImageRoot = None,
+    model: Model = None,
+    dtype: Dtype = None,
+    limit: LimitTurns = None,
+    seed: Seed = None,
+    overrides: Set = None,
+    data: Annotated[
+        list[Path] | None, typer.Option(help="A LLaVA file (JSON or JSONL) to score instead; any number of times")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="With --data: the JSONL file to write")] = None,
+    form: Annotated[str | None, typer.Option(help="How the two passes are compared (scoring.form)")] = None,
+    no_image: Annotated[
+        str | None,
+        typer.Option(help="What `without the image` means: drop, blank, noise, mask or others (scoring.no_image)"),
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pictures a batch (scoring.batch_size)")] = None,
+    round: Round = 0,
+) -> None:
+    """Measure S(I2C) of a run's pairs, or of any LLaVA data set.
+
+    The latter with --data FILE --image-root DIR --out OUT.
+    """
+    more = {"scoring.form": form, "scoring.no_image": no_image, "scoring.batch_size": batch_size}
+    arguments = gather(config, image_root, model, dtype, limit, seed, overrides, more)
+    if run is not None and not data and out is None:
+        from c3l.run.pipeline import run_score
+
+        settings = settle(run, arguments)
+        _check_round(settings, round)
+        return walk(settings, partial(run_score, round=round))
+    if run is not None or not data or out is None or round:
+        raise ConfigError("c3l score takes either a run folder, or --data FILE with --image-root DIR and --out OUT")
+    if image_root is None:
+        raise ConfigError("c3l score --data needs --image-root, the folder that the file's picture paths begin in")
+    from c3l.jobs.score import score_file
+    from c3l.progress import make_progress
+
+    progress, settings = make_progress(sys.stderr), settle(None, arguments)
+    tell_unread(progress, overrides, "score --data", "model", "images", "scoring")
+    end(score_file(data, out, settings, progress))
+
+
+def _check_round(settings: "RunConfig", round: int, most: int | None = None) -> None:
+    most = settings.rounds if most is None else most
+    if round > most:
+        raise ConfigError(
+            f"round {round} needs rounds >= {round}, got rounds={settings.rounds}; add `--set rounds={round}`"
+        )
+
+
+def _add_leading(verb: str, summary: str, go: "Callable[[RunConfig, int], None]") -> None:
+    """A command for a stage that leads to a round."""
+
+    def command(
+        run: RunFolder,
+        config: Config = None,
+        image_root: ImageRoot = None,
+        seed: Seed = None,
+        overrides: Set = None,
+        round: Leading = 1,
+    ) -> None:
+        go(settle(run, gather(config, image_root, None, None, None, seed, overrides)), round)
+
+    app.command(verb, help=summary)(command)
+
+
+def _select(settings: "RunConfig", round: int) -> None:
+    from c3l.run.pipeline import run_select
+
+    _check_round(settings, round, max(settings.rounds, 1))
+    walk(settings, partial(run_select, round=round), needs_model=False)
+
+
+def _tune(settings: "RunConfig", round: int) -> None:
+    from c3l.run.pipeline import run_tune
+
+    _check_round(settings, round)
+    if int(os.environ.get("RANK", "0")) > 0:  # started by `torchrun` beside the process that has the run
+        from c3l.run.tune_stage import join_tuning
+
+        return join_tuning(settings, round)
+    walk(settings, partial(run_tune, round=round))
+
+
+_add_leading("select", "Choose the positive and the negatives of every picture.", _select)
+_add_leading("tune", "Tune the LVLM towards the positives and away from the negatives.", _tune)
+
+
+def _add_stage(verb: str, summary: str) -> None:
+    """A command for a stage that needs no model."""
+
+    def command(
+        run: RunFolder,
+        config: Config = None,
+        image_root: ImageRoot = None,
+        seed: Seed = None,
+        overrides: Set = None,
+    ) -> None:
+        from c3l.run import pipeline
+
+        arguments = gather(config, image_root, None, None, None, seed, overrides)
+        walk(settle(run, arguments), getattr(pipeline, f"run_{verb}"), needs_model=False)
+
+    app.command(verb, help=summary)(command)
+
+
+_add_stage("filter", "Keep the best pairs by a rule; selection.jsonl says why each.")
+_add_stage("export", "Write the kept pairs in trainers' formats (export.formats).")
+_add_stage("report", "Write report.html again.")
+
+
+app.command("finetune")(finetune)
+app.command("evaluate")(evaluate)
+
+
+@app.command("status")
+def _status(run: RunFolder) -> None:
+    """Show how far each stage is, and what was rejected why."""
+    from c3l.cli.tables import format_status
+    from c3l.run.status import summarise
+
+    folder = find_run(run)
+    print_lines(format_status(folder))
+    print_summary(summarise(folder))
+
+
+@app.command("show")
+def _show(
+    run: RunFolder,
+    name: Annotated[str | None, typer.Argument(metavar="ID", help="A picture: its id or path, or a part")] = None,
+) -> None:
+    """Show all pictures, or with ID one and its pairs and scores."""
+    from c3l.cli.tables import format_pairs, format_pictures
+
+    folder = find_run(run)
+    print_lines(format_pictures(folder) if name is None else format_pairs(folder, name))
+
+
+@app.command("check")
+def _check(
+    folder: MaybeRun = None,
+    config: Config = None,
+    run: RunOption = None,
+    image_root: ImageRoot = None,
+    model: Model = None,
+    dtype: Dtype = None,
+    limit: Limit = None,
+    seed: Seed = None,
+    overrides: Set = None,
+) -> None:
+    """Look at pictures, disk and model before a long run."""
+    from c3l.progress import make_progress
+    from c3l.run.checks import check
+
+    arguments = gather(config, image_root, model, dtype, limit, seed, overrides)
+    settings = settle_run(folder, run, arguments)
+    summary = print_lines(check(settings, make_progress(sys.stderr)))
+    print_summary(summary)
+    raise typer.Exit(OK if summary["ok"] else FAILED)
+
+
+@app.command("clean")
+def _clean(
+    run: RunFolder,
+    stage: Annotated[
+        str, typer.Argument(metavar="STAGE", help="The first that is removed; `c3l status` has their names")
+    ] = "images",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask")] = False,
+) -> None:
+    """Remove a stage and all after it; without STAGE, every stage."""
+    from c3l.run.run_folder import STAGES, Run
+
+    folder = find_run(run)
+    if stage not in STAGES:
+        raise ConfigError(f"got stage {stage!r}, expected one of {', '.join(STAGES)}")
+    names = list(STAGES)
+    there = [path for name in names[names.index(stage) :] for path in STAGES[name] if (folder.path / path).exists()]
+    if there and not yes:
+        if not sys.stdin.isatty():
+            raise ConfigError(f"c3l clean would remove {', '.join(there)}; say --yes where nobody can be asked")
+        typer.confirm(f"Remove {', '.join(there)} of {run}?", abort=True, err=True)
+    with Run.open(run) as writable:
+        print_summary({"run": str(run), "removed": writable.clean(stage)})
+
+
+@app.command("settings")
+def _settings(
+    name: Annotated[str | None, typer.Argument(metavar="SECTION", help="Only this section, or setting")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="As docs/settings.md has it")] = False,
+) -> None:
+    """List every setting: default, meaning, what it may be."""
+    from c3l.settings.describe import find_sections, format_page, format_sections, list_sections
+
+    if markdown:
+        lines = format_page()
+    else:
+        lines = format_sections(list(list_sections()) if name is None else find_sections(name.replace("-", "_")))
+    print_lines(lines)
+
+
+for _one in app.registered_commands:
+    _one.cls = OnceCommand

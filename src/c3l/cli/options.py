@@ -1,0 +1,228 @@
+"""What the commands share: their options, how options become settings, and how a command ends."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperCommand, TyperOption
+
+from c3l.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from c3l.progress import Progress
+    from c3l.run.context import Context
+    from c3l.run.run_folder import Run
+    from c3l.settings.load import Override
+    from c3l.settings.schema import RunConfig
+
+OK, FAILED, BAD_SETTINGS, TOO_MANY_REJECTED = 0, 1, 2, 3
+STOPPED = 130  # what typer ends with at Ctrl-C
+
+_OPTIONS = {  # of the settings whose options have other names
+    "images.root": "--image-root",
+    "model.name": "--model",
+    "evaluation.judge.model": "--judge-model",
+    "evaluation.judge.endpoint": "--judge-endpoint",
+}
+
+
+def _show_version(asked: bool) -> None:
+    from importlib.metadata import version
+
+    if asked:
+        print(f"c3l {version('c3l')}")
+        raise typer.Exit
+
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder, such as runs/mine")]
+MaybeRun = Annotated[Path | None, typer.Argument(metavar="RUN", help="The run folder, such as runs/mine")]
+RunOption = Annotated[Path | None, typer.Option("--run", help="The same as an option (run); without either runs/run")]
+Config = Annotated[
+    Path | None, typer.Option(help="YAML file of settings; without it the run's own config.yaml, or the defaults")
+]
+ImageRoot = Annotated[str | None, typer.Option(help="Folder of pictures (images.root)")]
+Model = Annotated[str | None, typer.Option(help="`builtin`, a folder, or a hub id (model.name)")]
+Dtype = Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16 (model.dtype)")]
+Limit = Annotated[int | None, typer.Option(help="Take only the first N pictures (images.limit)")]
+LimitTurns = Annotated[
+    int | None, typer.Option("--limit", help="Take only the first N pictures, with --data turns (images.limit)")
+]
+Seed = Annotated[int | None, typer.Option(help="Seed of all that is drawn (seed)")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="SECTION.KEY=VALUE", help="Any setting, any number of times; `c3l settings` lists them"
+    ),
+]
+Round = Annotated[
+    int,
+    typer.Option("--round", min=0, help="0 is the draft, 1 what the tuned LVLM writes, and so on"),
+]
+Leading = Annotated[int, typer.Option("--round", min=1, help="The round that this prepares, from the one before")]
+Version = Annotated[
+    bool, typer.Option("--version", help="Show the version and end", is_eager=True, callback=_show_version)
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show where an error comes from; may stand anywhere")]
+
+
+class OnceCommand(TyperCommand):
+    """A command that refuses an option given twice, of which the last would silently win, unless it takes several."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As always, after a look at which options are given."""
+        _, _, given = self.make_parser(ctx).parse_args(args=[*args])
+        for param, times in Counter(given).items():
+            has_value = isinstance(param, TyperOption) and (not param.is_flag or param.secondary_opts)
+            if times > 1 and has_value and not param.multiple:
+                ctx.fail(f"got {param.opts[0]} {times} times, expected it once")
+        return super().parse_args(ctx, args)
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """The options that all stages share."""
+
+    config: Path | None
+    overrides: "tuple[Override, ...]"
+
+
+def gather(
+    config: Path | None,
+    image_root: str | None,
+    model: str | None,
+    dtype: str | None,
+    limit: int | None,
+    seed: int | None,
+    overrides: Sequence[str] | None,
+    more: Mapping[str, object] | None = None,
+) -> Arguments:
+    """The options as overrides; ``--set`` comes last, so it wins."""
+    from c3l.settings.load import Override, read_override
+
+    named = {"images.root": image_root, "model.name": model, "model.dtype": dtype, "images.limit": limit, "seed": seed}
+    given = {key: value for key, value in {**named, **(more or {})}.items() if value is not None}
+    typed = (Override(key, value, f"{_name_option(key)} {value}") for key, value in given.items())
+    every = (*typed, *map(read_override, overrides or ()))
+    _tell_overridden(every)
+    return Arguments(config, every)
+
+
+def _tell_overridden(overrides: "Sequence[Override]") -> None:
+    """Say which options are not used since a later one sets the same otherwise."""
+    last = {one.key: one for one in overrides}
+    for one in overrides:
+        if one.value != last[one.key].value:
+            print(f"c3l: {one.typed} is not used, since {last[one.key].typed} comes after it", file=sys.stderr)
+
+
+def _name_option(key: str) -> str:
+    last = key.rpartition(".")[2].replace("_", "-")
+    return _OPTIONS.get(key, f"--{last}")
+
+
+def settle_run(folder: Path | None, run: Path | None, arguments: Arguments) -> "RunConfig":
+    """As ``settle``, of the run that is named as an argument or as ``--run``, or else of the one that is meant.
+
+    Raises:
+        ConfigError: Two runs are named, or as ``settle``.
+    """
+    from c3l.settings.schema import RunConfig
+
+    if folder is not None and run is not None and folder != run:
+        raise ConfigError(f"got the run folder {folder} and --run {run}, expected one of them")
+    chosen = folder or run
+    if chosen is None and arguments.config is None:
+        named = [one.value for one in arguments.overrides if one.key == "run"]
+        chosen = Path(str(named[-1])) if named else RunConfig().run
+    return settle(chosen, arguments)
+
+
+def settle(run: Path | None, arguments: Arguments) -> "RunConfig":
+    """The settings: those of the config file, or of the run folder, or the defaults; then the overrides."""
+    from c3l.settings.load import Override, load_config
+
+    config, overrides = arguments.config, arguments.overrides
+    if run is not None:
+        if run.is_file():
+            raise ConfigError(f"got the file {run} as the run folder; settings are read by --config {run}")
+        overrides = (*overrides, Override("run", str(run), f"the run folder {run}"))
+        saved = run / "config.yaml"
+        config = config or (saved if saved.exists() else None)
+    return load_config(config, overrides)
+
+
+def tell_unread(progress: "Progress", overrides: Sequence[str] | None, command: str, *sections: str) -> None:
+    """Say which ``--set`` of a command without a run are of sections that it does not read."""
+    from c3l.settings.load import read_override
+
+    read = (*sections, "seed", "max_error_rate")
+    keys = [read_override(one).key for one in overrides or ()]
+    if unread := [key for key in keys if key.partition(".")[0] not in read]:
+        progress.note(f"{command} does not read {', '.join(unread)}: of --set it reads {', '.join(read)}")
+
+
+def find_run(path: Path) -> "Run":
+    """A run folder to look at.
+
+    Raises:
+        DataError: If there is none, or nothing in it is of a run.
+    """
+    from c3l.run.run_folder import STAGES, Run
+
+    run = Run.reader(path)
+    if not (path / "config.yaml").exists() and all(run.stored(name) is None for name in STAGES):
+        raise DataError(
+            f"{path} is no run folder, it holds neither config.yaml nor a stage; name one that c3l run made, such as "
+            "runs/mine"
+        )
+    return run
+
+
+def walk(config: "RunConfig", stages: "Callable[[Context], None]", *, needs_model: bool = True) -> None:
+    """Run stages, print the summary, and exit with 3 where too much was rejected."""
+    from c3l.progress import make_progress
+    from c3l.run.context import open_context
+    from c3l.run.run_folder import Run
+    from c3l.run.status import summarise
+
+    progress = make_progress(sys.stderr)
+    with open_context(config, progress, needs_model=needs_model) as context:
+        stages(context)
+    summary = summarise(Run.reader(config.run))
+    above = summary["error_rate"] > config.max_error_rate
+    if above:
+        progress.note(
+            f"{summary['error_rate']:.0%} of what {summary['error_stage']} made was rejected, above "
+            f"max_error_rate {config.max_error_rate:.0%}; `c3l status {config.run}` has the reasons"
+        )
+    print_summary(summary)
+    raise typer.Exit(TOO_MANY_REJECTED if above else OK)
+
+
+def print_lines(lines: "Iterator[str | dict[str, Any]]") -> dict[str, Any]:
+    """Print lines as they come; a dictionary among them is the summary, and is returned."""
+    from c3l.progress import printable
+
+    summary: dict[str, Any] = {}
+    for line in lines:
+        if isinstance(line, dict):
+            summary = line
+        else:
+            print(printable(line), flush=True)
+    return summary
+
+
+def end(summary: Mapping[str, Any]) -> NoReturn:
+    """Print the summary of a command without a run, and exit with 3 where too much was rejected."""
+    print_summary(summary)
+    raise typer.Exit(TOO_MANY_REJECTED if summary["above_max_error_rate"] else OK)
+
+
+def print_summary(summary: Mapping[str, Any]) -> None:
+    """Print the last line of a command, which programs read."""
+    print(json.dumps(summary), flush=True)

@@ -1,0 +1,1 @@
+"""Work that needs no run: score, finetune, evaluate."""

@@ -1,0 +1,349 @@
+"""Evaluate a model on one benchmark: its files in, ``predictions.jsonl`` and ``scores.json`` out.
+
+A prediction that is in the file is not made again unless it failed, so a killed evaluation goes on where it was, and
+the figures can be computed anew without a model. ``settings.json`` says what the predictions were made with, and by
+whom.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache, partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from PIL.Image import Image
+from pydantic import ValidationError
+
+from c3l.data.paths import BadImageError
+from c3l.errors import DataError, StaleStageError, tell_too_many
+from c3l.evaluation.convert import write_conversions
+from c3l.evaluation.describing import describe_setup
+from c3l.evaluation.display import describe_answers
+from c3l.evaluation.judges import CachedJudge, EndpointJudge, Judge, ModelJudge
+from c3l.evaluation.llava_bench import LlavaBench
+from c3l.evaluation.panel import ReviewLog
+from c3l.evaluation.pictures import IMAGE_ROOT, check_pictures, find_other, open_picture, sign_picture
+from c3l.evaluation.predict import predict
+from c3l.evaluation.reading import find_image_root, hash_files, read_benchmark
+from c3l.evaluation.scores import score, was_blind
+from c3l.evaluation.task import Benchmark, Item, Prediction
+from c3l.executors.local import LoadModel
+from c3l.models.interface import Completion, GenerateRequest, InferenceModel, Sampling
+from c3l.models.load import load_model, resolve_dtype, weights_hash
+from c3l.progress import Progress
+from c3l.records import EvalReport, Provenance, from_json, to_json
+from c3l.settings.schema import BenchmarkConfig, RunConfig
+from c3l.storage.atomic import write_atomic
+from c3l.storage.journal import append_lines, read_lines
+from c3l.storage.lock import own_folder
+from c3l.storage.stage import refuse_changes, refuse_strange
+
+EVALUATOR_VERSION = 2
+PREDICTIONS, SCORES, SETTINGS, REVIEWS = "predictions.jsonl", "scores.json", "settings.json", "reviews.jsonl"
+_SYNC_EVERY = 32  # predictions that a kill loses at most
+
+
+def check_benchmark(task: BenchmarkConfig, config: RunConfig) -> None:
+    """Read a benchmark and look for its pictures, long before a model is there to be asked.
+
+    Raises:
+        DataError: If a file, or the folder of pictures, is not there or not what it should be.
+        TooManyRejectedError: If too many of the pictures are not there.
+        ConfigError: If something that the task needs is not set.
+    """
+    root = find_image_root(task)
+    benchmark = read_benchmark(task, _make_judge(task, Path(), config, load_model), config.evaluation.judge)
+    check_pictures(benchmark.items, root, config.max_error_rate, config.images.follow_links)
+
+
+def evaluate_files(
+    task: BenchmarkConfig,
+    out: Path,
+    config: RunConfig,
+    progress: Progress,
+    load: LoadModel = load_model,
+    *,
+    baseline: Path | None = None,
+    rescore: bool = False,
+    limit: int | None = None,
+) -> list[EvalReport]:
+    """Ask what is not asked yet, then compute and write the figures by every rule of the benchmark.
+
+    Args:
+        task: The benchmark and its files.
+        out: The folder of this model on this benchmark.
+        config: Model, seed, image rules and ``evaluation``.
+        progress: Who is told how far it is.
+        load: Loads the model; called only if there is something to ask.
+        baseline: The folder of another model on the same files, for paired differences.
+        rescore: Use the predictions that are there, and no model.
+        limit: Take only so many of the first questions; another limit goes on with the same predictions.
+
+    Raises:
+        StaleStageError: If ``out`` was made with other settings, or about other pictures.
+        RunLockedError: If another process writes to ``out``.
+        ConfigError: If something that the task needs is not set.
+        DataError: If a file cannot be read, ``out`` holds other work, or a prediction that is needed is missing.
+        TooManyRejectedError: If too many of the pictures are not there.
+    """
+    judge = _make_judge(task, out, config, load)
+    whole = read_benchmark(task, judge, config.evaluation.judge)
+    benchmark = whole if limit is None else whole.take(limit)
+    hashes = hash_files(task)
+    others, other_maker = _read_baseline(baseline, benchmark.items, hashes) if baseline else (None, None)
+    if out.is_dir() and _read_settings(out) is None:
+        refuse_strange(out, "evaluate")  # not even a lock comes into the folder of others
+    with own_folder(out, (out / PREDICTIONS).exists):
+        if not rescore:
+            made = _read_worth(out)
+            config, made_with = _settle(out, task, hashes, whole, config, begun=bool(made))
+            _predict_rest(out, task, benchmark, made, made_with, config, progress, load)
+        predictions, maker = read_predictions(out, benchmark.items)
+        log = ReviewLog()
+        with _reviewing(benchmark, predictions, others, progress, log) as reviewed:
+            found = {rule: score(reviewed, rule, predictions, others, config.seed) for rule in benchmark.rules}
+        lost = describe_answers(predictions)
+        settings = describe_setup(benchmark, judge, log, config, _length(benchmark, config), maker) | lost
+        if limit is not None:
+            settings["limit"] = f"the first {len(benchmark.items)} of {len(whole.items)} questions"
+        reports = [
+            EvalReport(benchmark.name, rule, *one.counts, maker, other_maker, hashes, settings, *one.blind_counts)
+            for rule, one in found.items()
+        ]
+        write_conversions(out, benchmark, predictions, maker.model)
+        write_atomic(out / SCORES, "[" + ",\n".join(map(to_json, reports)) + "]\n")
+    if failed_too_often(reports[0], config):
+        progress.note(_describe_failures(reports[0], predictions, config))
+    for line in (*lost.values(), *log.warn()):
+        progress.note(line)
+    return reports
+
+
+def failed_too_often(report: EvalReport, config: RunConfig) -> bool:
+    """Whether more than ``max_error_rate`` of the questions have no answer, or no review."""
+    return report.failed > config.max_error_rate * report.items
+
+
+def _describe_failures(report: EvalReport, predictions: Mapping[str, Prediction], config: RunConfig) -> str:
+    told = [one.failed for one in predictions.values() if one.failed]
+    told += ["no review that can be read"] * (report.failed - len(told))
+    return tell_too_many(told, f"of {report.items} questions failed", config.max_error_rate)
+
+
+def read_predictions(out: Path, items: Sequence[Item]) -> tuple[dict[str, Prediction], Provenance]:
+    """The finished predictions of a folder, by item, and whose they are.
+
+    Raises:
+        DataError: If some are missing.
+    """
+    done = _read_made(out / PREDICTIONS)
+    missing = [item.item_id for item in items if item.item_id not in done]
+    settings = _read_settings(out)
+    if missing or settings is None or "model" not in settings:
+        raise DataError(
+            f"{out} has predictions for {len(items) - len(missing)} of {len(items)} questions; "
+            "finish it first, without --rescore"
+        )
+    return {item.item_id: done[item.item_id] for item in items}, from_json(Provenance, json.dumps(settings["model"]))
+
+
+def _settle(
+    out: Path,
+    task: BenchmarkConfig,
+    hashes: Mapping[str, str],
+    benchmark: Benchmark,
+    config: RunConfig,
+    *,
+    begun: bool,
+) -> tuple[RunConfig, dict[str, Any]]:
+    """The config with its dtype settled, and what the predictions are made with.
+
+    Raises:
+        StaleStageError: If they were begun with something else.
+    """
+    stored = _read_settings(out) if begun else None
+    if config.model.dtype == "auto":
+        config = config.with_dtype(stored["made_with"]["model.dtype"] if stored else resolve_dtype(config.model))
+    asked = "\n".join(map(to_json, benchmark.items)).encode()
+    now: dict[str, Any] = {
+        "task": task.task,
+        "data": dict(hashes),
+        "questions": hashlib.sha256(asked).hexdigest(),
+        "max_new_tokens": _length(benchmark, config),
+        "evaluation.blind": config.evaluation.blind,
+        **{
+            f"images.{key}": value
+            for key, value in config.images.model_dump(exclude={"root", "limit", "follow_links"}).items()
+        },
+        "model.dtype": config.model.dtype,
+        "model.attn_implementation": config.model.attn_implementation,
+        "weights": weights_hash(config.model),
+        "evaluator_version": EVALUATOR_VERSION,
+    }
+    if stored is not None:
+        refuse_changes(out, stored["made_with"], now)
+    return config, now
+
+
+def _predict_rest(
+    out: Path,
+    task: BenchmarkConfig,
+    benchmark: Benchmark,
+    made: Mapping[str, Prediction],
+    made_with: Mapping[str, Any],
+    config: RunConfig,
+    progress: Progress,
+    load: LoadModel,
+) -> None:
+    """Ask what has no answer yet; what failed is asked again, unless its picture still does not open.
+
+    Raises:
+        StaleStageError: If there are answers about other pictures of the same names.
+    """
+    root = find_image_root(task)
+    answered = [(item.image, made[item.item_id].picture) for item in benchmark.items if item.item_id in made]
+    if other := find_other(
+        {image: picture for image, picture in answered if picture}, root, config.images.follow_links
+    ):
+        raise StaleStageError(
+            f"{out} has answers about another {other} than that under {root}; set {IMAGE_ROOT} back, or choose "
+            "another --out"
+        )
+
+    def opener(image: str) -> Image:
+        return open_picture(root, image, config.images)
+
+    rest = [item for item in benchmark.items if _is_to_ask(item, made, opener)]
+    if not rest:
+        return
+    check_pictures(benchmark.items, root, config.max_error_rate, config.images.follow_links)
+    model = load(config.model, config.seed)
+    settings = {"made_with": made_with, "model": json.loads(to_json(model.provenance))}
+    write_atomic(out / SETTINGS, json.dumps(settings, indent=1) + "\n")
+    path, shows = out / PREDICTIONS, {item.item_id: item.image for item in rest}
+    kept = [one for name, one in made.items() if name not in shows]
+    write_atomic(path, map(to_json, kept))
+    found = predict(
+        rest,
+        model,
+        opener,
+        max_new_tokens=_length(benchmark, config),
+        batch_size=config.evaluation.batch_size,
+        blind=config.evaluation.blind,
+    )
+    sign = cache(partial(sign_picture, root, links=config.images.follow_links))
+    with progress.track(task.task, "questions", len(benchmark.items), len(benchmark.items) - len(rest)) as advance:
+        while block := list(islice(found, _SYNC_EVERY)):
+            signed = [one if one.failed else replace(one, picture=sign(shows[one.item_id])) for one in block]
+            append_lines(path, map(to_json, signed))
+            advance(len(block))
+
+
+def _is_to_ask(item: Item, made: Mapping[str, Prediction], opener: Callable[[str], Image]) -> bool:
+    if item.item_id not in made:
+        return True
+    if not made[item.item_id].failed:
+        return False
+    try:
+        opener(item.image)
+    except BadImageError:
+        return False
+    return True
+
+
+def _read_worth(out: Path) -> dict[str, Prediction]:
+    """The predictions that are there, none if all of them failed: then there is nothing to go on with."""
+    made = _read_made(out / PREDICTIONS)
+    return {} if all(one.failed for one in made.values()) else made
+
+
+def _read_made(path: Path) -> dict[str, Prediction]:
+    """The predictions that are in the file, by item.
+
+    Raises:
+        DataError: If a line is none.
+    """
+    try:
+        return {one.item_id: one for one in (from_json(Prediction, line) for line in read_lines(path))}
+    except ValidationError:
+        raise DataError(
+            f"{path} is not what c3l wrote, it was edited or damaged; remove it and evaluate again"
+        ) from None
+
+
+def _read_settings(out: Path) -> dict[str, Any] | None:
+    """What the predictions of a folder were made with; None if it has none.
+
+    Raises:
+        DataError: If the file is another's.
+    """
+    path = out / SETTINGS
+    if not path.exists():
+        return None
+    try:
+        settings: dict[str, Any] = json.loads(path.read_bytes())
+        known = {"data", "model.dtype"} <= settings["made_with"].keys()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        known = False
+    if not known:
+        raise DataError(f"{path} was not written by c3l evaluate; name a folder that is new, or one of its own")
+    return settings
+
+
+def _read_baseline(
+    folder: Path, items: Sequence[Item], hashes: Mapping[str, str]
+) -> tuple[dict[str, Prediction], Provenance]:
+    settings = _read_settings(folder)
+    if settings is None:
+        raise DataError(f"got --baseline {folder}, expected a folder that c3l evaluate wrote")
+    if settings["made_with"]["data"] != dict(hashes):
+        raise DataError(f"the baseline {folder} is about other files of the benchmark: evaluate both on the same")
+    return read_predictions(folder, items)
+
+
+def _length(benchmark: Benchmark, config: RunConfig) -> int:
+    """How long an answer may be, in tokens."""
+    return config.evaluation.max_new_tokens or benchmark.max_new_tokens
+
+
+@contextmanager
+def _reviewing(
+    benchmark: Benchmark,
+    predictions: Mapping[str, Prediction],
+    others: Mapping[str, Prediction] | None,
+    progress: Progress,
+    log: ReviewLog,
+) -> Iterator[Benchmark]:
+    """The benchmark; where a judge reviews every answer, it tells how far it is."""
+    if not isinstance(benchmark, LlavaBench):
+        yield benchmark
+        return
+    answers = len(benchmark.items) * (1 + was_blind(predictions) + (others is not None))
+    with progress.track("review", "answers", answers) as advance:
+        yield replace(benchmark, advance=advance, log=log)
+
+
+def _make_judge(task: BenchmarkConfig, out: Path, config: RunConfig, load: LoadModel) -> Judge | None:
+    rules = config.evaluation.judge
+    if task.task != "llava_bench" or rules.model is None:
+        return None
+    if rules.endpoint is not None:
+        return CachedJudge(EndpointJudge(rules.model, rules.endpoint, max_tokens=rules.max_tokens), out / REVIEWS)
+    chosen = config.model.model_copy(update={"name": rules.model, "revision": None})
+    local = ModelJudge(_LoadedLater(lambda: load(chosen, config.seed)), rules.model, max_new_tokens=rules.max_tokens)
+    return CachedJudge(local, out / REVIEWS)
+
+
+class _LoadedLater:
+    """A judge's model, loaded when it is first asked: a review that is in the cache needs none."""
+
+    def __init__(self, load: Callable[[], InferenceModel]) -> None:
+        self._load = cache(load)
+
+    def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
+        """As the model."""
+        return self._load().generate(requests, sampling)

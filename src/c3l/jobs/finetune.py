@@ -1,0 +1,292 @@
+"""Instruction-tune an LVLM on data files: LLaVA files in, an adapter and a merged model folder out.
+
+``finetune.json`` is written last and says what was done; ``settings.json`` as soon as the rows were looked through, so
+that a killed tuning goes on with the settings that it was begun with, or says what changed.
+"""
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from c3l.data.formats import NOT_TAUGHT, READER_VERSION, ConversationRow
+from c3l.data.noted import tell_noted
+from c3l.data.sources import check_files, hash_files
+from c3l.errors import ConfigError, DataError, StaleStageError, TooManyRejectedError, tell_rejected, tell_too_many
+from c3l.jobs.learnable import iterate_rows, make_opener, mark_cut, note_unused, read_learnable, to_texts
+from c3l.jobs.taught_tokens import count_tokens, tell_tokens, weigh_tokens
+from c3l.models.interface import FinetunableModel
+from c3l.models.load import load_finetunable, resolve_dtype, weights_hash
+from c3l.progress import Progress, SilentProgress
+from c3l.records import Rejected, from_json, to_json
+from c3l.settings.schema import RunConfig
+from c3l.storage.atomic import atomic_folder, remove, write_atomic
+from c3l.storage.lock import own_folder
+from c3l.storage.stage import plain, refuse_changes, refuse_strange
+
+if TYPE_CHECKING:
+    from c3l.training.finetuning import FinetuningStep
+
+FINETUNER_VERSION = 3
+ADAPTER, MERGED, CHECKPOINTS = "adapter", "merged", "checkpoints"
+SUMMARY, SETTINGS, LOG, REJECTED = "finetune.json", "settings.json", "log.jsonl", "rejected.jsonl"
+# beside the checkpoints: the rows that were found fit to learn from, and which of their tokens are taught
+_LOOKED, _WEIGHED = "looked.json", "weighed.jsonl"
+_OURS = "finetuner_version"  # is in every settings.json of this file's, and in nobody else's
+# they change how a tuning runs and what is seen of it, not what comes out
+_NO_RESULT = {"enabled", "save_steps", "logging_steps", "report_to", "gradient_checkpointing"}
+
+
+def check_packages() -> None:
+    """Look whether the packages of the extra `train` are there, before anything is loaded.
+
+    Raises:
+        ConfigError: If one is not.
+    """
+    missing = [name for name in ("trl", "datasets") if find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"finetuning needs {' and '.join(missing)}: pip install 'c3l[train]'")
+
+
+def finetune_files(
+    data: Sequence[Path],
+    out: Path,
+    config: RunConfig,
+    progress: Progress,
+    begin: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """Tune the config's model on every conversation of ``data``; returns the summary that ``out`` keeps.
+
+    A row without a picture is learned as text. One with several, or with a bad picture or turn, is rejected with its
+    reason, as is one of which nothing would be taught; where its own data marks it so, that counts as no error.
+
+    Args:
+        data: LLaVA files, see ``c3l.data.formats``, one after the other.
+        out: The folder to write, or to go on with.
+        config: Model, ``finetuning``, image rules and root, seed.
+        progress: Who is told how far it is, and how many rows were rejected for which reason.
+        begin: Called before the first step: the model is loaded, and enough of the rows can be learned.
+
+    Raises:
+        StaleStageError: If ``out`` was begun with other settings.
+        RunLockedError: If another process writes to ``out``.
+        DataError: If a file cannot be read, ``out`` holds other work, or there is nothing to learn.
+        ConfigError: If a package is missing.
+        TooManyRejectedError: If more rows than ``max_error_rate`` were rejected; nothing is trained then.
+        BackendError: If the model cannot be loaded or tuned.
+    """
+    check_files(data)
+    if not config.images.root.is_dir():
+        raise DataError(f"got the image root {config.images.root}, expected the folder that picture paths begin in")
+    if int(os.environ.get("RANK", "0")) > 0:  # of several processes the first has the folder and writes
+        if not (out / SUMMARY).exists():
+            _join(data, out, config)
+        return {"out": str(out), "above_max_error_rate": False}
+    if out.is_dir():
+        _read_begun(out)  # not even a lock comes into the folder of others
+    with own_folder(out, (out / SETTINGS).exists):
+        config, settings = _settle(data, out, config)
+        summary = _read_json(out / SUMMARY) or _make(data, out, config, settings, progress, begin)
+    if summary["rejected"]:
+        progress.note(tell_rejected(summary["rejected"], f"of {summary['rows']} rows", str(out / REJECTED)))
+    for told in tell_noted(summary["noted"], "taught", f"{summary['trained']} rows"):
+        progress.note(told)
+    if "tokens" in summary:
+        progress.note(tell_tokens(summary["tokens"]))
+    lost = sum(summary["rejected"].values()) - (untaught := summary["rejected"].get(NOT_TAUGHT, 0))
+    above = lost > config.max_error_rate * max(summary["rows"] - untaught, 1)
+    short = {key: value for key, value in summary.items() if key != "settings"}
+    return {"out": str(out), **short, "above_max_error_rate": above}
+
+
+def _settle(data: Sequence[Path], out: Path, config: RunConfig) -> tuple[RunConfig, dict[str, Any]]:
+    """The config with its dtype settled, and the settings; what was begun with others is forgotten if it is little.
+
+    Raises:
+        StaleStageError: If something was learned with others.
+        DataError: If the folder holds other work.
+    """
+    begun = _read_begun(out)
+    if config.model.dtype != "auto":
+        settled = config
+    else:
+        settled = config.with_dtype(begun["model.dtype"] if begun else resolve_dtype(config.model))
+    now = _settings(data, settled)
+    if begun is None:
+        return settled, now
+    try:
+        refuse_changes(out, begun, now)
+    except StaleStageError:
+        if _has_learned(out):
+            raise
+        _forget(out)
+        return _settle(data, out, config)
+    return settled, begun
+
+
+def _read_begun(out: Path) -> dict[str, Any] | None:
+    """What the folder was begun with; None if it is empty.
+
+    Raises:
+        DataError: If it holds other work.
+    """
+    begun = _read_json(out / SETTINGS)
+    if isinstance(begun, dict) and _OURS in begun:
+        return begun
+    refuse_strange(out, "finetune")
+    return None
+
+
+def _read_json(path: Path) -> Any:
+    """What a file holds; None if it is not there or no JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _has_learned(out: Path) -> bool:
+    return (out / SUMMARY).exists() or any((out / CHECKPOINTS).glob("checkpoint-*"))
+
+
+def _forget(out: Path) -> None:
+    """Remove what says what was begun; the settings last, without which the rest would be nobody's."""
+    for name in (CHECKPOINTS, REJECTED, SETTINGS):
+        if (out / name).exists():
+            remove(out / name)
+
+
+def _settings(data: Sequence[Path], config: RunConfig) -> dict[str, Any]:
+    recipe = {f"finetuning.{key}": value for key, value in config.finetuning.model_dump(exclude=_NO_RESULT).items()}
+    model = {f"model.{key}": getattr(config.model, key) for key in ("backend", "dtype", "attn_implementation")}
+    # not the root: the rows name their pictures, wherever the folder lies by now
+    rules = config.images.model_dump(exclude={"limit", "root"})
+    rules = {f"images.{key}": value for key, value in rules.items()}
+    more = {"seed": config.seed, "data": hash_files(data), _OURS: FINETUNER_VERSION, "reader_version": READER_VERSION}
+    return plain({**recipe, **model, **rules, **more, "weights": weights_hash(config.model)})
+
+
+def _make(
+    data: Sequence[Path],
+    out: Path,
+    config: RunConfig,
+    settings: dict[str, Any],
+    progress: Progress,
+    begin: Callable[[], None],
+) -> dict[str, Any]:
+    check_packages()
+    from c3l.training.arguments import count_steps
+    from c3l.training.checkpoints import count_processes, find_checkpoint
+    from c3l.training.finetuning import finetune
+
+    start = time.monotonic()
+    lvlm = load_finetunable(config.model, config.finetuning, config.seed)
+    fit, rejected = _look_through(data, out, config, settings, lvlm, progress)
+    begin()
+    chosen = weigh_tokens(fit, out / CHECKPOINTS / _WEIGHED, config, lvlm, progress)
+    texts = to_texts(fit, lvlm, {place: one.skipped for place, one in chosen.items()})
+    steps = count_steps(len(texts), config.finetuning, count_processes())
+    done = find_checkpoint(out / CHECKPOINTS)
+    opener = make_opener(config)
+    with progress.track("finetune", "steps", steps, done.step if done else 0) as advance:
+        log = finetune(lvlm, texts, opener, config.finetuning, config.seed, out / CHECKPOINTS, advance)
+    write_atomic(out / LOG, map(to_json, log))
+    provenance = json.loads(to_json(lvlm.provenance))
+    _save(lvlm, out, config.finetuning.method)
+    summary = {
+        "rows": len(fit) + len(rejected),
+        "trained": len(fit),
+        "rejected": dict(Counter(one.reason for one in rejected)),
+        "noted": dict(Counter(note_unused([*fit.values()], lvlm))),
+        **count_tokens(chosen),
+        "steps": steps,
+        "seconds": round(time.monotonic() - start, 3),
+        "loss_first": log[0].loss,
+        "loss_last": _mean_loss(log[-10:]),
+        "base": provenance,
+        "settings": settings,
+    }
+    write_atomic(out / SUMMARY, json.dumps(summary, indent=1) + "\n")
+    if (out / CHECKPOINTS).exists():
+        remove(out / CHECKPOINTS)
+    return summary
+
+
+def _mean_loss(steps: "tuple[FinetuningStep, ...]") -> float:
+    return sum(step.loss for step in steps) / len(steps)
+
+
+def _join(data: Sequence[Path], out: Path, config: RunConfig) -> None:
+    """Take part in a tuning as one of several processes."""
+    check_packages()
+    from c3l.training.finetuning import finetune
+
+    begun = out / SETTINGS
+    if config.model.dtype == "auto" and begun.exists():
+        config = config.with_dtype(json.loads(begun.read_bytes())["model.dtype"])
+    lvlm = load_finetunable(config.model, config.finetuning, config.seed)
+    learned, rejected = read_learnable(data, config, lvlm, lambda count: None)
+    _check_share(learned, rejected, config, out)
+    # a file that is there is the first process's
+    chosen = weigh_tokens(learned, out / CHECKPOINTS / _WEIGHED, config, lvlm, SilentProgress(), writes=False)
+    texts = to_texts(learned, lvlm, {place: one.skipped for place, one in chosen.items()})
+    finetune(lvlm, texts, make_opener(config), config.finetuning, config.seed, out / CHECKPOINTS, lambda step: None)
+
+
+def _save(lvlm: FinetunableModel, out: Path, method: str) -> None:
+    if method == "lora" and not (out / ADAPTER).exists():
+        with atomic_folder(out / ADAPTER) as temporary:
+            lvlm.save_adapter(temporary)
+    if not (out / MERGED).exists():
+        with atomic_folder(out / MERGED) as temporary:
+            lvlm.save_merged(temporary)
+
+
+def _look_through(
+    data: Sequence[Path],
+    out: Path,
+    config: RunConfig,
+    settings: dict[str, Any],
+    lvlm: FinetunableModel,
+    progress: Progress,
+) -> tuple[dict[int, ConversationRow], list[Rejected]]:
+    """What can be learned, and what was rejected; a tuning that goes on opens no picture anew to know it.
+
+    Raises:
+        TooManyRejectedError: If it is not enough; next time all is looked through again, as it may be mended by then.
+    """
+    looked = out / CHECKPOINTS / _LOOKED
+    if looked.exists():
+        cut = {int(place): is_cut for place, is_cut in json.loads(looked.read_bytes()).items()}
+        read = ((place, row) for place, row in enumerate(iterate_rows(data)) if place in cut)
+        learned = {place: mark_cut(row, cut=cut[place]) for place, row in read if isinstance(row, ConversationRow)}
+        rejected = [from_json(Rejected, line) for line in (out / REJECTED).read_bytes().splitlines()]
+        _check_share(learned, rejected, config, out)
+        return learned, rejected
+    with progress.track("look through", "rows", sum(1 for _ in iterate_rows(data))) as advance:
+        learned, rejected = read_learnable(data, config, lvlm, advance)
+    write_atomic(out / SETTINGS, json.dumps(settings, indent=1) + "\n")
+    write_atomic(out / REJECTED, map(to_json, rejected))
+    _check_share(learned, rejected, config, out)
+    write_atomic(looked, json.dumps({place: "cut" in row.noted for place, row in learned.items()}))
+    return learned, rejected
+
+
+def _check_share(
+    learned: Mapping[int, ConversationRow], rejected: Sequence[Rejected], config: RunConfig, out: Path
+) -> None:
+    """Look whether enough can be learned.
+
+    Raises:
+        TooManyRejectedError: If not.
+    """
+    reasons = [f"{one.reason}: {one.detail}" for one in rejected if one.reason != NOT_TAUGHT]
+    rows = len(learned) + len(reasons)
+    if len(reasons) <= config.max_error_rate * rows:
+        return
+    told = tell_too_many(reasons, f"of {rows} rows cannot be learned", config.max_error_rate)
+    raise TooManyRejectedError(f"{told}; nothing was trained, and {out / REJECTED} has all of them")

@@ -1,0 +1,101 @@
+"""Which rows of data files an LVLM can be taught: every row, as it is taught or with a reason."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from c3l.data.formats import ConversationRow, read_conversations
+from c3l.data.images import BadImageError, image_id_of, open_image
+from c3l.data.sources import name_files
+from c3l.models.interface import Conversation, FinetunableModel
+from c3l.records import Rejected
+from c3l.settings.schema import RunConfig
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from c3l.training.finetuning import TextConversation
+
+
+def read_learnable(
+    data: Sequence[Path], config: RunConfig, lvlm: FinetunableModel, advance: Callable[[int], None]
+) -> tuple[dict[int, ConversationRow], list[Rejected]]:
+    """Every row, as something that can be learned, by its place among all rows, or as a rejection."""
+    learned: dict[int, ConversationRow] = {}
+    rejected: list[Rejected] = []
+    opener = make_opener(config)
+    for place, row in enumerate(iterate_rows(data)):
+        outcome = row if isinstance(row, Rejected) else _judge(row, lvlm, opener)
+        if isinstance(outcome, Rejected):
+            rejected.append(outcome)
+        else:
+            learned[place] = outcome
+        advance(1)
+    return learned, rejected
+
+
+def _judge(
+    row: ConversationRow, lvlm: FinetunableModel, opener: "Callable[[str], Image]"
+) -> ConversationRow | Rejected:
+    """The row if it can be learned, else why not."""
+    image_id = image_id_of(row.image) if row.image else ""
+    try:
+        conversation = to_conversation(row, lvlm, opener)
+    except BadImageError as error:
+        return Rejected(row.id, image_id, "finetuning", error.reason, error.detail)
+    if fault := lvlm.find_fault(conversation):
+        return Rejected(row.id, image_id, "finetuning", fault.reason, fault.detail)
+    _, lost = lvlm.count_taught(conversation)
+    return mark_cut(row, cut=lost > 0)
+
+
+def to_conversation(row: ConversationRow, lvlm: FinetunableModel, opener: "Callable[[str], Image]") -> Conversation:
+    """The row as the model sees it, with all of its answers that its data wants taught.
+
+    Raises:
+        BadImageError: If its picture cannot be used.
+    """
+    return Conversation(opener(row.image) if row.image else None, row.turns, _system(row, lvlm), row.untaught)
+
+
+def iterate_rows(data: Sequence[Path]) -> Iterator[ConversationRow | Rejected]:
+    """The rows of all files, one file after the other."""
+    files = zip(data, name_files(data), strict=True)
+    return chain.from_iterable(read_conversations(path, name) for path, name in files)
+
+
+def mark_cut(row: ConversationRow, *, cut: bool) -> ConversationRow:
+    """The row, noted as cut off if it is."""
+    return replace(row, noted=(*row.noted, "cut")) if cut else row
+
+
+def _system(row: ConversationRow, lvlm: FinetunableModel) -> str:
+    """The system prompt as far as the model can be shown it."""
+    return row.system if row.system and lvlm.takes_system else ""
+
+
+def note_unused(rows: Sequence[ConversationRow], lvlm: FinetunableModel) -> Iterator[str]:
+    """Words for what is taught otherwise than its row asks for."""
+    for row in rows:
+        yield from row.noted
+        if row.system and not _system(row, lvlm):
+            yield "without_system"
+
+
+def to_texts(
+    rows: Mapping[int, ConversationRow], lvlm: FinetunableModel, skipped: Mapping[int, Sequence[int]]
+) -> "list[TextConversation]":
+    """The rows as they are taught; ``skipped`` has the numbers of the tokens that are not, by the rows' places."""
+    from c3l.training.finetuning import TextConversation
+
+    return [
+        TextConversation(row.image, row.turns, _system(row, lvlm), row.untaught, frozenset(skipped.get(place, ())))
+        for place, row in rows.items()
+    ]
+
+
+def make_opener(config: RunConfig) -> "Callable[[str], Image]":
+    """What opens the picture of a path."""
+    return lambda image: open_image(config.images.root, image, config.images)

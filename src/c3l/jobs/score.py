@@ -1,0 +1,244 @@
+"""Score an existing data set: LLaVA files in, one JSON object a question-answer turn out, in the same order.
+
+The rows are appended in whole chunks. Beside ``OUT`` lies a folder ``OUT.state`` that says what the rows were
+made with and how many there are, so that a killed run goes on where it was and a finished one does nothing. It is
+there from the first rows on: what fails before them leaves nothing behind. Without ``OUT`` all starts over.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from c3l.data.formats import NOT_TAUGHT, BadTurn, Turn, read_llava
+from c3l.data.images import image_id_of, open_image
+from c3l.data.noted import tell_noted
+from c3l.data.sources import check_files, name_files
+from c3l.errors import DataError, StorageError, tell_rejected
+from c3l.executors.local import LoadModel
+from c3l.jobs.score_state import EARLIER, Row, State, read_rows, reason_of, remember_picture, resume, rows_that_stay
+from c3l.jobs.score_summary import summarise_rows, tell_summary
+from c3l.method.i2c import FORMS, compute_i2c
+from c3l.method.scoring import draw_pool, score_samples, tell_few_others
+from c3l.method.specificity import show_specificity
+from c3l.models.interface import InferenceModel
+from c3l.models.load import load_model
+from c3l.progress import Progress, find_width
+from c3l.records import KL_FORMS, ImageRef, Rejected, Sample, ScoredSample, make_id
+from c3l.settings.schema import RunConfig
+from c3l.storage.atomic import remove
+from c3l.storage.journal import append_lines
+from c3l.storage.lock import own_folder
+
+CHUNK_ROWS = 64
+
+Item = Turn | BadTurn
+
+
+def score_file(
+    data: Sequence[Path], out: Path, config: RunConfig, progress: Progress, load: LoadModel = load_model
+) -> dict[str, Any]:
+    """Score every turn of ``data`` into ``out``; returns counts for the summary line.
+
+    Turns that the data marks as not to be learned are not scored, and count as no error.
+
+    Args:
+        data: LLaVA files, see ``c3l.data.formats``, one after the other.
+        out: The JSONL file to write or to go on with.
+        config: Model, scoring, image rules and root, seed; ``images.limit`` is a number of turns here.
+        progress: Who is told how far it is, and how many rows were rejected for which reason.
+        load: Loads the model; called only if there is a turn to score.
+
+    Raises:
+        StaleStageError: If ``out`` was made with other settings, or is not of this command.
+        RunLockedError: If another process writes to ``out``.
+        DataError: If a file or the image root cannot be read, or no file has a row.
+        StorageError: If ``out`` cannot be written.
+    """
+    sidecar = out.with_name(out.name + ".state")
+    _check_paths(data, out, sidecar, config.images.root)
+    with own_folder(sidecar, (sidecar / "state.json").exists):
+        config, state = resume(data, out, sidecar, config, progress)
+        if not state.done:
+            _score_rest(data, out, sidecar, config, state, progress, load)
+    if state.rejected:
+        progress.note(tell_rejected(state.rejected, f"of {state.rows} turns", f"`error` in their rows of {out}"))
+    for told in tell_noted(state.noted, "scored", f"{state.rows} turns"):
+        progress.note(told)
+    summary = summarise_rows(read_rows(out), config.scoring) if state.scored else None
+    if summary:
+        for told in tell_summary(summary, find_width()):
+            progress.note(told)
+    meant = state.rows - state.rejected.get(NOT_TAUGHT, 0)
+    return {
+        "out": str(out),
+        "rows": state.rows,
+        "ok": state.scored,
+        "rejected": state.rejected,
+        "noted": state.noted,
+        **({"notes": state.notes} if state.notes else {}),
+        **({"specificity": show_specificity(summary.specificity)} if summary else {}),
+        "above_max_error_rate": meant - state.scored > config.max_error_rate * meant or not state.scored,
+    }
+
+
+def _check_paths(data: Sequence[Path], out: Path, sidecar: Path, root: Path) -> None:
+    """What can be known of the paths without reading anything."""
+    check_files(data)
+    if not root.is_dir():
+        raise DataError(f"got --image-root {root}, expected the folder that picture paths begin in")
+    if out.is_dir():
+        raise StorageError(f"got --out {out}, which is a folder; expected the JSONL file to write")
+    nearest = next(path for path in (sidecar, *sidecar.parents) if path.exists())
+    if not nearest.is_dir():
+        raise StorageError(f"got --out {out}, but {nearest} is a file, expected a folder; choose another --out")
+
+
+def _score_rest(
+    data: Sequence[Path], out: Path, sidecar: Path, config: RunConfig, state: State, progress: Progress, load: LoadModel
+) -> None:
+    total, pool = _survey(data, config, progress)
+    if not total:
+        names = " and ".join(map(str, data))
+        raise DataError(f"no row in {names}, expected a JSON list or JSON lines of conversations about pictures")
+    loaded: list[InferenceModel] = []
+    items = islice(_read(data), state.rows, config.images.limit)
+    staying = rows_that_stay(sidecar, state.rows)
+    with progress.track("score", "turns", total, state.rows) as advance:
+        for chunk in _chunks(items):
+            stay = list(islice(staying, len(chunk)))
+            if not loaded and any(isinstance(item, Turn) and not row for item, row in zip(chunk, stay, strict=True)):
+                loaded.append(load(config.model, config.seed))
+                state.takes_system = loaded[0].takes_system
+                state.notes = list(loaded[0].provenance.notes)
+            rows = _score_chunk(chunk, stay, state.rows, config, loaded[0] if loaded else None, pool)
+            remember_picture(rows, config.images.root, state)
+            _write_rows(rows, Counter(_note(chunk, rows, takes_system=state.takes_system)), out, sidecar, state)
+            advance(len(chunk))
+    if (sidecar / EARLIER).exists():
+        remove(sidecar / EARLIER)
+    state.done = True
+    state.write(sidecar)
+
+
+def _write_rows(rows: Sequence[Row], noted: Counter[str], out: Path, sidecar: Path, state: State) -> None:
+    """Append rows to ``out``, which from the first ones on is this command's, and count them and what is noted."""
+    if not state.rows:
+        state.write(sidecar)
+        if out.exists():
+            os.truncate(out, 0)
+    lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows]
+    append_lines(out, lines)
+    state.rows += len(rows)
+    reasons = Counter(reason_of(row) for row in rows if row["status"] == "rejected")
+    state.rejected = dict(Counter(state.rejected) + reasons)
+    state.noted = dict(Counter(state.noted) + noted)
+    state.bytes += sum(len(line.encode()) + 1 for line in lines)
+    state.write(sidecar)
+
+
+def _read(data: Sequence[Path]) -> Iterator[Item]:
+    files = zip(data, name_files(data), strict=True)
+    return chain.from_iterable(read_llava(path, name) for path, name in files)
+
+
+def _note(chunk: Sequence[Item], rows: Sequence[Row], *, takes_system: bool) -> Iterator[str]:
+    """Words for what was scored otherwise than its row asks for, or not for a reason of ours."""
+    for item, row in zip(chunk, rows, strict=True):
+        if isinstance(item, Turn) and row["status"] == "ok":
+            yield from item.noted
+            if item.system and not takes_system:
+                yield "without_system"
+            if item.turn:
+                yield "without_earlier_turns"
+        elif "link_not_followed:" in (row["error"] or ""):
+            yield "link_not_followed"
+
+
+def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
+    """Items in chunks of about ``CHUNK_ROWS``; the turns of a row stay together, so its picture opens once."""
+    chunk: list[Item] = []
+    for item in items:
+        if len(chunk) >= CHUNK_ROWS and not item.turn:
+            yield chunk
+            chunk = []
+        chunk.append(item)
+    if chunk:
+        yield chunk
+
+
+def _survey(data: Sequence[Path], config: RunConfig, progress: Progress) -> tuple[int, tuple[str, ...]]:
+    """The number of turns, and what ``_score_chunk`` is to know of other pictures: the paths of those it may show."""
+    total, paths, shows_others = 0, dict[str, str](), config.scoring.no_image == "others"
+    # the first rows get the scores that they get among all, so all are read for other pictures
+    for item in islice(_read(data), None if shows_others else config.images.limit):
+        total += 1
+        if shows_others and isinstance(item, Turn):
+            paths[image_id_of(item.image)] = item.image
+    total = min(total, config.images.limit or total)
+    if total and (few := tell_few_others(config.scoring, len(paths))):
+        progress.note(few)
+    return total, tuple(paths[image_id] for image_id in draw_pool(paths, config.scoring, config.seed))
+
+
+def _score_chunk(
+    chunk: Sequence[Item],
+    stay: Sequence[Row | None],
+    start: int,
+    config: RunConfig,
+    model: InferenceModel | None,
+    pool: Sequence[str],
+) -> list[Row]:
+    turns = {place: item for place, item in enumerate(chunk) if isinstance(item, Turn) and not stay[place]}
+    outcomes: Iterator[ScoredSample | Rejected] = iter(())
+    if model is not None and turns:
+        paths = {item.image for item in turns.values()} | set(pool)
+        # size and hash are not looked at here: every picture is opened once, when its turns are scored
+        images = {image_id_of(path): ImageRef(image_id_of(path), path, "", 0, 0) for path in paths}
+        samples = [_sample(item, start + place) for place, item in turns.items()]
+        opener = partial(_open, config)
+        ids = [image_id_of(path) for path in pool]
+        systems = {make_id("data", start + place): item.system for place, item in turns.items() if item.system}
+        systems = systems if model.takes_system else {}
+        outcomes = score_samples(samples, images, model, opener, config.scoring, config.seed, ids, systems)
+    return [
+        row or (_row(item, next(outcomes), config) if isinstance(item, Turn) else _rejected_row(item, item, config))
+        for item, row in zip(chunk, stay, strict=True)
+    ]
+
+
+def _open(config: RunConfig, image: ImageRef) -> Any:
+    return open_image(config.images.root, image.path, config.images)
+
+
+def _sample(turn: Turn, number: int) -> Sample:
+    name = make_id("data", number)
+    return Sample(name, image_id_of(turn.image), "data", turn.question, turn.answer, 0, turn.turn)
+
+
+def _row(turn: Turn, outcome: ScoredSample | Rejected, config: RunConfig) -> Row:
+    if isinstance(outcome, Rejected):
+        return _rejected_row(turn, outcome, config)
+    numbers = {
+        form: compute_i2c(outcome.scores, form)
+        for form in FORMS
+        if form not in KL_FORMS or outcome.scores.token_kl is not None
+    }
+    scored = {"i2c": outcome.i2c, "n_answer_tokens": len(outcome.scores.token_ids), "status": "ok"}
+    return _empty_row(turn, config) | numbers | scored
+
+
+def _rejected_row(item: Item, why: BadTurn | Rejected, config: RunConfig) -> Row:
+    return _empty_row(item, config) | {"error": f"{why.reason}: {why.detail}"}
+
+
+def _empty_row(item: Item, config: RunConfig) -> Row:
+    """A row without a score; its keys and their order are those of every row."""
+    known = {name: getattr(item, name) for name in ("id", "turn", "image", "question", "answer")}
+    known |= {"file": item.file} if item.file else {}
+    row = known | dict.fromkeys(["i2c", "form", *FORMS, "n_answer_tokens", "status", "error"])
+    return row | {"form": config.scoring.form, "status": "rejected"}

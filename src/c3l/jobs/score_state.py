@@ -1,0 +1,206 @@
+"""What lies there of a scored data file, and how to go on with it: ``OUT.state/state.json``.
+
+Rows that were rejected for a picture which can be opened by now are made again: all rows go aside into the folder, and
+come back one by one, scored anew or as they were.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import islice, repeat
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from c3l.data.formats import READER_VERSION
+from c3l.data.images import BadImageError, image_id_of, open_image, read_image_bytes
+from c3l.data.sources import hash_files
+from c3l.errors import StaleStageError
+from c3l.method.scoring import SCORER_VERSION
+from c3l.models.load import resolve_dtype, weights_hash
+from c3l.progress import Progress
+from c3l.records import ImageRef, from_json
+from c3l.settings.schema import RunConfig
+from c3l.storage.atomic import durable, remove, sync_folder, write_atomic
+from c3l.storage.stage import plain, refuse_changes
+
+EARLIER = "earlier.jsonl"  # in OUT.state: the rows that went aside
+_UNREADABLE = ("unreadable_image",)  # what a picture that is put right can mend
+
+Row = dict[str, Any]
+
+
+@dataclass(slots=True)
+class State:
+    """What ``state.json`` holds: the settings, the rows that are safely in ``OUT``, their bytes.
+
+    Attributes:
+        settings: What the rows are made with.
+        rows: How many there are.
+        rejected: How many of them hold no score, by reason.
+        noted: How many were scored otherwise than their data asks for, by the words of ``c3l.data.noted``.
+        takes_system: Whether the model shows system prompts.
+        notes: What the model says of itself.
+        bytes: The length of ``OUT``.
+        done: Whether no row is missing.
+        root: The image root.
+        picture: The first that was scored, so that its folder is known where it lies by now.
+        sha256: Of this picture.
+    """
+
+    settings: dict[str, Any]
+    rows: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
+    noted: dict[str, int] = field(default_factory=dict)
+    takes_system: bool = True
+    bytes: int = 0
+    done: bool = False
+    root: str = ""
+    picture: str = ""
+    sha256: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    def begin_anew(self) -> "State":
+        """The same without any row."""
+        return replace(self, rows=0, rejected={}, noted={}, bytes=0, done=False)
+
+    @property
+    def scored(self) -> int:
+        """The rows that hold a score."""
+        return self.rows - sum(self.rejected.values())
+
+    def write(self, folder: Path) -> None:
+        """Write it whole."""
+        text = {name: getattr(self, name) for name in self.__slots__}
+        write_atomic(folder / "state.json", json.dumps(text) + "\n")
+
+
+def resume(
+    data: Sequence[Path], out: Path, sidecar: Path, config: RunConfig, progress: Progress
+) -> tuple[RunConfig, State]:
+    """The state that lies there, ``out`` cut back to it; or a new one, where no score would be lost by it."""
+    path, earlier = sidecar / "state.json", sidecar / EARLIER
+    state = _read_state(path) if path.exists() else None
+    if state is None and out.exists() and out.stat().st_size:
+        raise StaleStageError(f"{out} is there and was not made by this command; choose another --out")
+    has_scores = state is not None and (earlier.exists() or (state.scored and out.exists()))
+    if config.model.dtype == "auto":
+        begun = state.settings["model.dtype"] if state is not None and has_scores else None
+        config = config.with_dtype(begun or resolve_dtype(config.model))
+    settings = _settings(data, config)
+    new = State(settings, root=str(config.images.root.resolve()))
+    if state is None:
+        return config, new
+    if not out.exists() and state.settings != settings and earlier.exists():
+        remove(earlier)
+        has_scores = False
+    if not has_scores and (state.done or state.settings != settings or not out.exists()):
+        gone = state.rows and not out.exists()
+        progress.note(f"{out} is gone: it is made anew" if gone else f"{out} holds no score: it is made again")
+        return config, new
+    remedy = f"put them back, choose another --out, or remove {out} to start over (its settings are kept in {sidecar})"
+    refuse_changes(out, state.settings, settings, remedy)
+    _check_root(out, state, config.images.root.resolve())
+    return config, _go_on(out, sidecar, state, config, progress) if out.exists() else state.begin_anew()
+
+
+def _go_on(out: Path, sidecar: Path, state: State, config: RunConfig, progress: Progress) -> State:
+    """The state for the rows that are there; or one to begin anew with, where they go aside to be mended."""
+    size = out.stat().st_size
+    if size < state.bytes:
+        raise StaleStageError(f"{out} is shorter than what was written to it; remove it and {sidecar}")
+    if size > state.bytes:
+        os.truncate(out, state.bytes)
+    if (sidecar / EARLIER).exists() or not _can_be_mended(out, state, config):
+        return state
+    progress.note(f"pictures that could not be opened can be by now: their rows of {out} are made again")
+    durable(os.replace, out, sidecar / EARLIER)
+    for folder in (sidecar, out.parent):
+        durable(sync_folder, folder)
+    return state.begin_anew()
+
+
+def _check_root(out: Path, state: State, root: Path) -> None:
+    """Refuse another image root than that of the rows, unless the pictures have moved there."""
+    if str(root) == state.root:
+        return
+    try:
+        if state.picture:
+            read_image_bytes(root, ImageRef(image_id_of(state.picture), state.picture, state.sha256, 0, 0), "all")
+    except BadImageError as error:
+        raise StaleStageError(
+            f"{out} has scores of the pictures that lay under {state.root}, not of those under {root} "
+            f"({error.detail}); name their folder with --image-root, or choose another --out"
+        ) from None
+    state.root = str(root)
+
+
+def _can_be_mended(out: Path, state: State, config: RunConfig) -> bool:
+    """Whether a picture can be opened by now that a row was rejected for."""
+    if not state.rejected.get("unreadable_image"):
+        return False
+    paths = {row["image"] for row in read_rows(out) if reason_of(row) == "unreadable_image"}
+    return any(_opens(config, path) for path in sorted(paths))
+
+
+def _opens(config: RunConfig, path: str) -> bool:
+    try:
+        open_image(config.images.root, path, config.images)
+    except BadImageError:
+        return False
+    return True
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """The rows of a file of scores, one at a time."""
+    with path.open(encoding="utf-8", newline="\n") as lines:
+        yield from map(json.loads, lines)
+
+
+def reason_of(row: Row) -> str:
+    """The word for why the row has no score; empty if it has one."""
+    return row["error"].partition(":")[0] if row["status"] == "rejected" else ""
+
+
+def rows_that_stay(sidecar: Path, start: int) -> Iterator[Row | None]:
+    """From a place on, the rows that went aside and need not be made again; None for all others, without an end."""
+    if (sidecar / EARLIER).exists():
+        for row in islice(read_rows(sidecar / EARLIER), start, None):
+            yield None if reason_of(row) in _UNREADABLE else row
+    yield from repeat(None)
+
+
+def _read_state(path: Path) -> State:
+    try:
+        return from_json(State, path.read_bytes())
+    except ValidationError:
+        raise StaleStageError(
+            f"{path} is not what this c3l writes, it is older, edited or damaged; choose another --out, or remove "
+            f"{path.parent} and the rows beside it"
+        ) from None
+
+
+def _settings(data: Sequence[Path], config: RunConfig) -> dict[str, Any]:
+    # neither where the pictures lie nor which links lead there: what does not open is looked for again
+    # which links are followed decides what opens, and that is made again; but also which pictures stand for no image
+    changes = set() if config.scoring.no_image == "others" else {"follow_links"}
+    rules = config.images.model_dump(exclude={"root", *changes})
+    rules = {f"images.{key}": value for key, value in rules.items()}
+    scoring = config.scoring.model_dump(exclude={"batch_size"})
+    model = config.model.model_dump(include={"backend", "dtype", "attn_implementation"})
+    settings = rules | {f"scoring.{key}": value for key, value in scoring.items()}
+    settings |= {f"model.{key}": value for key, value in model.items()}
+    settings |= {"scorer_version": SCORER_VERSION, "reader_version": READER_VERSION, "seed": config.seed}
+    return plain(settings | {"data": hash_files(data), "weights": weights_hash(config.model)})
+
+
+def remember_picture(rows: Sequence[Row], root: Path, state: State) -> None:
+    """Keep in the state which picture was the first to be scored."""
+    first = next((row["image"] for row in rows if row["status"] == "ok"), None)
+    if first and not state.picture:
+        with suppress(BadImageError):  # it is gone since it was scored
+            state.picture, state.sha256 = first, hashlib.sha256(read_image_bytes(root, first, "all")).hexdigest()

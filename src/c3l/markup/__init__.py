@@ -1,0 +1,1 @@
+"""Marks that texts carry and models mean: images, thoughts."""

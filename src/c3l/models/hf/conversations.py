@@ -1,0 +1,114 @@
+"""Whole conversations as tokens: what an LVLM is taught to say, and what it is only told.
+
+    system, user, picture, question 1, assistant | answer 1 <end> | user, question 2, assistant | answer 2 <end>
+    told                                           taught           told                          taught
+
+What comes before the first answer is what ``ChatEncoder.encode_prompt`` gives at inference, token by token. The token
+that ends a turn is taught, so that the LVLM stops there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any
+
+from PIL.Image import Image
+
+from c3l.errors import BackendError
+from c3l.models.hf.encoding import ChatEncoder, EncodedPrompt
+
+_FIRST, _ANSWER, _SECOND = "FIRSTQUESTION", "FIRSTANSWER", "SECONDQUESTION"
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedConversation:
+    """A conversation as tokens.
+
+    Attributes:
+        prompt: Everything before the first answer.
+        ids: What follows.
+        taught: For each of these whether it is taught.
+        ends: For each of these whether it ends an answer.
+    """
+
+    prompt: EncodedPrompt
+    ids: tuple[int, ...]
+    taught: tuple[bool, ...]
+    ends: tuple[bool, ...]
+
+    def cut(self, longest: int) -> "EncodedConversation":
+        """At most so many tokens in all, cut off at the end; nothing of the first prompt goes."""
+        room = max(0, longest - len(self.prompt.ids))
+        return EncodedConversation(self.prompt, self.ids[:room], self.taught[:room], self.ends[:room])
+
+    def skip(self, numbers: frozenset[int]) -> "EncodedConversation":
+        """The same with fewer taught tokens: without these, counted from the first taught one."""
+        number = count()
+        return replace(self, taught=tuple(taught and next(number) not in numbers for taught in self.taught))
+
+
+class ConversationEncoder:
+    """Turns question-answer turns into tokens, through the model's own chat template."""
+
+    def __init__(self, encoder: ChatEncoder, stop_ids: frozenset[int]) -> None:
+        """Find out how the template ends an answer and begins the next question.
+
+        Raises:
+            BackendError: If the template changes or hides what is said.
+        """
+        self._encoder = encoder
+        chat = [
+            {"role": "user", "content": [{"type": "text", "text": _FIRST}]},
+            {"role": "assistant", "content": [{"type": "text", "text": _ANSWER}]},
+            {"role": "user", "content": [{"type": "text", "text": _SECOND}]},
+        ]
+        text = encoder.render_to_answer(chat)
+        if any(text.count(words) != 1 for words in (_FIRST, _ANSWER, _SECOND)):
+            raise BackendError("the chat template does not show every turn of a conversation once: take another model")
+        between, self._before_answer = text.split(_ANSWER)[1].split(_SECOND)
+        self._end, self._before_question = _split_end(between, encoder.tokenizer, stop_ids)
+
+    def encode(
+        self,
+        turns: Sequence[tuple[str, str]],
+        image: Image | None,
+        system: str = "",
+        untaught: frozenset[int] = frozenset(),
+    ) -> EncodedConversation:
+        """Questions with their answers, the picture before the first question.
+
+        Args:
+            turns: At least one (question, answer).
+            image: RGB picture, or None for a conversation about none.
+            system: What stands before all of it.
+            untaught: Numbers of the turns whose answers are told, as the questions are.
+        """
+        encoder = self._encoder
+        ids: list[int] = []
+        taught: list[bool] = []
+        ends: list[bool] = []
+        for number, (question, answer) in enumerate(turns):
+            told = encoder.encode_between(self._before_question, question, self._before_answer) if number else ()
+            said = (*encoder.encode_completion(answer), self._end)
+            ids += [*told, *said]
+            taught += [False] * len(told) + [number not in untaught] * len(said)
+            ends += [False] * (len(told) + len(said) - 1) + [True]
+        prompt = encoder.encode_prompt(turns[0][0], image, system)
+        return EncodedConversation(prompt, tuple(ids), tuple(taught), tuple(ends))
+
+
+def _split_end(between: str, tokenizer: Any, stop_ids: frozenset[int]) -> tuple[int, str]:
+    """The token that ends an answer, and what stands between it and the next question.
+
+    A template that writes none, as that of LLaVA-1.5, ends its answers with the tokenizer's own end, and the next turn
+    follows without a space, as LLaVA does.
+    """
+    found = []
+    for token in stop_ids:
+        place = between.find(text := str(tokenizer.convert_ids_to_tokens(token)))
+        if place >= 0:
+            found.append((place, token, between[place + len(text) :]))
+    if found:
+        _, token, rest = min(found)
+        return token, rest
+    return int(tokenizer.eos_token_id), between.lstrip(" ")

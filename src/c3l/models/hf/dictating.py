@@ -1,0 +1,155 @@
+"""Which ways of writing write as a model does by itself: the same words dictated in each, what it expects compared."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from c3l.errors import BackendError
+from c3l.models.hf.cache import make_roomy
+from c3l.models.hf.encoding import ChatEncoder
+from c3l.models.hf.forcing import TeacherForcing
+from c3l.models.hf.logits import log_probs
+from c3l.models.hf.sampling import Dictation, Text
+from c3l.models.hf.trials import PROMPTS, draw, has_bare_chats, name_error, tell_apart
+from c3l.models.interface import GenerateRequest
+
+if TYPE_CHECKING:
+    from c3l.models.hf.writing import Writing
+
+logger = logging.getLogger(__name__)
+
+_TOKENS = 4  # are dictated
+
+
+@dataclass(frozen=True, slots=True)
+class WritingWays:
+    """What a model writes by with its own numbers.
+
+    Attributes:
+        shared: Prompts share what they begin with, and rows leave when they have ended.
+        side_by_side: Whole prompts as one batch, padded to one length.
+    """
+
+    shared: bool
+    side_by_side: bool
+
+
+_PLAIN, _SHARED = WritingWays(shared=False, side_by_side=True), WritingWays(shared=True, side_by_side=False)
+
+
+@torch.no_grad()
+def find_ways(
+    writing: "Writing", model: Any, encoder: ChatEncoder, forcing: TeacherForcing, stops: frozenset[int]
+) -> WritingWays:
+    """Try out which ways write as the model scores a row by itself.
+
+    Raises:
+        BackendError: If it cannot write even one prompt by itself.
+    """
+    trial = _Trial(writing, encoder, forcing, stops)
+    alone = trial.write_alone()
+    if alone:
+        logger.warning("%s writes otherwise than it scores, since %s", type(model).__name__, alone)
+    apart = trial.write_side_by_side() if forcing.ways().side_by_side else "rows in a batch change each other"
+    if apart:
+        logger.warning("%s writes one prompt after the other, more slowly, since %s", type(model).__name__, apart)
+    shared = False
+    if forcing.packs():  # which has said why not
+        obstacle = "it keeps its own count of positions, or other things than keys and values"
+        if make_roomy(model) is not None:
+            obstacle = trial.write_shared()
+        if obstacle:
+            logger.warning(
+                "%s cannot write from a shared cache, since %s: every prompt is computed whole, more slowly",
+                type(model).__name__,
+                obstacle,
+            )
+        shared = not obstacle
+    return WritingWays(shared, side_by_side=not apart)
+
+
+class _Trial:
+    """Two prompts about one picture and one about another, the same without any, and what follows each by itself."""
+
+    def __init__(
+        self, writing: "Writing", encoder: ChatEncoder, forcing: TeacherForcing, stops: frozenset[int]
+    ) -> None:
+        self._writing, self._allowed = writing, forcing.ways().allowed
+        words = [token for token in encoder.encode_completion("it is so") if token not in stops]
+        self._words = ((words or [0]) * _TOKENS)[:_TOKENS]
+        wide, square = draw(96, 64), draw(64, 64)
+        asked = zip((wide, wide, square), PROMPTS, strict=True)
+        self._shown = [GenerateRequest("", image, prompt, 0) for image, prompt in asked]
+        self._bare = [GenerateRequest("", None, prompt, 0) for prompt in PROMPTS] if has_bare_chats(encoder) else []
+        self._right = {}
+        for request in (*self._shown, *self._bare):
+            prompt = encoder.encode_prompt(request.prompt, request.image, to_write=True)
+            self._right[id(request)] = log_probs(forcing.predict_alone(prompt, tuple(self._words)))
+
+    def write_alone(self) -> str:
+        """What speaks against one prompt by itself; the family's own ``generate`` is taken where the general one fails.
+
+        Raises:
+            BackendError: If neither can be had.
+        """
+        general = self._try(lambda: self._hear(self._shown[:1]))
+        if not general:
+            return ""
+        self._writing.use_own_generate()
+        try:
+            return self._hear(self._shown[:1])
+        except (torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception as error:  # a family's own generate raises what it likes
+            raise BackendError(f"this family cannot write: its generate ends with {name_error(error)}") from None
+
+    def write_side_by_side(self) -> str:
+        """What speaks against writing whole prompts as one batch."""
+        return self._try(lambda: self._hear(self._shown)) or self._try(lambda: self._hear(self._bare))
+
+    def write_shared(self) -> str:
+        """What speaks against sharing what prompts begin with, and against letting one leave midway."""
+        return self._try(self._hear_shared)
+
+    def _hear(self, requests: Sequence[GenerateRequest]) -> str:
+        if not requests:
+            return ""
+        dictation, texts = Dictation(self._words), [Text(request) for request in requests]
+        self._writing.go_on(self._writing.begin(requests, _PLAIN), texts, dictation, _TOKENS)
+        if len(dictation.heard) < _TOKENS:
+            raise ValueError("it does not let the tokens be drawn")
+        if any(text.ids != self._words for text in texts):
+            raise ValueError("what is dictated is not what comes back")
+        return self._tell_apart(requests, dictation.heard)
+
+    def _hear_shared(self) -> str:
+        requests, dictation, half = self._shown, Dictation(self._words), _TOKENS // 2
+        texts = [Text(request) for request in requests]
+        inputs = self._writing.begin(requests, _SHARED)
+        sequences = self._writing.go_on(inputs, texts, dictation, half)
+        inputs = self._writing.keep(inputs, sequences, [0, 2])
+        self._writing.go_on(inputs, [texts[0], texts[2]], dictation, half)
+        both = [heard[[0, 2]] if place < half else heard for place, heard in enumerate(dictation.heard)]
+        first = self._tell_apart(requests, dictation.heard[:half])
+        return first or self._tell_apart([requests[0], requests[2]], both)
+
+    def _tell_apart(self, requests: Sequence[GenerateRequest], heard: Sequence[Tensor]) -> str:
+        pairs = (
+            (step[place], self._right[id(request)][token])
+            for token, step in enumerate(heard)
+            for place, request in enumerate(requests)
+        )
+        gap = tell_apart(pairs, self._allowed)
+        return f"what it would write is off by {gap}" if gap else ""
+
+    def _try(self, hear: Callable[[], str]) -> str:
+        try:
+            return hear()
+        except (torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception as error:  # whatever a family trips over
+            return f"it ends with {name_error(error)}"

@@ -1,0 +1,356 @@
+"""Where a chat becomes tensors, and nowhere else.
+
+One scored row has P prompt tokens c (image tokens among them) and N completion tokens a. The token at a
+position predicts the one after it, so the last completion token is asked about but never fed:
+
+    position         0    1   ...  P-1   P   P+1 ... P+N-2 | padding on the right
+    input_ids       c_0  c_1  ... c_P-1 a_1  a_2 ... a_N-1 | pad ...
+    predicts        c_1  c_2  ...  a_1  a_2  a_3 ...  a_N  |  -
+    completion_mask  0    0   ...   1    1    1  ...   1   |  0
+
+Rows of a scored batch are padded on the right, where a causal model cannot see it and positions stay as they
+are; prompts to be continued by ``generate`` are padded on the left. The end-of-turn token after an answer is
+not scored: S(I2C) is about what the answer says, not about where it stops.
+"""
+
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from c3l.errors import BackendError
+from c3l.models.hf.along import ALONG_KEYS, lay_along
+from c3l.models.hf.control import find_control_tokens, template_of, write_chat
+from c3l.models.hf.expansion import Expansion, learn_expansion
+from c3l.models.hf.header import find_header, find_turn_end
+from c3l.models.hf.lead import find_lead
+from c3l.models.hf.processed import ProcessedImages
+from c3l.models.hf.thinking import find_thinking
+
+TYPE_KEYS = ("token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids")
+_SYSTEM, _QUESTION = "SYSTEMPROMPT", "FIRSTQUESTION"
+TEXT_KEYS = frozenset({"input_ids", "attention_mask", "labels", *TYPE_KEYS})
+# of plain text after a prompt: 0, but for a family that reads the prompt (0) as a whole and its answer (1) word by word
+_ANSWER_TYPES = {"PaliGemmaProcessor": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPrompt:
+    """A chat, up to where the model's turn begins.
+
+    Attributes:
+        ids: P token ids, image tokens already expanded.
+        types: ``token_type_ids`` and the like, P numbers each, as the processor returned them.
+        vision: The processor's other tensors, untouched: they belong to this one picture.
+    """
+
+    ids: tuple[int, ...]
+    types: Mapping[str, tuple[int, ...]]
+    vision: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredRow:
+    """A prompt, and the ids that are teacher-forced after it."""
+
+    prompt: EncodedPrompt
+    completion: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RowBatch:
+    """R right-padded rows.
+
+    Attributes:
+        text: ``input_ids`` and ``attention_mask``, (R, T) int64, and the token types that the processor uses; what goes
+            along the text, (R, T, ...).
+        completion_mask: (R, T) bool, true where the token predicts a completion token.
+    """
+
+    text: dict[str, Tensor]
+    completion_mask: Tensor
+
+
+class ChatEncoder:
+    """Turns prompts, pictures and completions into ids and tensors through a model's own processor."""
+
+    def __init__(self, processor: Any, model: Any = None) -> None:
+        """Wrap an ``AutoProcessor``, which is left as it is.
+
+        Args:
+            processor: With a tokenizer and a chat template.
+            model: Its model, which may end its turns with other tokens than the tokenizer's own end.
+
+        Raises:
+            BackendError: If the processor has no chat template, or no tokenizer.
+        """
+        self._pictures = ProcessedImages(getattr(processor, "image_processor", None))
+        self._processor = copy(processor)
+        self._processor.image_processor = self._pictures
+        self.tokenizer: Any = getattr(processor, "tokenizer", None)
+        if self.tokenizer is None or not getattr(processor, "chat_template", None):
+            raise BackendError(
+                f"got a {type(processor).__name__} without tokenizer or chat template, expected both; "
+                "add chat_template.jinja to the model's folder"
+            )
+        pad = self.tokenizer.pad_token_id
+        self.pad_id: int = self.tokenizer.eos_token_id if pad is None else pad
+        self.header = ""
+        self.header = find_header(self.render)
+        self.turn_end = find_turn_end(self.render, self.tokenizer)
+        ends = () if model is None else stop_ids(model, self)
+        self.control = find_control_tokens(processor, self.tokenizer, write_chat(self.render), ends)
+        self.thinking = find_thinking(self.render, template_of(processor, self.tokenizer))
+        self._lead = find_lead(self.render_to_answer, self._tokenise, self.tokenizer.added_tokens_encoder)
+        self._placeholder = _placeholder(processor, self.tokenizer)
+        self._answer_type = _ANSWER_TYPES.get(type(processor).__name__, 0)
+        self._expansions: dict[int, tuple[Image, Expansion, Mapping[str, Tensor]]] = {}
+        self._prompts: dict[tuple[str, int, str, bool], tuple[Image | None, EncodedPrompt]] = {}
+
+    def forget_pictures(self) -> None:
+        """Let go of the pictures processed so far; call it when a batch begins."""
+        self._pictures.clear()
+        self._expansions.clear()
+        self._prompts.clear()
+
+    @cached_property
+    def takes_system(self) -> bool:
+        """Whether the chat template shows a system prompt, once and before the question, beside an image too."""
+        return self._shows_system(with_image=True) and (self._shows_system(with_image=False) or not self._is_bare())
+
+    def _shows_system(self, *, with_image: bool) -> bool:
+        try:
+            text = self._render(_QUESTION, system=_SYSTEM, with_image=with_image, to_write=True)
+        except Exception:  # templates of all sorts refuse it by any error
+            return False
+        return text.count(_SYSTEM) == 1 and text.index(_SYSTEM) < text.index(_QUESTION)
+
+    def _is_bare(self) -> bool:
+        """Whether the template writes a question without an image at all."""
+        try:
+            return _QUESTION in self._render(_QUESTION, with_image=False, to_write=True)
+        except Exception:  # as above
+            return False
+
+    def encode_prompt(
+        self, prompt: str, image: Image | None, system: str = "", *, to_write: bool = False
+    ) -> EncodedPrompt:
+        """One user turn, with or without a picture, through the processor's chat template.
+
+        Args:
+            prompt: The user's words.
+            image: RGB picture, or None.
+            system: The system prompt before them; empty for none.
+            to_write: The model goes on by itself, in a thought where it is one that thinks; else an answer is given,
+                which stands behind an empty thought there.
+        """
+        key = prompt, id(image), system, to_write
+        if key not in self._prompts:  # the picture is kept beside it, so that no other one can take over its id
+            self._prompts[key] = image, self._encode_prompt(prompt, image, system, to_write)
+        return self._prompts[key][1]
+
+    def _encode_prompt(self, prompt: str, image: Image | None, system: str, to_write: bool) -> EncodedPrompt:
+        plain = [] if image is None else self._encode_plain(prompt, system, to_write)
+        if id(image) in self._expansions:
+            _, expansion, vision = self._expansions[id(image)]
+            if inserted := expansion.insert(plain):
+                return EncodedPrompt(*inserted, vision)
+        output = self._process([prompt], [image] if image is not None else None, to_write, system)
+        encoded = EncodedPrompt(
+            ids=tuple(output["input_ids"][0].tolist()),
+            types={key: tuple(output[key][0].tolist()) for key in TYPE_KEYS if key in output},
+            vision={key: value for key, value in output.items() if key not in TEXT_KEYS},
+        )
+        if image is not None and encoded.vision.keys().isdisjoint(ALONG_KEYS):
+            learned = learn_expansion(self.tokenizer, self._placeholder, plain, encoded.ids, encoded.types)
+            if learned:  # the picture is kept beside it, so that no other one can take over its id
+                self._expansions[id(image)] = (image, learned, encoded.vision)
+        return encoded
+
+    def encode_completion(self, completion: str) -> tuple[int, ...]:
+        """The completion's ids, tokenised on its own so that they are the same after any prompt.
+
+        They are what the model's own tokenizer makes of it: whether it may be taken is for the caller to ask
+        (``find_control_token``). Where that begins every text with a space, as SentencePiece does, and the template
+        puts an answer on a line of its own, they are without it.
+        """
+        if not self._lead:
+            return self._tokenise(completion)
+        lead, both = self._tokenise(self._lead), self._tokenise(self._lead + completion)
+        return both[len(lead) :] if both[: len(lead)] == lead else self._tokenise(completion)
+
+    def encode_between(self, before: str, text: str, after: str) -> tuple[int, ...]:
+        """Ids of a text between pieces of the chat template, as one: what stands beside may share a token with it."""
+        ids = self.tokenizer(before + self._disarm(text) + after, add_special_tokens=False)["input_ids"]
+        return tuple(int(token) for token in ids)
+
+    def collate(self, rows: Sequence[ScoredRow], *, whole: bool = False) -> RowBatch:
+        """Rows as one right-padded batch; every completion needs at least one token.
+
+        Args:
+            rows: Prompts with completions.
+            whole: Feed the last completion token too, for those who want its hidden state.
+        """
+        fed = [row.prompt.ids + (row.completion if whole else row.completion[:-1]) for row in rows]
+        width = max(len(ids) for ids in fed)
+        text = {
+            "input_ids": pad(fed, width, self.pad_id),
+            "attention_mask": pad([(1,) * len(ids) for ids in fed], width, 0),
+        }
+        for key in rows[0].prompt.types:
+            text[key] = self.lay_types(key, [row.prompt for row in rows], [len(ids) for ids in fed], width)
+        text |= lay_along([row.prompt.vision for row in rows], [len(ids) for ids in fed], width)
+        mask = torch.zeros(len(rows), width, dtype=torch.bool)
+        for index, row in enumerate(rows):
+            start = len(row.prompt.ids) - 1
+            mask[index, start : start + len(row.completion)] = True
+        return RowBatch(text, mask)
+
+    def lay_types(self, key: str, prompts: Sequence[EncodedPrompt], lengths: Sequence[int], width: int) -> Tensor:
+        """Token types (R, width) of rows that begin with prompts and go on in plain text, padded on the right."""
+        rows = []
+        for prompt, length in zip(prompts, lengths, strict=True):
+            types = prompt.types.get(key, ())
+            rows.append(types + (self._answer_type,) * (length - len(types)))
+        return pad(rows, width, 0)
+
+    def process_pictures(self, prompts: Sequence[str], images: Sequence[Image]) -> dict[str, Tensor]:
+        """The picture tensors of a whole batch, for models that cannot take ready image features."""
+        output = self._process(prompts, images, False, padding=True)
+        return {key: value for key, value in output.items() if key not in TEXT_KEYS and key not in ALONG_KEYS}
+
+    def picture_shapes(self, prompt: str, image: Image) -> dict[str, tuple[int, ...]]:
+        """The shapes of what is given beside the text for one prompt about a picture."""
+        output = self._process([prompt], [image], False)
+        return {key: tuple(value.shape) for key, value in output.items() if key not in TEXT_KEYS}
+
+    def encode_for_generation(self, prompts: Sequence[str], images: Sequence[Image] | None) -> dict[str, Tensor]:
+        """Prompts padded on the left, with everything that ``generate`` needs."""
+        output = self._process(prompts, images, True, padding=True, padding_side="left")
+        return {key: value for key, value in output.items() if key != "labels"}
+
+    def collate_prompts(self, prompts: Sequence[EncodedPrompt]) -> dict[str, Tensor]:
+        """Prompts padded on the left, to be continued by ``generate``; their pictures are for the caller to show."""
+        width = max(len(prompt.ids) for prompt in prompts)
+        text = {
+            "input_ids": pad([prompt.ids for prompt in prompts], width, self.pad_id, left=True),
+            "attention_mask": pad([(1,) * len(prompt.ids) for prompt in prompts], width, 0, left=True),
+        }
+        for key in prompts[0].types:
+            text[key] = pad([prompt.types[key] for prompt in prompts], width, 0, left=True)
+        return text
+
+    def display_tokens(self, ids: Sequence[int]) -> tuple[str, ...]:
+        """Each token's own text; joined they are the completion.
+
+        A character spread over several tokens goes to its last one, the earlier ones show nothing.
+        """
+        pieces: list[str] = []
+        context = done = 0
+        for end in range(1, len(ids) + 1):
+            text = self._decode(ids[context:end])
+            if text.endswith("\ufffd") and end < len(ids):
+                pieces.append("")
+                continue
+            pieces.append(text[len(self._decode(ids[context:done])) :])
+            # the last shown group stays as context: some tokenizers drop the space of a text's first token
+            context, done = done, end
+        return tuple(pieces)
+
+    def decode_completion(self, ids: Sequence[int]) -> str:
+        """The text of generated ids: tokens that steer a chat are left out, boxes and the marks of a thought are not.
+
+        A thought that the chat template began has its beginning.
+        """
+        written = [token for token in ids if token not in self.control.silent]
+        return self.thinking.opened + self._decode(written)
+
+    def find_control_token(self, text: str) -> str | None:
+        """The first token that steers a chat among what a text spells."""
+        return self.control.find(text)
+
+    def render(self, chat: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = True, **settings: Any) -> str:
+        """A chat as the template writes it, to where the model goes on."""
+        text = self._processor.apply_chat_template(
+            list(chat), add_generation_prompt=add_generation_prompt, tokenize=False, **settings
+        )
+        return f"{text}{self.header}" if add_generation_prompt else str(text)
+
+    def render_to_answer(self, chat: Sequence[Mapping[str, Any]]) -> str:
+        """A chat as the template writes it, to where an answer is given."""
+        return self.render(chat, **self.thinking.settings) + self.thinking.closing
+
+    def _tokenise(self, text: str) -> tuple[int, ...]:
+        return tuple(int(token) for token in self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        settings = {"clean_up_tokenization_spaces": False, "spaces_between_special_tokens": False}
+        return str(self.tokenizer.decode(list(ids), **settings)) if ids else ""
+
+    def _encode_plain(self, prompt: str, system: str, to_write: bool) -> list[int]:
+        """Ids of a prompt about a picture, with the placeholder as the chat template writes it."""
+        text = self._render(prompt, system=system, with_image=True, to_write=to_write)
+        ids: list[int] = self.tokenizer(text, add_special_tokens=self._wants_bos(text))["input_ids"]
+        return ids
+
+    def _wants_bos(self, text: str) -> bool:
+        # as transformers' own chats: LLaVA-1.5's template leaves the first token to the tokenizer
+        bos = self.tokenizer.bos_token
+        return not (bos and text.startswith(bos))
+
+    def _process(
+        self, prompts: Sequence[str], images: Sequence[Image] | None, to_write: bool, system: str = "", **padding: Any
+    ) -> dict[str, Tensor]:
+        shown = images is not None
+        texts = [self._render(prompt, system=system, with_image=shown, to_write=to_write) for prompt in prompts]
+        options = {"add_special_tokens": self._wants_bos(texts[0]), "return_tensors": "pt", **padding}
+        output = self._processor(images=self._nest(images), text=texts, **options)
+        return {key: value for key, value in output.items() if isinstance(value, Tensor)}
+
+    def _nest(self, images: Sequence[Image] | None) -> list[Any] | None:
+        """One picture a prompt, as the processor takes them: GOT-OCR2 reads a list in a list as pages."""
+        if images is None or hasattr(self._processor, "multi_page"):
+            return None if images is None else list(images)
+        return [[image] for image in images]
+
+    def _render(self, prompt: str, *, with_image: bool, to_write: bool, system: str = "") -> str:
+        content = [{"type": "image"}] if with_image else []
+        content.append({"type": "text", "text": self._disarm(prompt)})
+        chat = [{"role": "user", "content": content}]
+        if system:
+            chat.insert(0, {"role": "system", "content": [{"type": "text", "text": self._disarm(system)}]})
+        return self.render(chat) if to_write else self.render_to_answer(chat)
+
+    def _disarm(self, text: str) -> str:
+        # What is asked may spell `<image>` or an end of turn: a space inside makes it ordinary words. Rows of a data
+        # set that do are rejected before; this is for questions that are only asked, and for what judges read.
+        for token in self.control.texts:
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+        return text
+
+
+def stop_ids(model: Any, encoder: ChatEncoder) -> frozenset[int]:
+    """The tokens at which the model ends its turn: its own, the tokenizer's and the chat template's."""
+    listed = model.generation_config.eos_token_id
+    own = listed if isinstance(listed, list | tuple) else [listed]
+    return frozenset(
+        int(token) for token in (*own, encoder.tokenizer.eos_token_id, encoder.turn_end) if token is not None
+    )
+
+
+def pad(rows: Sequence[Sequence[int]], width: int, value: int, *, left: bool = False) -> Tensor:
+    """Rows of equal width, (R, width) int64."""
+    fill = [[value] * (width - len(row)) for row in rows]
+    both = zip(fill, rows, strict=True) if left else zip(rows, fill, strict=True)
+    return torch.tensor([[*first, *second] for first, second in both], dtype=torch.int64)
+
+
+def _placeholder(processor: Any, tokenizer: Any) -> int | None:
+    token = getattr(processor, "image_token", None)
+    found: int | None = tokenizer.convert_tokens_to_ids(str(token)) if token else None
+    return found

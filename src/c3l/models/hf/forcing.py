@@ -1,0 +1,253 @@
+"""Teacher forcing: the logits that predict given completions, each row as if it stood alone.
+
+Rows of one request are packed into a tree (``packing``), so that what they begin with, the picture above all, is
+computed once. A family whose layers do not allow that computes every row whole; one whose numbers change with what
+else is in the batch computes each by itself; and both say so.
+"""
+
+import inspect
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from c3l.errors import BackendError
+from c3l.models.hf.along import ALONG_KEYS
+from c3l.models.hf.encoding import ChatEncoder, EncodedPrompt, ScoredRow
+from c3l.models.hf.layout import attention_mask, find_obstacle, image_token_id, make_path
+from c3l.models.hf.packing import Packed, pack
+from c3l.models.hf.rounding import widened
+from c3l.models.hf.rows import Row
+from c3l.models.hf.trials import Trial, name_error
+from c3l.models.hf.vision import PictureFeatures, VisionEncoder, move
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """Which ways of computing rows give a model's own numbers.
+
+    Attributes:
+        packed: Trees of rows that begin alike.
+        side_by_side: Whole rows as one batch, padded to one length.
+        allowed: Root of the mean square by which rounding may move log-probabilities, nats.
+    """
+
+    packed: bool
+    side_by_side: bool
+    allowed: float
+
+
+class TeacherForcing:
+    """Feeds rows to a model and keeps the logits of their completions."""
+
+    def __init__(self, model: Any, encoder: ChatEncoder, vision: VisionEncoder) -> None:
+        self._model, self._encoder, self._vision = model, encoder, vision
+        self.takes_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
+        """Whether its forward computes logits at chosen places alone; known for certain once ``ways`` is."""
+        self._ways: Ways | None = None  # unknown until somebody asks
+
+    def predict(
+        self, lists: Sequence[Sequence[Row]], features: dict[int, PictureFeatures] | None = None
+    ) -> Iterator[Tensor]:
+        """For each list the logits (A, V) that predict its completions, row after row.
+
+        Args:
+            lists: Rows; within a list all have a picture or none has, and all hide it or none does. Rows of the same
+                request share what they begin with, across lists.
+            features: Of pictures, by the id of the picture; what is missing is encoded and added.
+        """
+        features = {} if features is None else features
+        if not self.packs() or any(row.hide_image for rows in lists for row in rows):
+            yield from (self.predict_apart(rows, features) for rows in lists)
+        elif len(lists) <= 2:
+            yield from self._predict_packed(lists, features)
+        else:  # many views of the same rows: one after the other, or their logits would fill the memory
+            for rows in lists:
+                yield from self._predict_packed([rows], features)
+
+    def predict_apart(self, rows: Sequence[Row], features: dict[int, PictureFeatures]) -> Tensor:
+        """Logits (A, V) of rows that are computed whole."""
+        if len(rows) > 1 and not self.ways().side_by_side:
+            return torch.cat([self._predict_whole([row], features) for row in rows])
+        return self._predict_whole(rows, features)
+
+    def predict_alone(self, prompt: EncodedPrompt, completion: tuple[int, ...]) -> Tensor:
+        """Logits (N, V) of one row, the plain way: nothing beside it, its picture as the processor gives it."""
+        vision = {key: move(tensor, self._model) for key, tensor in prompt.vision.items() if key not in ALONG_KEYS}
+        return self._feed([ScoredRow(prompt, completion)], vision)
+
+    def _predict_whole(self, rows: Sequence[Row], features: dict[int, PictureFeatures]) -> Tensor:
+        """Logits (A, V) of rows as one batch."""
+        prompts = [self._encoder.encode_prompt(row.prompt, row.image, row.system) for row in rows]
+        pictures = self._show_pictures(rows, prompts, features)
+        scored = [ScoredRow(prompt, row.completion) for prompt, row in zip(prompts, rows, strict=True)]
+        return self._feed(scored, pictures, hide_image=rows[0].hide_image)
+
+    def _feed(self, rows: Sequence[ScoredRow], pictures: dict[str, Any], *, hide_image: bool = False) -> Tensor:
+        batch = self._encoder.collate(rows)
+        inputs: dict[str, Any] = {key: value.to(self._model.device) for key, value in batch.text.items()}
+        if hide_image:
+            inputs["attention_mask"] = self._hide_image(inputs)
+        inputs |= pictures
+        keep = batch.completion_mask.to(self._model.device)
+        if self.takes_logits_to_keep:
+            try:
+                # the mask stays boolean: as integers it would be read as positions
+                kept: Tensor = self._model(**inputs, use_cache=False, logits_to_keep=keep).logits
+                return kept.reshape(-1, kept.shape[-1])
+            except IndexError:  # Chameleon goes on with them as if there were one for each place
+                self.takes_logits_to_keep = False
+        everywhere: Tensor = self._model(**inputs, use_cache=False).logits
+        return everywhere[keep]
+
+    def packs(self) -> bool:
+        """Whether packed rows give this model's own numbers."""
+        return self.ways().packed
+
+    def ways(self) -> Ways:
+        """What gives this model's own numbers; tried out once."""
+        if self._ways is None:
+            self._ways = self._find_out()
+        return self._ways
+
+    @torch.no_grad()
+    def _find_out(self) -> Ways:
+        if not self._vision.can_share:
+            self._vision.give_up("it takes no ready image features")
+        apart, obstacle, allowed = self._search()
+        if not (apart and obstacle):
+            hidden = self._search_exactly()
+            apart, obstacle = apart or hidden[0], obstacle or hidden[1]
+        name = type(self._model).__name__
+        if apart:
+            logger.warning(
+                "%s gives other numbers to whole rows in a batch, since %s: each of them is computed by itself",
+                name,
+                apart,
+            )
+        if obstacle:
+            logger.warning(
+                "%s cannot share the beginning of rows, since %s: every pair is computed whole, more slowly",
+                name,
+                obstacle,
+            )
+        return Ways(not obstacle, not apart, allowed)
+
+    def _search_exactly(self) -> tuple[str, str]:
+        """What 16 bits hide of it."""
+        with widened(self._model) as exact:
+            try:
+                return self._search()[:2] if exact else ("", "")
+            except Exception:  # some kernels know 16 bits alone, and there may be room for the weights but not for rows
+                return "", ""
+
+    def _search(self) -> tuple[str, str, float]:
+        """What speaks against whole rows in a batch, and against packed ones; what rounding explains, nats."""
+        trial = Trial(self._model, self._encoder, self.predict_alone)
+        apart = self._try_side_by_side(trial)
+        obstacle = "" if self._vision.can_share else "its image features are not shared"
+        if not self.takes_logits_to_keep:
+            obstacle = "it computes logits at all places or none"
+        row = trial.lists[0][0]
+        obstacle = obstacle or find_obstacle(self._model, self._encoder.encode_prompt(row.prompt, row.image))
+        obstacle = obstacle or self._try("packed rows", lambda: list(self._predict_packed(trial.lists, {})), trial)
+        return apart, obstacle, trial.allowed
+
+    def _try_side_by_side(self, trial: Trial) -> str:
+        """What speaks against rows of different lengths and pictures as a batch; features are tried out first."""
+        obstacle = self._try_whole(trial, (0, 2))
+        if obstacle and self._vision.can_share and (why := self._try_whole(trial, (0,))):
+            self._vision.give_up(why)
+            obstacle = self._try_whole(trial, (0, 2))
+        return obstacle
+
+    def _try_whole(self, trial: Trial, places: Sequence[int]) -> str:
+        predict = lambda: [self._predict_whole(rows, {}) for rows in trial.pick(places)]  # noqa: E731
+        return self._try("rows", predict, trial, places)
+
+    def _try(
+        self, what: str, predict: Callable[[], list[Tensor]], trial: Trial, places: Sequence[int] = (0, 1, 2)
+    ) -> str:
+        """What speaks against a way of computing these rows; empty if nothing does."""
+        try:
+            found = predict()
+        except (torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception as error:  # whatever a family trips over: plain rows are computed as it wants them
+            return f"{what} end with {name_error(error)}"
+        gap = trial.tell_apart(found, places)
+        return f"{what} are off by {gap}" if gap else ""
+
+    def _predict_packed(self, lists: Sequence[Sequence[Row]], features: dict[int, PictureFeatures]) -> Iterator[Tensor]:
+        rows = [row for of_list in lists for row in of_list]
+        prompts = [self._encoder.encode_prompt(row.prompt, row.image, row.system) for row in rows]
+        self._encode_pictures(rows, prompts, features)
+        paths = [
+            make_path(self._model, prompt, prompt.ids + row.completion[:-1], id(row.image))
+            for row, prompt in zip(rows, prompts, strict=True)
+        ]
+        found: dict[int, Tensor] = {}
+        token = image_token_id(self._model)
+        for packed, numbers in pack(paths, [row.request for row in rows], token, self._encoder.pad_id):
+            starts = [len(prompts[number].ids) - 1 for number in numbers]
+            found |= dict(zip(numbers, self._forward_packed(packed, starts, features), strict=True))
+        done = 0
+        for of_list in lists:
+            yield torch.cat([found[done + place] for place in range(len(of_list))])
+            done += len(of_list)
+
+    def _forward_packed(
+        self, packed: Packed, starts: Sequence[int], features: Mapping[int, PictureFeatures]
+    ) -> Iterator[Tensor]:
+        """The logits (N, V) of each packed row; a token that several rows predict from goes through the head once."""
+        keep = torch.zeros(packed.ids.shape, dtype=torch.bool)
+        wanted = [(tree, path[start:]) for (tree, path), start in zip(packed.rows, starts, strict=True)]
+        for tree, places in wanted:
+            keep[tree, list(places)] = True
+        shown = self._vision.join([features[number] for number in packed.pictures]) if packed.pictures else {}
+        kept = self._model(
+            input_ids=packed.ids.to(self._model.device),
+            position_ids=packed.positions.to(self._model.device),
+            attention_mask=attention_mask(packed.mask, packed.depths, self._model),
+            logits_to_keep=keep.to(self._model.device),
+            use_cache=False,
+            **shown,
+        ).logits
+        kept = kept.reshape(-1, kept.shape[-1])
+        rank = (keep.flatten().cumsum(0) - 1).view(keep.shape)
+        return (kept[rank[tree, list(places)].to(kept.device)] for tree, places in wanted)
+
+    def _show_pictures(
+        self, rows: Sequence[Row], prompts: Sequence[EncodedPrompt], features: dict[int, PictureFeatures]
+    ) -> dict[str, Any]:
+        images = [row.image for row in rows if row.image is not None]
+        if not images:
+            return {}
+        if not self._vision.can_share:
+            tensors = self._encoder.process_pictures([row.prompt for row in rows], images)
+            return {key: move(value, self._model) for key, value in tensors.items()}
+        self._encode_pictures(rows, prompts, features)
+        return self._vision.join([features[id(image)] for image in images])
+
+    def _encode_pictures(
+        self, rows: Sequence[Row], prompts: Sequence[EncodedPrompt], features: dict[int, PictureFeatures]
+    ) -> None:
+        for row, prompt in zip(rows, prompts, strict=True):
+            if row.image is not None and id(row.image) not in features:
+                features[id(row.image)] = self._vision.encode(prompt.vision)
+
+    def _hide_image(self, inputs: dict[str, Tensor]) -> Tensor:
+        token = image_token_id(self._model)
+        assert token is not None, "without an image token the mode is not offered"
+        is_image = inputs["input_ids"].eq(token)
+        if bool(is_image[:, 0].any()):  # a query that may look at nothing is not a number
+            raise BackendError(
+                "no_image=mask needs a token before the image, and this chat template begins with the image: "
+                "set scoring.no_image=drop"
+            )
+        return inputs["attention_mask"].masked_fill(is_image, 0)

@@ -1,0 +1,277 @@
+"""The ``hf`` backend: any ``AutoModelForImageTextToText`` with its ``AutoProcessor``."""
+
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from c3l.errors import BackendError, OutOfMemoryError
+from c3l.models.hf import logits
+from c3l.models.hf.control import tell_control_token
+from c3l.models.hf.encoding import ChatEncoder, EncodedPrompt
+from c3l.models.hf.forcing import TeacherForcing
+from c3l.models.hf.header import tell_header
+from c3l.models.hf.layout import can_hide_pictures
+from c3l.models.hf.limits import count_positions, find_excess
+from c3l.models.hf.rows import GREY, rows_with, rows_without
+from c3l.models.hf.trials import has_bare_chats
+from c3l.models.hf.vision import PictureFeatures, VisionEncoder
+from c3l.models.hf.writing import Writing
+from c3l.models.interface import Completion, GenerateRequest, Pair, Sampling, ScoreRequest, Unfit
+from c3l.models.notes import add_notes
+from c3l.records import AnswerScores, NoImageMode, Provenance
+
+# What allocators say; CUDA's own error has a class.
+_MEMORY_WORDS = ("not enough memory", "can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
+
+class HfModel:
+    """A loaded model that writes and scores."""
+
+    def __init__(self, model: Any, processor: Any, provenance: Provenance) -> None:
+        """Take over a loaded model, and put it in evaluation mode.
+
+        Args:
+            model: An image-text-to-text model of transformers.
+            processor: Its processor, with a chat template.
+            provenance: Comes back from the property of that name.
+        """
+        self._model = model.eval()
+        self._processor = processor
+        self._encoder = ChatEncoder(processor, model)
+        self._positions = count_positions(model)
+        self._provenance = add_notes(provenance, [self._encoder.thinking.note, tell_header(self._encoder.header)])
+        self._vision = VisionEncoder(model, self._encoder)
+        self._forcing = TeacherForcing(model, self._encoder, self._vision)
+        self._standing: dict[int, tuple[Image.Image, PictureFeatures]] = {}
+        self._writing = Writing(model, self._encoder, self._vision, self._forcing)
+
+    @property
+    def provenance(self) -> Provenance:
+        """Which weights, backend, dtype and versions stand behind the numbers."""
+        return self._provenance
+
+    @property
+    def shares_images(self) -> bool:
+        """Whether an image is encoded once for all its pairs; False is slower, with the same numbers."""
+        return self._vision.can_share
+
+    @property
+    def takes_system(self) -> bool:
+        """Whether the chat template shows a system prompt."""
+        return self._encoder.takes_system
+
+    @property
+    def processor(self) -> Any:
+        """The processor that prompts and pictures go through."""
+        return self._processor
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """The tokens that end what it writes."""
+        return self._writing.stop_ids
+
+    def describe_rows(self) -> str:
+        """How rows are computed."""
+        ways = self._forcing.ways()
+        return "packed" if ways.packed else "whole, in batches" if ways.side_by_side else "whole, one by one"
+
+    def describe_writing(self) -> str:
+        """How texts are written."""
+        ways = self._writing.ways()
+        return "from shared beginnings" if ways.shared else "in batches" if ways.side_by_side else "one by one"
+
+    def no_image_modes(self) -> frozenset[NoImageMode]:
+        """Every mode; ``mask`` where pictures can be hidden, ``drop`` where the family has chats without one."""
+        modes: set[NoImageMode] = {"blank", "noise", "others"}
+        if can_hide_pictures(self._model):
+            modes.add("mask")
+        if has_bare_chats(self._encoder):
+            modes.add("drop")
+        return frozenset(modes)
+
+    def check_causal(self) -> None:
+        """Refuse a model whose prompt tokens see later ones: teacher forcing would show it the answer.
+
+        Then find out which ways of computing rows give its numbers, and say which do not.
+
+        Raises:
+            BackendError: If changing an answer token changes the prediction of that same token.
+        """
+        # both words may begin with the same token, a mere sign of a word's beginning: it would change nothing
+        tokens = self._encoder.encode_completion("yes") + self._encoder.encode_completion("no")
+        one, two = tuple(dict.fromkeys(tokens))[:2]
+        image = Image.new("RGB", (64, 64), GREY)
+        self._encoder.forget_pictures()
+        prompt = self._encoder.encode_prompt("Is it?", image)
+        with torch.inference_mode(), _memory_errors():
+            predicted = [self._predict_first(prompt, answer) for answer in ((one, two), (two, one))]
+        if not torch.allclose(predicted[0], predicted[1], rtol=0.01, atol=0.05):
+            raise BackendError(
+                f"{type(self._model).__name__} lets a prompt look ahead at its answer, but teacher forcing "
+                "needs causal attention: take another model"
+            )
+        with _memory_errors():
+            self._forcing.ways()  # said at loading
+
+    def _predict_first(self, prompt: EncodedPrompt, answer: tuple[int, ...]) -> Tensor:
+        """Log-probabilities (V,) of an answer's first token.
+
+        Raises:
+            BackendError: If the family does not take a prompt about a picture with an answer after it.
+        """
+        try:
+            return logits.log_probs(self._forcing.predict_alone(prompt, answer)[0])
+        except (torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception as error:
+            if any(words in str(error) for words in _MEMORY_WORDS):
+                raise
+            raise BackendError(
+                f"{type(self._model).__name__} does not take a prompt about a picture with an answer after it as other "
+                f"families do ({type(error).__name__} in {_find_place(error)}): c3l does not know this family"
+            ) from error
+
+    def show_prompt(self, prompt: str, image: Image.Image | None) -> tuple[str, ...]:
+        """The tokens, as text, that a prompt becomes through the chat template."""
+        self._encoder.forget_pictures()
+        return self._encoder.display_tokens(self._encoder.encode_prompt(prompt, image, to_write=True).ids)
+
+    def find_control_token(self, text: str) -> str | None:
+        """The first token that steers this model's chats among what a text spells."""
+        return self._encoder.find_control_token(text)
+
+    def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
+        """One completion a request, in order, as one batch (two where only some requests have an image).
+
+        A text whose prompt leaves it fewer positions than ``sampling`` allows is cut off where they end, apart from
+        the others.
+
+        Raises:
+            BackendError: If a request shows no image, and the family has no chats without one.
+            OutOfMemoryError: If the batch did not fit.
+        """
+        self._encoder.forget_pictures()
+        if any(request.image is None for request in requests) and not has_bare_chats(self._encoder):
+            raise BackendError(
+                f"{type(self._model).__name__} has no chats without an image, got a prompt that shows none: in an "
+                "evaluation set evaluation.blind=false; for a judge take another model"
+            )
+        groups: dict[tuple[bool, int], list[int]] = {}
+        for place, request in enumerate(requests):
+            room = min(sampling.max_new_tokens, self._room(request))
+            groups.setdefault((request.image is not None, room), []).append(place)
+        completions: dict[int, Completion] = {}
+        for (_, room), places in groups.items():
+            asked = [requests[place] for place in places]
+            with torch.inference_mode(), _memory_errors():
+                batch = (
+                    self._writing.write(asked, replace(sampling, max_new_tokens=room))
+                    if room > 0
+                    else [Completion(one.request_id, "", "too_long", self._tell_excess(one)) for one in asked]
+                )
+            completions |= dict(zip(places, batch, strict=True))
+        return [completions[place] for place in range(len(requests))]
+
+    def _room(self, request: GenerateRequest) -> int:
+        """How many tokens may follow a prompt: what the model's positions leave."""
+        if self._positions is None:
+            return sys.maxsize
+        with _memory_errors():
+            prompt = self._encoder.encode_prompt(request.prompt, request.image, to_write=True)
+        return max(0, self._positions - len(prompt.ids))
+
+    def _tell_excess(self, request: GenerateRequest) -> str:
+        prompt = self._encoder.encode_prompt(request.prompt, request.image, to_write=True)
+        return f"a prompt of {len(prompt.ids)} tokens, the model has {self._positions} positions"
+
+    def score(self, requests: Sequence[ScoreRequest], no_image: NoImageMode) -> list[list[AnswerScores | Unfit]]:
+        """Teacher-forced scores of every pair, with and without the image, in order, as one batch.
+
+        Every distinct picture goes through the vision encoder once, whatever the number of its pairs; the other
+        pictures of the ``others`` mode once for as many calls as show the same objects.
+
+        Raises:
+            BackendError: If the mode cannot be done by this model.
+            OutOfMemoryError: If the batch did not fit.
+        """
+        if no_image not in self.no_image_modes():
+            raise BackendError(
+                f"{type(self._model).__name__} cannot leave the image out by {no_image!r}; "
+                f"set scoring.no_image to one of {', '.join(sorted(self.no_image_modes()))}"
+            )
+        self._encoder.forget_pictures()
+        with torch.inference_mode(), _memory_errors():
+            taken = [[self._take(request, pair) for pair in request.pairs] for request in requests]
+            completions = [[() if isinstance(it, Unfit) else it for it in of_request] for of_request in taken]
+            numbers = self._compare(requests, completions, no_image)
+        return [
+            [it if isinstance(it, Unfit) else self._collect(it, numbers) for it in of_request] for of_request in taken
+        ]
+
+    def _take(self, request: ScoreRequest, pair: Pair) -> tuple[int, ...] | Unfit:
+        """The ids of a completion, or why it cannot be forced."""
+        if token := self._encoder.find_control_token(pair.completion):
+            return Unfit("control_token_in_text", tell_control_token(token))
+        ids = self._encoder.encode_completion(pair.completion)
+        if self._positions is None:
+            return ids
+        shown = (request.image, *request.others)
+        prompts = [self._encoder.encode_prompt(pair.prompt, image, request.system) for image in shown]
+        return find_excess(max(len(prompt.ids) for prompt in prompts), len(ids), self._positions) or ids
+
+    def _collect(self, ids: tuple[int, ...], numbers: Iterator[tuple[float, float, float]]) -> AnswerScores:
+        mine = [next(numbers) for _ in ids]
+        with_image, without_image, kl = zip(*mine, strict=True) if mine else ((), (), ())
+        return AnswerScores(ids, self._encoder.display_tokens(ids), with_image, without_image, kl)
+
+    def _compare(
+        self,
+        requests: Sequence[ScoreRequest],
+        completions: Sequence[Sequence[tuple[int, ...]]],
+        no_image: NoImageMode,
+    ) -> Iterator[tuple[float, float, float]]:
+        """Log p, log q and KL of every completion token of the batch, in order."""
+        rows = rows_with(requests, completions)
+        if not rows:
+            return iter(())
+        ids = torch.tensor([token for row in rows for token in row.completion], device=self._model.device)
+        features = {key: kept for key, (_, kept) in self._standing.items()}
+        lists = [rows, *rows_without(requests, completions, no_image)]
+        predicted = map(logits.log_probs, self._forcing.predict(lists, features))
+        log_p = next(predicted)
+        log_q = logits.log_mixture(predicted)
+        # the pictures are kept beside their features, so that no other one can take over an id
+        others = {id(image): image for request in requests for image in request.others}
+        self._standing = {key: (image, features[key]) for key, image in others.items() if key in features}
+        columns = logits.pick(log_p, ids), logits.pick(log_q, ids), logits.vocabulary_kl(log_p, log_q)
+        return zip(*(column.tolist() for column in columns), strict=True)
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise OutOfMemoryError(_one_line(error)) from None
+    except RuntimeError as error:
+        if not any(words in str(error) for words in _MEMORY_WORDS):
+            raise
+        raise OutOfMemoryError(_one_line(error)) from None
+
+
+def _find_place(error: BaseException) -> str:
+    """The function of the family, or else the last one, in which an error arose."""
+    frames = traceback.extract_tb(error.__traceback__)
+    of_family = [frame for frame in frames if "modeling_" in frame.filename]
+    return (of_family or frames)[-1].name
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or "out of memory"

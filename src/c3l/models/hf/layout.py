@@ -1,0 +1,150 @@
+"""What a family asks of packed rows: where their tokens stand, and what each kind of its layers lets them see."""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from c3l.models.hf.encoding import EncodedPrompt
+from c3l.models.hf.packing import RowPath
+
+_ATTENTION = ("sdpa", "eager")  # the implementations that take a mask of every token against every other
+_FULL, _SLIDING = "full_attention", "sliding_attention"
+
+
+def find_obstacle(model: Any, prompt: EncodedPrompt) -> str:
+    """Why rows of this model cannot be packed; empty if nothing speaks against it.
+
+    Args:
+        model: The model.
+        prompt: One with a picture, as the family's processor makes it.
+    """
+    strange = _layer_kinds(model) - {_FULL, _SLIDING}
+    attention = _attention(model)
+    if strange:
+        return f"it has layers of {', '.join(sorted(strange))}"
+    if looks_across(model):
+        return "it looks at pictures by layers of their own"
+    if attention not in _ATTENTION:
+        return f"its attention is {attention}, which takes no mask of its own"
+    if getattr(model.config.get_text_config(), "use_bidirectional_attention", None):
+        return "some of its layers look ahead"
+    if prompt.types and not (counts_by_grid(model) or _sees_pictures_whole(model)):
+        return f"what it does with {', '.join(prompt.types)} is not known"
+    return ""
+
+
+def image_token_id(model: Any) -> int | None:
+    """The token that stands for a piece of a picture."""
+    token: int | None = getattr(model.config, "image_token_id", getattr(model.config, "image_token_index", None))
+    return token
+
+
+def counts_by_grid(model: Any) -> bool:
+    """Whether a picture's tokens stand in the rows and columns of its grid (M-RoPE)."""
+    return hasattr(model.base_model, "get_rope_index")
+
+
+def looks_across(model: Any) -> bool:
+    """Whether a picture stands beside the text, for layers of their own to look at."""
+    return "cross_attention_mask" in inspect.signature(model.forward).parameters
+
+
+def can_hide_pictures(model: Any) -> bool:
+    """Whether a picture can be there without being looked at.
+
+    Not where positions follow from the attention mask, as in M-RoPE, nor where tokens look at it by layers of their
+    own: in Llama-3.2-Vision what may look at nothing looks at everything.
+    """
+    return image_token_id(model) is not None and not counts_by_grid(model) and not looks_across(model)
+
+
+def make_path(model: Any, prompt: EncodedPrompt, ids: tuple[int, ...], picture: int) -> RowPath:
+    """A row to be packed.
+
+    Args:
+        model: The model that will read it.
+        prompt: What the row begins with.
+        ids: Its tokens: the prompt's, all or but for the last, and what follows.
+        picture: A number for the picture that it shows.
+    """
+    return RowPath(ids, picture, _grid_positions(model, prompt, ids), _sees_pictures_whole(model))
+
+
+def _grid_positions(model: Any, prompt: EncodedPrompt, ids: tuple[int, ...]) -> NDArray[np.int64] | None:
+    """(D, L), by the family's own routine; None where tokens stand one behind the other."""
+    if not counts_by_grid(model) or not prompt.vision:
+        return None
+    text = (0,) * len(ids)  # what follows is text
+    known = {
+        "input_ids": torch.tensor([ids]),
+        "attention_mask": torch.ones(1, len(ids), dtype=torch.int64),
+        **{key: torch.tensor([(types + text)[: len(ids)]]) for key, types in prompt.types.items()},
+        **prompt.vision,
+    }
+    accepted = inspect.signature(model.base_model.get_rope_index).parameters
+    positions, _ = model.base_model.get_rope_index(**{key: known[key] for key in known if key in accepted})
+    found: NDArray[np.int64] = positions[:, 0].numpy()
+    return found
+
+
+def set_offsets(model: Any, paths: Sequence[RowPath]) -> None:
+    """Tell a model that counts by the grid where these rows go on; ``generate`` asks when the cache holds them."""
+    if counts_by_grid(model):
+        ends = [0 if path.positions is None else int(path.positions.max()) + 1 - len(path.ids) for path in paths]
+        model.base_model.rope_deltas = torch.tensor(ends, device=model.device)[:, None]
+
+
+def keep_offsets(model: Any, rows: Tensor) -> None:
+    """Go on with these rows alone, (R,) int64."""
+    if counts_by_grid(model):
+        model.base_model.rope_deltas = model.base_model.rope_deltas.index_select(0, rows)
+
+
+def attention_mask(mask: Tensor, depths: Tensor, model: Any) -> Tensor | dict[str, Tensor]:
+    """A packed batch's mask as the model takes it.
+
+    Args:
+        mask: (B, 1, T, T) bool, true where a token sees another.
+        depths: (B, T) int64, how many tokens of its row stand before it.
+        model: The model.
+
+    Returns:
+        (B, 1, T, T), bool or numbers to be added to scores; where layers differ, one for each kind.
+    """
+    full, kinds = mask.to(model.device), _layer_kinds(model)
+    if kinds == {_FULL}:
+        return _as_taken(full, model)
+    depths, window = depths.to(model.device), model.config.get_text_config().sliding_window
+    near = full & (depths[:, None, None, :] > depths[:, None, :, None] - window)
+    if kinds == {_SLIDING}:
+        return _as_taken(near, model)
+    return {_FULL: _as_taken(full, model), _SLIDING: _as_taken(near, model)}
+
+
+def _as_taken(mask: Tensor, model: Any) -> Tensor:
+    if _attention(model) == "sdpa":
+        return mask
+    return torch.zeros_like(mask, dtype=model.dtype).masked_fill_(~mask, torch.finfo(model.dtype).min)
+
+
+def _attention(model: Any) -> str | None:
+    found: str | None = getattr(model.config.get_text_config(), "_attn_implementation", None)
+    return found
+
+
+def _sees_pictures_whole(model: Any) -> bool:
+    """Whether a picture's tokens see all of it, in every layer."""
+    return bool(model.config.model_type == "gemma3")
+
+
+def _layer_kinds(model: Any) -> set[str]:
+    text = model.config.get_text_config()
+    if kinds := getattr(text, "layer_types", None):
+        return set(kinds)
+    slides = getattr(text, "sliding_window", None) and getattr(text, "use_sliding_window", True)
+    return {_SLIDING if slides else _FULL}

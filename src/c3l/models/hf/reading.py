@@ -1,0 +1,82 @@
+"""From the files of a model to it and its processor, through the Auto classes of transformers."""
+
+import logging
+import re
+from typing import Any
+
+import torch
+from transformers import AutoModelForImageTextToText
+
+from c3l.errors import BackendError, C3LError
+from c3l.models.hf.encoding import ChatEncoder
+from c3l.models.hf.fit import fit_processor
+from c3l.models.hf.processors import load_processor
+from c3l.models.hf.support import check_family, check_inputs
+from c3l.models.hf.weights import check_finite, check_loaded, one_line, untold
+from c3l.models.places import WHOLE
+from c3l.settings.schema import ModelConfig
+
+logger = logging.getLogger(__name__)
+
+# where transformers goes on with what does not help here: long lists, and what its own callers could do
+_NO_HELP = re.compile(
+    r" (Model type should be one of|If you were trying to load it from|Can't instantiate a processor|"
+    r"Please do not set `use_safetensors|You can update Transformers with) .*"
+)
+
+
+def read_model(config: ModelConfig, source: tuple[str, str], dtype: torch.dtype, device: str) -> tuple[Any, Any]:
+    """The model on its device and its processor: whole, and such as fit each other.
+
+    Args:
+        config: Its name for messages, attention, whether code of its own may run.
+        source: Folder or hub id, and the revision.
+        dtype: Of the weights.
+        device: Where they go.
+
+    Raises:
+        BackendError: If it cannot be loaded, or c3l cannot use it.
+    """
+    torch.backends.cudnn.allow_tf32 = False  # float32 means float32: a card's convolutions would round to 10 bits
+    model, processor = _read_files(config, source, dtype)
+    try:
+        model = model.to(device)
+        check_finite(config.name, model)
+        check_family(config.name, model)
+        fit_processor(config.name, processor, model)
+        check_inputs(config.name, ChatEncoder(processor))
+    except C3LError:
+        raise
+    except Exception as error:  # drivers and strange models raise what they like
+        raise BackendError(f"cannot use the model {config.name} on {device}: {one_line(error)}") from None
+    return model, processor
+
+
+def _read_files(config: ModelConfig, source: tuple[str, str], dtype: torch.dtype) -> tuple[Any, Any]:
+    location, revision = source
+    chosen = config.attn_implementation
+    attention = {} if chosen is None else {"attn_implementation": chosen}
+    try:
+        with untold():
+            processor = load_processor(location, revision, config.trust_remote_code)
+            model, info = AutoModelForImageTextToText.from_pretrained(
+                location,
+                dtype=dtype,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are refused below, by their names
+                revision=revision,
+                trust_remote_code=config.trust_remote_code,
+                **attention,
+            )
+    except C3LError:
+        raise
+    except Exception as error:  # there is no end to what a strange folder makes transformers raise
+        why = _NO_HELP.sub("", one_line(error)).rstrip(".")
+        raise BackendError(
+            f"cannot load the model {config.name}: {why}; expected an LVLM that transformers knows "
+            f"(AutoModelForImageTextToText), whole: {WHOLE}"
+        ) from None
+    if note := check_loaded(config.name, model, info):
+        logger.warning(note)
+    return model, processor

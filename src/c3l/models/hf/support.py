@@ -1,0 +1,46 @@
+"""What c3l asks of a family of LVLMs; one that lacks it is refused at loading, by what it lacks."""
+
+import inspect
+from typing import Any
+
+from c3l.errors import BackendError
+from c3l.models.hf.along import ALONG_KEYS
+from c3l.models.hf.encoding import ChatEncoder
+from c3l.models.hf.trials import PROMPTS, draw
+
+_PICTURES = ("pixel_values", "image_patches", "pixel_values_images")
+
+
+def check_family(name: str, model: Any) -> None:
+    """Refuse what does not answer by going on after a prompt about a picture.
+
+    Raises:
+        BackendError: With what the family is instead.
+    """
+    kind = type(model).__name__
+    if getattr(model.config, "is_encoder_decoder", False) or getattr(
+        model.config.get_text_config(), "is_encoder_decoder", False
+    ):
+        raise BackendError(
+            f"{name} is a {kind}, an encoder with a decoder apart; c3l compares answers that go on after their prompt, "
+            "in one decoder: take a family of that kind"
+        )
+    if not inspect.signature(model.forward).parameters.keys() & set(_PICTURES):
+        raise BackendError(f"{name} is a {kind}, which takes no pictures: take an LVLM that does")
+    if not model.can_generate():
+        raise BackendError(f"{name} is a {kind}, which writes no text token by token: take an LVLM that does")
+
+
+def check_inputs(name: str, encoder: ChatEncoder) -> None:
+    """Refuse inputs that go along the text and that c3l does not know how to continue over an answer.
+
+    Raises:
+        BackendError: With their names.
+    """
+    shapes = [encoder.picture_shapes(prompt, draw(96, 64)) for prompt in PROMPTS[:2]]
+    unknown = sorted(key for key in shapes[0] if shapes[0][key] != shapes[1].get(key) and key not in ALONG_KEYS)
+    if unknown:
+        raise BackendError(
+            f"the processor of {name} gives {', '.join(unknown)} for every token of the text, and c3l does not know "
+            "how an answer goes on with it: take another family"
+        )

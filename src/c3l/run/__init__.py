@@ -1,0 +1,1 @@
+"""A run folder's life: the method in order, one line a stage."""

@@ -1,0 +1,179 @@
+"""Look before a long run: every picture, the disk, the model, its prompt, and whether the picture moves a score."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from PIL import Image, ImageOps
+
+from c3l.data.images import find_images, inspect_image, open_image
+from c3l.errors import BackendError, C3LError, DataError
+from c3l.executors.local import LoadModel
+from c3l.method.i2c import compute_i2c, unit_of
+from c3l.method.prompts import choose_templates
+from c3l.models.interface import InferenceModel, Pair, ScoreRequest, Unfit
+from c3l.models.load import load_model
+from c3l.progress import Progress
+from c3l.records import AnswerScores, ImageRef, Rejected
+from c3l.run.estimates import count_work, estimate_bytes, find_free_bytes
+from c3l.settings.schema import RunConfig
+
+PROBE = Pair("probe", "What is in this picture?", "There is a dog on the grass.")
+LISTED_BAD = 5
+
+Lines = Iterator[str | dict[str, Any]]
+
+
+def check(config: RunConfig, progress: Progress, load: LoadModel = load_model) -> Lines:
+    """Lines for a person as each check ends, then ``{"ok": ..., "failed": [...]}``; writes nothing.
+
+    Without a picture that can be used nothing further is checked, and without the model no score.
+    """
+    failed: list[str] = []
+    good: list[ImageRef] = []
+    bad: list[Rejected] = []
+    try:
+        paths, left_out = find_images(config.images.root, config.images.limit, config.images.follow_links)
+        good, bad = _inspect(config, paths, progress)
+        yield from _tell_pictures(config, good, bad)
+        yield from (f"    {told}" for told in left_out)
+    except DataError as error:
+        yield f"pictures: {error} {_mark(False)}"
+    if bad or not good:
+        failed.append("images")
+    if good:
+        yield from _check_disk(config, good, failed)
+        yield from _check_model(config, load, good, failed)
+    yield {"ok": not failed, "failed": failed, "images": len(good), "bad_images": len(bad)}
+
+
+def _check_disk(config: RunConfig, good: Sequence[ImageRef], failed: list[str]) -> Iterator[str]:
+    needed, free = estimate_bytes(config, count_work(config, len(good))), find_free_bytes(config.run)
+    yield f"disk: about {needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free {_mark(needed < free)}"
+    if needed >= free:
+        failed.append("disk")
+        yield "    free some, put --run on another disk, or take fewer pictures with --limit"
+
+
+def _check_model(config: RunConfig, load: LoadModel, good: Sequence[ImageRef], failed: list[str]) -> Iterator[str]:
+    try:
+        model = load(config.model, config.seed)
+    except C3LError as error:
+        failed.append("model")
+        yield f"model: {error} {_mark(False)}"
+        return
+    maker = model.provenance
+    yield f"model: {maker.model}, weights {maker.weights[:12]}, {maker.dtype} on {maker.device} {_mark(True)}"
+    yield from (f"    {note}" for note in maker.notes)
+    picture, other = _two_pictures(config, good)
+    ok, lines = _check_prompt(config, model, picture)
+    yield from lines
+    if not ok:
+        failed.append("prompt")
+    try:
+        ok, lines = _check_score(config, model, picture, other)
+    except BackendError as error:
+        ok, lines = False, [f"score: {error} {_mark(False)}"]
+    yield from lines
+    if not ok:
+        failed.append("score")
+
+
+def _inspect(config: RunConfig, paths: Sequence[str], progress: Progress) -> tuple[list[ImageRef], list[Rejected]]:
+    good: list[ImageRef] = []
+    bad: list[Rejected] = []
+    with progress.track("images", "pictures", len(paths)) as advance:
+        for path in paths:
+            found = inspect_image(config.images.root, path, config.images)
+            if isinstance(found, ImageRef):
+                good.append(found)
+            else:
+                bad.append(found)
+            advance(1)
+    return good, bad
+
+
+def _tell_pictures(config: RunConfig, good: Sequence[ImageRef], bad: Sequence[Rejected]) -> Iterator[str]:
+    yield f"pictures: {len(good)} good, {len(bad)} bad {_mark(bool(good) and not bad)}"
+    reasons: dict[str, list[Rejected]] = defaultdict(list)
+    for one in bad:
+        reasons[one.reason].append(one)
+    for reason, ones in reasons.items():
+        more = f" and {len(ones) - LISTED_BAD} more" if len(ones) > LISTED_BAD else ""
+        yield f"    {len(ones)} {reason}: {', '.join(one.id for one in ones[:LISTED_BAD])}{more}"
+    if not good:
+        yield f"    none under {config.images.root} can be used; name another folder with --image-root"
+    elif bad:
+        yield "    a run rejects these and goes on with the others; mend them first if it should not"
+
+
+def _two_pictures(config: RunConfig, good: Sequence[ImageRef]) -> tuple[Image.Image, Image.Image]:
+    """The first picture, and the one in the middle; of a single picture its negative."""
+    picture = open_image(config.images.root, good[0], config.images)
+    if len(good) == 1:
+        return picture, ImageOps.invert(picture)
+    return picture, open_image(config.images.root, good[len(good) // 2], config.images)
+
+
+def _check_prompt(config: RunConfig, model: InferenceModel, picture: Image.Image) -> tuple[bool, list[str]]:
+    """Whether the chat template keeps the instruction whole, and adds something for a picture."""
+    prompt = choose_templates(config.generation)[0].render(config.generation.pairs_per_image)
+    seen, blind = model.show_prompt(prompt, picture), model.show_prompt(prompt, None)
+    whole = all(_squeeze(prompt) in _squeeze("".join(tokens)) for tokens in (seen, blind))
+    ok = whole and len(seen) > len(blind)
+    lines = [
+        f"prompt: {len(seen)} tokens with a picture, {len(blind)} without {_mark(ok)}",
+        f"    with: {_fold_repeats(seen)}",
+        f"    without: {_fold_repeats(blind)}",
+    ]
+    if not whole:
+        lines.append("    the chat template changes the instruction: compare it above, and mend the model's template")
+    if len(seen) <= len(blind):
+        lines.append("    a picture adds no token: the chat template leaves it out; mend it, or take another --model")
+    return ok, lines
+
+
+def _check_score(
+    config: RunConfig, model: InferenceModel, picture: Image.Image, other: Image.Image
+) -> tuple[bool, list[str]]:
+    """Whether another picture changes the score of the same answer."""
+    scoring = config.scoring
+    grey = (Image.new("RGB", picture.size, "grey"),) if scoring.no_image == "others" else ()
+    requests = [ScoreRequest(image, (PROBE,), 0, grey) for image in (picture, other)]
+    mine, its = (scores[0] for scores in model.score(requests, scoring.no_image))
+    if isinstance(mine, Unfit) or isinstance(its, Unfit):
+        return False, [f"score: the model cannot be shown a question and an answer, {mine} {_mark(False)}"]
+    if not (mine.is_finite() and its.is_finite()):
+        return False, [f"score: not a finite number, try model.dtype=float32 {_mark(False)}"]
+    moved = _largest_move(mine, its)
+    values = f"{compute_i2c(mine, scoring.form):+.4f} and {compute_i2c(its, scoring.form):+.4f} {unit_of(scoring.form)}"
+    lines = [
+        f'score: S(I2C) {scoring.form} of "{PROBE.completion}" is {values} for two pictures {_mark(moved > 0)}',
+        f"    the other picture moves a token's log-probability by up to {moved:.4f} nats",
+    ]
+    if not moved:
+        lines.append("    the picture does not reach the model, so scores would mean nothing: take another --model")
+    return moved > 0, lines
+
+
+def _largest_move(mine: AnswerScores, its: AnswerScores) -> float:
+    pairs = zip(mine.logprobs_with_image, its.logprobs_with_image, strict=True)
+    return max(abs(one - two) for one, two in pairs)
+
+
+def _fold_repeats(tokens: Sequence[str]) -> str:
+    """Tokens as text, a token that repeats written once with its number: the picture's are hundreds."""
+    parts = []
+    for token, group in groupby(tokens):
+        times = len(list(group))
+        parts.append(token * times if times < 4 else f"[{token} x {times}]")
+    return "".join(parts)
+
+
+def _squeeze(text: str) -> str:
+    return "".join(text.split())
+
+
+def _mark(ok: bool) -> str:
+    return "- ok" if ok else "- NOT OK"

@@ -1,0 +1,121 @@
+"""What the stages of a run are run with, and how a run folder is opened for them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from c3l.data.images import BadImageError, read_image_bytes, resolve_under
+from c3l.errors import ConfigError, StaleStageError
+from c3l.executors.local import Executor, LocalExecutor
+from c3l.models.load import resolve_dtype, weights_hash
+from c3l.progress import Progress
+from c3l.records import ImageRef
+from c3l.run.plan import Plan, check_costly, make_plan
+from c3l.run.run_folder import Run, write_atomic
+from c3l.settings.load import dump_config, load_config
+from c3l.settings.schema import FollowLinks, ModelConfig, RunConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """All that a stage is run with.
+
+    Attributes:
+        run: The run folder, open for writing.
+        config: The settings, with a dtype that is not ``auto``.
+        plan: What every stage depends on.
+        executor: Where the shards of the model's stages run.
+        progress: Who is told how far the run is.
+    """
+
+    run: Run
+    config: RunConfig
+    plan: Plan
+    executor: Executor
+    progress: Progress
+
+
+@contextmanager
+def open_context(
+    config: RunConfig, progress: Progress, executor: Executor | None = None, *, needs_model: bool = True
+) -> Iterator[Context]:
+    """The run folder for one writer, with its settings checked against what lies there.
+
+    They are saved as soon as a stage is begun with them, or else when all went well: a refused command changes none.
+
+    Args:
+        config: The settings asked for.
+        progress: Who is told how far the run is.
+        executor: Where shards run; this process by default.
+        needs_model: False where no stage is asked for that could load the model: it may be gone by then.
+
+    Raises:
+        RunLockedError: If another process writes to the run.
+        StaleStageError: If a stage that took long was made with other settings, or of the pictures of another folder.
+        BackendError: If there is no such model.
+    """
+    with Run.open(config.run) as run:
+        model, weights = _settle_model(run, config.model, needs_model)
+        images = config.images
+        if images.root.is_dir():  # so that another working directory finds it; else it is told as it was named
+            images = images.model_copy(update={"root": images.root.absolute()})
+        config = config.model_copy(update={"model": model, "images": images})
+        _check_root(run, images.root.absolute(), images.follow_links)
+        plan = make_plan(config, weights)
+        check_costly(run, plan)
+        yield Context(run, config, plan, executor or LocalExecutor(), progress)
+        save_settings(run, config)
+
+
+def save_settings(run: Run, config: RunConfig) -> None:
+    """Make these the settings that the run goes on with where nothing else is said."""
+    text, saved = dump_config(config), run.path / "config.yaml"
+    if not saved.exists() or saved.read_bytes() != text.encode():
+        write_atomic(saved, text)
+
+
+def _check_root(run: Run, root: Path, links: FollowLinks) -> None:
+    """Refuse another image root than the run's, unless all of the run's pictures have moved there."""
+    images, before = run.stored("images"), _read_root(run)
+    if images is None or root == before:
+        return
+    first = next(images.read(ImageRef), None)
+    if before is not None and (first is None or not images.is_done()):
+        got = "no picture that can be used" if first is None else "only a part of its pictures"
+        raise StaleStageError(
+            f"{run.path} has {got} yet, out of a list of those under {before}, not {root}; put `--image-root {before}` "
+            f"back, or have the list made anew after `c3l clean {run.path} images`"
+        )
+    try:
+        for image in images.read(ImageRef):
+            resolve_under(root, image.path, links)
+        if first is not None:
+            read_image_bytes(root, first, links)
+    except BadImageError as error:
+        back = f"put `--image-root {before}` back, " if before is not None else ""
+        raise StaleStageError(
+            f"the pictures of {run.path} are not those under {root} ({error.detail}); "
+            f"{back}say where they lie now, or choose another --run"
+        ) from None
+
+
+def _read_root(run: Run) -> Path | None:
+    """The image root that the run goes on with; None if its settings are gone or damaged."""
+    saved = run.path / "config.yaml"
+    try:
+        return load_config(saved).images.root.absolute() if saved.exists() else None
+    except ConfigError:  # then a command that names others, by --config, mends them
+        return None
+
+
+def _settle_model(run: Run, model: ModelConfig, needs_model: bool) -> tuple[ModelConfig, str]:
+    """The model with the dtype that the run began with, or begins with now, and its weights' hash."""
+    begun = run.stored("draft/generated")
+    if begun is not None and model.dtype == "auto":
+        model = model.model_copy(update={"dtype": begun.info.settings["model.dtype"]})
+    maker = begun.info.provenance if begun else None
+    if begun is not None and maker is not None and maker.model == model.name and not needs_model:
+        return model, begun.info.settings["weights"]
+    weights = weights_hash(model)
+    return model.model_copy(update={"dtype": resolve_dtype(model)}), weights

@@ -1,0 +1,50 @@
+"""The run's list of pictures, ``images.jsonl``: frozen, read, and compared with the folder as it is now."""
+
+import json
+
+from c3l.data.images import find_images, list_images
+from c3l.errors import DataError
+from c3l.run.context import Context
+from c3l.run.run_folder import Run, write_atomic
+
+
+def read_list(run: Run) -> list[str]:
+    """The paths of the frozen list."""
+    with (run.path / "images.jsonl").open(encoding="utf-8") as lines:
+        return [json.loads(line)["path"] for line in lines]
+
+
+def tell_changed_folder(context: Context) -> None:
+    """Say by names alone whether other pictures lie in the image root than those that were listed."""
+    run, rules = context.run, context.config.images
+    try:
+        there, listed = list_images(rules.root, links=rules.follow_links), set(read_list(run))
+    except (DataError, FileNotFoundError):  # gone or closed, which is told where a picture is needed
+        return
+    more, fewer = len(set(there[: rules.limit]) - listed), len(listed - set(there))
+    if more or fewer:
+        context.progress.note(
+            f"images: the folder has changed since the list was made (+{more}, -{fewer} files); "
+            f"`c3l clean {run.path} images` lists anew, and all is made again"
+        )
+
+
+def freeze_list(context: Context) -> None:
+    """List the pictures under the image root, once and for all.
+
+    Raises:
+        DataError: If there is no picture, or texts are there that were written about another list.
+    """
+    rules = context.config.images
+    if context.run.stored("draft/generated") is not None:
+        raise DataError(
+            f"{context.run.path} has texts but its list of pictures is gone; "
+            f"remove the rest with `c3l clean {context.run.path}`"
+        )
+    paths, left_out = find_images(rules.root, rules.limit, rules.follow_links)
+    if not paths:
+        more = f" ({'; '.join(left_out)})" if left_out else ""
+        raise DataError(f"there is no picture under {rules.root}{more}; set images.root or --image-root")
+    for told in left_out:
+        context.progress.note(f"images: {told}")
+    write_atomic(context.run.path / "images.jsonl", (json.dumps({"path": path}) for path in paths))

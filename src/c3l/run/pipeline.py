@@ -1,0 +1,329 @@
+"""The method in order, one line a stage: pictures in, instruction data that depends on them out.
+
+A stage that is done with the same settings is returned as it lies there, without loading a model. Round 0 is the
+draft; in every further round the LVLM is tuned on what the round before wrote, and writes again.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from c3l.data.export import FILES, export, verify
+from c3l.data.images import inspect_image
+from c3l.errors import DataError
+from c3l.method.filtering import filter_samples
+from c3l.method.generation import parse
+from c3l.method.prompts import choose_templates
+from c3l.method.scoring import tell_few_others
+from c3l.method.selection import select
+from c3l.records import (
+    ContrastiveGroup,
+    Generation,
+    ImageRef,
+    Provenance,
+    Rejected,
+    Sample,
+    Selected,
+    name_round,
+    name_step,
+)
+from c3l.report.build import write_report
+from c3l.run.context import Context, save_settings
+from c3l.run.image_list import freeze_list, read_list, tell_changed_folder
+from c3l.run.learn_stages import check_tasks, evaluate_stages, finetune_stage
+from c3l.run.run_folder import Run, Stage, write_records
+from c3l.run.shards import (
+    begin,
+    check_image_root,
+    discard,
+    need,
+    read_scored,
+    run_here,
+    run_sharded,
+    score_pairs,
+    write_drafts,
+)
+from c3l.run.status import gather_report, measure_kept
+from c3l.run.tune_stage import ensure_writer, tune_stage, writer_of
+from c3l.settings.schema import RunConfig
+from c3l.storage.atomic import atomic_folder
+
+SELECTION = "selection.jsonl"
+
+
+def run_method(context: Context) -> None:
+    """Every stage that is not done yet."""
+    rounds = context.config.rounds
+    check_tasks(context)  # before hours of work, as is the next but one
+    images = image_stage(context)
+    if few := tell_few_others(context.config.scoring, images.info.out.get("imageref", 0)):
+        context.progress.note(few)
+    scored = write_and_score(context, images, round=0)
+    if rounds == 0:
+        select_stage(context, scored, round=1)
+    for round in range(1, rounds + 1):
+        groups = select_stage(context, scored, round=round)
+        tune_stage(context, groups, round=round)
+        scored = write_and_score(context, images, round=round)
+    kept = filter_stage(context, scored)
+    exported = export_stage(context, images, scored, kept)
+    if context.config.finetuning.enabled:
+        finetune_stage(context, exported)
+    evaluate_stages(context)
+    report_stage(context)
+
+
+def write_and_score(context: Context, images: Stage, *, round: int) -> Stage:
+    """One round: the LVLM, in round 0 that of the config and then the tuned one, writes, and S(I2C) is measured."""
+    written = generate_stage(context, images, round=round)
+    parsed = parse_stage(context, written, round=round)
+    return score_stage(context, parsed, round=round)
+
+
+def run_generate(context: Context, round: int = 0) -> None:
+    """The stages up to the pairs of a round."""
+    images = image_stage(context)
+    if round:
+        need(context, name_step("tuned", round))
+    written = generate_stage(context, images, round=round)
+    parse_stage(context, written, round=round)
+
+
+def run_reparse(context: Context, round: int = 0) -> None:
+    """Read the texts of a round again, as the parsers are now; what follows stays if the pairs are the same.
+
+    Raises:
+        DataError: If other pairs come out, and scores or a tuning made of the old ones would be lost.
+    """
+    run, parsed = context.run, f"{name_round(round)}/parsed"
+    written = need(context, f"{name_round(round)}/generated")
+    stored, read = run.stored(parsed), _reader(context, written)
+    changed = [shard for shard in range(written.info.shards) if stored and stored.differs(shard, read(shard))]
+    if changed:
+        _refuse_loss(run, round, len(changed), written.info.shards)
+        run.clean(parsed)
+    elif stored:
+        context.progress.note(f"{parsed}: the same pairs as before, so what was made of them stays")
+    parse_stage(context, written, round=round)
+
+
+def _refuse_loss(run: Run, round: int, changed: int, shards: int) -> None:
+    costly = (f"{name_round(round)}/scored", name_step("tuned", round + 1))
+    there = [name for name in costly if run.stored(name) is not None]
+    if there:
+        raise DataError(
+            f"read again, the texts of {name_round(round)} give other pairs in {changed} of {shards} shards, and "
+            f"{' and '.join(there)} in {run.path} would be lost; remove that and what follows first, "
+            f"with `c3l clean {run.path} {there[0]}`"
+        )
+
+
+def run_score(context: Context, round: int = 0) -> None:
+    """The scores of a round, from finished pairs."""
+    score_stage(context, need(context, f"{name_round(round)}/parsed"), round=round)
+
+
+def run_select(context: Context, round: int = 1) -> None:
+    """The positives and negatives that lead to a round, from the finished scores of the one before."""
+    select_stage(context, need(context, f"{name_round(round - 1)}/scored"), round=round)
+
+
+def run_tune(context: Context, round: int = 1) -> None:
+    """The tuned LVLM that writes in a round, from finished groups."""
+    tune_stage(context, need(context, name_step("selected", round)), round=round)
+
+
+def run_filter(context: Context) -> None:
+    """The kept pairs, from the finished scores of the last round."""
+    filter_stage(context, need(context, last_scored(context.config)))
+
+
+def run_export(context: Context) -> None:
+    """The data set, from a finished filter."""
+    export_stage(context, *(need(context, name) for name in ("images", last_scored(context.config), "filtered")))
+
+
+def run_report(context: Context) -> None:
+    """The page, made again even if nothing changed."""
+    for name in ("images", last_scored(context.config), "filtered", "export"):
+        need(context, name)
+    discard(context.run, "report")
+    report_stage(context)
+
+
+def image_stage(context: Context) -> Stage:
+    """The run's pictures, listed once and for all, then each decoded once.
+
+    Raises:
+        DataError: If there is no picture, or the image root of those that are not looked at yet is gone.
+    """
+    config, stored = context.config, context.run.stored("images")
+    if stored is None:
+        freeze_list(context)
+    size = stored.info.shard_size if stored and stored.info.shard_size else config.shard_size
+    if size != config.shard_size:
+        context.progress.note(f"shard_size stays {size}, with which this run began")
+    if stored is not None and stored.is_done():
+        images = begin(context, "images", stored.info.shards, size)
+        tell_changed_folder(context)
+        return images
+    if stored is not None and stored.missing():
+        check_image_root(config)
+    paths = read_list(context.run)
+    with context.progress.track("images", "pictures", len(paths)) as advance:
+
+        def inspect(shard: int) -> Iterator[ImageRef | Rejected]:
+            for path in paths[shard * size : (shard + 1) * size]:
+                yield inspect_image(config.images.root, path, config.images)
+                advance(1)
+
+        shards = -(-len(paths) // size)
+        return run_here(context, "images", inspect, inputs=len(paths), shards=shards, shard_size=size)
+
+
+def generate_stage(context: Context, images: Stage, *, round: int) -> Stage:
+    """What the LVLM writes about every picture, raw."""
+    config = context.config.generation
+    return run_sharded(
+        context,
+        f"{name_round(round)}/generated",
+        images,
+        write_drafts,
+        round=round,
+        model=writer_of(context.run, context.config, round),
+        prepare=lambda: ensure_writer(context.run, context.config, round),
+        unit="texts",
+        inputs=images.info.out.get("imageref", 0) * len(choose_templates(config)),
+        recorded={"generation.batch_size": config.batch_size},
+    )
+
+
+def parse_stage(context: Context, written: Stage, *, round: int) -> Stage:
+    """The question-answer pairs in what was written; needs no model."""
+    return run_here(
+        context,
+        f"{name_round(round)}/parsed",
+        _reader(context, written),
+        inputs=written.info.out.get("generation", 0),
+        shards=written.info.shards,
+        shard_size=written.info.shard_size,
+    )
+
+
+def _reader(context: Context, written: Stage) -> Callable[[int], Iterator[Sample | Rejected]]:
+    """A function from the number of a shard to the pairs in its texts."""
+    config = context.config.generation
+    templates = {template.id: template for template in choose_templates(config)}
+    return lambda shard: parse(written.read_shard(shard, Generation), templates, config.pairs_per_image)
+
+
+def score_stage(context: Context, parsed: Stage, *, round: int) -> Stage:
+    """Each pair's per-token numbers with and without the picture, and S(I2C) in the form of now."""
+    scorer = round if context.config.scoring.scorer == "tuned" else 0
+    return run_sharded(
+        context,
+        f"{name_round(round)}/scored",
+        parsed,
+        score_pairs,
+        round=round,
+        model=writer_of(context.run, context.config, scorer),
+        prepare=lambda: ensure_writer(context.run, context.config, scorer),
+        unit="pairs",
+        inputs=parsed.info.out.get("sample", 0),
+        recorded={"scoring.batch_size": context.config.scoring.batch_size},
+    )
+
+
+def select_stage(context: Context, scored: Stage, *, round: int) -> Stage:
+    """Of every picture, the positive and its negatives, out of what the round before wrote."""
+    config = context.config
+
+    def choose(_: int) -> Iterable[ContrastiveGroup | Rejected]:
+        return select(read_scored(scored, config.scoring.form), config.selection, config.seed)
+
+    return run_here(context, name_step("selected", round), choose, inputs=scored.info.out.get("scoredsample", 0))
+
+
+def last_scored(config: RunConfig) -> str:
+    """The stage whose pairs are filtered: those of the last round."""
+    return f"{name_round(config.rounds)}/scored"
+
+
+def filter_stage(context: Context, scored: Stage) -> Stage:
+    """The pairs that are kept; ``selection.jsonl`` has every scored pair and what was decided about it."""
+    config, selection = context.config, context.run.path / SELECTION
+    if not selection.exists():
+        discard(context.run, "filtered")
+
+    def decide(_: int) -> Iterator[Selected | Rejected]:
+        decisions = filter_samples(read_scored(scored, context.config.scoring.form), config.filtering, config.seed)
+        write_records(selection, decisions)
+        outside = f"outside_{config.filtering.rule}"
+        for one in decisions:
+            yield one if one.kept else Rejected(one.sample_id, one.image_id, "filtering", outside, one.reason)
+
+    stage = run_here(context, "filtered", decide, inputs=scored.info.out.get("scoredsample", 0))
+    if stage.info.inputs and not stage.info.out:
+        context.progress.note(
+            f"filtered: filtering.rule={config.filtering.rule} keeps none of {stage.info.inputs} pairs; "
+            f"`c3l show {context.run.path}` has their scores, set another rule or another limit"
+        )
+    return stage
+
+
+def export_stage(context: Context, images: Stage, scored: Stage, kept: Stage) -> Stage:
+    """The kept pairs in every format asked for, each file read back and checked.
+
+    An earlier export gives way, and its settings do, only when the new one is whole.
+    """
+    config, folder = context.config, context.run.path / "export"
+    stored = context.run.stored("export")
+    if stored is not None and _is_exported(context, stored):
+        return begin(context, "export", 0)
+    start = time.monotonic()
+    ids = {one.sample_id for one in kept.read(Selected)}
+    rows = [one for one in read_scored(scored, context.config.scoring.form) if one.sample.sample_id in ids]
+    pictures = {image.image_id: image for image in images.read(ImageRef)}
+    maker = scored.info.provenance or _no_maker(context)
+    with atomic_folder(folder) as new:
+        export(rows, pictures, new, config.export, maker, config.images.root)
+        counts = {FILES[name]: verify(new / FILES[name], name) for name in config.export.formats}
+        stage = begin(context, "export", 0)
+        discard(context.run, "export")
+        save_settings(context.run, config)
+    stage.finish(scored.info.provenance, time.monotonic() - start, inputs=len(rows), recorded={"rows": counts})
+    return stage
+
+
+def _is_exported(context: Context, stage: Stage) -> bool:
+    """Whether the export lies there whole, with the settings of now."""
+    files = [stage.folder / FILES[name] for name in context.config.export.formats]
+    same = stage.info.fingerprint == context.plan["export"].fingerprint
+    return same and stage.is_done() and all(file.exists() for file in files)
+
+
+def _no_maker(context: Context) -> Provenance:
+    """What an export without rows is given, for which no model was loaded."""
+    model = context.config.model
+    return Provenance(model.name, "", model.backend, model.dtype, "", context.config.seed, {})
+
+
+def report_stage(context: Context) -> Stage:
+    """The page about the run; not done while the image root is gone, as it then shows no picture."""
+    page = context.run.path / "report.html"
+    if not page.exists():
+        discard(context.run, "report")
+    stage = begin(context, "report", 0)
+    if stage.is_done():
+        return stage
+    there = context.config.images.root.is_dir()
+    if not there:
+        context.progress.note(
+            f"report: there is no image root {context.config.images.root}, so it shows no picture; "
+            f"`c3l report {context.run.path} --image-root` tells where they are now"
+        )
+    start = time.monotonic()
+    contents = gather_report(context.run, context.config)
+    write_report(page, contents)
+    if there:
+        stage.finish(None, time.monotonic() - start, recorded={"specificity": measure_kept(contents)})
+    return stage

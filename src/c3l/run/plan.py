@@ -1,0 +1,193 @@
+"""What every stage of a run depends on, known before any of them runs.
+
+A stage's fingerprint is made of the settings that change its records and of the fingerprint of the stage that
+it reads. Batch sizes, shard size and executor change no record, so they are in none.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from c3l.data.images import IMAGE_READER_VERSION
+from c3l.jobs.evaluate import EVALUATOR_VERSION
+from c3l.jobs.finetune import FINETUNER_VERSION
+from c3l.method.generation import WRITER_VERSION
+from c3l.method.parsing import PARSER_VERSION
+from c3l.method.prompts import InstructionTemplate, choose_templates
+from c3l.method.scoring import SCORER_VERSION
+from c3l.records import name_round, name_step
+from c3l.run.run_folder import Run, fingerprint
+from c3l.settings.schema import RunConfig
+
+TUNER_VERSION = 2
+# they change how a tuning runs and what is seen of it, not what comes out
+_NO_RESULT = {"save_steps", "logging_steps", "report_to", "gradient_checkpointing"}
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """One stage: what it depends on.
+
+    Attributes:
+        name: Such as ``draft/scored``.
+        settings: What changes its records, those of the stages before it included; ``section.key`` is what
+            ``--set`` takes.
+        fingerprint: Hash of its own settings and of the fingerprint of the stage that it reads.
+        costly: Whether it took the model or every picture to make. A costly stage is never thrown away
+            unasked; any other is made again when its settings change.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    fingerprint: str
+    costly: bool
+
+
+Plan = Mapping[str, StagePlan]
+
+
+def make_plan(config: RunConfig, weights: str) -> dict[str, StagePlan]:
+    """The stages of a run in order, by name.
+
+    Args:
+        config: The settings, with a dtype that is not ``auto``.
+        weights: What ``c3l.models.load.weights_hash`` says of the model.
+
+    Raises:
+        ConfigError: If an instruction template is unknown.
+    """
+    # not the root: the list is frozen and each picture known by its hash, wherever the folder lies by now
+    rules = config.images.model_dump(include={"limit", "max_pixels", "min_side", "max_aspect", "follow_links"})
+    form = {"scoring.form": config.scoring.form}
+    images = _plan("images", {**_named("images", rules), "image_reader_version": IMAGE_READER_VERSION}, costly=True)
+    stages = [images, *_plan_round(config, weights, weights, 0, images)]
+    writer = weights
+    for round in range(1, max(config.rounds, 1) + 1):
+        choosing = form | _named("selection", config.selection.model_dump()) | {"seed": config.seed}
+        stages.append(_plan(name_step("selected", round), choosing, stages[-1]))
+        if config.rounds:
+            stages.append(_plan_tuning(config, writer, round, stages[-1]))
+            writer = stages[-1].fingerprint
+            stages += _plan_round(config, weights, writer, round, stages[-1])
+    scored = next(stage for stage in reversed(stages) if stage.name == f"{name_round(config.rounds)}/scored")
+    filtering = _named("filtering", config.filtering.model_dump())
+    filtered = _plan("filtered", form | filtering | {"seed": config.seed}, scored)
+    export = _plan("export", _named("export", config.export.model_dump()), filtered)
+    learning = list(_plan_learning(config, weights, writer, export))
+    stages += [filtered, export, *learning]
+    stages.append(_plan("report", {"learning": [stage.fingerprint for stage in learning]}, export))
+    return {stage.name: stage for stage in stages}
+
+
+def check_costly(run: Run, plan: Plan) -> None:
+    """Refuse settings that would make a stage stale which took long to make.
+
+    Raises:
+        StaleStageError: Names the settings and says what to do.
+    """
+    for stage in plan.values():
+        stored = run.stored(stage.name)
+        if stage.costly and stored is not None:
+            run.stage(
+                stage.name,
+                fingerprint=stage.fingerprint,
+                settings=stage.settings,
+                shards=stored.info.shards,
+                shard_size=stored.info.shard_size,
+            )
+
+
+def _plan_tuning(config: RunConfig, writer: str, round: int, selected: StagePlan) -> StagePlan:
+    """The contrastive tuning of whoever wrote the round before."""
+    recipe = config.contrastive.model_dump(exclude=_NO_RESULT)
+    settings = _plan_model(config, writer) | _named("contrastive", recipe) | {"tuner_version": TUNER_VERSION}
+    return _plan(name_step("tuned", round), settings, selected, costly=True)
+
+
+def _plan_learning(config: RunConfig, base: str, writer: str, export: StagePlan) -> Iterator[StagePlan]:
+    """The instruction tuning on the export, and the benchmarks; nothing where the config asks for neither."""
+    ends_with = writer
+    if config.finetuning.enabled:
+        recipe = config.finetuning.model_dump(exclude=_NO_RESULT)
+        if recipe["taught_share"] is None:  # as in what was made before there was a choice
+            del recipe["taught_share"]
+        settings = _plan_model(config, base) | _named("finetuning", recipe) | {"finetuner_version": FINETUNER_VERSION}
+        tuned = _plan("finetuned", settings, export, costly=True)
+        ends_with = tuned.fingerprint
+        yield tuned
+    for task in config.evaluation.tasks:
+        asked: dict[str, Any] = _named(
+            "evaluation", {"tasks": task.model_dump(mode="json"), "blind": config.evaluation.blind}
+        )
+        if config.evaluation.max_new_tokens is not None:
+            asked["evaluation.max_new_tokens"] = config.evaluation.max_new_tokens
+        if task.task == "llava_bench":
+            asked["evaluation.judge"] = config.evaluation.judge.model_dump()
+        models = _plan_model(config, base) | {"ends_with": ends_with, "evaluator_version": EVALUATOR_VERSION}
+        yield _plan(f"evaluation/{task.task}", models | asked, costly=True)
+
+
+def _plan_model(config: RunConfig, weights: str) -> dict[str, Any]:
+    return {
+        "model.backend": config.model.backend,
+        "model.dtype": config.model.dtype,
+        "model.attn_implementation": config.model.attn_implementation,
+        "weights": weights,
+        "seed": config.seed,
+    }
+
+
+def _plan_round(
+    config: RunConfig, base: str, writer: str, round: int, source: StagePlan
+) -> tuple[StagePlan, StagePlan, StagePlan]:
+    """The stages generated, parsed and scored of one round.
+
+    Args:
+        config: The settings.
+        base: What stands for the weights of the config's model.
+        writer: What stands for those of the model that writes in this round.
+        round: 0 for the draft.
+        source: The stage that the writing depends on: the pictures, or the tuning of the writer.
+    """
+    name, model = name_round(round), _plan_model(config, writer)
+    templates = choose_templates(config.generation)
+    sampling = config.generation.model_dump(include={"pairs_per_image", "temperature", "top_p", "max_new_tokens"})
+    asked = {
+        "generation.instructions": [template.id for template in templates],
+        "templates": {template.id: [template.version, _digest(template)] for template in templates},
+    }
+    generated = _plan(
+        f"{name}/generated",
+        model | asked | {"round": round, "writer_version": WRITER_VERSION} | _named("generation", sampling),
+        source,
+        costly=True,
+    )
+    reading = {
+        "generation.pairs_per_image": config.generation.pairs_per_image,
+        "parsers": {template.id: template.parser for template in templates},
+        "parser_version": PARSER_VERSION,
+    }
+    parsed = _plan(f"{name}/parsed", reading, generated)
+    blind: dict[str, Any] = {"scoring.no_image": config.scoring.no_image, "scorer_version": SCORER_VERSION}
+    if config.scoring.no_image == "others":
+        blind["others"] = config.scoring.others
+    if round:
+        blind["scoring.scorer"] = config.scoring.scorer
+    scorer = _plan_model(config, base if config.scoring.scorer == "base" else writer)
+    return generated, parsed, _plan(f"{name}/scored", scorer | blind, parsed, costly=True)
+
+
+def _plan(
+    name: str, settings: Mapping[str, Any], source: StagePlan | None = None, *, costly: bool = False
+) -> StagePlan:
+    before, inputs = (source.settings, [source.fingerprint]) if source else ({}, [])
+    return StagePlan(name, {**before, **settings}, fingerprint(settings, name, *inputs), costly)
+
+
+def _named(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{section}.{key}": value for key, value in values.items()}
+
+
+def _digest(template: InstructionTemplate) -> str:
+    return hashlib.sha256(template.text.encode()).hexdigest()[:16]

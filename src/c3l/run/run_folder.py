@@ -1,0 +1,197 @@
+"""The run folder: one writer, stages cut into shards, and a resume that is a set difference.
+
+A shard that exists is whole; ``stage.json`` is written last, so a stage that has one is done. ``begun.json``
+is written first, so that shards of different settings never mix. docs/run-folder.md has every file and field.
+"""
+
+import hashlib
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import ValidationError
+
+from c3l.errors import DataError, StaleStageError
+from c3l.records import MAX_ROUNDS, from_json, name_round, name_step
+from c3l.settings.schema import TaskName
+from c3l.storage.atomic import remove, remove_leftovers, write_atomic
+from c3l.storage.lock import own_folder
+from c3l.storage.stage import Stage, StageInfo, not_ours, plain, read_records, write_records
+
+__all__ = [
+    "STAGES",
+    "Run",
+    "Stage",
+    "StageInfo",
+    "explain_changes",
+    "fingerprint",
+    "read_records",
+    "spell_overrides",
+    "stages_of_round",
+    "write_atomic",
+    "write_records",
+]
+
+
+def stages_of_round(round: int) -> list[str]:
+    """The names of the stages of one round, in order: what leads to it, and what is written in it."""
+    before = [name_step("selected", round), name_step("tuned", round)] if round else []
+    return before + [f"{name_round(round)}/{part}" for part in ("generated", "parsed", "scored")]
+
+
+STAGES: dict[str, tuple[str, ...]] = {  # in order; what `clean` removes of each
+    "images": ("images.jsonl", "images"),
+    **{name: (name,) for round in range(MAX_ROUNDS + 1) for name in stages_of_round(round)},
+    "filtered": ("filtered", "selection.jsonl"),
+    "export": ("export",),
+    "finetuned": ("finetuned",),
+    **{f"evaluation/{task}": (f"evaluation/{task}",) for task in get_args(TaskName)},
+    "report": ("report.html", "report"),
+}
+
+
+def fingerprint(settings: Mapping[str, Any], *inputs: str) -> str:
+    """Hash of settings (plain values and paths, in any order) and input fingerprints (in their order)."""
+    text = json.dumps([plain(settings), *inputs], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+class Run:
+    """A run folder. ``Run.open`` to write, ``Run.reader`` to look."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path) -> Iterator["Run"]:
+        """The run folder, created if need be, for one writer at a time; a killed one's leftovers are removed.
+
+        Where nothing came of it, a folder that was not there before is gone again, and one that was is nobody's run.
+
+        Raises:
+            RunLockedError: If another process writes to it.
+            DataError: If it is a file, or no run folder but holds what a run would write over and ``clean`` remove.
+        """
+        _check_free(path)
+        with own_folder(path, lambda: (path / "config.yaml").exists() or bool(_find_stages(path))):
+            remove_leftovers(path)
+            yield cls(path)
+
+    @classmethod
+    def reader(cls, path: Path) -> "Run":
+        """The run folder, to read only; needs no lock.
+
+        Raises:
+            DataError: If there is no such folder.
+        """
+        if not path.is_dir():
+            raise DataError(f"there is no run folder {path}; set another --run, or make it with c3l run")
+        return cls(path)
+
+    def stage(
+        self,
+        name: str,
+        *,
+        fingerprint: str,
+        settings: Mapping[str, Any],
+        shards: int,
+        shard_size: int | None = None,
+    ) -> "Stage":
+        """The stage as it lies there, if it was made with the same settings; else a new one.
+
+        A finished stage keeps its own number of shards. An unfinished one must be cut as it was begun.
+
+        Raises:
+            StaleStageError: If it was made, or begun, with other settings; names them and says what to do.
+        """
+        now = StageInfo(name, fingerprint, plain(settings), shards, shard_size)
+        stored = self.stored(name)
+        if stored is None:
+            return Stage(self.path, now)
+        if stored.info.fingerprint != fingerprint:
+            raise StaleStageError(_explain_settings(self.path, stored.info, now))
+        if not stored.is_done() and (stored.info.shards, stored.info.shard_size) != (shards, shard_size):
+            raise StaleStageError(_explain_cut(self.path, stored.info, now))
+        return stored
+
+    def stored(self, name: str) -> "Stage | None":
+        """The stage as it lies there, done or only begun, whatever its settings; None if there is nothing."""
+        for file in ("stage.json", "begun.json"):
+            path = self.path / name / file
+            try:
+                return Stage(self.path, from_json(StageInfo, path.read_bytes()))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except ValidationError:
+                raise not_ours(str(path)) from None
+        return None
+
+    def clean(self, stage: str) -> list[str]:
+        """Remove a stage and all those after it, the last first; returns the names of what was removed.
+
+        Raises:
+            DataError: If there is no stage of that name.
+        """
+        if stage not in STAGES:
+            raise DataError(f"got stage {stage!r}, expected one of {', '.join(STAGES)}")
+        names = list(STAGES)
+        paths = [path for name in reversed(names[names.index(stage) :]) for path in STAGES[name]]
+        there = [path for path in paths if (self.path / path).exists()]
+        for path in there:
+            remove(self.path / path)
+        return there
+
+
+def _check_free(folder: Path) -> None:
+    """Refuse a folder whose `images` or `export` are somebody's own: the lock file tells that a run is there."""
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    if not there.is_dir():
+        raise DataError(f"got {folder} as the run folder, but {there} is a file; set another --run")
+    taken = _find_stages(folder)
+    if taken and not (folder / ".lock").exists():
+        raise DataError(f"{folder} is no run folder, and its {', '.join(taken)} would be lost; set another --run")
+
+
+def _find_stages(folder: Path) -> list[str]:
+    return [path for paths in STAGES.values() for path in paths if (folder / path).exists()]
+
+
+def explain_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Each setting of a stage that differs, old -> new."""
+    changes = [f"{key}: {_show(old.get(key))} -> {_show(new.get(key))}" for key in _find_changes(old, new)]
+    return ", ".join(changes) or "another input"
+
+
+def spell_overrides(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """The ``--set`` options that turn the settings of a stage from the old into the new; may be empty."""
+    settable = [key for key in _find_changes(old, new) if "." in key]
+    return " ".join(f"--set {shlex.quote(f'{key}={_show(new.get(key))}')}" for key in settable)
+
+
+def _find_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    return [key for key in dict.fromkeys((*old, *new)) if old.get(key) != new.get(key)]
+
+
+def _explain_settings(run: Path, old: StageInfo, new: StageInfo) -> str:
+    back = spell_overrides(new.settings, old.settings)
+    remedy = f"put it back with `{back}`, " if back else ""
+    return (
+        f"stage {old.stage} in {run} was made with other settings: {explain_changes(old.settings, new.settings)}; "
+        f"{remedy}choose another --run, or remove it with `c3l clean {run} {old.stage}`"
+    )
+
+
+def _explain_cut(run: Path, old: StageInfo, new: StageInfo) -> str:
+    return (
+        f"stage {old.stage} in {run} was begun with {old.shards} shards of size {old.shard_size}, "
+        f"now {new.shards} of size {new.shard_size}; put shard_size back to finish it, "
+        f"or remove it with `c3l clean {run} {old.stage}`"
+    )
+
+
+def _show(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

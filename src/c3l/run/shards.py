@@ -1,0 +1,220 @@
+"""Run one stage of a run: its shards if they are missing, through an executor or here."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from c3l.data.images import open_image
+from c3l.errors import DataError
+from c3l.executors.local import ShardTask, Work
+from c3l.method.generation import OpenImage, generate
+from c3l.method.prompts import choose_templates
+from c3l.method.scoring import rescore, score_samples
+from c3l.models.interface import InferenceModel
+from c3l.records import Form, ImageRef, Sample, ScoredSample
+from c3l.run.context import Context, save_settings
+from c3l.run.run_folder import STAGES, Run, Stage, explain_changes, spell_overrides
+from c3l.settings.schema import ModelConfig, RunConfig
+from c3l.storage.atomic import remove
+from c3l.storage.stage import plain
+
+VERBS = {
+    "images": "generate",
+    "draft/generated": "generate",
+    "draft/parsed": "generate",
+    "draft/scored": "score",
+    "selected": "select",
+    "tuned": "tune",
+    "filtered": "filter",
+    "export": "export",
+    "report": "report",
+}
+
+
+def image_opener(config: RunConfig) -> OpenImage:
+    """A function that opens the run's pictures, or raises DataError."""
+    return lambda image: open_image(config.images.root, image, config.images)
+
+
+def check_image_root(config: RunConfig) -> None:
+    """Look whether the pictures are there at all, before each is rejected for good.
+
+    Raises:
+        DataError: If the image root is no folder, or an empty one, as that of a disk that is not mounted.
+    """
+    root = config.images.root
+    if not root.is_dir() or not any(root.iterdir()):
+        raise DataError(
+            f"got the image root {root}, which is gone or empty, expected the pictures of the run; put them back, or "
+            "say where they lie now with --image-root"
+        )
+
+
+def need(context: Context, name: str) -> Stage:
+    """A stage that has to be done already.
+
+    Raises:
+        DataError: If it is not, or was made with other settings; names them, and the command that makes it.
+    """
+    run, stage, plan = context.run, context.run.stored(name), context.plan[name]
+    command = f"c3l {VERBS[name]} {run.path}" if name in VERBS else f"c3l run --run {run.path}"
+    if stage is None or not stage.is_done():
+        raise DataError(f"stage {name} in {run.path} is not done; make it first with `{command}`")
+    if stage.info.fingerprint != plan.fingerprint:
+        old, now = stage.info.settings, plain(plan.settings)
+        command = f"{command} {spell_overrides(old, now)}".rstrip()
+        raise DataError(
+            f"stage {name} in {run.path} was made with other settings: {explain_changes(old, now)}; "
+            f"put them back, or make it again first, with `{command}`"
+        )
+    return stage
+
+
+def begin(context: Context, name: str, shards: int, shard_size: int | None = None) -> Stage:
+    """The stage as it lies there, or a new one; what was made cheaply with other settings is removed.
+
+    Raises:
+        StaleStageError: If a costly stage was made, or begun, with other settings.
+    """
+    plan = context.plan[name]
+    stored = context.run.stored(name)
+    if stored is not None and not plan.costly and stored.info.fingerprint != plan.fingerprint:
+        discard(context.run, name)
+        context.progress.note(f"{name}: made again, {explain_changes(stored.info.settings, plain(plan.settings))}")
+    return context.run.stage(
+        name, fingerprint=plan.fingerprint, settings=plan.settings, shards=shards, shard_size=shard_size
+    )
+
+
+def mark_begun(context: Context, stage: Stage) -> None:
+    """Say what a stage is made with before its first file, and make the settings of now those of the run."""
+    save_settings(context.run, context.config)
+    stage.mark_begun()
+
+
+def discard(run: Run, name: str) -> None:
+    """Remove one stage, and none of those after it."""
+    for path in STAGES[name]:
+        if (run.path / path).exists():
+            remove(run.path / path)
+
+
+def run_sharded(
+    context: Context,
+    name: str,
+    source: Stage,
+    work: Work,
+    *,
+    round: int,
+    model: ModelConfig,
+    prepare: Callable[[], None],
+    unit: str,
+    inputs: int,
+    recorded: Mapping[str, Any],
+) -> Stage:
+    """Make the missing shards of a stage of that model's, which opens pictures, cut as its source is; and finish it.
+
+    ``prepare`` is called before the first shard, only where one is missing: it sees to it that the model is there.
+
+    Raises:
+        DataError: If a shard is missing and the image root is gone.
+    """
+    stage = begin(context, name, source.info.shards, source.info.shard_size)
+    if stage.is_done():
+        return stage
+    missing = stage.missing()
+    config = context.config.model_copy(update={"model": model})
+    tasks = [ShardTask(context.run.path, name, source.info.stage, shard, round, config) for shard in missing]
+    if missing:
+        check_image_root(config)
+        prepare()
+    start, loading = time.monotonic(), context.executor.loading_seconds
+    done = inputs * (stage.info.shards - len(missing)) // max(stage.info.shards, 1)
+    with context.progress.track(name, unit, inputs, done) as advance:
+        for result in context.executor.run(work, tasks, advance):
+            if result.provenance is not None:  # begun.json keeps it, should the last step be interrupted
+                stage.info = replace(stage.info, provenance=result.provenance)
+            mark_begun(context, stage)
+            stage.write_shard(result.shard, result.records)
+    loading = context.executor.loading_seconds - loading
+    stage.finish(
+        stage.info.provenance,
+        time.monotonic() - start - loading,
+        inputs=inputs,
+        recorded={
+            **recorded,
+            "executor": context.executor.name,
+            "shards_timed": len(missing),
+            "loading_seconds": loading,
+        },
+    )
+    return stage
+
+
+def run_here(
+    context: Context,
+    name: str,
+    work: Callable[[int], Iterable[Any]],
+    *,
+    inputs: int,
+    shards: int = 1,
+    shard_size: int | None = None,
+) -> Stage:
+    """Make the missing shards of a stage that needs no model, and finish it."""
+    stage = begin(context, name, shards, shard_size)
+    if stage.is_done():
+        return stage
+    start = time.monotonic()
+    for shard in stage.missing():
+        mark_begun(context, stage)
+        stage.write_shard(shard, work(shard))
+    stage.finish(None, time.monotonic() - start, inputs=inputs)
+    return stage
+
+
+def write_drafts(task: ShardTask, load: Callable[[], InferenceModel]) -> Iterator[Any]:
+    """The texts that the model writes about the pictures of one shard."""
+    images = list(_source(task).read_shard(task.shard, ImageRef))
+    if images:
+        config = task.config
+        templates = choose_templates(config.generation)
+        opener = image_opener(config)
+        yield from generate(images, load(), opener, templates, config.generation, config.seed, task.round)
+
+
+def score_pairs(task: ShardTask, load: Callable[[], InferenceModel]) -> Iterator[Any]:
+    """The scores of the pairs of one shard."""
+    config = task.config
+    samples = list(_source(task).read_shard(task.shard, Sample))
+    if not samples:
+        return
+    pictures = Run.reader(task.run).stored("images")
+    assert pictures is not None, "pairs were parsed, so their pictures were listed"
+    if config.scoring.no_image == "others":
+        images = _all_images(task.run, (pictures.folder / "stage.json").stat().st_mtime_ns)
+    else:
+        images = {image.image_id: image for image in pictures.read_shard(task.shard, ImageRef)}
+    yield from score_samples(samples, images, load(), image_opener(config), config.scoring, config.seed, tuple(images))
+
+
+@lru_cache(maxsize=1)
+def _all_images(run: Path, made: int) -> Mapping[str, ImageRef]:
+    """Every picture of the run as listed at that time, read once for all of its shards."""
+    stage = Run.reader(run).stored("images")
+    assert stage is not None, "its shard was read before"
+    return {image.image_id: image for image in stage.read(ImageRef)}
+
+
+def _source(task: ShardTask) -> Stage:
+    stage = Run.reader(task.run).stored(task.source)
+    if stage is None:
+        raise DataError(f"stage {task.source} in {task.run} is gone; start the run again")
+    return stage
+
+
+def read_scored(scored: Stage, form: Form) -> Iterator[ScoredSample]:
+    """The scored pairs, S(I2C) re-summed from the stored numbers where they were scored in another form."""
+    return (one if one.form == form else rescore(one, form) for one in scored.read(ScoredSample))

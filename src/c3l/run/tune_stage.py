@@ -1,0 +1,186 @@
+"""The stage that tunes the LVLM, and which model writes in which round."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from c3l.errors import DataError, tell_rejected
+from c3l.method.prompts import load_templates
+from c3l.records import ContrastiveGroup, HeldOut, ImageRef, Rejected, Sample, TuningStep, name_round, name_step
+from c3l.run.context import Context
+from c3l.run.run_folder import Run, Stage
+from c3l.run.shards import begin, check_image_root, image_opener, mark_begun
+from c3l.settings.schema import ModelConfig, RunConfig
+from c3l.storage.atomic import atomic_folder, remove
+
+if TYPE_CHECKING:
+    from c3l.models.interface import TrainableModel
+    from c3l.training.contrastive import Tuning
+    from c3l.training.groups import TextGroup
+
+ADAPTER, MERGED, CHECKPOINTS = "adapter", "merged", "checkpoints"
+
+
+def writer_of(run: Run, config: RunConfig, round: int) -> ModelConfig:
+    """The model that writes in a round: that of the config, or the tuned one as an ordinary model folder."""
+    if round == 0:
+        return config.model
+    folder = run.path / name_step("tuned", round) / MERGED
+    return config.model.model_copy(update={"name": str(folder), "revision": None})
+
+
+def tune_stage(context: Context, groups: Stage, *, round: int) -> Stage:
+    """Tune whoever wrote the round before; leaves an adapter, a merged model folder, and what was measured."""
+    stage = begin(context, name_step("tuned", round), 1)
+    if not stage.is_done():
+        _make(context, stage, groups, round)
+    if (stage.folder / CHECKPOINTS).exists():
+        remove(stage.folder / CHECKPOINTS)
+    return stage
+
+
+def _make(context: Context, stage: Stage, groups: Stage, round: int) -> None:
+    from c3l.training.checkpoints import count_processes
+
+    texts = read_groups(context.run, context.config, groups, round)
+    check_image_root(context.config)
+    context.executor.forget_model()
+    mark_begun(context, stage)
+    start = time.monotonic()
+    tuning, rejected, provenance = _tune(context, stage.folder, texts, round)
+    if stage.missing():  # a kill may have come just after it was written
+        stage.write_shard(0, [*rejected, *_to_records(tuning)])
+    stage.finish(
+        provenance,
+        time.monotonic() - start,
+        inputs=len(texts),
+        recorded={
+            "groups_trained_on": tuning.trained,
+            "groups_held_out": tuning.held_out,
+            "steps": tuning.steps,
+            "processes": count_processes(),
+        },
+    )
+
+
+def ensure_writer(run: Run, config: RunConfig, round: int) -> None:
+    """Merge the adapter of a round again where its merged folder, which takes much room, was removed."""
+    folder = run.path / name_step("tuned", round)
+    if round == 0 or (folder / MERGED).exists() or not (folder / ADAPTER).exists():
+        return
+    from c3l.models.load import merge_adapter
+
+    ensure_writer(run, config, round - 1)
+    with atomic_folder(folder / MERGED) as temporary:
+        merge_adapter(writer_of(run, config, round - 1), folder / ADAPTER, temporary)
+
+
+def join_tuning(config: RunConfig, round: int) -> None:
+    """Take part in a tuning as one of several processes; the first of them has the run and writes.
+
+    Raises:
+        DataError: If there are no groups to tune on.
+    """
+    run = Run.reader(config.run)
+    groups, tuned = run.stored(name_step("selected", round)), run.stored(name_step("tuned", round))
+    if tuned is not None and tuned.is_done():
+        return
+    if groups is None or not groups.is_done():
+        raise DataError(f"there are no groups in {config.run}; make them first with `c3l select {config.run}`")
+    draft = run.stored("draft/generated")
+    assert draft is not None, "groups were selected from what was written"
+    dtype = draft.info.settings["model.dtype"]  # as the process that has the run resolves it
+    config = config.with_dtype(dtype)
+    lvlm, fit, _ = _prepare(run, config, read_groups(run, config, groups, round), round)
+    _run_tuning(run, config, lvlm, fit, round, lambda step: None)
+
+
+def read_groups(run: Run, config: RunConfig, groups: Stage, round: int) -> "list[TextGroup]":
+    """The groups that a round is tuned on, as texts.
+
+    Raises:
+        DataError: If there is none: no picture has two scored pairs.
+    """
+    from c3l.training.groups import write_groups
+
+    found = list(groups.read(ContrastiveGroup))
+    if not found:
+        raise DataError(
+            f"no picture of {run.path} has two scored pairs, so there is nothing to contrast; "
+            "raise generation.pairs_per_image or set rounds=0"
+        )
+    parsed, images = run.stored(f"{name_round(round - 1)}/parsed"), run.stored("images")
+    assert parsed is not None and images is not None, "groups were selected from pairs about pictures"
+    wanted = {sample_id for group in found for sample_id in (group.positive, *group.negatives)}
+    samples = {one.sample_id: one for one in parsed.read(Sample) if one.sample_id in wanted}
+    pictures = {image.image_id: image for image in images.read(ImageRef)}
+    templates = load_templates(config.generation.templates)
+    return write_groups(found, samples, pictures, templates, config.generation.pairs_per_image)
+
+
+def _tune(context: Context, folder: Path, texts: "list[TextGroup]", round: int) -> "tuple[Tuning, list[Rejected], Any]":
+    from c3l.training.checkpoints import count_processes, find_checkpoint
+    from c3l.training.contrastive import count_steps
+
+    config = context.config
+    lvlm, fit, rejected = _prepare(context.run, config, texts, round)
+    if rejected:
+        reasons = Counter(one.reason for one in rejected)
+        context.progress.note(tell_rejected(reasons, f"of {len(texts)} groups", f"`c3l status {context.run.path}`"))
+    steps = count_steps(len(fit), config.contrastive, count_processes())
+    done = find_checkpoint(folder / CHECKPOINTS)
+    with context.progress.track(name_step("tuned", round), "steps", steps, done.step if done else 0) as advance:
+        tuning = _run_tuning(context.run, config, lvlm, fit, round, advance)
+    if not (folder / ADAPTER).exists():
+        with atomic_folder(folder / ADAPTER) as temporary:
+            lvlm.save_adapter(temporary)
+    if not (folder / MERGED).exists():
+        with atomic_folder(folder / MERGED) as temporary:
+            lvlm.save_merged(temporary)
+    return tuning, rejected, lvlm.provenance
+
+
+def _prepare(
+    run: Run, config: RunConfig, texts: "list[TextGroup]", round: int
+) -> "tuple[TrainableModel, list[TextGroup], list[Rejected]]":
+    """The model to be tuned, and the groups that it can and cannot be shown.
+
+    Raises:
+        DataError: If it can be shown none.
+    """
+    from c3l.models.load import load_trainable
+    from c3l.training.groups import sort_out
+
+    if int(os.environ.get("RANK", "0")) == 0:  # of several processes the first
+        ensure_writer(run, config, round - 1)
+    lvlm = load_trainable(writer_of(run, config, round - 1), config.contrastive, config.seed)
+    fit, rejected = sort_out(lvlm, texts, image_opener(config))
+    if not fit:
+        first = rejected[0]
+        raise DataError(
+            f"none of {len(texts)} groups can be shown to the model ({first.reason}: {first.detail}); "
+            "take another model, or set rounds=0"
+        )
+    return lvlm, fit, rejected
+
+
+def _run_tuning(
+    run: Run,
+    config: RunConfig,
+    lvlm: "TrainableModel",
+    groups: "list[TextGroup]",
+    round: int,
+    advance: Callable[[int], None],
+) -> "Tuning":
+    from c3l.training.contrastive import tune
+
+    checkpoints = run.path / name_step("tuned", round) / CHECKPOINTS
+    return tune(lvlm, groups, image_opener(config), config.contrastive, config.seed, checkpoints, advance)
+
+
+def _to_records(tuning: "Tuning") -> Iterator[TuningStep | HeldOut]:
+    yield from tuning.log
+    yield from tuning.measured

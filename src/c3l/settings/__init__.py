@@ -1,0 +1,1 @@
+"""The settings: their schema, how they are read, how they are listed."""

@@ -1,0 +1,198 @@
+"""Settings from strict YAML, with ``section.key=value`` overrides; every problem of them told at once."""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from c3l.errors import ConfigError
+from c3l.settings.describe import Setting, find_elsewhere, list_sections
+from c3l.settings.schema import RunConfig, Settings
+
+S = TypeVar("S", bound=Settings)
+
+
+class Override(NamedTuple):
+    """A setting from the command line, and how it was typed there."""
+
+    key: str
+    value: Any
+    typed: str
+
+
+def load_config(path: Path | None, overrides: Iterable[str | Override] = ()) -> RunConfig:
+    """The settings of a YAML file (or the defaults), with overrides (as text: ``section.key=value``) applied in order.
+
+    Raises:
+        ConfigError: One error naming every problem and where it stands: unknown keys with the nearest known one,
+            bad values with what is expected.
+    """
+    data = _read_yaml(path) if path else {}
+    read = [read_override(one) if isinstance(one, str) else one for one in overrides]
+    for override in read:
+        _apply(data, override)
+    try:
+        return RunConfig.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, RunConfig, str(path) if path else "the settings", read)) from None
+
+
+def make_section(section: type[S], values: Mapping[str, Any]) -> S:
+    """One section out of a command's options.
+
+    Raises:
+        ConfigError: As ``load_config``.
+    """
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, section, "the options")) from None
+
+
+@lru_cache(maxsize=4)  # a run asks for its own before every shard
+def dump_config(config: RunConfig) -> str:
+    """The settings as YAML that ``load_config`` reads back to the same settings."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Safe YAML in which a key that stands twice is an error, not the last one's win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # a list or mapping as a key: YAML's own error follows
+            if key.value in seen:
+                raise ConfigError(
+                    f"got the key {key.value!r} again in line {key.start_mark.line + 1}, keep one of them"
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)
+    except ConfigError as error:
+        raise ConfigError(f"the config {path}: {error}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"cannot read the config {path}: it is no text; expected a YAML file of settings") from None
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the config {path}: {error.strerror}; expected a YAML file of settings"
+        ) from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"cannot read the config {path}: {' '.join(str(error).split())}") from None
+    if data is not None and not isinstance(data, dict):
+        raise ConfigError(f"the config {path} holds a {type(data).__name__}, expected `section: settings` lines")
+    # `scoring:` with nothing below it, or with all of it commented out, is a section of defaults
+    return {key: {} if value is None and _is_section(key) else value for key, value in (data or {}).items()}
+
+
+def _is_section(key: object) -> bool:
+    field = RunConfig.model_fields.get(str(key))
+    return field is not None and isinstance(field.default, Settings)
+
+
+def read_override(text: str) -> Override:
+    """What ``--set section.key=value`` says.
+
+    Raises:
+        ConfigError: If it is no such text.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"got --set {text!r}, expected section.key=value, for example scoring.form=log_ratio")
+    try:
+        return Override(key.strip().replace("-", "_"), yaml.load(value, _StrictLoader), f"--set {text}")
+    except ConfigError as error:
+        raise ConfigError(f"--set {text}: {error}") from None
+    except yaml.YAMLError:
+        raise ConfigError(f"got --set {text!r}, whose value is not YAML; quote it") from None
+
+
+def _apply(data: dict[str, Any], override: Override) -> None:
+    *sections, last = override.key.split(".")
+    for section in sections:
+        inner = data.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"got {override.typed}, but {section!r} is a value, not a section")
+        data = inner
+    data[last] = override.value
+
+
+def _explain(error: ValidationError, model: type[Settings], where: str, overrides: Sequence[Override] = ()) -> str:
+    """Every problem in one line, behind the option or file that it stands in."""
+    details = error.errors()
+    places = [".".join(map(str, detail["loc"])) for detail in details]
+    told: dict[str, list[str]] = {}
+    for place, detail in zip(places, details, strict=True):
+        if not any(_is_inside(other, place) for other in places):  # else its cause is told already
+            told.setdefault(_find_source(place, overrides) or where, []).append(_explain_one(place, detail, model))
+    return "; ".join(f"{source}: {'; '.join(problems)}" for source, problems in told.items())
+
+
+def _is_inside(place: str, outer: str) -> bool:
+    return place.startswith(f"{outer}.") and outer != ""
+
+
+def _find_source(place: str, overrides: Sequence[Override]) -> str:
+    """The last override that gave what stands in a place, or those that gave parts of it; empty: none did."""
+    whole = [one.typed for one in overrides if one.key == place or _is_inside(place, one.key)]
+    return whole[-1] if whole else " ".join(one.typed for one in overrides if _is_inside(one.key, place))
+
+
+def _explain_one(place: str, detail: Mapping[str, Any], model: type[Settings]) -> str:
+    kind, got = detail["type"], detail["input"]
+    if kind in ("extra_forbidden", "invalid_key"):  # the latter is no text, such as 1 or YAML's bare no
+        return _explain_unknown(place, detail["loc"], model)
+    if kind == "value_error":
+        return f"{place}: {detail['ctx']['error']}".removeprefix(": ")
+    if kind in ("model_type", "model_attributes_type"):
+        return f"{place}: got {got!r}, expected a section, {_show_section(place, detail['loc'], got, model)}"
+    setting = _find_setting(detail["loc"], model)
+    if kind == "missing":
+        return f"{place} is missing, expected {setting.values}"
+    expected = {"literal_error": detail.get("ctx", {}).get("expected"), "finite_number": "a finite number"}
+    text = f"{place}: got {got!r}, expected {expected.get(kind) or setting.values}"
+    if setting.values.startswith("list") and (kind == "tuple_type" or "," in str(got)):
+        return f"{text}; a list is written [a, b]"
+    if kind in ("string_type", "path_type") and isinstance(got, int | float):
+        return f"{text}; write it in quotes"
+    return text
+
+
+def _explain_unknown(place: str, location: Sequence[str | int], model: type[Settings]) -> str:
+    section = _name(location[:-1])
+    sections = list(list_sections(model))
+    names = [it.key for one in sections for it in one.settings] + [one.name for one in sections]
+    known = [name.rpartition(".")[2] for name in names if name.rpartition(".")[0] == section and name[-2:] != "[]"]
+    near = find_elsewhere(place) or difflib.get_close_matches(str(location[-1]), known, n=1)
+    if near:
+        return f"unknown key {place!r}, did you mean {' or '.join(map(repr, near))}?"
+    return f"unknown key {place!r}, expected one of {', '.join(filter(None, known))}"
+
+
+def _show_section(place: str, location: Sequence[str | int], got: object, model: type[Settings]) -> str:
+    """How to write what was perhaps meant: the value as the section's first setting."""
+    [section] = [one for one in list_sections(model) if one.name == _name(location)]
+    first = section.settings[0].key.rpartition(".")[2]
+    if isinstance(location[-1], int):
+        return f"such as {{{first}: {got}, ...}}"
+    return f"such as `{location[-1]}: {{{first}: {got}}}` or `--set {place}.{first}={got}`"
+
+
+def _find_setting(location: Sequence[str | int], model: type[Settings]) -> Setting:
+    """The setting that a value, or an element of it, belongs to."""
+    settings = {it.key: it for one in list_sections(model) for it in one.settings}
+    return settings[_name(location).removesuffix("[]")]
+
+
+def _name(location: Sequence[str | int]) -> str:
+    """The name of a place in the list of settings: places in a list are ``[]``."""
+    return "".join("[]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")

@@ -1,0 +1,1 @@
+"""What survives a kill; knows no image and no model."""

@@ -1,0 +1,87 @@
+"""One writer at a time in a folder, across processes; a killed holder lets go by itself."""
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from c3l.errors import RunLockedError, StorageError
+from c3l.storage.atomic import durable, make_folder
+
+
+@contextmanager
+def exclusive_lock(folder: Path) -> Iterator[None]:
+    """Hold the folder's ``.lock`` for as long as the block runs; does not wait.
+
+    Raises:
+        RunLockedError: If another process holds it; names the process and says what to do.
+        StorageError: If the file system has no locks.
+    """
+    path = folder / ".lock"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise StorageError(f"cannot write to {folder}: {error.strerror}; choose another --run") from error
+    try:
+        _take(descriptor, path)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def own_folder(folder: Path, has_content: Callable[[], bool]) -> Iterator[None]:
+    """Be the one writer to a folder, made if need be; where nothing came of it, it is left as it was found.
+
+    Args:
+        folder: Where the lock lies.
+        has_content: Whether the folder is ours for good: something was written. Asked at the end.
+
+    Raises:
+        RunLockedError: If another process writes to it.
+        StorageError: If the disk refuses, or the file system has no locks.
+    """
+    new = [one for one in (folder, *folder.parents) if not one.exists()]
+    make_folder(folder)
+    with exclusive_lock(folder):
+        try:
+            yield
+        finally:
+            if not has_content():
+                with suppress(OSError):  # somebody else has put something in
+                    for remove in ((folder / ".lock").unlink, *(one.rmdir for one in new)):
+                        durable(remove)
+
+
+def _take(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not _is_there(descriptor, path):
+            raise BlockingIOError
+    except BlockingIOError:
+        raise RunLockedError(
+            f"{path.parent} is being written by {_holder(path)}; wait for it, stop it, or name another folder"
+        ) from None
+    except OSError as error:
+        raise StorageError(f"cannot lock {path}: {error.strerror}; put the run on a local disk") from error
+
+
+def _is_there(descriptor: int, path: Path) -> bool:
+    """Whether the locked file still has its name: a holder that left nothing behind has removed it."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _holder(path: Path) -> str:
+    try:
+        holder = json.loads(path.read_bytes())
+        return f"process {int(holder['pid'])} on {holder['host']!s}"
+    except (OSError, ValueError, TypeError, KeyError):
+        return "another process"

@@ -1,0 +1,97 @@
+"""`c3l check` tells a model that looks at the picture from one that does not."""
+
+import pytest
+
+from c3l.errors import OutOfMemoryError
+from c3l.models.interface import ScoreRequest
+from c3l.models.load import load_model
+from c3l.progress import SilentProgress
+from c3l.run.checks import check
+from fakes import FakeModel
+from runs import Loader, draw_pictures, make_config
+
+
+def run_check(config, model):
+    *lines, summary = check(config, SilentProgress(), lambda config, seed: model)
+    return "\n".join(lines), summary
+
+
+def test_a_good_folder_and_model(tmp_path):
+    root = draw_pictures(tmp_path / "pictures")
+    (root / "broken.jpg").unlink()
+    text, summary = run_check(make_config(tmp_path / "run", root, "fake"), FakeModel())
+    assert summary == {"ok": True, "failed": [], "images": 6, "bad_images": 0}
+    assert "pictures: 6 good, 0 bad - ok" in text
+    assert "with: <image>Write" in text
+    assert "nats for two pictures" in text
+    assert not (tmp_path / "run").exists(), "a check writes nothing"
+    text, _ = run_check(make_config(tmp_path / "run", root, "fake", "scoring.form=lift"), FakeModel())
+    assert "in probability for two pictures" in text
+
+
+def test_bad_pictures_are_named_with_their_reason(tmp_path):
+    text, summary = run_check(make_config(tmp_path / "run", draw_pictures(tmp_path / "p"), "fake"), FakeModel())
+    assert "1 not_an_image: broken.jpg\n    a run rejects these and goes on" in text
+    assert summary["failed"] == ["images"]
+
+
+@pytest.mark.parametrize("number", [1, 4])
+@pytest.mark.parametrize("mode", ["drop", "others"])
+def test_a_blind_model_is_found_out(tmp_path, number, mode):
+    class Blind(FakeModel):
+        def score(self, requests, no_image):
+            grey = requests[0].image
+            return super().score([ScoreRequest(grey, it.pairs, it.seed, it.others) for it in requests], no_image)
+
+    root = draw_pictures(tmp_path / "p", number)
+    config = make_config(tmp_path / "run", root, "fake", f"scoring.no_image={mode}")
+    text, summary = run_check(config, Blind())
+    assert "score" in summary["failed"]
+    assert "take another --model" in text
+    assert "score" not in run_check(config, FakeModel())[1]["failed"]
+
+
+def test_a_template_that_swallows_the_picture_is_found_out(tmp_path):
+    class Swallowing(FakeModel):
+        def show_prompt(self, prompt, image):
+            return super().show_prompt(prompt, None)
+
+    config = make_config(tmp_path / "run", draw_pictures(tmp_path / "p"), "fake")
+    text, summary = run_check(config, Swallowing())
+    assert "prompt" in summary["failed"]
+    assert "the chat template leaves it out; mend it" in text
+
+
+def test_a_disk_that_is_too_small_is_told_with_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr("c3l.run.checks.find_free_bytes", lambda folder: 1)
+    text, summary = run_check(make_config(tmp_path / "run", draw_pictures(tmp_path / "p"), "fake"), FakeModel())
+    assert "disk" in summary["failed"]
+    assert "put --run on another disk" in text
+
+
+@pytest.mark.parametrize("root", ["nowhere", "empty", "p"])
+def test_without_a_picture_that_can_be_used_no_model_is_loaded(tmp_path, root):
+    (tmp_path / "empty").mkdir()
+    bad = ["broken.jpg"] if (draw_pictures(tmp_path / "p", 0).name == root) else []
+    loader = Loader()
+    *lines, summary = check(make_config(tmp_path / "run", tmp_path / root, "fake"), SilentProgress(), loader)
+    assert loader.times == 0
+    assert "NOT OK" in lines[0]
+    assert "--image-root" in "\n".join(lines)
+    assert summary == {"ok": False, "failed": ["images"], "images": 0, "bad_images": len(bad)}
+
+
+def test_what_the_model_cannot_do_is_a_failed_check_with_the_verdict(tmp_path):
+    config = make_config(tmp_path / "run", draw_pictures(tmp_path / "p"), "fake", "model.device=gpu")
+    *lines, summary = check(config, SilentProgress(), lambda model, seed: load_model(config.model, 0))
+    assert lines[-1].startswith("model: got model 'fake', expected `builtin`")
+    assert lines[-1].endswith("- NOT OK")
+    assert (summary["ok"], summary["failed"]) == (False, ["images", "model"])
+
+    class Full(FakeModel):
+        def score(self, requests, no_image):
+            raise OutOfMemoryError("no room for one picture")
+
+    text, summary = run_check(config, Full())
+    assert "score: no room for one picture - NOT OK" in text
+    assert summary["failed"] == ["images", "score"]

@@ -1,0 +1,530 @@
+"""The method over a run folder: what is done is not done again, and no setting gives a stale result."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from c3l.cli.tables import format_pairs, format_pictures, format_status
+from c3l.data.images import inspect_image
+from c3l.data.paths import BadImageError
+from c3l.errors import BackendError, DataError, RunLockedError, StaleStageError
+from c3l.progress import SilentProgress
+from c3l.records import ContrastiveGroup, ImageRef, Sample, ScoredSample, Selected
+from c3l.run import pipeline
+from c3l.run.plan import make_plan
+from c3l.run.run_folder import Run, read_records
+from c3l.run.status import find_error_rate, read_states, summarise
+from fakes import FakeModel, fake_weights, write_pairs
+from runs import Loader, draw_pictures, make_config, read_all, read_results, walk
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return draw_pictures(tmp_path / "pictures")
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model folder that is only ever hashed."""
+    monkeypatch.setenv("C3L_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(fake_weights())
+    return folder
+
+
+@pytest.fixture
+def config(tmp_path, root, model):
+    return make_config(tmp_path / "run", root, model)
+
+
+def test_the_whole_method_adds_up(config):
+    walk(config, Loader())
+    run = Run.reader(config.run)
+    for one in read_states(run):
+        assert one.state == "done"
+    counts = {one.name: one.counts for one in read_states(run)}
+    images = counts["images"]
+    assert (images.count_in, images.count_out, dict(images.rejected)) == (7, 6, {"not_an_image": 1})
+    for name in ("images", "draft/generated", "draft/scored", "filtered"):
+        assert counts[name].count_in == counts[name].count_out + sum(counts[name].rejected.values())
+    rows = json.loads((config.run / "export/llava.json").read_text())
+    decisions = list(read_records(config.run / "selection.jsonl", Selected))
+    assert {row["id"] for row in rows} == {one.sample_id for one in decisions if one.kept}
+    assert (len(decisions), len(rows)) == (30, 15)
+    groups = list(run.stored("selected").read(ContrastiveGroup))
+    assert {group.positive for group in groups} == {one.sample_id for one in decisions if one.role == "positive"}
+    page = (config.run / "report.html").read_text()
+    assert all(name in page for name in ("images", "draft/generated", "draft/parsed", "draft/scored", "export"))
+    assert summarise(run)["exported"] == 15
+
+
+def test_a_run_in_a_form_that_compares_probabilities_says_so(tmp_path, root, model):
+    forms = ("scoring.form=lift", "scoring.no_image=others", "scoring.others=2", "filtering.rule=threshold")
+    config = make_config(tmp_path / "run", root, model, *forms, "filtering.min_score=0.2")
+    walk(config, Loader())
+    run = Run.reader(config.run)
+    shown = [*format_pictures(run), *format_pairs(run, "picture_1")]
+    assert any("in probability" in line for line in shown) and not any("nats" in line for line in shown)
+    reasons = {one.reason.rpartition(" ")[2] for one in read_records(config.run / "selection.jsonl", Selected)}
+    assert reasons == {"probability"}
+    found = summarise(run)["specificity"]
+    assert found["kept"]["specific"] == found["kept"]["pairs"] == found["all"]["specific"], (
+        "the border of the two is one"
+    )
+    told = [
+        line for line in format_status(run) if "specific to their picture (lift >= 0.2 over 2 other pictures)" in line
+    ]
+    assert [line.split(" pairs")[0] for line in told] == [
+        f"all: {found['all']['specific'] / 30:.0%} of 30",
+        f"kept: 100% of {found['kept']['pairs']}",
+    ]
+
+
+def test_a_finished_run_is_not_touched_again_and_loads_no_model(config):
+    loader = Loader()
+    walk(config, loader)
+    assert loader.times == 1, "writing and scoring share the loaded model"
+    files = {path: path.stat().st_mtime_ns for path in config.run.rglob("*") if path.is_file() and path.name != ".lock"}
+    walk(config, loader)
+    assert loader.times == 1
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+
+
+def test_only_the_missing_shard_is_made(config):
+    walk(config, Loader())
+    before = read_all(config.run)
+    (config.run / "draft/scored/00001.jsonl").unlink()
+    (config.run / "draft/scored/stage.json").unlink()
+    fake = FakeModel()
+    walk(config, Loader(lambda: fake))
+    assert len(fake.generated) == 0
+    assert sum(fake.batches) == 2, "the two pictures of one shard"
+    assert read_all(config.run) == before
+
+
+def test_a_stage_whose_last_step_was_interrupted_is_finished_without_the_model(config):
+    walk(config, Loader())
+    (config.run / "draft/scored/stage.json").unlink()
+    loader = Loader()
+    walk(config, loader)
+    assert loader.times == 0
+    assert Run.reader(config.run).stored("draft/scored").info.provenance == FakeModel().provenance
+
+
+def test_another_form_needs_no_model_and_equals_a_run_of_its_own(config, tmp_path, root, model):
+    walk(config, Loader())
+    first = read_results(config.run)
+    loader = Loader()
+    walk(make_config(config.run, root, model, "scoring.form=vocabulary_kl"), loader)
+    assert loader.times == 0
+    other = make_config(tmp_path / "other", root, model, "scoring.form=vocabulary_kl")
+    walk(other, Loader())
+    assert read_results(config.run) == read_results(other.run)
+    assert read_results(config.run)["selection.jsonl"] != first["selection.jsonl"]
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["filtering.fraction=0.2", "filtering.rule=random", "export.with_scores=true", "export.formats=[swift]"],
+)
+def test_cheap_stages_are_made_again_when_their_settings_change(config, root, model, override):
+    walk(config, Loader())
+    before = {path.name: path.read_bytes() for path in (config.run / "export").iterdir()}
+    loader = Loader()
+    walk(make_config(config.run, root, model, override), loader)
+    assert loader.times == 0
+    after = {path.name: path.read_bytes() for path in (config.run / "export").iterdir()}
+    assert after != before
+    if "swift" in override:
+        assert after.keys() == {"swift.jsonl", "stage.json"}, "nothing of the earlier export stays"
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("seed=1", "seed: 0 -> 1"),
+        ("generation.temperature=0.5", "--set generation.temperature=1.0"),
+        ("generation.instructions=[brief_vqa]", "generation.instructions"),
+        ("generation.pairs_per_image=3", "generation.pairs_per_image: 5 -> 3"),
+        ("scoring.no_image=blank", "scoring.no_image: drop -> blank"),
+        ("model.dtype=bfloat16", "model.dtype: float32 -> bfloat16"),
+        ("model.attn_implementation=eager", "model.attn_implementation"),
+        ("images.limit=3", "images.limit"),
+        ("images.min_side=9", "images.min_side"),
+    ],
+)
+def test_what_took_long_is_never_thrown_away_unasked(config, root, model, override, named):
+    walk(config, Loader())
+    before = read_all(config.run)
+    with pytest.raises(StaleStageError) as caught:
+        walk(make_config(config.run, root, model, override), Loader())
+    assert named in str(caught.value)
+    assert read_all(config.run) == before, "the saved settings stay those of the records"
+
+
+def test_the_image_root_may_be_spelled_otherwise_or_move_but_not_be_another(config, root, model, tmp_path, monkeypatch):
+    walk(config, Loader())
+    before = read_all(config.run)
+    shutil.copytree(root, tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    for same in ("pictures", root / ".." / root.name, tmp_path / "moved"):
+        loader = Loader()
+        walk(make_config(config.run, same, model), loader)
+        assert loader.times == 0
+        assert read_all(config.run) == before
+    (tmp_path / "other").mkdir()
+    shutil.copy(root / "picture_0.png", tmp_path / "other/picture_1.png")
+    settings = (config.run / "config.yaml").read_bytes()
+    with pytest.raises(StaleStageError, match=r"put `--image-root \S+/moved` back"):
+        walk(make_config(config.run, tmp_path / "other", model), Loader())
+    assert (config.run / "config.yaml").read_bytes() == settings
+
+
+def test_links_that_may_be_followed_by_now_are_another_list_of_pictures(config):
+    walk(config, Loader())
+    followed = config.model_copy(update={"images": config.images.model_copy(update={"follow_links": "all"})})
+    with pytest.raises(StaleStageError, match=r"images\.follow_links: inside -> all"):
+        walk(followed, Loader())
+
+
+def test_other_weights_are_other_results(config, model):
+    walk(config, Loader())
+    (model / "model.safetensors").write_bytes(fake_weights(1))
+    with pytest.raises(StaleStageError, match="weights"):
+        walk(config, Loader())
+
+
+def test_another_text_under_the_same_template_id_is_noticed(tmp_path, root, model):
+    templates = tmp_path / "mine.yaml"
+    entry = "- {{id: mine, version: 1, parser: {parser}, text: '{text} {{k}}'}}\n"
+    templates.write_text(entry.format(parser="numbered", text="Write"))
+    settings = [f"generation.templates={templates}", "generation.instructions=[mine]"]
+    config = make_config(tmp_path / "run", root, model, *settings)
+    walk(config, Loader())
+    templates.write_text(entry.format(parser="json", text="Write"))
+    with pytest.raises(StaleStageError, match="parsers"):
+        walk(config, Loader())
+    templates.write_text(entry.format(parser="numbered", text="Please write"))
+    with pytest.raises(StaleStageError, match="templates"):
+        walk(config, Loader())
+
+
+@pytest.mark.parametrize("override", ["generation.batch_size=3", "scoring.batch_size=1", "max_error_rate=0.9"])
+def test_settings_that_change_no_record_make_nothing_again(config, root, model, override):
+    walk(config, Loader())
+    loader = Loader()
+    walk(make_config(config.run, root, model, override), loader)
+    assert loader.times == 0
+
+
+def test_batch_and_shard_sizes_change_no_result(config, tmp_path, root, model):
+    walk(config, Loader())
+    sizes = ["shard_size=5", "generation.batch_size=1", "scoring.batch_size=3"]
+    other = make_config(tmp_path / "other", root, model, *sizes)
+    walk(other, Loader())
+    assert read_results(config.run) == read_results(other.run)
+
+
+def test_a_run_keeps_the_shard_size_that_it_began_with(config, root, model):
+    walk(config, Loader(), pipeline.run_generate)
+    walk(make_config(config.run, root, model, "shard_size=3"), Loader())
+    assert Run.reader(config.run).stored("draft/scored").info.shards == 4
+
+
+def test_pictures_that_come_later_are_no_part_of_the_run(config, root):
+    walk(config, Loader(), pipeline.run_generate)
+    (root / "a_new_one.png").write_bytes((root / "picture_0.png").read_bytes())
+    walk(config, Loader())
+    assert summarise(Run.reader(config.run))["images"] == 6
+
+
+def test_a_folder_that_has_changed_since_the_list_was_made_is_told(config, root, model, monkeypatch):
+    notes = []
+    monkeypatch.setattr(SilentProgress, "note", lambda self, line: notes.append(line))
+    limited = make_config(config.run.with_name("limited"), root, model, "images.limit=4")
+    for one in (config, limited):
+        walk(one, Loader())
+        walk(one, Loader())
+    assert not notes
+    (root / "picture_0.png").rename(root / "picture_9.png")
+    for one, changed in ((config, "+1, -1"), (limited, "+1, -1")):
+        walk(one, Loader())
+        assert notes.pop() == (
+            f"images: the folder has changed since the list was made ({changed} files); "
+            f"`c3l clean {one.run} images` lists anew, and all is made again"
+        )
+    root.rename(root.with_name("away"))
+    walk(config, Loader())
+    assert not notes
+
+
+def test_texts_without_their_list_of_pictures_are_not_gone_on_with(config):
+    walk(config, Loader(), pipeline.run_generate)
+    shutil.rmtree(config.run / "images")
+    with pytest.raises(DataError, match="c3l clean"):
+        walk(config, Loader())
+
+
+def test_others_draws_from_the_whole_run(config, tmp_path, root, model):
+    other = make_config(tmp_path / "other", root, model, "scoring.no_image=others", "scoring.others=2")
+    walk(other, Loader())
+    whole = make_config(tmp_path / "whole", root, model, "scoring.no_image=others", "scoring.others=2", "shard_size=9")
+    walk(whole, Loader())
+    assert read_results(other.run) == read_results(whole.run)
+
+
+def test_reparse_reads_the_same_texts_again_without_a_model(config):
+    walk(config, Loader())
+    before = read_all(config.run)
+    loader = Loader()
+    walk(config, loader, pipeline.run_reparse, needs_model=False)
+    assert loader.times == 0
+    assert read_all(config.run) == before, "the same pairs: what was made of them stays"
+    assert {one.state for one in read_states(Run.reader(config.run))} == {"done"}
+
+
+def test_reparse_throws_no_scores_away_unasked(config):
+    walk(config, Loader())
+    right = read_all(config.run)
+    pairs = config.run / "draft/parsed/00000.jsonl"
+    pairs.write_text(pairs.read_text().replace("colour", "color"))
+    before = read_all(config.run)
+    with pytest.raises(DataError, match=r"in 1 of 4 shards, and draft/scored .* `c3l clean \S+ draft/scored`"):
+        walk(config, Loader(), pipeline.run_reparse, needs_model=False)
+    assert read_all(config.run) == before
+    Run.reader(config.run).clean("draft/scored")
+    walk(config, Loader(), pipeline.run_reparse, needs_model=False)
+    assert pairs.read_bytes() == right["draft/parsed/00000.jsonl"]
+    walk(config, Loader())
+    assert read_all(config.run) == right
+
+
+def test_a_verb_says_which_one_comes_before(config):
+    with pytest.raises(DataError, match=r"draft/parsed .* is not done; make it first with `c3l generate"):
+        walk(config, Loader(), pipeline.run_score)
+
+
+def test_the_last_stages_do_without_the_model_folder(config, model):
+    class Named(FakeModel):
+        @property
+        def provenance(self):
+            return replace(super().provenance, model=str(model))
+
+    walk(config, Loader(Named))
+    shutil.rmtree(model)
+    for stages in (pipeline.run_select, pipeline.run_filter, pipeline.run_export, pipeline.run_report):
+        walk(config, Loader(), stages, needs_model=False)
+    assert (config.run / "report.html").exists()
+
+
+def test_a_selection_that_was_removed_comes_back(config):
+    walk(config, Loader())
+    before = read_results(config.run)
+    (config.run / "selection.jsonl").unlink()
+    (config.run / "export/llava.json").unlink()
+    walk(config, Loader())
+    assert read_results(config.run) == before
+
+
+def test_an_export_that_fails_leaves_the_one_that_is_there_and_the_settings(config, root, model):
+    walk(config, Loader())
+    files = {path: path.read_bytes() for path in config.run.rglob("*") if path.is_file() and path.name != ".lock"}
+    pictures = [one.image_id for one in read_records(config.run / "selection.jsonl", Selected) if one.kept]
+    [first, *_] = [one for one in Run.reader(config.run).stored("images").read(ImageRef) if one.image_id in pictures]
+    (root / first.path).rename(root / "away.png")
+    trl = make_config(config.run, root, model, "export.formats=trl")
+    with pytest.raises(BadImageError, match="missing_image"):
+        walk(trl, Loader(), pipeline.run_export)
+    kept = {path: path.read_bytes() for path in config.run.rglob("*") if path.is_file() and path.name != ".lock"}
+    assert kept == files
+    (root / "away.png").rename(root / first.path)
+    walk(trl, Loader(), pipeline.run_export)
+    assert {path.name for path in (config.run / "export").iterdir()} == {"trl.parquet", "stage.json"}
+    assert not list(config.run.glob(".export*"))
+
+
+def test_a_second_writer_is_refused(config):
+    def while_open(context):
+        with pytest.raises(RunLockedError, match="process"):
+            walk(config, Loader())
+
+    walk(config, Loader(), while_open)
+
+
+def test_a_model_that_writes_nothing_of_use_gives_an_empty_data_set(config):
+    walk(config, Loader(lambda: FakeModel(write=lambda request: "I see a dog.")))
+    assert (config.run / "export/llava.json").read_text().strip() == "[]"
+    assert find_error_rate(read_states(Run.reader(config.run))) == (1.0, "draft/parsed")
+    page = (config.run / "report.html").read_text()
+    assert page.count("<dt>Weights</dt>") == 1, "the writer's; an export of nothing was made by no model"
+
+
+def test_a_folder_without_pictures_is_explained(tmp_path, model):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no picture under"):
+        walk(make_config(tmp_path / "run", tmp_path / "empty", model), Loader())
+
+
+def test_every_stage_depends_on_the_one_before(config):
+    first, second = make_plan(config, "a"), make_plan(config, "b")
+    changed = [name for name in first if first[name].fingerprint != second[name].fingerprint]
+    assert changed == [name for name in first if name != "images"]
+
+
+def test_records_are_joined_by_id_not_by_place(config):
+    walk(config, Loader())
+    run = Run.reader(config.run)
+    samples = {one.sample_id: one for one in run.stored("draft/parsed").read(Sample)}
+    for one in run.stored("draft/scored").read(ScoredSample):
+        assert one.sample == samples[one.sample.sample_id]
+
+
+def test_a_run_whose_pictures_were_all_rejected_is_not_gone_on_with_under_another_root(config, root, model, tmp_path):
+    wrong = tmp_path / "wrong"
+    wrong.mkdir()
+    for name in ("picture_0.png", "picture_1.png"):
+        (wrong / name).write_bytes(b"")
+    walk(make_config(config.run, wrong, model), Loader())
+    with pytest.raises(StaleStageError, match=r"no picture that can be used .* `c3l clean \S+ images`"):
+        walk(config, Loader())
+    Run.reader(config.run).clean("images")
+    walk(config, Loader())
+    assert summarise(Run.reader(config.run))["images"] == 6
+
+
+@pytest.mark.parametrize("number", [2, 4], ids=["only rejections", "a picture too"])
+def test_a_list_that_was_not_looked_through_is_not_gone_on_with_under_another_root(
+    config, root, model, tmp_path, monkeypatch, number
+):
+    """Killed after a shard or two: the rest of the list would be rejected for good if it is not there."""
+    for name in ("aaa.png", "aab.png"):
+        (root / name).write_bytes(b"x")
+    looked = iter(range(100))
+
+    def stopping(*arguments):
+        if next(looked) == number:
+            raise KeyboardInterrupt
+        return inspect_image(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "inspect_image", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            walk(config, Loader())
+    draw_pictures(tmp_path / "other", 2)
+    with pytest.raises(StaleStageError, match=r"c3l clean \S+ images"):
+        walk(make_config(config.run, tmp_path / "other", model), Loader())
+    walk(config, Loader())
+    assert summarise(Run.reader(config.run))["images"] == 6
+
+
+def stopping_model(times: int) -> Loader:
+    """A model that is stopped when it is asked for the last time."""
+    left = iter(range(times, 0, -1))
+
+    def write(request):
+        if next(left) == 1:
+            raise KeyboardInterrupt
+        return write_pairs(request)
+
+    return Loader(lambda: FakeModel(write))
+
+
+def test_a_root_with_a_part_of_the_pictures_is_refused(config, root, model, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        walk(config, stopping_model(4))
+    (tmp_path / "part").mkdir()
+    shutil.copy(root / "picture_0.png", tmp_path / "part")
+    with pytest.raises(StaleStageError, match=r"there is no 'picture_1\.png' under"):
+        walk(make_config(config.run, tmp_path / "part", model), Loader())
+    walk(config, Loader())
+    assert Run.reader(config.run).stored("draft/generated").info.rejected == {}
+
+
+@pytest.mark.parametrize("left", ["nothing", "a folder"])
+@pytest.mark.parametrize("stage", ["images", "draft/generated", "draft/scored"])
+def test_pictures_that_are_gone_for_a_while_are_not_rejected_for_good(config, root, stage, left):
+    walk(config, Loader())
+    before = read_all(config.run)
+    (config.run / stage / "00001.jsonl").unlink()
+    (config.run / stage / "stage.json").unlink()
+    root.rename(root.with_name("away"))
+    if left == "a folder":
+        root.mkdir()
+    with pytest.raises(DataError, match="gone or empty, expected the pictures of the run; put them back"):
+        walk(config, Loader())
+    if left == "a folder":
+        root.rmdir()
+    root.with_name("away").rename(root)
+    walk(config, Loader())
+    assert read_all(config.run) == before
+
+
+def test_damaged_settings_of_a_run_give_way_to_those_that_are_named(config, root, model, tmp_path):
+    walk(config, Loader())
+    right = (config.run / "config.yaml").read_bytes()
+    for damage in (b"nonsense: 1\n", b"\xff"):
+        (config.run / "config.yaml").write_bytes(damage)
+        walk(config, Loader())
+        assert (config.run / "config.yaml").read_bytes() == right
+    (config.run / "config.yaml").write_text("nonsense: 1\n")
+    with pytest.raises(StaleStageError, match=r"are not those under \S+ \(there is no .*\); say where they lie now"):
+        walk(make_config(config.run, tmp_path, model), Loader())
+
+
+def test_no_tuning_begins_without_the_pictures(config, root, model):
+    config = make_config(config.run, root, model, "rounds=1")
+    for stages in (pipeline.run_generate, pipeline.run_score, pipeline.run_select):
+        walk(config, Loader(), stages)
+    shutil.rmtree(root)
+    with pytest.raises(DataError, match="gone or empty"):
+        walk(config, Loader(), pipeline.run_tune)
+    assert Run.reader(config.run).stored("tuned") is None
+
+
+@pytest.mark.parametrize(
+    ("stage", "override"),
+    [("draft/generated", "generation.temperature=0.5"), ("draft/scored", "scoring.no_image=blank")],
+)
+def test_settings_that_the_model_refuses_are_not_kept(config, root, model, stage, override):
+    class Refusing(FakeModel):
+        def generate(self, requests, sampling):
+            raise BackendError("cannot do that")
+
+        score = generate
+
+    verbs = {"draft/generated": pipeline.run_generate, "draft/scored": pipeline.run_score}
+    walk(config, Loader())
+    Run.reader(config.run).clean(stage)
+    before = (config.run / "config.yaml").read_bytes()
+    other = make_config(config.run, root, model, override)
+    with pytest.raises(BackendError):
+        walk(other, Loader(Refusing), verbs[stage])
+    assert (config.run / "config.yaml").read_bytes() == before
+    walk(other, Loader(), verbs[stage])
+    assert (config.run / "config.yaml").read_bytes() != before
+
+
+def test_settings_are_kept_from_the_first_shard_on(config, root, model):
+    walk(config, Loader())
+    Run.reader(config.run).clean("draft/generated")
+    with pytest.raises(KeyboardInterrupt):
+        walk(make_config(config.run, root, model, "generation.temperature=0.5"), stopping_model(4))
+    assert b"temperature: 0.5" in (config.run / "config.yaml").read_bytes()
+
+
+def test_a_page_without_pictures_is_not_a_finished_one(config, root, model, tmp_path):
+    walk(config, Loader())
+    page = config.run / "report.html"
+    root.rename(tmp_path / "moved")
+    page.unlink()
+    walk(config, Loader())
+    assert "<img " not in page.read_text()
+    assert Run.reader(config.run).stored("report") is None
+    walk(make_config(config.run, tmp_path / "moved", model), Loader())
+    assert "<img " in page.read_text()
+    assert Run.reader(config.run).stored("report").is_done()

@@ -1,0 +1,189 @@
+"""Settings: strict, all problems at once, overridden by key; and every shipped config loads."""
+
+from pathlib import Path
+
+import pytest
+
+from c3l.errors import ConfigError
+from c3l.method.prompts import choose_templates
+from c3l.records import MAX_ROUNDS
+from c3l.settings.load import dump_config, load_config
+from c3l.settings.schema import RunConfig
+
+CONFIGS = sorted(Path(__file__).parents[2].glob("configs/*.yaml"))
+
+
+def test_configs_are_shipped():
+    assert {path.stem for path in CONFIGS} >= {"demo", "paper"}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_a_shipped_config_loads_and_comes_back_from_its_dump(path, tmp_path):
+    config = load_config(path)
+    assert choose_templates(config.generation)
+    (tmp_path / "config.yaml").write_text(dump_config(config))
+    assert load_config(tmp_path / "config.yaml") == config
+
+
+def test_the_paper_is_what_the_paper_says():
+    config = load_config(next(path for path in CONFIGS if path.stem == "paper"))
+    assert config.model.name == "llava-hf/llava-1.5-7b-hf"
+    assert config.generation.pairs_per_image == 5
+    assert (config.filtering.rule, config.filtering.count) == ("top_k", 5000)
+
+
+def test_overrides_take_yaml_values_and_either_spelling():
+    config = load_config(None, ["scoring.no-image=others", "generation.instructions=[brief_vqa]", "seed=3"])
+    assert config.scoring.no_image == "others"
+    assert config.generation.instructions == ("brief_vqa",)
+    assert config.seed == 3
+
+
+def test_all_problems_are_named_at_once_with_the_nearest_key(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("sed: 1\nscoring: {from: log_ratio}\ngeneration: {top_p: 2}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    text = str(caught.value)
+    assert "'sed', did you mean 'seed'?" in text
+    assert "'scoring.from', did you mean 'form'?" in text
+    assert "generation.top_p" in text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize("override", ["seed", "=1", "seed.deep=1", "seed=[", "filtering.rule=top_k"])
+def test_a_bad_override_is_refused(override):
+    with pytest.raises(ConfigError):
+        load_config(None, ["seed=1", override])
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("scoring.from=x", "--set scoring.from=x: unknown key 'scoring.from', did you mean 'form'?"),
+        ("scoring.zzz=x", "'scoring.zzz', expected one of form, no_image, others, batch_size, scorer"),
+        ("scoring={1: 2}", "unknown key 'scoring.1', expected one of form"),
+        ("form=log_ratio", "did you mean 'scoring.form'?"),
+        ("scoring.temperature=1", "did you mean 'generation.temperature' or 'contrastive.temperature'?"),
+        ("evaluation.tasks=[{taks: pope}]", "unknown key 'evaluation.tasks.0.taks', did you mean 'task'?"),
+        ("scoring.no_image=blanc", "got 'blanc', expected 'drop', 'blank', 'noise', 'mask' or 'others'"),
+        ("generation.top_p=2", "--set generation.top_p=2: generation.top_p: got 2, expected number, > 0, <= 1"),
+        ("model=builtin", "a section, such as `model: {name: builtin}` or `--set model.name=builtin`"),
+        ("evaluation.tasks=pope", "got 'pope', expected a section, such as {task: pope, ...}"),
+        ("model.revision=123", "got 123, expected text or null; write it in quotes"),
+        ("filtering.band=0.2", "got 0.2, expected list of 2 numbers; a list is written [a, b]"),
+        ("export.formats=llava,ids", "a list is written [a, b]"),
+        ("filtering.rule=top_k", "--set filtering.rule=top_k: filtering: rule top_k needs"),
+        ("model={name: a, name: b}", "--set model={name: a, name: b}: got the key 'name' again"),
+    ],
+)
+def test_a_problem_of_an_override_names_it_and_what_is_expected(override, said, tmp_path):
+    (tmp_path / "run.yaml").write_text("seed: 1\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(tmp_path / "run.yaml", ["seed=2", override])
+    assert said in str(caught.value)
+    assert "run.yaml" not in str(caught.value)
+
+
+def test_each_problem_stands_behind_where_it_comes_from(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("model: builtin\nscoring: {form: magic, others: 0}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, ["scoring.form=x", "seed=-1", "export.formats=[lava]"])
+    text = str(caught.value)
+    assert text.count("run.yaml") == text.count("--set seed=-1: ") == text.count("--set scoring.form=x: ") == 1
+    assert f"{path}: model: got 'builtin'" in text
+    assert "; scoring.others: got 0, expected whole number, >= 1, <= 64" in text
+    assert "magic" not in text
+    assert "export.formats.0: " in text
+    assert "export.formats: " not in text, "that the list is empty without it is no problem of its own"
+
+
+def test_a_single_word_is_a_list_of_one(tmp_path):
+    config = load_config(None, ["export.formats=llava", "evaluation.tasks={task: pope, data: a.json}"])
+    assert config.export.formats == ("llava",)
+    assert config.evaluation.tasks[0].data == (Path("a.json"),)
+    assert load_text("generation: {instructions: brief_vqa}", tmp_path).generation.instructions == ("brief_vqa",)
+
+
+def test_settings_do_not_change_after_reading():
+    with pytest.raises(ValueError, match="frozen"):
+        RunConfig().seed = 1  # type: ignore[misc]
+
+
+def load_text(text, tmp_path):
+    (tmp_path / "run.yaml").write_text(text)
+    return load_config(tmp_path / "run.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "line"),
+    [("seed: 1\nrun: a\nseed: 2\n", "seed", 3), ("scoring:\n  form: log_ratio\n  form: answer_kl\n", "form", 3)],
+)
+def test_a_key_that_stands_twice_is_named_with_its_line(text, key, line, tmp_path):
+    with pytest.raises(ConfigError, match=f"the key '{key}' again in line {line}") as caught:
+        load_text(text, tmp_path)
+    assert "run.yaml" in str(caught.value)
+
+
+def test_an_empty_section_is_its_defaults(tmp_path):
+    assert load_text("scoring:\nseed: 3\n", tmp_path) == RunConfig(seed=3)
+    (tmp_path / "run.yaml").write_text("scoring:\n")
+    assert load_config(tmp_path / "run.yaml", ["scoring.others=2"]).scoring.others == 2
+    with pytest.raises(ConfigError, match="seed"):
+        load_text("seed:\n", tmp_path)
+
+
+@pytest.mark.parametrize("bounds", ["min_score: .nan", "max_score: .inf", "min_score: 2, max_score: 1"])
+def test_bounds_of_a_threshold_are_finite_and_in_order(bounds, tmp_path):
+    with pytest.raises(ConfigError, match="filtering"):
+        load_text(f"filtering: {{rule: threshold, {bounds}}}", tmp_path)
+    load_text("filtering: {rule: threshold, min_score: 1, max_score: 1}", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("contrastive: {contrastive_weight: 0, likelihood_weight: 0}", "nothing would be trained"),
+        ("contrastive: {negatives: batch, similarity: likelihood}", "set similarity: hidden, or negatives: image"),
+        ("contrastive: {negatives: batch, similarity: hidden, batch_size: 1}", "set batch_size: 2 or more"),
+        ("contrastive: {temperature: 0}", "contrastive.temperature"),
+        ("contrastive: {temperature: .inf}", "contrastive.temperature"),
+        ("contrastive: {contrastive_weight: .nan}", "contrastive.contrastive_weight"),
+        ("contrastive: {learning_rate: .inf}", "contrastive.learning_rate"),
+        ("contrastive: {held_out: 1}", "contrastive.held_out"),
+        ("contrastive: {lora_dropout: 1}", "contrastive.lora_dropout"),
+        ("contrastive: {max_steps: 0}", "contrastive.max_steps"),
+        ("selection: {positive: best}", "selection.positive"),
+        ("rounds: -1", "rounds"),
+        (f"rounds: {MAX_ROUNDS + 1}", "rounds"),
+    ],
+)
+def test_settings_that_cannot_be_tuned_with_are_one_line(settings, said, tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        load_text(settings, tmp_path)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("rounds", [0, MAX_ROUNDS])
+def test_rounds_have_bounds_and_those_are_allowed(rounds, tmp_path):
+    assert load_text(f"rounds: {rounds}", tmp_path).rounds == rounds
+
+
+def test_either_weight_alone_is_a_loss(tmp_path):
+    for weight in ("contrastive_weight", "likelihood_weight"):
+        assert getattr(load_text(f"contrastive: {{{weight}: 0}}", tmp_path).contrastive, weight) == 0
+
+
+@pytest.mark.parametrize(
+    ("named", "temperature"),
+    [
+        ("{}", 1.0),
+        ("{similarity: likelihood}", 1.0),
+        ("{similarity: hidden}", 0.1),
+        ("{similarity: hidden, temperature: 0.5}", 0.5),
+    ],
+)
+def test_the_temperature_follows_the_similarity_unless_it_is_named(named, temperature, tmp_path):
+    assert load_text(f"contrastive: {named}", tmp_path).contrastive.temperature == temperature
