@@ -18,7 +18,8 @@ from c3l.cli.main import main
 from c3l.models.load import load_model
 from c3l.records import ScoredSample, Selected
 from c3l.run import pipeline
-from c3l.run.run_folder import Run, read_records
+from c3l.run.run_folder import Run
+from c3l.storage.stage import read_records
 from processes import fork
 from runs import draw_pictures, make_config, read_all, read_results, walk
 

@@ -24,9 +24,10 @@ from c3l.models.hf.inference import HfModel
 from c3l.models.interface import Completion, GenerateRequest, Pair, Sampling, ScoreRequest
 from c3l.models.load import load_model
 from c3l.records import ContrastiveGroup, HeldOut, ImageRef, Rejected, ScoredSample, Selected, TuningStep
-from c3l.run.run_folder import Run, read_records, write_records
+from c3l.run.run_folder import Run
 from c3l.run.status import read_states, summarise
 from c3l.settings.schema import ModelConfig
+from c3l.storage.stage import read_records, write_records
 from fakes import write_pairs
 from processes import fork, fork_together
 from runs import draw_pictures, make_config, read_all, walk

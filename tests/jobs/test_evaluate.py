@@ -116,7 +116,7 @@ def test_figures_are_computed_anew_without_a_model(world, whole, task, out, tmp_
 
 
 def test_other_settings_or_files_are_refused(world, task, out, tmp_path):
-    with pytest.raises(StaleStageError, match=r"evaluation\.blind: True -> False"):
+    with pytest.raises(StaleStageError, match=r"evaluation\.blind: true -> false"):
         evaluate_files(task, out, configure(world, "evaluation.blind=false"), SilentProgress())
     with pytest.raises(StaleStageError, match=r"images\.min_side: 8 -> 9"):
         evaluate_files(task, out, configure(world, "images.min_side=9"), SilentProgress())
@@ -286,8 +286,11 @@ def test_pictures_come_from_paths_and_data_urls(world):
         (["--task", "pope", "--data", "list.json", "--out", "o"], "got no question of pope from list.json"),
         (["--task", "seed_bench", "--data", "list.json", "--out", "o", "--image-root", "."], "no object with question"),
         (["--task", "pope", "--data", "pope.json", "--out", "list.json"], "list.json is a file, expected a folder"),
-        (["--task", "pope", "--data", "pope.json", "--out", "foreign"], "was not written by c3l evaluate"),
-        (["--task", "pope", "--data", "pope.json", "--out", "o", "--baseline", "foreign"], "was not written by c3l"),
+        (["--task", "pope", "--data", "pope.json", "--out", "foreign"], "was not made by c3l evaluate"),
+        (
+            ["--task", "pope", "--data", "pope.json", "--out", "o", "--baseline", "foreign"],
+            "was not made by c3l evaluate",
+        ),
         (["--task", "pope", "--data", "pope.json", "--out", "o", "--by", "likelihood"], "only seed_bench knows"),
     ],
 )

@@ -256,7 +256,7 @@ def test_a_folder_of_others_is_refused_untouched(world, tmp_path):
         out = tmp_path / name.partition(".")[0]
         out.mkdir()
         (out / name).write_text(content)
-        with pytest.raises(DataError, match=f"holds {name} and was not made by c3l finetune"):
+        with pytest.raises(DataError, match=f"holds {name}.* and was not made by c3l finetune"):
             finetune_files([data], out, configure(root), SilentProgress())
         assert [path.name for path in out.iterdir()] == [name]
 
@@ -333,7 +333,7 @@ def test_several_files_are_learned_one_after_the_other_and_what_is_not_used_is_t
     assert any("1 of 3 rows were taught without their system prompt, which" in line for line in notes)
     [gone] = [one for one in read_lines(tmp_path / "out/rejected.jsonl") if one["reason"] == "other_medium"]
     assert gone["detail"].endswith(", in two.jsonl")
-    assert len(read(tmp_path / "out/settings.json")["data"]) == 2
+    assert len(read(tmp_path / "out/settings.json")["settings"]["data"]) == 2
     with pytest.raises(StaleStageError, match="data"):
         finetune_files(files[::-1], tmp_path / "out", config, SilentProgress())
 

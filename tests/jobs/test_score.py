@@ -274,7 +274,7 @@ def test_a_state_of_another_kind_is_one_line(work):
     path = work / "out.jsonl.state/state.json"
     for damage in ({**json.loads(path.read_text()), "rejected": 5}, {}, []):
         path.write_text(json.dumps(damage))
-        with pytest.raises(StaleStageError, match=r"state\.json is not what this c3l writes"):
+        with pytest.raises(DataError, match=r"state\.json, which .* and was not made by c3l score --data"):
             score(work)
 
 

@@ -114,11 +114,11 @@ def test_a_share_of_one_is_what_null_is_and_half_is_not(world, tmp_path):
     assert weights["null"] == weights["one"] != weights["half"]
     assert (tmp_path / "null/log.jsonl").read_bytes() == (tmp_path / "one/log.jsonl").read_bytes()
     assert half["loss_first"] != whole["loss_first"]
-    before = json.loads((tmp_path / "null/settings.json").read_text())
-    del before["finetuning.taught_share"]  # as what was made before there was a choice
+    before = json.loads((tmp_path / "null/settings.json").read_text())["settings"]
+    del before["finetuning.taught_share"]  # written as before there was a choice
     (tmp_path / "null/settings.json").write_text(json.dumps(before))
     assert tune(world, tmp_path / "null", dropout) == whole
-    with pytest.raises(StaleStageError, match=r"finetuning\.taught_share: None -> 0\.5"):
+    with pytest.raises(StaleStageError, match=r"finetuning\.taught_share: null -> 0\.5"):
         tune(world, tmp_path / "null", dropout, SHARE)
 
 

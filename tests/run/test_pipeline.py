@@ -15,8 +15,9 @@ from c3l.progress import SilentProgress
 from c3l.records import ContrastiveGroup, ImageRef, Sample, ScoredSample, Selected
 from c3l.run import pipeline
 from c3l.run.plan import make_plan
-from c3l.run.run_folder import Run, read_records
+from c3l.run.run_folder import Run
 from c3l.run.status import find_error_rate, read_states, summarise
+from c3l.storage.stage import read_records
 from fakes import FakeModel, fake_weights, write_pairs
 from runs import Loader, draw_pictures, make_config, read_all, read_results, walk
 

@@ -13,10 +13,12 @@ import pytest
 
 from c3l.errors import C3LError, DataError, RunLockedError, StaleStageError, StorageError
 from c3l.records import Generation, Provenance, Rejected, Sample
-from c3l.run import run_folder as store
-from c3l.run.run_folder import Run, Stage, fingerprint, write_atomic
+from c3l.run.run_folder import Run
 from c3l.storage import atomic
 from c3l.storage import stage as stage_module
+from c3l.storage.atomic import write_atomic
+from c3l.storage.job import fingerprint
+from c3l.storage.stage import Stage
 from storage.crashes import FailingDisk, Killed, crash_everywhere
 
 SETTINGS: dict[str, Any] = {
@@ -50,7 +52,7 @@ def work(path: Path) -> None:
     """A small run: a file, two stages in shards, a file, each step only if it is not there yet."""
     with Run.open(path) as run:
         if not (path / "images.jsonl").exists():
-            store.write_atomic(path / "images.jsonl", [f'{{"image":{number}}}' for number in range(SHARDS)])
+            atomic.write_atomic(path / "images.jsonl", [f'{{"image":{number}}}' for number in range(SHARDS)])
         for name in ("draft/generated", "draft/scored"):
             stage = begin(run, name)
             if stage.is_done():
@@ -59,7 +61,7 @@ def work(path: Path) -> None:
                 stage.write_shard(number, shard(number))
             stage.finish(PROVENANCE, 1.5, inputs=4 * SHARDS)
         ids = [found.sample_id for found in begin(run, "draft/scored").read(Sample)]
-        store.write_atomic(path / "selection.jsonl", ids)
+        atomic.write_atomic(path / "selection.jsonl", ids)
 
 
 def files(path: Path) -> dict[str, bytes]:
@@ -297,7 +299,7 @@ def test_a_stage_of_other_settings_is_refused_and_the_change_is_named(finished: 
 def test_what_is_no_setting_is_named_but_not_offered_to_set(tmp_path: Path) -> None:
     with Run.open(tmp_path / "run") as run:
         begin(run, settings={"weights": "old", "x.list": [1, "a b"]}, fingerprint="1").write_shard(0, [])
-        with pytest.raises(StaleStageError, match="weights: old -> new; choose another --run"):
+        with pytest.raises(StaleStageError, match="the model changed; choose another --run"):
             begin(run, settings={"weights": "new", "x.list": [1, "a b"]}, fingerprint="2")
         with pytest.raises(StaleStageError, match=r"`--set 'x.list=\[1, .a b.\]'`"):
             begin(run, settings={"weights": "old", "x.list": []}, fingerprint="3")
@@ -444,9 +446,9 @@ def test_a_full_disk_is_an_error_that_says_what_to_do_and_keeps_the_old_file(
 
 def test_a_single_file_of_records_comes_back(tmp_path: Path) -> None:
     records = [sample(1), Rejected("r", "i", "images", "empty_file", "x"), sample(2)]
-    store.write_records(tmp_path / "sub" / "images.jsonl", records)
-    assert list(store.read_records(tmp_path / "sub" / "images.jsonl", Sample)) == [sample(1), sample(2)]
-    assert list(store.read_records(tmp_path / "sub" / "images.jsonl", Rejected)) == records[1:2]
+    stage_module.write_records(tmp_path / "sub" / "images.jsonl", records)
+    assert list(stage_module.read_records(tmp_path / "sub" / "images.jsonl", Sample)) == [sample(1), sample(2)]
+    assert list(stage_module.read_records(tmp_path / "sub" / "images.jsonl", Rejected)) == records[1:2]
 
 
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ class FailingDisk:
         self.steps = 0
         self.fired = False
         self.dead = False
-        self.unsynced_files: set[int] = set()
+        self.unsynced_files: dict[int, int] = {}  # inode -> how many of its bytes are safe
         self.unsynced_names: list[tuple[Path, Path, bytes | None]] = []
 
     def __call__(self, step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -54,12 +54,13 @@ class FailingDisk:
 
     def _do(self, step: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if step is atomic.write_all:
-            self.unsynced_files.add(os.fstat(args[0]).st_ino)
+            file = os.fstat(args[0])
+            self.unsynced_files.setdefault(file.st_ino, file.st_size)
         elif step is os.replace:
             old = args[1].read_bytes() if args[1].is_file() else None
             self.unsynced_names.append((args[0], args[1], old))
         elif step is atomic.sync_file:
-            self.unsynced_files.discard(args[0].stat().st_ino)
+            self.unsynced_files.pop(args[0].stat().st_ino, None)
             return  # the model replaces the real fsync
         elif step is atomic.sync_folder:
             self.unsynced_names = [entry for entry in self.unsynced_names if entry[1].parent != args[0]]
@@ -88,7 +89,8 @@ class FailingDisk:
         """Tear what was not synced, and forget the names that were not."""
         for path in self.root.rglob("*"):
             if path.is_file() and path.stat().st_ino in self.unsynced_files:
-                os.truncate(path, path.stat().st_size // 2)
+                safe = self.unsynced_files[path.stat().st_ino]
+                os.truncate(path, safe + (path.stat().st_size - safe) // 2)
         every = {"power_torn": 0, "power_undone": 1, "power_mixed": 2}[self.mode]
         for _, path, old in self.unsynced_names[::-every] if every else []:
             if old is not None:
@@ -117,6 +119,27 @@ def crash_everywhere(
             if disk.fired:
                 use_disk(FailingDisk(root))
                 yield [f"{mode} at step {at}: {what}" for what in _resume(work, judge, root)]
+
+
+def crash_here_and_there(
+    work: Callable[[Path], None],
+    judge: Callable[[Path], list[str]],
+    folder: Path,
+    use_disk: Callable[[Callable[..., Any]], None],
+    every: int,
+) -> Iterator[list[str]]:
+    """As ``crash_everywhere``, at each so many steps of a longer work, the modes in turn."""
+    for number in count():
+        at, mode = 1 + number * every, MODES[number % len(MODES)]
+        disk, root = FailingDisk(folder / f"{mode}_{at}", at, mode), folder / f"{mode}_{at}"
+        use_disk(disk)
+        with suppress(Killed, StorageError, OSError):
+            work(root)
+        if disk.steps < at:
+            return
+        if disk.fired:
+            use_disk(FailingDisk(root))
+            yield [f"{mode} at step {at}: {what}" for what in _resume(work, judge, root)]
 
 
 def _resume(work: Callable[[Path], None], judge: Callable[[Path], list[str]], root: Path) -> list[str]:

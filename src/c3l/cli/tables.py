@@ -12,10 +12,11 @@ from c3l.method.i2c import unit_of
 from c3l.method.specificity import tell_specificity
 from c3l.progress import format_seconds
 from c3l.records import ImageRef, Rejected, ScoredSample, Selected, name_round
-from c3l.run.run_folder import Run, Stage, read_records, stages_of_round
+from c3l.run.run_folder import Run, stages_of_round
 from c3l.run.shards import read_scored
 from c3l.run.status import StageState, read_rounds, read_specificity, read_states
 from c3l.settings.load import load_config
+from c3l.storage.stage import Stage, read_records
 
 MAX_LISTED = 200
 

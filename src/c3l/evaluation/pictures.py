@@ -2,21 +2,20 @@
 
 import base64
 import binascii
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL.Image import Image
 
-from c3l.data.images import decode_image, open_image, read_image_bytes
+from c3l.data.images import decode_image, open_image
 from c3l.data.paths import BadImageError, resolve_under
+from c3l.data.same_images import SeenImage, sign_image
 from c3l.errors import TooManyRejectedError
 from c3l.evaluation.task import Item
 from c3l.settings.schema import FollowLinks, ImagesConfig
 
 IMAGE_ROOT = "--image-root of c3l evaluate, or image_root of evaluation.tasks in a run's settings,"
 _ENDINGS = ("", ".jpg", ".png", ".jpeg", ".JPEG", ".JPG", ".webp")
-_HASHED = 8  # pictures of which every byte is compared
 
 
 def open_picture(root: Path, image: str, rules: ImagesConfig) -> Image:
@@ -85,32 +84,16 @@ def sign_picture(root: Path, image: str, links: FollowLinks = "inside") -> str:
     if _is_within(image):
         return ""
     try:
-        content = read_image_bytes(root, image, links)
+        signed = sign_image(root, image, links)
     except BadImageError:
         return ""
-    return f"{len(content)}:{hashlib.sha256(content).hexdigest()}"
+    return f"{signed.size}:{signed.sha256}"
 
 
-def find_other(shown: Mapping[str, str], root: Path, links: FollowLinks = "inside") -> str | None:
-    """The first picture under the root that is not the one that was shown, or None.
-
-    Looks at the size of every file, and at the bytes of the first few. One that is gone is not another.
-
-    Args:
-        shown: The signature of each picture, by its path.
-        root: The folder that their paths begin in.
-        links: ``images.follow_links``.
-    """
-    for number, (image, signature) in enumerate(shown.items()):
-        try:
-            size = resolve_under(root, image, links).stat().st_size
-        except BadImageError:
-            continue
-        if f"{size}" != signature.partition(":")[0] or (
-            number < _HASHED and sign_picture(root, image, links) != signature
-        ):
-            return image
-    return None
+def read_signature(image: str, signature: str) -> SeenImage:
+    """The picture that was signed by ``sign_picture``."""
+    size, _, sha256 = signature.partition(":")
+    return SeenImage(image, sha256, int(size))
 
 
 def _is_within(image: str) -> bool:

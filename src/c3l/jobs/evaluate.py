@@ -19,6 +19,7 @@ from PIL.Image import Image
 from pydantic import ValidationError
 
 from c3l.data.paths import BadImageError
+from c3l.data.same_images import find_other
 from c3l.errors import DataError, StaleStageError, tell_too_many
 from c3l.evaluation.convert import write_conversions
 from c3l.evaluation.describing import describe_setup
@@ -26,7 +27,7 @@ from c3l.evaluation.display import describe_answers
 from c3l.evaluation.judges import CachedJudge, EndpointJudge, Judge, ModelJudge
 from c3l.evaluation.llava_bench import LlavaBench
 from c3l.evaluation.panel import ReviewLog
-from c3l.evaluation.pictures import IMAGE_ROOT, check_pictures, find_other, open_picture, sign_picture
+from c3l.evaluation.pictures import IMAGE_ROOT, check_pictures, open_picture, read_signature, sign_picture
 from c3l.evaluation.predict import predict
 from c3l.evaluation.reading import find_image_root, hash_files, read_benchmark
 from c3l.evaluation.scores import score, was_blind
@@ -36,14 +37,13 @@ from c3l.models.interface import Completion, GenerateRequest, InferenceModel, Sa
 from c3l.models.load import load_model, resolve_dtype, weights_hash
 from c3l.progress import Progress
 from c3l.records import EvalReport, Provenance, from_json, to_json
-from c3l.settings.schema import BenchmarkConfig, RunConfig
+from c3l.settings.schema import BenchmarkConfig, RunConfig, results_of
 from c3l.storage.atomic import write_atomic
+from c3l.storage.job import Job, refuse_changes
 from c3l.storage.journal import append_lines, read_lines
-from c3l.storage.lock import own_folder
-from c3l.storage.stage import refuse_changes, refuse_strange
 
 EVALUATOR_VERSION = 2
-PREDICTIONS, SCORES, SETTINGS, REVIEWS = "predictions.jsonl", "scores.json", "settings.json", "reviews.jsonl"
+PREDICTIONS, SCORES, REVIEWS = "predictions.jsonl", "scores.json", "reviews.jsonl"
 _SYNC_EVERY = 32  # predictions that a kill loses at most
 
 
@@ -95,23 +95,21 @@ def evaluate_files(
     benchmark = whole if limit is None else whole.take(limit)
     hashes = hash_files(task)
     others, other_maker = _read_baseline(baseline, benchmark.items, hashes) if baseline else (None, None)
-    if out.is_dir() and _read_settings(out) is None:
-        refuse_strange(out, "evaluate")  # not even a lock comes into the folder of others
-    with own_folder(out, (out / PREDICTIONS).exists):
+    with _job(out).open() as job:
         if not rescore:
             made = _read_worth(out)
-            config, made_with = _settle(out, task, hashes, whole, config, begun=bool(made))
-            _predict_rest(out, task, benchmark, made, made_with, config, progress, load)
+            config, settings = _resume(job, task, hashes, whole, config, begun=bool(made))
+            _predict_rest(job, task, benchmark, made, settings, config, progress, load)
         predictions, maker = read_predictions(out, benchmark.items)
         log = ReviewLog()
         with _reviewing(benchmark, predictions, others, progress, log) as reviewed:
             found = {rule: score(reviewed, rule, predictions, others, config.seed) for rule in benchmark.rules}
         lost = describe_answers(predictions)
-        settings = describe_setup(benchmark, judge, log, config, _length(benchmark, config), maker) | lost
+        setup = describe_setup(benchmark, judge, log, config, _length(benchmark, config), maker) | lost
         if limit is not None:
-            settings["limit"] = f"the first {len(benchmark.items)} of {len(whole.items)} questions"
+            setup["limit"] = f"the first {len(benchmark.items)} of {len(whole.items)} questions"
         reports = [
-            EvalReport(benchmark.name, rule, *one.counts, maker, other_maker, hashes, settings, *one.blind_counts)
+            EvalReport(benchmark.name, rule, *one.counts, maker, other_maker, hashes, setup, *one.blind_counts)
             for rule, one in found.items()
         ]
         write_conversions(out, benchmark, predictions, maker.model)
@@ -142,17 +140,21 @@ def read_predictions(out: Path, items: Sequence[Item]) -> tuple[dict[str, Predic
     """
     done = _read_made(out / PREDICTIONS)
     missing = [item.item_id for item in items if item.item_id not in done]
-    settings = _read_settings(out)
-    if missing or settings is None or "model" not in settings:
+    begun = _job(out).read()
+    if missing or begun is None or "model" not in begun:
         raise DataError(
             f"{out} has predictions for {len(items) - len(missing)} of {len(items)} questions; "
             "finish it first, without --rescore"
         )
-    return {item.item_id: done[item.item_id] for item in items}, from_json(Provenance, json.dumps(settings["model"]))
+    return {item.item_id: done[item.item_id] for item in items}, from_json(Provenance, json.dumps(begun["model"]))
 
 
-def _settle(
-    out: Path,
+def _job(out: Path) -> Job:
+    return Job(out, "evaluate", "evaluator_version")
+
+
+def _resume(
+    job: Job,
     task: BenchmarkConfig,
     hashes: Mapping[str, str],
     benchmark: Benchmark,
@@ -160,14 +162,14 @@ def _settle(
     *,
     begun: bool,
 ) -> tuple[RunConfig, dict[str, Any]]:
-    """The config with its dtype settled, and what the predictions are made with.
+    """The config with its dtype resolved, and what the predictions are made with.
 
     Raises:
         StaleStageError: If they were begun with something else.
     """
-    stored = _read_settings(out) if begun else None
+    stored = job.read() if begun else None
     if config.model.dtype == "auto":
-        config = config.with_dtype(stored["made_with"]["model.dtype"] if stored else resolve_dtype(config.model))
+        config = config.with_dtype(stored["settings"]["model.dtype"] if stored else resolve_dtype(config.model))
     asked = "\n".join(map(to_json, benchmark.items)).encode()
     now: dict[str, Any] = {
         "task": task.task,
@@ -175,26 +177,22 @@ def _settle(
         "questions": hashlib.sha256(asked).hexdigest(),
         "max_new_tokens": _length(benchmark, config),
         "evaluation.blind": config.evaluation.blind,
-        **{
-            f"images.{key}": value
-            for key, value in config.images.model_dump(exclude={"root", "limit", "follow_links"}).items()
-        },
-        "model.dtype": config.model.dtype,
-        "model.attn_implementation": config.model.attn_implementation,
+        **results_of("images", config.images, {"limit", "follow_links"}),
+        **results_of("model", config.model, {"backend"}),
         "weights": weights_hash(config.model),
         "evaluator_version": EVALUATOR_VERSION,
     }
     if stored is not None:
-        refuse_changes(out, stored["made_with"], now)
+        refuse_changes(job.folder, stored["settings"], now)
     return config, now
 
 
 def _predict_rest(
-    out: Path,
+    job: Job,
     task: BenchmarkConfig,
     benchmark: Benchmark,
     made: Mapping[str, Prediction],
-    made_with: Mapping[str, Any],
+    settings: Mapping[str, Any],
     config: RunConfig,
     progress: Progress,
     load: LoadModel,
@@ -204,13 +202,12 @@ def _predict_rest(
     Raises:
         StaleStageError: If there are answers about other pictures of the same names.
     """
-    root = find_image_root(task)
-    answered = [(item.image, made[item.item_id].picture) for item in benchmark.items if item.item_id in made]
-    if other := find_other(
-        {image: picture for image, picture in answered if picture}, root, config.images.follow_links
-    ):
+    root, out = find_image_root(task), job.folder
+    answered = {item.image: made[item.item_id].picture for item in benchmark.items if item.item_id in made}
+    seen = [read_signature(image, picture) for image, picture in answered.items() if picture]
+    if other := find_other(seen, root, config.images.follow_links, may_be_gone=True):
         raise StaleStageError(
-            f"{out} has answers about another {other} than that under {root}; set {IMAGE_ROOT} back, or choose "
+            f"{out} has answers about another {other[0]} than that under {root}; set {IMAGE_ROOT} back, or choose "
             "another --out"
         )
 
@@ -222,8 +219,7 @@ def _predict_rest(
         return
     check_pictures(benchmark.items, root, config.max_error_rate, config.images.follow_links)
     model = load(config.model, config.seed)
-    settings = {"made_with": made_with, "model": json.loads(to_json(model.provenance))}
-    write_atomic(out / SETTINGS, json.dumps(settings, indent=1) + "\n")
+    job.begin(settings, model=json.loads(to_json(model.provenance)))
     path, shows = out / PREDICTIONS, {item.item_id: item.image for item in rest}
     kept = [one for name, one in made.items() if name not in shows]
     write_atomic(path, map(to_json, kept))
@@ -275,32 +271,13 @@ def _read_made(path: Path) -> dict[str, Prediction]:
         ) from None
 
 
-def _read_settings(out: Path) -> dict[str, Any] | None:
-    """What the predictions of a folder were made with; None if it has none.
-
-    Raises:
-        DataError: If the file is another's.
-    """
-    path = out / SETTINGS
-    if not path.exists():
-        return None
-    try:
-        settings: dict[str, Any] = json.loads(path.read_bytes())
-        known = {"data", "model.dtype"} <= settings["made_with"].keys()
-    except (ValueError, KeyError, TypeError, AttributeError):
-        known = False
-    if not known:
-        raise DataError(f"{path} was not written by c3l evaluate; name a folder that is new, or one of its own")
-    return settings
-
-
 def _read_baseline(
     folder: Path, items: Sequence[Item], hashes: Mapping[str, str]
 ) -> tuple[dict[str, Prediction], Provenance]:
-    settings = _read_settings(folder)
-    if settings is None:
+    begun = _job(folder).read()
+    if begun is None:
         raise DataError(f"got --baseline {folder}, expected a folder that c3l evaluate wrote")
-    if settings["made_with"]["data"] != dict(hashes):
+    if begun["settings"]["data"] != dict(hashes):
         raise DataError(f"the baseline {folder} is about other files of the benchmark: evaluate both on the same")
     return read_predictions(folder, items)
 

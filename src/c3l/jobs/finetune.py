@@ -23,22 +23,18 @@ from c3l.models.interface import FinetunableModel
 from c3l.models.load import load_finetunable, resolve_dtype, weights_hash
 from c3l.progress import Progress, SilentProgress
 from c3l.records import Rejected, from_json, to_json
-from c3l.settings.schema import RunConfig
+from c3l.settings.schema import RunConfig, results_of
 from c3l.storage.atomic import atomic_folder, remove, write_atomic
-from c3l.storage.lock import own_folder
-from c3l.storage.stage import plain, refuse_changes, refuse_strange
+from c3l.storage.job import Job, plain, refuse_changes
 
 if TYPE_CHECKING:
     from c3l.training.finetuning import FinetuningStep
 
 FINETUNER_VERSION = 3
 ADAPTER, MERGED, CHECKPOINTS = "adapter", "merged", "checkpoints"
-SUMMARY, SETTINGS, LOG, REJECTED = "finetune.json", "settings.json", "log.jsonl", "rejected.jsonl"
+SUMMARY, LOG, REJECTED = "finetune.json", "log.jsonl", "rejected.jsonl"
 # beside the checkpoints: the rows that were found fit to learn from, and which of their tokens are taught
 _LOOKED, _WEIGHED = "looked.json", "weighed.jsonl"
-_OURS = "finetuner_version"  # is in every settings.json of this file's, and in nobody else's
-# they change how a tuning runs and what is seen of it, not what comes out
-_NO_RESULT = {"enabled", "save_steps", "logging_steps", "report_to", "gradient_checkpointing"}
 
 
 def check_packages() -> None:
@@ -82,15 +78,16 @@ def finetune_files(
     check_files(data)
     if not config.images.root.is_dir():
         raise DataError(f"got the image root {config.images.root}, expected the folder that picture paths begin in")
+    job = Job(out, "finetune", "finetuner_version")
     if int(os.environ.get("RANK", "0")) > 0:  # of several processes the first has the folder and writes
         if not (out / SUMMARY).exists():
-            _join(data, out, config)
+            _join(data, job, config)
         return {"out": str(out), "above_max_error_rate": False}
-    if out.is_dir():
-        _read_begun(out)  # not even a lock comes into the folder of others
-    with own_folder(out, (out / SETTINGS).exists):
-        config, settings = _settle(data, out, config)
-        summary = _read_json(out / SUMMARY) or _make(data, out, config, settings, progress, begin)
+    with job.open():
+        config, settings = _resume(data, job, config)
+        summary = _read_summary(out) or _make(data, job, config, settings, progress, begin)
+        if (out / CHECKPOINTS).exists():
+            remove(out / CHECKPOINTS)
     if summary["rejected"]:
         progress.note(tell_rejected(summary["rejected"], f"of {summary['rows']} rows", str(out / REJECTED)))
     for told in tell_noted(summary["noted"], "taught", f"{summary['trained']} rows"):
@@ -103,76 +100,65 @@ def finetune_files(
     return {"out": str(out), **short, "above_max_error_rate": above}
 
 
-def _settle(data: Sequence[Path], out: Path, config: RunConfig) -> tuple[RunConfig, dict[str, Any]]:
-    """The config with its dtype settled, and the settings; what was begun with others is forgotten if it is little.
+def _resume(data: Sequence[Path], job: Job, config: RunConfig) -> tuple[RunConfig, dict[str, Any]]:
+    """The config with its dtype resolved, and the settings; what was begun with others is forgotten if it is little.
 
     Raises:
         StaleStageError: If something was learned with others.
         DataError: If the folder holds other work.
     """
-    begun = _read_begun(out)
+    begun = job.read()
     if config.model.dtype != "auto":
-        settled = config
+        resolved = config
     else:
-        settled = config.with_dtype(begun["model.dtype"] if begun else resolve_dtype(config.model))
-    now = _settings(data, settled)
+        resolved = config.with_dtype(begun["settings"]["model.dtype"] if begun else resolve_dtype(config.model))
+    now = _settings(data, resolved)
     if begun is None:
-        return settled, now
+        return resolved, now
     try:
-        refuse_changes(out, begun, now)
+        refuse_changes(job.folder, begun["settings"], now)
     except StaleStageError:
-        if _has_learned(out):
+        if _has_learned(job.folder):
             raise
-        _forget(out)
-        return _settle(data, out, config)
-    return settled, begun
+        for name in (CHECKPOINTS, REJECTED):
+            if (job.folder / name).exists():
+                remove(job.folder / name)
+        job.forget()
+        return _resume(data, job, config)
+    return resolved, begun["settings"]
 
 
-def _read_begun(out: Path) -> dict[str, Any] | None:
-    """What the folder was begun with; None if it is empty.
-
-    Raises:
-        DataError: If it holds other work.
-    """
-    begun = _read_json(out / SETTINGS)
-    if isinstance(begun, dict) and _OURS in begun:
-        return begun
-    refuse_strange(out, "finetune")
-    return None
-
-
-def _read_json(path: Path) -> Any:
-    """What a file holds; None if it is not there or no JSON."""
+def _read_summary(out: Path) -> dict[str, Any] | None:
+    """The summary of a finished tuning; None if it is not there or no JSON."""
     try:
-        return json.loads(path.read_bytes())
+        summary: dict[str, Any] = json.loads((out / SUMMARY).read_bytes())
     except (FileNotFoundError, ValueError):
         return None
+    return summary
 
 
 def _has_learned(out: Path) -> bool:
     return (out / SUMMARY).exists() or any((out / CHECKPOINTS).glob("checkpoint-*"))
 
 
-def _forget(out: Path) -> None:
-    """Remove what says what was begun; the settings last, without which the rest would be nobody's."""
-    for name in (CHECKPOINTS, REJECTED, SETTINGS):
-        if (out / name).exists():
-            remove(out / name)
-
-
 def _settings(data: Sequence[Path], config: RunConfig) -> dict[str, Any]:
-    recipe = {f"finetuning.{key}": value for key, value in config.finetuning.model_dump(exclude=_NO_RESULT).items()}
-    model = {f"model.{key}": getattr(config.model, key) for key in ("backend", "dtype", "attn_implementation")}
-    # not the root: the rows name their pictures, wherever the folder lies by now
-    rules = config.images.model_dump(exclude={"limit", "root"})
-    rules = {f"images.{key}": value for key, value in rules.items()}
-    more = {"seed": config.seed, "data": hash_files(data), _OURS: FINETUNER_VERSION, "reader_version": READER_VERSION}
-    return plain({**recipe, **model, **rules, **more, "weights": weights_hash(config.model)})
+    return plain(
+        {
+            **results_of("finetuning", config.finetuning),
+            **results_of("model", config.model),
+            **results_of("images", config.images, {"limit"}),
+            "seed": config.seed,
+            "data": hash_files(data),
+            "finetuner_version": FINETUNER_VERSION,
+            "reader_version": READER_VERSION,
+            "weights": weights_hash(config.model),
+        }
+    )
 
 
 def _make(
     data: Sequence[Path],
-    out: Path,
+    job: Job,
     config: RunConfig,
     settings: dict[str, Any],
     progress: Progress,
@@ -183,9 +169,9 @@ def _make(
     from c3l.training.checkpoints import count_processes, find_checkpoint
     from c3l.training.finetuning import finetune
 
-    start = time.monotonic()
+    start, out = time.monotonic(), job.folder
     lvlm = load_finetunable(config.model, config.finetuning, config.seed)
-    fit, rejected = _look_through(data, out, config, settings, lvlm, progress)
+    fit, rejected = _look_through(data, job, config, settings, lvlm, progress)
     begin()
     chosen = weigh_tokens(fit, out / CHECKPOINTS / _WEIGHED, config, lvlm, progress)
     texts = to_texts(fit, lvlm, {place: one.skipped for place, one in chosen.items()})
@@ -211,8 +197,6 @@ def _make(
         "settings": settings,
     }
     write_atomic(out / SUMMARY, json.dumps(summary, indent=1) + "\n")
-    if (out / CHECKPOINTS).exists():
-        remove(out / CHECKPOINTS)
     return summary
 
 
@@ -220,14 +204,14 @@ def _mean_loss(steps: "tuple[FinetuningStep, ...]") -> float:
     return sum(step.loss for step in steps) / len(steps)
 
 
-def _join(data: Sequence[Path], out: Path, config: RunConfig) -> None:
+def _join(data: Sequence[Path], job: Job, config: RunConfig) -> None:
     """Take part in a tuning as one of several processes."""
     check_packages()
     from c3l.training.finetuning import finetune
 
-    begun = out / SETTINGS
-    if config.model.dtype == "auto" and begun.exists():
-        config = config.with_dtype(json.loads(begun.read_bytes())["model.dtype"])
+    out, begun = job.folder, job.read()
+    if config.model.dtype == "auto" and begun:
+        config = config.with_dtype(begun["settings"]["model.dtype"])
     lvlm = load_finetunable(config.model, config.finetuning, config.seed)
     learned, rejected = read_learnable(data, config, lvlm, lambda count: None)
     _check_share(learned, rejected, config, out)
@@ -248,7 +232,7 @@ def _save(lvlm: FinetunableModel, out: Path, method: str) -> None:
 
 def _look_through(
     data: Sequence[Path],
-    out: Path,
+    job: Job,
     config: RunConfig,
     settings: dict[str, Any],
     lvlm: FinetunableModel,
@@ -259,6 +243,7 @@ def _look_through(
     Raises:
         TooManyRejectedError: If it is not enough; next time all is looked through again, as it may be mended by then.
     """
+    out = job.folder
     looked = out / CHECKPOINTS / _LOOKED
     if looked.exists():
         cut = {int(place): is_cut for place, is_cut in json.loads(looked.read_bytes()).items()}
@@ -269,7 +254,7 @@ def _look_through(
         return learned, rejected
     with progress.track("look through", "rows", sum(1 for _ in iterate_rows(data))) as advance:
         learned, rejected = read_learnable(data, config, lvlm, advance)
-    write_atomic(out / SETTINGS, json.dumps(settings, indent=1) + "\n")
+    job.begin(settings)
     write_atomic(out / REJECTED, map(to_json, rejected))
     _check_share(learned, rejected, config, out)
     write_atomic(looked, json.dumps({place: "cut" in row.noted for place, row in learned.items()}))

@@ -20,7 +20,17 @@ from c3l.data.noted import tell_noted
 from c3l.data.sources import check_files, name_files
 from c3l.errors import DataError, StorageError, tell_rejected
 from c3l.executors.local import LoadModel
-from c3l.jobs.score_state import EARLIER, Row, State, read_rows, reason_of, remember_picture, resume, rows_that_stay
+from c3l.jobs.score_state import (
+    EARLIER,
+    Row,
+    State,
+    open_job,
+    read_rows,
+    reason_of,
+    remember_picture,
+    resume,
+    rows_that_stay,
+)
 from c3l.jobs.score_summary import summarise_rows, tell_summary
 from c3l.method.i2c import FORMS, compute_i2c
 from c3l.method.scoring import draw_pool, score_samples, tell_few_others
@@ -31,8 +41,8 @@ from c3l.progress import Progress, find_width
 from c3l.records import KL_FORMS, ImageRef, Rejected, Sample, ScoredSample, make_id
 from c3l.settings.schema import RunConfig
 from c3l.storage.atomic import remove
+from c3l.storage.job import Job
 from c3l.storage.journal import append_lines
-from c3l.storage.lock import own_folder
 
 CHUNK_ROWS = 64
 
@@ -59,12 +69,12 @@ def score_file(
         DataError: If a file or the image root cannot be read, or no file has a row.
         StorageError: If ``out`` cannot be written.
     """
-    sidecar = out.with_name(out.name + ".state")
-    _check_paths(data, out, sidecar, config.images.root)
-    with own_folder(sidecar, (sidecar / "state.json").exists):
-        config, state = resume(data, out, sidecar, config, progress)
+    job = open_job(out)
+    _check_paths(data, out, job.folder, config.images.root)
+    with job.open():
+        config, state = resume(data, out, job, config, progress)
         if not state.done:
-            _score_rest(data, out, sidecar, config, state, progress, load)
+            _score_rest(data, out, job, config, state, progress, load)
     if state.rejected:
         progress.note(tell_rejected(state.rejected, f"of {state.rows} turns", f"`error` in their rows of {out}"))
     for told in tell_noted(state.noted, "scored", f"{state.rows} turns"):
@@ -99,15 +109,16 @@ def _check_paths(data: Sequence[Path], out: Path, sidecar: Path, root: Path) -> 
 
 
 def _score_rest(
-    data: Sequence[Path], out: Path, sidecar: Path, config: RunConfig, state: State, progress: Progress, load: LoadModel
+    data: Sequence[Path], out: Path, job: Job, config: RunConfig, state: State, progress: Progress, load: LoadModel
 ) -> None:
     total, pool = _survey(data, config, progress)
     if not total:
         names = " and ".join(map(str, data))
         raise DataError(f"no row in {names}, expected a JSON list or JSON lines of conversations about pictures")
     loaded: list[InferenceModel] = []
+    earlier = job.folder / EARLIER
     items = islice(_read(data), state.rows, config.images.limit)
-    staying = rows_that_stay(sidecar, state.rows)
+    staying = rows_that_stay(job.folder, state.rows)
     with progress.track("score", "turns", total, state.rows) as advance:
         for chunk in _chunks(items):
             stay = list(islice(staying, len(chunk)))
@@ -117,18 +128,18 @@ def _score_rest(
                 state.notes = list(loaded[0].provenance.notes)
             rows = _score_chunk(chunk, stay, state.rows, config, loaded[0] if loaded else None, pool)
             remember_picture(rows, config.images.root, state)
-            _write_rows(rows, Counter(_note(chunk, rows, takes_system=state.takes_system)), out, sidecar, state)
+            _write_rows(rows, Counter(_note(chunk, rows, takes_system=state.takes_system)), out, job, state)
             advance(len(chunk))
-    if (sidecar / EARLIER).exists():
-        remove(sidecar / EARLIER)
+    if earlier.exists():
+        remove(earlier)
     state.done = True
-    state.write(sidecar)
+    state.write(job)
 
 
-def _write_rows(rows: Sequence[Row], noted: Counter[str], out: Path, sidecar: Path, state: State) -> None:
+def _write_rows(rows: Sequence[Row], noted: Counter[str], out: Path, job: Job, state: State) -> None:
     """Append rows to ``out``, which from the first ones on is this command's, and count them and what is noted."""
     if not state.rows:
-        state.write(sidecar)
+        state.write(job)
         if out.exists():
             os.truncate(out, 0)
     lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows]
@@ -138,7 +149,7 @@ def _write_rows(rows: Sequence[Row], noted: Counter[str], out: Path, sidecar: Pa
     state.rejected = dict(Counter(state.rejected) + reasons)
     state.noted = dict(Counter(state.noted) + noted)
     state.bytes += sum(len(line.encode()) + 1 for line in lines)
-    state.write(sidecar)
+    state.write(job)
 
 
 def _read(data: Sequence[Path]) -> Iterator[Item]:

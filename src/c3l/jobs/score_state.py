@@ -1,10 +1,9 @@
-"""What lies there of a scored data file, and how to go on with it: ``OUT.state/state.json``.
+"""What lies there of a scored data file, and how to go on with it: the job in ``OUT.state``.
 
 Rows that were rejected for a picture which can be opened by now are made again: all rows go aside into the folder, and
 come back one by one, scored anew or as they were.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -17,16 +16,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from c3l.data.formats import READER_VERSION
-from c3l.data.images import BadImageError, image_id_of, open_image, read_image_bytes
+from c3l.data.images import BadImageError, open_image
+from c3l.data.same_images import SeenImage, find_other, sign_image
 from c3l.data.sources import hash_files
 from c3l.errors import StaleStageError
 from c3l.method.scoring import SCORER_VERSION
 from c3l.models.load import resolve_dtype, weights_hash
 from c3l.progress import Progress
-from c3l.records import ImageRef, from_json
-from c3l.settings.schema import RunConfig
-from c3l.storage.atomic import durable, remove, sync_folder, write_atomic
-from c3l.storage.stage import plain, refuse_changes
+from c3l.records import from_json
+from c3l.settings.schema import RunConfig, results_of
+from c3l.storage.atomic import durable, remove, sync_folder
+from c3l.storage.job import Job, plain, refuse_changes
 
 EARLIER = "earlier.jsonl"  # in OUT.state: the rows that went aside
 _UNREADABLE = ("unreadable_image",)  # what a picture that is put right can mend
@@ -73,18 +73,21 @@ class State:
         """The rows that hold a score."""
         return self.rows - sum(self.rejected.values())
 
-    def write(self, folder: Path) -> None:
+    def write(self, job: Job) -> None:
         """Write it whole."""
-        text = {name: getattr(self, name) for name in self.__slots__}
-        write_atomic(folder / "state.json", json.dumps(text) + "\n")
+        job.begin(**{name: getattr(self, name) for name in self.__slots__})
 
 
-def resume(
-    data: Sequence[Path], out: Path, sidecar: Path, config: RunConfig, progress: Progress
-) -> tuple[RunConfig, State]:
+def open_job(out: Path) -> Job:
+    """The job that scores into a file: its folder lies beside it."""
+    return Job(out.with_name(out.name + ".state"), "score --data", "scorer_version", "state.json")
+
+
+def resume(data: Sequence[Path], out: Path, job: Job, config: RunConfig, progress: Progress) -> tuple[RunConfig, State]:
     """The state that lies there, ``out`` cut back to it; or a new one, where no score would be lost by it."""
-    path, earlier = sidecar / "state.json", sidecar / EARLIER
-    state = _read_state(path) if path.exists() else None
+    sidecar = job.folder
+    earlier = sidecar / EARLIER
+    state = _read_state(job)
     if state is None and out.exists() and out.stat().st_size:
         raise StaleStageError(f"{out} is there and was not made by this command; choose another --out")
     has_scores = state is not None and (earlier.exists() or (state.scored and out.exists()))
@@ -128,14 +131,12 @@ def _check_root(out: Path, state: State, root: Path) -> None:
     """Refuse another image root than that of the rows, unless the pictures have moved there."""
     if str(root) == state.root:
         return
-    try:
-        if state.picture:
-            read_image_bytes(root, ImageRef(image_id_of(state.picture), state.picture, state.sha256, 0, 0), "all")
-    except BadImageError as error:
+    seen = [SeenImage(state.picture, state.sha256)] if state.picture else []
+    if other := find_other(seen, root):
         raise StaleStageError(
             f"{out} has scores of the pictures that lay under {state.root}, not of those under {root} "
-            f"({error.detail}); name their folder with --image-root, or choose another --out"
-        ) from None
+            f"({other[1]}); name their folder with --image-root, or choose another --out"
+        )
     state.root = str(root)
 
 
@@ -174,28 +175,29 @@ def rows_that_stay(sidecar: Path, start: int) -> Iterator[Row | None]:
     yield from repeat(None)
 
 
-def _read_state(path: Path) -> State:
+def _read_state(job: Job) -> State | None:
+    begun = job.read()
     try:
-        return from_json(State, path.read_bytes())
+        return None if begun is None else from_json(State, json.dumps(begun))
     except ValidationError:
-        raise StaleStageError(
-            f"{path} is not what this c3l writes, it is older, edited or damaged; choose another --out, or remove "
-            f"{path.parent} and the rows beside it"
-        ) from None
+        raise job.not_ours() from None
 
 
 def _settings(data: Sequence[Path], config: RunConfig) -> dict[str, Any]:
-    # neither where the pictures lie nor which links lead there: what does not open is looked for again
     # which links are followed decides what opens, and that is made again; but also which pictures stand for no image
-    changes = set() if config.scoring.no_image == "others" else {"follow_links"}
-    rules = config.images.model_dump(exclude={"root", *changes})
-    rules = {f"images.{key}": value for key, value in rules.items()}
-    scoring = config.scoring.model_dump(exclude={"batch_size"})
-    model = config.model.model_dump(include={"backend", "dtype", "attn_implementation"})
-    settings = rules | {f"scoring.{key}": value for key, value in scoring.items()}
-    settings |= {f"model.{key}": value for key, value in model.items()}
-    settings |= {"scorer_version": SCORER_VERSION, "reader_version": READER_VERSION, "seed": config.seed}
-    return plain(settings | {"data": hash_files(data), "weights": weights_hash(config.model)})
+    remade = set() if config.scoring.no_image == "others" else {"follow_links"}
+    return plain(
+        {
+            **results_of("images", config.images, remade),
+            **results_of("scoring", config.scoring),
+            **results_of("model", config.model),
+            "scorer_version": SCORER_VERSION,
+            "reader_version": READER_VERSION,
+            "seed": config.seed,
+            "data": hash_files(data),
+            "weights": weights_hash(config.model),
+        }
+    )
 
 
 def remember_picture(rows: Sequence[Row], root: Path, state: State) -> None:
@@ -203,4 +205,4 @@ def remember_picture(rows: Sequence[Row], root: Path, state: State) -> None:
     first = next((row["image"] for row in rows if row["status"] == "ok"), None)
     if first and not state.picture:
         with suppress(BadImageError):  # it is gone since it was scored
-            state.picture, state.sha256 = first, hashlib.sha256(read_image_bytes(root, first, "all")).hexdigest()
+            state.picture, state.sha256 = first, sign_image(root, first).sha256

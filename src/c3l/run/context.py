@@ -5,16 +5,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from c3l.data.images import BadImageError, read_image_bytes, resolve_under
+from c3l.data.same_images import SeenImage, find_other
 from c3l.errors import ConfigError, StaleStageError
 from c3l.executors.local import Executor, LocalExecutor
 from c3l.models.load import resolve_dtype, weights_hash
 from c3l.progress import Progress
 from c3l.records import ImageRef
 from c3l.run.plan import Plan, check_costly, make_plan
-from c3l.run.run_folder import Run, write_atomic
+from c3l.run.run_folder import Run
 from c3l.settings.load import dump_config, load_config
 from c3l.settings.schema import FollowLinks, ModelConfig, RunConfig
+from c3l.storage.atomic import write_atomic
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +88,12 @@ def _check_root(run: Run, root: Path, links: FollowLinks) -> None:
             f"{run.path} has {got} yet, out of a list of those under {before}, not {root}; put `--image-root {before}` "
             f"back, or have the list made anew after `c3l clean {run.path} images`"
         )
-    try:
-        for image in images.read(ImageRef):
-            resolve_under(root, image.path, links)
-        if first is not None:
-            read_image_bytes(root, first, links)
-    except BadImageError as error:
+    if other := find_other((SeenImage(image.path, image.sha256) for image in images.read(ImageRef)), root, links):
         back = f"put `--image-root {before}` back, " if before is not None else ""
         raise StaleStageError(
-            f"the pictures of {run.path} are not those under {root} ({error.detail}); "
+            f"the pictures of {run.path} are not those under {root} ({other[1]}); "
             f"{back}say where they lie now, or choose another --run"
-        ) from None
+        )
 
 
 def _read_root(run: Run) -> Path | None:

@@ -11,8 +11,9 @@ from c3l.data.images import list_images
 from c3l.method.prompts import choose_templates
 from c3l.progress import format_seconds
 from c3l.records import name_round, name_step
-from c3l.run.run_folder import STAGES, Run, Stage
+from c3l.run.run_folder import STAGES, Run
 from c3l.settings.schema import RunConfig
+from c3l.storage.stage import Stage
 
 PROMPT_TOKENS, QUESTION_TOKENS, ANSWER_TOKENS = 70, 15, 20
 IMAGE_TOKENS = {"builtin": 49}  # the others: LLaVA-1.5's

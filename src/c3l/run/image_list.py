@@ -5,7 +5,8 @@ import json
 from c3l.data.images import find_images, list_images
 from c3l.errors import DataError
 from c3l.run.context import Context
-from c3l.run.run_folder import Run, write_atomic
+from c3l.run.run_folder import Run
+from c3l.storage.atomic import write_atomic
 
 
 def read_list(run: Run) -> list[str]:

@@ -12,10 +12,11 @@ from c3l.models.interface import InferenceModel
 from c3l.models.load import load_model
 from c3l.records import EvalReport
 from c3l.run.context import Context
-from c3l.run.run_folder import Run, Stage
+from c3l.run.run_folder import Run
 from c3l.run.shards import begin, mark_begun
 from c3l.run.tune_stage import MERGED, ensure_writer, writer_of
 from c3l.settings.schema import BenchmarkConfig, ModelConfig, RunConfig
+from c3l.storage.stage import Stage
 
 FINETUNED, EVALUATION = "finetuned", "evaluation"
 

@@ -30,7 +30,7 @@ from c3l.report.build import write_report
 from c3l.run.context import Context, save_settings
 from c3l.run.image_list import freeze_list, read_list, tell_changed_folder
 from c3l.run.learn_stages import check_tasks, evaluate_stages, finetune_stage
-from c3l.run.run_folder import Run, Stage, write_records
+from c3l.run.run_folder import Run
 from c3l.run.shards import (
     begin,
     check_image_root,
@@ -46,6 +46,7 @@ from c3l.run.status import gather_report, measure_kept
 from c3l.run.tune_stage import ensure_writer, tune_stage, writer_of
 from c3l.settings.schema import RunConfig
 from c3l.storage.atomic import atomic_folder
+from c3l.storage.stage import Stage, write_records
 
 SELECTION = "selection.jsonl"
 

@@ -17,12 +17,11 @@ from c3l.method.parsing import PARSER_VERSION
 from c3l.method.prompts import InstructionTemplate, choose_templates
 from c3l.method.scoring import SCORER_VERSION
 from c3l.records import name_round, name_step
-from c3l.run.run_folder import Run, fingerprint
-from c3l.settings.schema import RunConfig
+from c3l.run.run_folder import Run
+from c3l.settings.schema import RunConfig, results_of
+from c3l.storage.job import fingerprint
 
 TUNER_VERSION = 2
-# they change how a tuning runs and what is seen of it, not what comes out
-_NO_RESULT = {"save_steps", "logging_steps", "report_to", "gradient_checkpointing"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +56,22 @@ def make_plan(config: RunConfig, weights: str) -> dict[str, StagePlan]:
     Raises:
         ConfigError: If an instruction template is unknown.
     """
-    # not the root: the list is frozen and each picture known by its hash, wherever the folder lies by now
-    rules = config.images.model_dump(include={"limit", "max_pixels", "min_side", "max_aspect", "follow_links"})
     form = {"scoring.form": config.scoring.form}
-    images = _plan("images", {**_named("images", rules), "image_reader_version": IMAGE_READER_VERSION}, costly=True)
+    rules = results_of("images", config.images) | {"image_reader_version": IMAGE_READER_VERSION}
+    images = _plan("images", rules, costly=True)
     stages = [images, *_plan_round(config, weights, weights, 0, images)]
     writer = weights
     for round in range(1, max(config.rounds, 1) + 1):
-        choosing = form | _named("selection", config.selection.model_dump()) | {"seed": config.seed}
+        choosing = form | results_of("selection", config.selection) | {"seed": config.seed}
         stages.append(_plan(name_step("selected", round), choosing, stages[-1]))
         if config.rounds:
             stages.append(_plan_tuning(config, writer, round, stages[-1]))
             writer = stages[-1].fingerprint
             stages += _plan_round(config, weights, writer, round, stages[-1])
     scored = next(stage for stage in reversed(stages) if stage.name == f"{name_round(config.rounds)}/scored")
-    filtering = _named("filtering", config.filtering.model_dump())
+    filtering = results_of("filtering", config.filtering)
     filtered = _plan("filtered", form | filtering | {"seed": config.seed}, scored)
-    export = _plan("export", _named("export", config.export.model_dump()), filtered)
+    export = _plan("export", results_of("export", config.export), filtered)
     learning = list(_plan_learning(config, weights, writer, export))
     stages += [filtered, export, *learning]
     stages.append(_plan("report", {"learning": [stage.fingerprint for stage in learning]}, export))
@@ -100,8 +98,8 @@ def check_costly(run: Run, plan: Plan) -> None:
 
 def _plan_tuning(config: RunConfig, writer: str, round: int, selected: StagePlan) -> StagePlan:
     """The contrastive tuning of whoever wrote the round before."""
-    recipe = config.contrastive.model_dump(exclude=_NO_RESULT)
-    settings = _plan_model(config, writer) | _named("contrastive", recipe) | {"tuner_version": TUNER_VERSION}
+    recipe = results_of("contrastive", config.contrastive) | {"tuner_version": TUNER_VERSION}
+    settings = _plan_model(config, writer) | recipe
     return _plan(name_step("tuned", round), settings, selected, costly=True)
 
 
@@ -109,17 +107,18 @@ def _plan_learning(config: RunConfig, base: str, writer: str, export: StagePlan)
     """The instruction tuning on the export, and the benchmarks; nothing where the config asks for neither."""
     ends_with = writer
     if config.finetuning.enabled:
-        recipe = config.finetuning.model_dump(exclude=_NO_RESULT)
-        if recipe["taught_share"] is None:  # as in what was made before there was a choice
-            del recipe["taught_share"]
-        settings = _plan_model(config, base) | _named("finetuning", recipe) | {"finetuner_version": FINETUNER_VERSION}
+        # as in what was made before there was a choice of tokens
+        unset = {"taught_share"} if config.finetuning.taught_share is None else set()
+        recipe = results_of("finetuning", config.finetuning, unset) | {"finetuning.enabled": True}
+        settings = _plan_model(config, base) | recipe | {"finetuner_version": FINETUNER_VERSION}
         tuned = _plan("finetuned", settings, export, costly=True)
         ends_with = tuned.fingerprint
         yield tuned
     for task in config.evaluation.tasks:
-        asked: dict[str, Any] = _named(
-            "evaluation", {"tasks": task.model_dump(mode="json"), "blind": config.evaluation.blind}
-        )
+        asked: dict[str, Any] = {
+            "evaluation.tasks": task.model_dump(mode="json"),
+            "evaluation.blind": config.evaluation.blind,
+        }
         if config.evaluation.max_new_tokens is not None:
             asked["evaluation.max_new_tokens"] = config.evaluation.max_new_tokens
         if task.task == "llava_bench":
@@ -129,13 +128,7 @@ def _plan_learning(config: RunConfig, base: str, writer: str, export: StagePlan)
 
 
 def _plan_model(config: RunConfig, weights: str) -> dict[str, Any]:
-    return {
-        "model.backend": config.model.backend,
-        "model.dtype": config.model.dtype,
-        "model.attn_implementation": config.model.attn_implementation,
-        "weights": weights,
-        "seed": config.seed,
-    }
+    return results_of("model", config.model) | {"weights": weights, "seed": config.seed}
 
 
 def _plan_round(
@@ -152,14 +145,13 @@ def _plan_round(
     """
     name, model = name_round(round), _plan_model(config, writer)
     templates = choose_templates(config.generation)
-    sampling = config.generation.model_dump(include={"pairs_per_image", "temperature", "top_p", "max_new_tokens"})
-    asked = {
+    asked = results_of("generation", config.generation) | {
         "generation.instructions": [template.id for template in templates],
         "templates": {template.id: [template.version, _digest(template)] for template in templates},
     }
     generated = _plan(
         f"{name}/generated",
-        model | asked | {"round": round, "writer_version": WRITER_VERSION} | _named("generation", sampling),
+        model | asked | {"round": round, "writer_version": WRITER_VERSION},
         source,
         costly=True,
     )
@@ -183,10 +175,6 @@ def _plan(
 ) -> StagePlan:
     before, inputs = (source.settings, [source.fingerprint]) if source else ({}, [])
     return StagePlan(name, {**before, **settings}, fingerprint(settings, name, *inputs), costly)
-
-
-def _named(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"{section}.{key}": value for key, value in values.items()}
 
 
 def _digest(template: InstructionTemplate) -> str:

@@ -4,8 +4,6 @@ A shard that exists is whole; ``stage.json`` is written last, so a stage that ha
 is written first, so that shards of different settings never mix. docs/run-folder.md has every file and field.
 """
 
-import hashlib
-import json
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,23 +15,10 @@ from pydantic import ValidationError
 from c3l.errors import DataError, StaleStageError
 from c3l.records import MAX_ROUNDS, from_json, name_round, name_step
 from c3l.settings.schema import TaskName
-from c3l.storage.atomic import remove, remove_leftovers, write_atomic
+from c3l.storage.atomic import remove, remove_leftovers
+from c3l.storage.job import explain_changes, find_changes, plain, show_value
 from c3l.storage.lock import own_folder
-from c3l.storage.stage import Stage, StageInfo, not_ours, plain, read_records, write_records
-
-__all__ = [
-    "STAGES",
-    "Run",
-    "Stage",
-    "StageInfo",
-    "explain_changes",
-    "fingerprint",
-    "read_records",
-    "spell_overrides",
-    "stages_of_round",
-    "write_atomic",
-    "write_records",
-]
+from c3l.storage.stage import Stage, StageInfo, not_ours
 
 
 def stages_of_round(round: int) -> list[str]:
@@ -51,12 +36,6 @@ STAGES: dict[str, tuple[str, ...]] = {  # in order; what `clean` removes of each
     **{f"evaluation/{task}": (f"evaluation/{task}",) for task in get_args(TaskName)},
     "report": ("report.html", "report"),
 }
-
-
-def fingerprint(settings: Mapping[str, Any], *inputs: str) -> str:
-    """Hash of settings (plain values and paths, in any order) and input fingerprints (in their order)."""
-    text = json.dumps([plain(settings), *inputs], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 class Run:
@@ -160,20 +139,10 @@ def _find_stages(folder: Path) -> list[str]:
     return [path for paths in STAGES.values() for path in paths if (folder / path).exists()]
 
 
-def explain_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """Each setting of a stage that differs, old -> new."""
-    changes = [f"{key}: {_show(old.get(key))} -> {_show(new.get(key))}" for key in _find_changes(old, new)]
-    return ", ".join(changes) or "another input"
-
-
 def spell_overrides(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """The ``--set`` options that turn the settings of a stage from the old into the new; may be empty."""
-    settable = [key for key in _find_changes(old, new) if "." in key]
-    return " ".join(f"--set {shlex.quote(f'{key}={_show(new.get(key))}')}" for key in settable)
-
-
-def _find_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    return [key for key in dict.fromkeys((*old, *new)) if old.get(key) != new.get(key)]
+    settable = [key for key in find_changes(old, new) if "." in key]
+    return " ".join(f"--set {shlex.quote(f'{key}={show_value(new.get(key))}')}" for key in settable)
 
 
 def _explain_settings(run: Path, old: StageInfo, new: StageInfo) -> str:
@@ -191,7 +160,3 @@ def _explain_cut(run: Path, old: StageInfo, new: StageInfo) -> str:
         f"now {new.shards} of size {new.shard_size}; put shard_size back to finish it, "
         f"or remove it with `c3l clean {run} {old.stage}`"
     )
-
-
-def _show(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

@@ -16,10 +16,11 @@ from c3l.method.scoring import rescore, score_samples
 from c3l.models.interface import InferenceModel
 from c3l.records import Form, ImageRef, Sample, ScoredSample
 from c3l.run.context import Context, save_settings
-from c3l.run.run_folder import STAGES, Run, Stage, explain_changes, spell_overrides
+from c3l.run.run_folder import STAGES, Run, spell_overrides
 from c3l.settings.schema import ModelConfig, RunConfig
 from c3l.storage.atomic import remove
-from c3l.storage.stage import plain
+from c3l.storage.job import explain_changes, plain
+from c3l.storage.stage import Stage
 
 VERBS = {
     "images": "generate",

@@ -26,10 +26,11 @@ from c3l.records import (
 )
 from c3l.report.contents import ReportContents, StageCounts, TuningCurves
 from c3l.run.plan import Plan, StagePlan, make_plan
-from c3l.run.run_folder import Run, Stage, read_records, stages_of_round
+from c3l.run.run_folder import Run, stages_of_round
 from c3l.run.shards import read_scored
 from c3l.settings.load import dump_config, load_config
 from c3l.settings.schema import RunConfig, TaskName
+from c3l.storage.stage import Stage, read_records
 
 THUMBNAIL_SIDE = 480
 

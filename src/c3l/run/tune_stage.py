@@ -11,10 +11,11 @@ from c3l.errors import DataError, tell_rejected
 from c3l.method.prompts import load_templates
 from c3l.records import ContrastiveGroup, HeldOut, ImageRef, Rejected, Sample, TuningStep, name_round, name_step
 from c3l.run.context import Context
-from c3l.run.run_folder import Run, Stage
+from c3l.run.run_folder import Run
 from c3l.run.shards import begin, check_image_root, image_opener, mark_begun
 from c3l.settings.schema import ModelConfig, RunConfig
 from c3l.storage.atomic import atomic_folder, remove
+from c3l.storage.stage import Stage
 
 if TYPE_CHECKING:
     from c3l.models.interface import TrainableModel

@@ -4,8 +4,9 @@ Every default names its source: *paper* (arXiv 2405.12752), *CLAPS* (Lee et al.,
 step the paper's wording follows), *ours* (measured in docs/experiments.md) or *choice*.
 """
 
+from collections.abc import Set
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -24,14 +25,36 @@ _NO = BeforeValidator(lambda value: "no" if value is False else value)  # YAML's
 _LISTED = BeforeValidator(lambda value: [value] if isinstance(value, str | dict) else value)  # one is a list of one
 
 
+_TRAINER_KEEPS = frozenset({"save_steps", "logging_steps", "report_to", "gradient_checkpointing"})
+
+
 class Settings(BaseModel):
-    """A section: unknown keys are errors, values never change after reading."""
+    """A section: unknown keys are errors, values never change after reading.
+
+    Attributes:
+        no_result: The keys that change how something runs and what is seen of it, never what comes out.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    no_result: ClassVar[frozenset[str]] = frozenset()
+
+
+def results_of(section: str, settings: Settings, but: Set[str] = frozenset()) -> dict[str, Any]:
+    """What of a section changes what comes out, as ``section.key``, which ``--set`` takes.
+
+    Args:
+        section: Its name.
+        settings: Its values.
+        but: Keys that change nothing in this case.
+    """
+    values = settings.model_dump(exclude={*settings.no_result, *but})
+    return {f"{section}.{key}": value for key, value in values.items()}
 
 
 class ModelConfig(Settings):
     """Which LVLM, and in what arithmetic."""
+
+    no_result = frozenset({"name", "revision", "device", "trust_remote_code"})  # the weights' hash says which
 
     name: str = Field("builtin", description="`builtin`, a folder, or a hub id")
     revision: str | None = Field(None, description="Revision of a hub id; pin it for a run you mean to repeat")
@@ -48,6 +71,8 @@ class ModelConfig(Settings):
 
 class ImagesConfig(Settings):
     """Which pictures, and what is refused before decoding."""
+
+    no_result = frozenset({"root"})  # each picture is known by its path and hash, wherever the folder lies by now
 
     root: Path = Field(
         Path("examples/images"),
@@ -67,6 +92,8 @@ class ImagesConfig(Settings):
 class GenerationConfig(Settings):
     """How the LVLM writes question-answer pairs."""
 
+    no_result = frozenset({"templates", "batch_size"})  # the chosen templates are known by their texts
+
     instructions: Annotated[tuple[str, ...], _LISTED] = Field(
         ("conversation",), description="Ids of instruction templates, docs/method.md", min_length=1
     )
@@ -80,6 +107,8 @@ class GenerationConfig(Settings):
 
 class ScoringConfig(Settings):
     """How S(I2C) is measured."""
+
+    no_result = frozenset({"batch_size"})
 
     form: Form = Field(
         "focused_gain",
@@ -114,6 +143,7 @@ class ContrastiveConfig(Settings):
     """How the LVLM is tuned towards the positives and away from the negatives."""
 
     model_config = ConfigDict(allow_inf_nan=False)
+    no_result = _TRAINER_KEEPS
 
     similarity: Literal["hidden", "likelihood"] = Field(
         "likelihood",
@@ -221,6 +251,7 @@ class FinetuningConfig(Settings):
     """How an LVLM is instruction-tuned on the data; the defaults are LLaVA-1.5's LoRA recipe where it has a value."""
 
     model_config = ConfigDict(allow_inf_nan=False)
+    no_result = _TRAINER_KEEPS | {"enabled"}
 
     enabled: bool = Field(False, description="Whether `c3l run` ends with it")
     method: Literal["lora", "full"] = Field(

@@ -1,6 +1,5 @@
 """A stage of a run: records in shards, done when ``stage.json`` lies beside them."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,19 +9,13 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from c3l.errors import C3LError, DataError, StaleStageError, StorageError
+from c3l.errors import C3LError, StorageError
 from c3l.records import Provenance, Rejected, from_json, to_json
-from c3l.storage.atomic import TEMPORARY, write_atomic
+from c3l.storage.atomic import write_atomic
+from c3l.storage.job import plain
 
 # In these, by the last part of their name, each input comes out as one record or is one rejection.
 _ONE_TO_ONE = frozenset({"images", "generated", "scored", "filtered"})
-
-# What is compared by its hash, which tells a person nothing.
-_HASHED = {
-    "data": "the data file changed",
-    "questions": "the questions changed",
-    "weights": "the model changed",
-}
 
 _KIND = b'{"kind":"'
 
@@ -98,9 +91,10 @@ class Stage:
         return path.exists() and path.read_bytes() != "".join(f"{line}\n" for line in map(_to_line, records)).encode()
 
     def mark_begun(self) -> None:
-        """Say what the stage is made with before its first shard, where files of its own come earlier."""
-        if not (self.folder / "begun.json").exists():
-            write_atomic(self.folder / "begun.json", [to_json(self.info)])
+        """Say what the stage is made with before its first shard, and by which model as soon as that is known."""
+        path, text = self.folder / "begun.json", to_json(self.info) + "\n"
+        if not path.exists() or path.read_bytes() != text.encode():
+            write_atomic(path, text)
 
     def finish(
         self,
@@ -186,50 +180,6 @@ def read_records(path: Path, cls: type[T]) -> Iterator[T]:
             yield from_json(cls, line)
         except ValidationError:
             raise not_ours(place) from None
-
-
-def plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values as they come back from JSON, so that a tuple equals the list that was stored of it."""
-    stored: dict[str, Any] = json.loads(json.dumps(dict(values), default=_path_text))
-    return stored
-
-
-def refuse_changes(
-    out: Path,
-    before: Mapping[str, Any],
-    now: Mapping[str, Any],
-    remedy: str = "put them back, or choose another --out",
-) -> None:
-    """Refuse to go on with what was made with other settings, outside a run.
-
-    Raises:
-        StaleStageError: Names each setting, old and new.
-    """
-    changed = [key for key in now if before.get(key) != now[key]]
-    if changed:
-        told = [_HASHED.get(key) or f"{key}: {before.get(key)} -> {now[key]}" for key in changed]
-        raise StaleStageError(f"{out} was made with other settings: {', '.join(told)}; {remedy}")
-
-
-def refuse_strange(out: Path, command: str) -> None:
-    """Refuse to write into a folder that says nothing of what it was begun with, yet is not empty.
-
-    Raises:
-        DataError: If it holds other work than the command's.
-    """
-    expected = (".lock", "begun.json")  # ours, and what a run says of its stage
-    strange = [path.name for path in out.iterdir() if path.name not in expected and not path.name.endswith(TEMPORARY)]
-    if strange:
-        raise DataError(
-            f"{out} holds {min(strange)} and was not made by c3l {command}, expected a new or empty folder, or one "
-            "that it began; choose another --out"
-        )
-
-
-def _path_text(value: object) -> str:
-    if isinstance(value, Path):
-        return value.as_posix()
-    raise TypeError(f"got a {type(value).__name__} among settings, expected plain values and paths")
 
 
 def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
