@@ -16,7 +16,7 @@ from c3l.settings.schema import RunConfig
 from fakes import FakeModel
 
 # what must not depend on kills, resumes and batch sizes
-RESULTS = ("selection.jsonl", "export/llava.json", "export/ids.txt", "images.jsonl")
+RESULTS = ("decisions.jsonl", "export/llava.json", "export/ids.txt", "images.jsonl")
 
 
 def draw_pictures(root: Path, number: int = 6) -> Path:

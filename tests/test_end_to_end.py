@@ -16,7 +16,7 @@ import pytest
 
 from c3l.cli.main import main
 from c3l.models.load import load_model
-from c3l.records import ScoredSample, Selected
+from c3l.records import FilterDecision, ScoredSample
 from c3l.run import pipeline
 from c3l.run.run_folder import Run
 from c3l.storage.stage import read_records
@@ -91,7 +91,7 @@ def test_the_real_backend_scored_and_the_picture_matters(world):
         "draft/scored/00001.jsonl",
         "draft/scored/00003.jsonl",
         "draft/scored/stage.json",
-        "selection.jsonl",
+        "decisions.jsonl",
         "export/llava.json",
     ],
 )
@@ -125,11 +125,11 @@ def test_batch_sizes_keep_the_same_pairs_in_float32(world, size):
     walk(make_config(run, world / "pictures", world / "llava", *sizes), load_model)
 
     def kept(folder: Path) -> set[str]:
-        return {one.sample_id for one in read_records(folder / "selection.jsonl", Selected) if one.kept}
+        return {one.sample_id for one in read_records(folder / "decisions.jsonl", FilterDecision) if one.kept}
 
     assert kept(run) == kept(world / "whole")
-    scores = {one.sample_id: one.i2c for one in read_records(world / "whole/selection.jsonl", Selected)}
-    for one in read_records(run / "selection.jsonl", Selected):
+    scores = {one.sample_id: one.i2c for one in read_records(world / "whole/decisions.jsonl", FilterDecision)}
+    for one in read_records(run / "decisions.jsonl", FilterDecision):
         assert one.i2c == pytest.approx(scores[one.sample_id], abs=1e-4)
 
 

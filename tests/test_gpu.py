@@ -17,7 +17,7 @@ from c3l.training.contrastive import tune
 from c3l.training.finetuning import TextConversation, finetune
 from c3l.training.groups import GroupCollator
 from tiny_models import FAMILIES, make_picture
-from training.tiny_groups import SHORT, make_groups, open_picture
+from training.tiny_groups import SHORT, make_groups, open_item_image
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 PROVENANCE = Provenance("tiny", "", "hf", "float32", "cuda", 0, {})
@@ -97,7 +97,7 @@ def test_contrastive_gradients(family, similarity):
         lvlm = TrainableHfModel(deepcopy(family.model).to(device), family.processor, PROVENANCE, recipe)
         torch.manual_seed(1)
         model = ContrastiveModel(lvlm, recipe)
-        batch = GroupCollator(lvlm, open_picture)(make_groups(3))
+        batch = GroupCollator(lvlm, open_item_image)(make_groups(3))
         parts = model.to(device)(**{k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()})
         parts["loss"].backward()
         named = model.named_parameters()
@@ -124,7 +124,7 @@ def test_a_tuning_that_was_stopped_goes_on(tiny, tmp_path, precision):
                     raise KeyboardInterrupt
 
             try:
-                tuning = tune(lvlm, make_groups(6), open_picture, recipe, 0, folder, advance)
+                tuning = tune(lvlm, make_groups(6), open_item_image, recipe, 0, folder, advance)
             except KeyboardInterrupt:
                 continue
         assert tuning.steps == 6

@@ -23,7 +23,7 @@ from c3l.errors import DataError, StaleStageError
 from c3l.models.hf.inference import HfModel
 from c3l.models.interface import Completion, GenerateRequest, Pair, Sampling, ScoreRequest
 from c3l.models.load import load_model
-from c3l.records import ContrastiveGroup, HeldOut, ImageRef, Rejected, ScoredSample, Selected, TuningStep
+from c3l.records import ContrastiveGroup, FilterDecision, HeldOut, ImageRef, Rejected, ScoredSample, TuningStep
 from c3l.run.run_folder import Run
 from c3l.run.status import read_states, summarise
 from c3l.settings.schema import ModelConfig
@@ -67,18 +67,18 @@ def test_every_stage_is_there_and_adds_up(world):
     run = Run.reader(world / "whole")
     states = {one.name: one for one in read_states(run)}
     assert {one.state for one in states.values()} == {"done"}
-    assert list(states)[4:7] == ["selected", "tuned", "refined/generated"]
+    assert list(states)[4:7] == ["groups", "tuned", "refined/generated"]
     for one in states.values():
-        if one.name not in ("draft/parsed", "refined/parsed", "selected"):
+        if one.name not in ("draft/parsed", "refined/parsed", "groups"):
             assert one.counts.count_in == one.counts.count_out + sum(one.counts.rejected.values()), one.name
-    assert states["selected"].counts.rejected == {"one_pair": 1}
-    assert states["tuned"].counts.count_in == len(list(run.stored("selected").read(ContrastiveGroup))) == PICTURES - 1
+    assert states["groups"].counts.rejected == {"one_pair": 1}
+    assert states["tuned"].counts.count_in == len(list(run.stored("groups").read(ContrastiveGroup))) == PICTURES - 1
     summary = summarise(run)
     assert (summary["rounds"], summary["scored"]) == (1, 5 * (PICTURES - 1) + 1)
     rounds = [one.sample.round for one in run.stored("refined/scored").read(ScoredSample)]
     assert set(rounds) == {1}
     exported = {row["id"] for row in json.loads((world / "whole/export/llava.json").read_text())}
-    kept = {one.sample_id for one in read_records(world / "whole/selection.jsonl", Selected) if one.kept}
+    kept = {one.sample_id for one in read_records(world / "whole/decisions.jsonl", FilterDecision) if one.kept}
     assert exported == kept <= {one.sample.sample_id for one in run.stored("refined/scored").read(ScoredSample)}
     assert any("tuned" in line for line in format_status(run))
     assert any("nats" in line for line in format_pairs(run, "picture_1"))
@@ -89,7 +89,7 @@ def test_every_stage_is_there_and_adds_up(world):
 
 
 def test_the_lonely_pair_is_rejected_with_a_reason(world):
-    [rejected] = Run.reader(world / "whole").stored("selected").read(Rejected)
+    [rejected] = Run.reader(world / "whole").stored("groups").read(Rejected)
     assert (rejected.stage, rejected.reason) == ("selection", "one_pair")
 
 
@@ -166,7 +166,7 @@ def test_fewer_rounds_on_the_same_run_leave_the_tuned_ones_aside_and_more_build_
     assert main(["run", "--run", str(run), "--set", "rounds=0"]) == 0
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (summary["rounds"], summary["scored"]) == (0, 26)
-    kept = {one.sample_id for one in read_records(run / "selection.jsonl", Selected)}
+    kept = {one.sample_id for one in read_records(run / "decisions.jsonl", FilterDecision)}
     assert kept == {one.sample.sample_id for one in Run.reader(run).stored("draft/scored").read(ScoredSample)}
     assert main(["status", str(run)]) == 0
     assert "tuned" not in capsys.readouterr().out
@@ -205,7 +205,7 @@ def begin(world: Path, name: str) -> Path:
     """A run as the whole one was before it tuned."""
     run = world / name
     shutil.rmtree(run, ignore_errors=True)
-    for part in ("images", "draft", "selected"):
+    for part in ("images", "draft", "groups"):
         shutil.copytree(world / "whole" / part, run / part)
     shutil.copy(world / "whole/images.jsonl", run)
     text = (world / "whole/config.yaml").read_text().replace(str(world / "whole"), str(run))

@@ -159,8 +159,8 @@ class ScoredSample:
 
 
 @dataclass(frozen=True, slots=True)
-class Selected:
-    """What selection and filter decided about one scored sample: the rows of ``selection.jsonl``.
+class FilterDecision:
+    """What the filter decided about one scored sample: the rows of ``decisions.jsonl``.
 
     Attributes:
         sample_id: The sample.
@@ -395,7 +395,7 @@ def name_round(round: int) -> str:
     return "draft" if round == 0 else _numbered("refined", round)
 
 
-def name_step(step: Literal["selected", "tuned"], round: int) -> str:
+def name_step(step: Literal["groups", "tuned"], round: int) -> str:
     """The folder of a step that leads to a round from 1 on: tuned, tuned-2, ..."""
     return _numbered(step, round)
 

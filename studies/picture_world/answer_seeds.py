@@ -27,10 +27,10 @@ from studies.picture_world.answering import (
     Answer,
     ask,
     choose_questions,
+    compare_logits,
     contrast_answers,
     measure_all,
     score,
-    tell_apart,
 )
 from studies.picture_world.candidates import CANDIDATES
 
@@ -133,7 +133,7 @@ class SeedStudy:
         """The different ones among them with their numbers; ``i2c`` is the plan's measure."""
         path = self._out / "own" / "scored.jsonl"
         if not path.exists():
-            samples, model = tell_apart(self.own_answers), self._models(self.config.model, self.config.seed)
+            samples, model = compare_logits(self.own_answers), self._models(self.config.model, self.config.seed)
             found = score(samples, self.images, model, self._open, self.config.scoring, self.config.seed)
             _write(path, self._track("own: scored", found, len(samples)))
         scored = [from_json(ScoredSample, line) for line in path.read_bytes().splitlines()]

@@ -94,7 +94,7 @@ def _answer(jobs: Sequence[_Job], model: InferenceModel, sampling: Sampling) -> 
     return [Answer(replace(sample, answer=said.text.strip()), said.finish_reason) for sample, said in found]
 
 
-def tell_apart(answers: Iterable[Answer]) -> list[Sample]:
+def compare_logits(answers: Iterable[Answer]) -> list[Sample]:
     """The whole answers to every question that say different things; of those that say the same the first."""
     kept: dict[tuple[str, str, frozenset[str]], Sample] = {}
     for one in answers:

@@ -68,7 +68,7 @@ def _unscored(sample: Sample) -> ScoredSample:
     return ScoredSample(sample, AnswerScores((), (), (), ()), 0.0, "lift", "others")
 
 
-def settle(out: Path, plan: Plan) -> None:
+def resolve_config(out: Path, plan: Plan) -> None:
     """Keep the plan, or end the command where the folder was begun with another one."""
     path, now = out / "plan.json", json.loads(json.dumps(asdict(plan)))
     if not path.exists():
@@ -98,7 +98,7 @@ def main() -> None:
     for seed in given.seeds:
         need_file(given.study / f"runs/{seed}/draft/draft/parsed/stage.json", call("study", given.world, given.study))
     plan = Plan(given.pictures, given.questions, given.answers, given.max_new_tokens, given.by, tuple(given.set))
-    settle(given.out, plan)
+    resolve_config(given.out, plan)
     arms = [arm for arm in ARMS if arm.name in given.arms]
     oracle, progress, results = build_oracle(given.world), PlainProgress(sys.stderr), []
     for number in given.seeds:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from c3l.evaluation.pictures import open_picture
+from c3l.evaluation.pictures import open_item_image
 from c3l.evaluation.predict import predict
 from c3l.evaluation.reading import read_benchmark
 from c3l.evaluation.scores import was_blind, without_images
@@ -105,7 +105,7 @@ class Measuring:
             made = predict(
                 self.open.items,
                 load_model(config.model, 0),
-                lambda image: open_picture(self._folder / "images", image, ImagesConfig()),
+                lambda image: open_item_image(self._folder / "images", image, ImagesConfig()),
                 max_new_tokens=self.open.max_new_tokens,
                 batch_size=24,
                 blind=True,

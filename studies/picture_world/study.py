@@ -49,7 +49,7 @@ class Arm:
 
 
 BY_GAIN = ("scoring.no_image=others", "scoring.form=focused_gain")
-TUNED = (*DRAFT, "selected", "tuned", "refined/generated", "refined/parsed")
+TUNED = (*DRAFT, "groups", "tuned", "refined/generated", "refined/parsed")
 ARMS = (
     Arm("draft", "draft", ("rounds=0",), start=""),
     Arm("c3l", "C3L", ()),

@@ -103,7 +103,7 @@ def test_run_then_again_then_stage_by_stage(options, loader, capsys):
     assert loader.times == 1
     for verb in ("generate", "score", "select", "filter", "export", "report"):
         assert main([verb, "parts", *(options if verb == "generate" else [])]) == 0, capsys.readouterr().err
-    for name in ("selection.jsonl", "export/llava.json"):
+    for name in ("decisions.jsonl", "export/llava.json"):
         assert Path("whole", name).read_bytes() == Path("parts", name).read_bytes()
 
 
@@ -503,7 +503,7 @@ def test_clean_removes_only_what_it_is_told_to(options, capsys):
     assert main(["clean", "whole", "filtered"]) == 2, "nobody can be asked here"
     assert "--yes" in capsys.readouterr().err
     assert main(["clean", "whole", "filtered", "--yes"]) == 0
-    assert last_line(capsys.readouterr().out)["removed"][-2:] == ["filtered", "selection.jsonl"]
+    assert last_line(capsys.readouterr().out)["removed"][-2:] == ["filtered", "decisions.jsonl"]
     assert Path("whole/draft/scored/stage.json").exists()
     assert main(["run", "--run", "whole"]) == 0
     shutil.rmtree("whole/draft")

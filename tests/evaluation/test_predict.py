@@ -19,14 +19,14 @@ ASKED = [Item(f"q{n}", f"{n // 2}.png", "Is it?" + "!" * n) for n in range(6)]
 COMPARED = [Item("c0", "0.png", "What is it?", ("a dog", "an old cat", "x"))]
 
 
-def open_picture(name: str) -> Image.Image:
+def open_item_image(name: str) -> Image.Image:
     if name not in PICTURES:
         raise DataError(f"unreadable_file: cannot read {name}")
     return PICTURES[name]
 
 
 def ask(model, items, batch_size=4, blind=True):
-    return list(predict(items, model, open_picture, max_new_tokens=6, batch_size=batch_size, blind=blind))
+    return list(predict(items, model, open_item_image, max_new_tokens=6, batch_size=batch_size, blind=blind))
 
 
 @pytest.fixture(params=["llava", "qwen2_vl"])

@@ -10,7 +10,7 @@ import pytest
 from c3l.cli.main import main
 from c3l.data.paths import BadImageError
 from c3l.errors import DataError, StaleStageError, TooManyRejectedError
-from c3l.evaluation.pictures import open_picture
+from c3l.evaluation.pictures import open_item_image
 from c3l.jobs import evaluate as benchmarking
 from c3l.jobs.evaluate import evaluate_files
 from c3l.models.load import load_model
@@ -267,10 +267,10 @@ def test_reviews_that_cannot_be_read_are_quoted_and_in_the_summary(world, tmp_pa
 
 def test_pictures_come_from_paths_and_data_urls(world):
     content = base64.b64encode((world / "images" / "picture_0.png").read_bytes()).decode()
-    url = open_picture(world, f"data:;base64,{content}", ImagesConfig())
-    assert url.tobytes() == open_picture(world / "images", "picture_0.png", ImagesConfig()).tobytes()
+    url = open_item_image(world, f"data:;base64,{content}", ImagesConfig())
+    assert url.tobytes() == open_item_image(world / "images", "picture_0.png", ImagesConfig()).tobytes()
     with pytest.raises(BadImageError):
-        open_picture(world, "data:;base64,@@@", ImagesConfig())
+        open_item_image(world, "data:;base64,@@@", ImagesConfig())
 
 
 @pytest.mark.parametrize(

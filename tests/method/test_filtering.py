@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from c3l.errors import ConfigError
 from c3l.method.filtering import filter_samples
-from c3l.records import AnswerScores, Sample, ScoredSample, Selected
+from c3l.records import AnswerScores, FilterDecision, Sample, ScoredSample
 from c3l.settings.schema import FilteringConfig, FilterRule
 
 
@@ -141,7 +141,7 @@ def test_neighbouring_bands_cover_everything_once() -> None:
         assert sorted(parts) == [one.sample.sample_id for one in pool]
 
 
-def rows_kept(pool: list[ScoredSample], **settings: Any) -> list[Selected]:
+def rows_kept(pool: list[ScoredSample], **settings: Any) -> list[FilterDecision]:
     return [row for row in filter_samples(pool, FilteringConfig(**settings), 0) if row.kept]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from c3l.method.pair_checks import MAX_ANSWER_CHARS, MAX_QUESTION_CHARS, fold, judge
+from c3l.method.pair_checks import MAX_ANSWER_CHARS, MAX_QUESTION_CHARS, check_pair, fold
 from c3l.method.parsing import ParsedPair
 
 BAD = [
@@ -54,7 +54,7 @@ GOOD = [
 
 @pytest.mark.parametrize(("question", "answer", "reason"), BAD)
 def test_each_fault_has_its_reason(question: str, answer: str, reason: str) -> None:
-    verdict = judge(ParsedPair(question, answer))
+    verdict = check_pair(ParsedPair(question, answer))
     assert verdict is not None
     assert verdict[0] == reason
     assert "\n" not in verdict[1]
@@ -63,7 +63,7 @@ def test_each_fault_has_its_reason(question: str, answer: str, reason: str) -> N
 
 @pytest.mark.parametrize(("question", "answer"), GOOD)
 def test_honest_pairs_pass(question: str, answer: str) -> None:
-    assert judge(ParsedPair(question, answer)) is None
+    assert check_pair(ParsedPair(question, answer)) is None
 
 
 def test_fold_keeps_what_makes_questions_different() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from c3l.method.selection import Standing, rank_pairs, select
+from c3l.method.selection import Ranking, rank_pairs, select
 from c3l.records import AnswerScores, ContrastiveGroup, Rejected, Sample, ScoredSample
 from c3l.settings.schema import SelectionConfig
 
@@ -111,12 +111,12 @@ def test_negatives_are_all_the_others_in_order_of_falling_score(positive: str) -
 
 def test_every_pair_has_a_standing_and_a_lonely_one_says_so() -> None:
     assert rank_pairs(SCORED) == {
-        "s4": Standing(1, "only"),
-        "s3": Standing(1, "positive"),
-        "s1": Standing(2, "negative"),
-        "s2": Standing(3, "negative"),
-        "s5": Standing(1, "positive"),
-        "s6": Standing(2, "negative"),
+        "s4": Ranking(1, "only"),
+        "s3": Ranking(1, "positive"),
+        "s1": Ranking(2, "negative"),
+        "s2": Ranking(3, "negative"),
+        "s5": Ranking(1, "positive"),
+        "s6": Ranking(2, "negative"),
     }
 
 

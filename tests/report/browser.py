@@ -70,14 +70,14 @@ class Browser:
                 result: dict[str, Any] = answer["result"]
                 return result
 
-    def open(self, path: Path, settle: bool = True) -> None:
+    def open(self, path: Path, resolve_config: bool = True) -> None:
         """Load a file, wait for its load event, then for what it starts (where scripts can run)."""
         self.problems.clear()
         self._loaded = False
         self.call("Page.navigate", url=path.resolve().as_uri())
         while not self._loaded:
             self._read()
-        if settle:
+        if resolve_config:
             self.evaluate("new Promise(done => setTimeout(done, 15))")
 
     def evaluate(self, expression: str) -> Any:

@@ -26,7 +26,7 @@ def make_rounds(images: int = 20, rounds: int = 1, gallery_limit: int = 90, step
         provenance={f"{name_round(round)}/scored": MAKER for round in range(rounds + 1)},
         stages=[*contents.stages, StageCounts("tuned", "groups", "groups", 18, 18, {}, 300.0)],
         scored=scored,
-        selected=selected,
+        decisions=selected,
         exported=sum(decision.kept for decision in selected),
         earlier=[one for of_round in earlier for one in of_round],
         tunings=[make_tuning(name_step("tuned", round), steps) for round in range(1, rounds + 1)],

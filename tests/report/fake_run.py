@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from c3l.method.i2c import compute_i2c, unit_of
 from c3l.method.specificity import measure_specificity
-from c3l.records import AnswerScores, ImageRef, Provenance, Rejected, Sample, ScoredSample, Selected
+from c3l.records import AnswerScores, FilterDecision, ImageRef, Provenance, Rejected, Sample, ScoredSample
 from c3l.report.contents import ReportContents, StageCounts
 
 SCENES = ("harbour", "orchard", "tram", "kitchen", "meadow", "lighthouse", "market", "canal")
@@ -74,7 +74,7 @@ def make_contents(images: int = 20, seed: int = 0, instructions: int = 2, galler
         stages=make_stages(images, len(scored), kept),
         images=refs,
         scored=scored,
-        selected=selected,
+        decisions=selected,
         rejected=rejected,
         exported=kept,
         open_thumbnail=draw_thumbnail,
@@ -120,7 +120,7 @@ def make_scores(rng: random.Random, answer: str, look: float = 0.8) -> AnswerSco
     )
 
 
-def select(scored: list[ScoredSample]) -> list[Selected]:
+def select(scored: list[ScoredSample]) -> list[FilterDecision]:
     border = sorted(pair.i2c for pair in scored)[len(scored) // 2] if scored else 0.0
     by_image = defaultdict(list)
     for pair in scored:
@@ -132,7 +132,7 @@ def select(scored: list[ScoredSample]) -> list[Selected]:
         kept = pair.i2c >= border
         reason = f"{'in' if kept else 'below'} the top 50% of S(I2C)"
         role = "positive" if rank == 1 else "negative"
-        decisions.append(Selected(sample.sample_id, sample.image_id, pair.i2c, rank, role, kept, reason))
+        decisions.append(FilterDecision(sample.sample_id, sample.image_id, pair.i2c, rank, role, kept, reason))
     return decisions
 
 
@@ -170,7 +170,7 @@ def make_stages(images: int, pairs: int, kept: int) -> list[StageCounts]:
             74.2,
         ),
         StageCounts("scored", "pairs", "pairs", pairs + 1, pairs, {"non_finite": 1}, 31.9),
-        StageCounts("selected", "pairs", "pairs", pairs, kept, {"below the top 50%": pairs - kept}, 0.1),
+        StageCounts("groups", "pairs", "pairs", pairs, kept, {"below the top 50%": pairs - kept}, 0.1),
         StageCounts("exported", "pairs", "pairs", kept, kept, {}, 0.1),
     ]
 
@@ -199,7 +199,7 @@ def draw_thumbnail(image: ImageRef) -> bytes:
 
 def without_scores(contents: ReportContents) -> ReportContents:
     """The same run if every pair had been rejected."""
-    return replace(contents, scored=[], selected=[], exported=0)
+    return replace(contents, scored=[], decisions=[], exported=0)
 
 
 MAKER = Provenance(

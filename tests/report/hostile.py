@@ -88,7 +88,7 @@ def put_everywhere(text: str) -> ReportContents:
     draft, scored = ([_put_in_pair(text, pair, round) for pair in contents.scored[:2]] for round in (0, 1))
     selected = [
         replace(decision, sample_id=pair.sample.sample_id, image_id=text, reason=text)
-        for pair, decision in zip(scored, contents.selected, strict=False)
+        for pair, decision in zip(scored, contents.decisions, strict=False)
     ]
     return replace(
         contents,
@@ -100,7 +100,7 @@ def put_everywhere(text: str) -> ReportContents:
         scored=scored,
         earlier=draft,
         tunings=[replace(make_tuning("tuned", 3), name=text)],
-        selected=selected,
+        decisions=selected,
         rejected=[Rejected(text, text, text, text, text), Rejected(f"{text}x", "other", text, text, text)],
     )
 

@@ -136,7 +136,7 @@ def test_the_same_records_give_the_same_bytes() -> None:
 
 def test_records_that_do_not_belong_together_write_nothing(tmp_path: Path) -> None:
     with pytest.raises(DataError):
-        write_report(tmp_path / "report.html", replace(make_contents(1), selected=[]))
+        write_report(tmp_path / "report.html", replace(make_contents(1), decisions=[]))
     assert list(tmp_path.iterdir()) == []
 
 

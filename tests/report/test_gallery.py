@@ -6,7 +6,7 @@ from tests.report.fake_run import make_contents
 from c3l.records import ImageRef
 from c3l.report import gallery
 from c3l.report.contents import join_pairs
-from c3l.report.gallery import build_gallery, choose_pictures, group_by_image
+from c3l.report.gallery import build_gallery, choose_images, group_by_image
 
 
 def test_all_pictures_are_shown_in_their_order_when_they_fit() -> None:
@@ -27,13 +27,13 @@ def test_above_the_limit_best_median_and_worst_are_chosen() -> None:
     groups = group_by_image(contents.images, join_pairs(contents))
     means = {image_id: sum(p.scored.i2c for p in pairs) / len(pairs) for image_id, pairs in groups.items()}
     ordered = sorted(means, key=lambda image_id: -means[image_id])
-    assert set(choose_pictures(means, 9)) == {*ordered[:3], *ordered[-3:], *ordered[14:17]}
+    assert set(choose_images(means, 9)) == {*ordered[:3], *ordered[-3:], *ordered[14:17]}
 
 
 def test_the_limit_holds_when_the_three_kinds_overlap() -> None:
     means = {str(number): number / 10 for number in range(5)}
     for limit in range(1, 6):
-        chosen = choose_pictures(means, limit)
+        chosen = choose_images(means, limit)
         assert len(chosen) == len(set(chosen)) == limit
 
 

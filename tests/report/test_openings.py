@@ -11,7 +11,7 @@ from c3l.report.openings import SHOWN, build_openings
 
 def ask(contents: ReportContents, draft: list[str], last: list[str], kept: int) -> ReportContents:
     """A run whose two rounds ask just these questions, the first so many of the last kept."""
-    template, decision = contents.scored[0], contents.selected[0]
+    template, decision = contents.scored[0], contents.decisions[0]
 
     def write(round: int, questions: list[str]) -> list[ScoredSample]:
         rows = [(f"{round}-{n}", question) for n, question in enumerate(questions)]
@@ -21,7 +21,7 @@ def ask(contents: ReportContents, draft: list[str], last: list[str], kept: int) 
         ]
 
     selected = [replace(decision, sample_id=f"1-{n}", kept=n < kept) for n in range(len(last))]
-    return replace(contents, earlier=write(0, draft), scored=write(1, last), selected=selected)
+    return replace(contents, earlier=write(0, draft), scored=write(1, last), decisions=selected)
 
 
 def test_shares_by_hand_with_the_draft_first() -> None:
@@ -80,7 +80,7 @@ def test_a_run_of_one_round_compares_what_was_kept_with_all() -> None:
 
 def test_what_would_have_to_move_is_a_share_and_no_count() -> None:
     contents = make_contents(20)
-    everything = [replace(one, kept=True) for one in contents.selected]
-    assert "<b>0% of the kept pairs</b>" in render_report(replace(contents, selected=everything))
-    nothing = [replace(one, kept=False) for one in contents.selected]
-    assert "of the kept pairs" not in render_report(replace(contents, selected=nothing))
+    everything = [replace(one, kept=True) for one in contents.decisions]
+    assert "<b>0% of the kept pairs</b>" in render_report(replace(contents, decisions=everything))
+    nothing = [replace(one, kept=False) for one in contents.decisions]
+    assert "of the kept pairs" not in render_report(replace(contents, decisions=nothing))

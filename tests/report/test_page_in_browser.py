@@ -126,7 +126,7 @@ def test_a_tap_on_a_token_shows_its_number(browser: Browser, page: Path) -> None
 def test_the_page_reads_without_its_script(browser: Browser, page: Path) -> None:
     browser.call("Emulation.setScriptExecutionDisabled", value=True)
     try:
-        browser.open(page, settle=False)
+        browser.open(page, resolve_config=False)
     finally:
         browser.call("Emulation.setScriptExecutionDisabled", value=False)
     assert browser.evaluate("controls.hidden && document.querySelectorAll('.pair').length") == 100

@@ -8,7 +8,7 @@ from tests.report.fake_run import MAKER, make_contents, without_scores
 
 from c3l.records import AnswerScores, ScoredSample
 from c3l.report.contents import ReportContents
-from c3l.report.rounds import Point, build_rounds, draw_change, mean_by_picture, split_rounds
+from c3l.report.rounds import Point, build_rounds, draw_change, mean_by_image, split_rounds
 from c3l.report.units import NATS
 
 
@@ -101,7 +101,7 @@ def test_another_scorer_is_told() -> None:
 
 def test_means_are_by_picture() -> None:
     contents = with_scores([(0, 1.0), (0, 2.0), (1, 5.0)], [])
-    assert list(mean_by_picture(contents.earlier).values()) == [1.5, 5.0]
+    assert list(mean_by_image(contents.earlier).values()) == [1.5, 5.0]
 
 
 def test_rounds_without_any_pair_are_counted_by_their_tunings() -> None:

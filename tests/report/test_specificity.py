@@ -19,7 +19,7 @@ from c3l.report.specificity import SpecificityView, build_specificity
 
 def lift(contents: ReportContents, lifts: Sequence[float], kept: int) -> ReportContents:
     """A run of one pair a picture with these lifts over 0.2, the first so many kept; every second says no."""
-    scored, decision = [], contents.selected[0]
+    scored, decision = [], contents.decisions[0]
     for place, (image_id, value) in enumerate(zip(contents.images, lifts, strict=False)):
         template = contents.scored[0]
         sample = replace(template.sample, sample_id=f"{place}", image_id=image_id, answer="No." if place % 2 else "A.")
@@ -27,7 +27,7 @@ def lift(contents: ReportContents, lifts: Sequence[float], kept: int) -> ReportC
         scored.append(ScoredSample(sample, scores, value, "log_ratio", "others"))
     selected = [replace(decision, sample_id=f"{place}", kept=place < kept) for place in range(len(scored))]
     measure = partial(measure_specificity, no_image="others", others=4)
-    return replace(contents, scored=scored, selected=selected, measure_specificity=measure)
+    return replace(contents, scored=scored, decisions=selected, measure_specificity=measure)
 
 
 def build(contents: ReportContents) -> SpecificityView:

@@ -22,7 +22,7 @@ def in_form(contents: ReportContents, form: Form) -> ReportContents:
         return [replace(one, i2c=compute_i2c(one.scores, form), form=form) for one in scored]
 
     scored = rescore(contents.scored)
-    return replace(contents, scored=scored, earlier=rescore(contents.earlier), selected=select(scored))
+    return replace(contents, scored=scored, earlier=rescore(contents.earlier), decisions=select(scored))
 
 
 def read_words(page: str) -> str:

@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from c3l.cli.tables import format_pairs, format_pictures, format_status
+from c3l.cli.tables import format_images, format_pairs, format_status
 from c3l.data.images import inspect_image
 from c3l.data.paths import BadImageError
 from c3l.errors import BackendError, DataError, RunLockedError, StaleStageError
 from c3l.progress import SilentProgress
-from c3l.records import ContrastiveGroup, ImageRef, Sample, ScoredSample, Selected
+from c3l.records import ContrastiveGroup, FilterDecision, ImageRef, Sample, ScoredSample
 from c3l.run import pipeline
 from c3l.run.plan import make_plan
 from c3l.run.run_folder import Run
 from c3l.run.status import find_error_rate, read_states, summarise
+from c3l.storage.job import fingerprint
 from c3l.storage.stage import read_records
 from fakes import FakeModel, fake_weights, write_pairs
 from runs import Loader, draw_pictures, make_config, read_all, read_results, walk
@@ -54,14 +55,34 @@ def test_the_whole_method_adds_up(config):
     for name in ("images", "draft/generated", "draft/scored", "filtered"):
         assert counts[name].count_in == counts[name].count_out + sum(counts[name].rejected.values())
     rows = json.loads((config.run / "export/llava.json").read_text())
-    decisions = list(read_records(config.run / "selection.jsonl", Selected))
+    decisions = list(read_records(config.run / "decisions.jsonl", FilterDecision))
     assert {row["id"] for row in rows} == {one.sample_id for one in decisions if one.kept}
     assert (len(decisions), len(rows)) == (30, 15)
-    groups = list(run.stored("selected").read(ContrastiveGroup))
+    groups = list(run.stored("groups").read(ContrastiveGroup))
     assert {group.positive for group in groups} == {one.sample_id for one in decisions if one.role == "positive"}
     page = (config.run / "report.html").read_text()
     assert all(name in page for name in ("images", "draft/generated", "draft/parsed", "draft/scored", "export"))
     assert summarise(run)["exported"] == 15
+
+
+def test_a_run_folder_of_an_earlier_version_is_gone_on_with(config):
+    """What took the model stays; groups and decisions, which had other names, are made again."""
+    walk(config, Loader())
+    whole, plan = read_all(config.run), (config.run / "groups/stage.json").read_text()
+    (config.run / "groups").rename(config.run / "selected")
+    (config.run / "selected/stage.json").write_text(plan.replace('"groups"', '"selected"'))
+    (config.run / "decisions.jsonl").rename(config.run / "selection.jsonl")
+    shard = config.run / "filtered/00000.jsonl"
+    shard.write_text(shard.read_text().replace('"kind":"filterdecision"', '"kind":"selected"'))
+    loader = Loader()
+    walk(config, loader)
+    again = {name: content for name, content in read_all(config.run).items() if not name.startswith("selected/")}
+    assert (loader.times, again) == (0, whole)
+    assert json.loads(plan)["fingerprint"] == fingerprint(
+        {"scoring.form": config.scoring.form, "selection.positive": "highest", "selection.among": "all", "seed": 0},
+        "selected",
+        json.loads((config.run / "draft/scored/stage.json").read_text())["fingerprint"],
+    )
 
 
 def test_a_run_in_a_form_that_compares_probabilities_says_so(tmp_path, root, model):
@@ -69,9 +90,9 @@ def test_a_run_in_a_form_that_compares_probabilities_says_so(tmp_path, root, mod
     config = make_config(tmp_path / "run", root, model, *forms, "filtering.min_score=0.2")
     walk(config, Loader())
     run = Run.reader(config.run)
-    shown = [*format_pictures(run), *format_pairs(run, "picture_1")]
+    shown = [*format_images(run), *format_pairs(run, "picture_1")]
     assert any("in probability" in line for line in shown) and not any("nats" in line for line in shown)
-    reasons = {one.reason.rpartition(" ")[2] for one in read_records(config.run / "selection.jsonl", Selected)}
+    reasons = {one.reason.rpartition(" ")[2] for one in read_records(config.run / "decisions.jsonl", FilterDecision)}
     assert reasons == {"probability"}
     found = summarise(run)["specificity"]
     assert found["kept"]["specific"] == found["kept"]["pairs"] == found["all"]["specific"], (
@@ -126,7 +147,7 @@ def test_another_form_needs_no_model_and_equals_a_run_of_its_own(config, tmp_pat
     other = make_config(tmp_path / "other", root, model, "scoring.form=vocabulary_kl")
     walk(other, Loader())
     assert read_results(config.run) == read_results(other.run)
-    assert read_results(config.run)["selection.jsonl"] != first["selection.jsonl"]
+    assert read_results(config.run)["decisions.jsonl"] != first["decisions.jsonl"]
 
 
 @pytest.mark.parametrize(
@@ -326,7 +347,7 @@ def test_the_last_stages_do_without_the_model_folder(config, model):
 def test_a_selection_that_was_removed_comes_back(config):
     walk(config, Loader())
     before = read_results(config.run)
-    (config.run / "selection.jsonl").unlink()
+    (config.run / "decisions.jsonl").unlink()
     (config.run / "export/llava.json").unlink()
     walk(config, Loader())
     assert read_results(config.run) == before
@@ -335,7 +356,7 @@ def test_a_selection_that_was_removed_comes_back(config):
 def test_an_export_that_fails_leaves_the_one_that_is_there_and_the_settings(config, root, model):
     walk(config, Loader())
     files = {path: path.read_bytes() for path in config.run.rglob("*") if path.is_file() and path.name != ".lock"}
-    pictures = [one.image_id for one in read_records(config.run / "selection.jsonl", Selected) if one.kept]
+    pictures = [one.image_id for one in read_records(config.run / "decisions.jsonl", FilterDecision) if one.kept]
     [first, *_] = [one for one in Run.reader(config.run).stored("images").read(ImageRef) if one.image_id in pictures]
     (root / first.path).rename(root / "away.png")
     trl = make_config(config.run, root, model, "export.formats=trl")

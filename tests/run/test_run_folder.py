@@ -61,7 +61,7 @@ def work(path: Path) -> None:
                 stage.write_shard(number, shard(number))
             stage.finish(PROVENANCE, 1.5, inputs=4 * SHARDS)
         ids = [found.sample_id for found in begin(run, "draft/scored").read(Sample)]
-        atomic.write_atomic(path / "selection.jsonl", ids)
+        atomic.write_atomic(path / "decisions.jsonl", ids)
 
 
 def files(path: Path) -> dict[str, bytes]:
@@ -391,7 +391,7 @@ def test_cleaning_removes_a_stage_and_those_after_it(tmp_path: Path) -> None:
     work(path)
     write_atomic(path / "export" / "llava.json", "[]")
     with Run.open(path) as run:
-        assert run.clean("draft/scored") == ["export", "selection.jsonl", "draft/scored"]
+        assert run.clean("draft/scored") == ["export", "decisions.jsonl", "draft/scored"]
         assert begin(run).is_done() and not begin(run, "draft/scored").is_done()
         assert run.clean("draft/scored") == []
         with pytest.raises(DataError, match="got stage 'scored', expected one of images, draft/generated"):

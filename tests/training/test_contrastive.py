@@ -15,7 +15,7 @@ from c3l.settings.schema import ContrastiveConfig
 from c3l.training.contrastive import ContrastiveModel, ContrastiveTrainer, count_steps, make_arguments, tune
 from c3l.training.groups import GroupCollator, GroupDataset
 from tiny_models import make_picture
-from training.tiny_groups import SHORT, make_group, make_groups, make_lvlm, open_picture, tune_tiny
+from training.tiny_groups import SHORT, make_group, make_groups, make_lvlm, open_item_image, tune_tiny
 
 GROUPS = [make_group(1, 2), make_group(2, 1), make_group(3, 3)]
 
@@ -27,7 +27,7 @@ def make(tiny, dtype=torch.float32, **settings):
         return ContrastiveModel(make_lvlm(tiny("llava"), config, dtype), config)
 
 
-def collate(model, groups=GROUPS, open_image=open_picture):
+def collate(model, groups=GROUPS, open_image=open_item_image):
     return GroupCollator(model.lvlm, open_image)(groups)
 
 
@@ -51,7 +51,7 @@ def states_by_hand(model, group, text):
 def make_row(group, text):
     from c3l.models.interface import ForcedRow
 
-    return ForcedRow(open_picture(group.image), group.prompt, text)
+    return ForcedRow(open_item_image(group.image), group.prompt, text)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "last"])
@@ -252,7 +252,7 @@ def make_trainer(model, folder, groups, seed=0):
         model=model,
         args=arguments,
         train_dataset=GroupDataset(groups),
-        data_collator=GroupCollator(model.lvlm, open_picture),
+        data_collator=GroupCollator(model.lvlm, open_item_image),
     )
 
 
@@ -308,7 +308,7 @@ def test_held_out_groups_are_opened_to_measure_and_never_to_train(tiny, tmp_path
 
     def open_image(image):
         opened.append(image.image_id)
-        return open_picture(image)
+        return open_item_image(image)
 
     tuning, _ = tune_tiny(tiny("llava"), tmp_path, open_image=open_image, held_out=0.34, epochs=2)
     assert (tuning.trained, tuning.held_out) == (4, 2)
@@ -348,7 +348,7 @@ def test_deepspeed_is_refused(tiny, tmp_path, monkeypatch):
 def test_nothing_to_tune_on_is_said(tiny, tmp_path):
     config = ContrastiveConfig(**SHORT)
     with pytest.raises(DataError, match="0 groups to tune on"):
-        tune(make_lvlm(tiny("llava"), config), [], open_picture, config, 0, tmp_path, lambda steps: None)
+        tune(make_lvlm(tiny("llava"), config), [], open_item_image, config, 0, tmp_path, lambda steps: None)
 
 
 def test_a_seed_that_numpy_does_not_take_is_none_of_the_users_business(tiny, tmp_path):

@@ -9,7 +9,7 @@ from c3l.records import ContrastiveGroup, ImageRef, Sample
 from c3l.settings.schema import ContrastiveConfig
 from c3l.training.contrastive import count_steps
 from c3l.training.groups import GroupCollator, GroupDataset, count_held_out, hold_out, write_groups
-from training.tiny_groups import SHORT, make_group, make_groups, make_lvlm, open_picture
+from training.tiny_groups import SHORT, make_group, make_groups, make_lvlm, open_item_image
 
 TEMPLATES = {
     parser: InstructionTemplate(parser, 1, parser, f"Write {{k}} pairs as {parser}.")
@@ -80,7 +80,7 @@ def test_a_batch_says_where_each_candidate_of_each_group_stands(tiny):
     groups = [make_group(1, 2), make_group(2, 1), make_group(3, 3)]
     opened = []
     lvlm = make_lvlm(tiny("llava"), ContrastiveConfig(**SHORT))
-    batch = GroupCollator(lvlm, lambda image: opened.append(image.image_id) or open_picture(image))(groups)
+    batch = GroupCollator(lvlm, lambda image: opened.append(image.image_id) or open_item_image(image))(groups)
     assert opened == ["1", "2", "3"]
     assert batch["candidates"].tolist() == [[0, 1, 2, 0], [3, 4, 3, 3], [5, 6, 7, 8]]
     assert batch["valid"].tolist() == [[True, True, True, False], [True, True, False, False], [True] * 4]

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("one_thread", "in_float64")
 def tune_into(tiny, folder, **settings):
     """Tune; the process that has the whole weights writes them, and how much of the decoder lay in it meanwhile."""
     shares = []
-    together = ResumableTrainer.bring_together
+    together = ResumableTrainer.gather_weights
 
     def look(trainer):
         for part in trainer.model.modules():
@@ -43,7 +43,7 @@ def tune_into(tiny, folder, **settings):
         shares.append(held / sum(weight.numel() for weight in weights))
         together(trainer)
 
-    ResumableTrainer.bring_together = look
+    ResumableTrainer.gather_weights = look
     tuning, weights = tune_tiny(tiny, folder / "checkpoints", **RECIPE | settings)
     if os.environ.get("RANK", "0") == "0":
         save_file({name: weight.contiguous() for name, weight in weights.items()}, folder / "weights.safetensors")

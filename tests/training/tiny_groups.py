@@ -31,7 +31,7 @@ def make_groups(count: int) -> list[TextGroup]:
     return [make_group(number, 1 + number % 3) for number in range(count)]
 
 
-def open_picture(image: ImageRef) -> Image.Image:
+def open_item_image(image: ImageRef) -> Image.Image:
     """The picture of a group, always the same."""
     return make_picture(int(image.image_id))
 
@@ -49,7 +49,7 @@ def tune_tiny(
     count: int = 6,
     advance: Callable[[int], None] = lambda steps: None,
     dtype: torch.dtype = torch.float32,
-    open_image: Callable[[ImageRef], Image.Image] = open_picture,
+    open_image: Callable[[ImageRef], Image.Image] = open_item_image,
     groups: Sequence[TextGroup] | None = None,
     **settings: Any,
 ) -> tuple[Tuning, dict[str, torch.Tensor]]:

@@ -14,7 +14,7 @@ from c3l.cli.options import (
     end,
     gather,
     print_lines,
-    settle,
+    resolve_config,
     tell_unread,
 )
 from c3l.errors import ConfigError
@@ -48,7 +48,7 @@ def finetune(
     from c3l.progress import make_progress
 
     progress = make_progress(sys.stderr)
-    settings = settle(None, gather(config, image_root, model, dtype, None, seed, overrides))
+    settings = resolve_config(None, gather(config, image_root, model, dtype, None, seed, overrides))
     tell_unread(progress, overrides, "finetune", "model", "images", "finetuning")
     end(finetune_files(data, out, settings, progress))
 
@@ -99,7 +99,7 @@ def evaluate(
         "evaluation.judge.model": judge_model,
         "evaluation.judge.endpoint": judge_endpoint,
     }
-    settings = settle(None, gather(config, None, model, dtype, None, seed, overrides, more))
+    settings = resolve_config(None, gather(config, None, model, dtype, None, seed, overrides, more))
     if print_commands:
         return _print_commands(settings, task)
     if task is None or not data or out is None:

@@ -40,10 +40,10 @@ from c3l.cli.options import (
     gather,
     print_lines,
     print_summary,
-    settle,
+    resolve_config,
+    run_stages,
     settle_run,
     tell_unread,
-    walk,
 )
 from c3l.errors import C3LError, ConfigError, StaleStageError, TooManyRejectedError
 
@@ -136,7 +136,7 @@ def _run(
         return
     from c3l.run.pipeline import run_method
 
-    walk(settings, run_method)
+    run_stages(settings, run_method)
 
 
 @app.command("generate")
@@ -156,9 +156,9 @@ def _generate(
     from c3l.run.pipeline import run_generate, run_reparse
 
     arguments = gather(config, image_root, model, dtype, limit, seed, overrides)
-    settings = settle(run, arguments)
+    settings = resolve_config(run, arguments)
     _check_round(settings, round)
-    walk(settings, partial(run_reparse if reparse else run_generate, round=round), needs_model=not reparse)
+    run_stages(settings, partial(run_reparse if reparse else run_generate, round=round), needs_model=not reparse)
 
 
 @app.command("score")
@@ -192,9 +192,9 @@ def _score(
     if run is not None and not data and out is None:
         from c3l.run.pipeline import run_score
 
-        settings = settle(run, arguments)
+        settings = resolve_config(run, arguments)
         _check_round(settings, round)
-        return walk(settings, partial(run_score, round=round))
+        return run_stages(settings, partial(run_score, round=round))
     if run is not None or not data or out is None or round:
         raise ConfigError("c3l score takes either a run folder, or --data FILE with --image-root DIR and --out OUT")
     if image_root is None:
@@ -202,7 +202,7 @@ def _score(
     from c3l.jobs.score import score_file
     from c3l.progress import make_progress
 
-    progress, settings = make_progress(sys.stderr), settle(None, arguments)
+    progress, settings = make_progress(sys.stderr), resolve_config(None, arguments)
     tell_unread(progress, overrides, "score --data", "model", "images", "scoring")
     end(score_file(data, out, settings, progress))
 
@@ -226,7 +226,7 @@ def _add_leading(verb: str, summary: str, go: "Callable[[RunConfig, int], None]"
         overrides: Set = None,
         round: Leading = 1,
     ) -> None:
-        go(settle(run, gather(config, image_root, None, None, None, seed, overrides)), round)
+        go(resolve_config(run, gather(config, image_root, None, None, None, seed, overrides)), round)
 
     app.command(verb, help=summary)(command)
 
@@ -235,7 +235,7 @@ def _select(settings: "RunConfig", round: int) -> None:
     from c3l.run.pipeline import run_select
 
     _check_round(settings, round, max(settings.rounds, 1))
-    walk(settings, partial(run_select, round=round), needs_model=False)
+    run_stages(settings, partial(run_select, round=round), needs_model=False)
 
 
 def _tune(settings: "RunConfig", round: int) -> None:
@@ -246,7 +246,7 @@ def _tune(settings: "RunConfig", round: int) -> None:
         from c3l.run.tune_stage import join_tuning
 
         return join_tuning(settings, round)
-    walk(settings, partial(run_tune, round=round))
+    run_stages(settings, partial(run_tune, round=round))
 
 
 _add_leading("select", "Choose the positive and the negatives of every picture.", _select)
@@ -266,12 +266,12 @@ def _add_stage(verb: str, summary: str) -> None:
         from c3l.run import pipeline
 
         arguments = gather(config, image_root, None, None, None, seed, overrides)
-        walk(settle(run, arguments), getattr(pipeline, f"run_{verb}"), needs_model=False)
+        run_stages(resolve_config(run, arguments), getattr(pipeline, f"run_{verb}"), needs_model=False)
 
     app.command(verb, help=summary)(command)
 
 
-_add_stage("filter", "Keep the best pairs by a rule; selection.jsonl says why each.")
+_add_stage("filter", "Keep the best pairs by a rule; decisions.jsonl says why each.")
 _add_stage("export", "Write the kept pairs in trainers' formats (export.formats).")
 _add_stage("report", "Write report.html again.")
 
@@ -297,10 +297,10 @@ def _show(
     name: Annotated[str | None, typer.Argument(metavar="ID", help="A picture: its id or path, or a part")] = None,
 ) -> None:
     """Show all pictures, or with ID one and its pairs and scores."""
-    from c3l.cli.tables import format_pairs, format_pictures
+    from c3l.cli.tables import format_images, format_pairs
 
     folder = find_run(run)
-    print_lines(format_pictures(folder) if name is None else format_pairs(folder, name))
+    print_lines(format_images(folder) if name is None else format_pairs(folder, name))
 
 
 @app.command("check")

@@ -126,10 +126,10 @@ def _name_option(key: str) -> str:
 
 
 def settle_run(folder: Path | None, run: Path | None, arguments: Arguments) -> "RunConfig":
-    """As ``settle``, of the run that is named as an argument or as ``--run``, or else of the one that is meant.
+    """As ``resolve_config``, of the run that is named as an argument or as ``--run``, or else of the one that is meant.
 
     Raises:
-        ConfigError: Two runs are named, or as ``settle``.
+        ConfigError: Two runs are named, or as ``resolve_config``.
     """
     from c3l.settings.schema import RunConfig
 
@@ -139,10 +139,10 @@ def settle_run(folder: Path | None, run: Path | None, arguments: Arguments) -> "
     if chosen is None and arguments.config is None:
         named = [one.value for one in arguments.overrides if one.key == "run"]
         chosen = Path(str(named[-1])) if named else RunConfig().run
-    return settle(chosen, arguments)
+    return resolve_config(chosen, arguments)
 
 
-def settle(run: Path | None, arguments: Arguments) -> "RunConfig":
+def resolve_config(run: Path | None, arguments: Arguments) -> "RunConfig":
     """The settings: those of the config file, or of the run folder, or the defaults; then the overrides."""
     from c3l.settings.load import Override, load_config
 
@@ -183,7 +183,7 @@ def find_run(path: Path) -> "Run":
     return run
 
 
-def walk(config: "RunConfig", stages: "Callable[[Context], None]", *, needs_model: bool = True) -> None:
+def run_stages(config: "RunConfig", stages: "Callable[[Context], None]", *, needs_model: bool = True) -> None:
     """Run stages, print the summary, and exit with 3 where too much was rejected."""
     from c3l.progress import make_progress
     from c3l.run.context import open_context

@@ -11,7 +11,7 @@ from c3l.errors import DataError
 from c3l.method.i2c import unit_of
 from c3l.method.specificity import tell_specificity
 from c3l.progress import format_seconds
-from c3l.records import ImageRef, Rejected, ScoredSample, Selected, name_round
+from c3l.records import FilterDecision, ImageRef, Rejected, ScoredSample, name_round
 from c3l.run.run_folder import Run, stages_of_round
 from c3l.run.shards import read_scored
 from c3l.run.status import StageState, read_rounds, read_specificity, read_states
@@ -69,7 +69,7 @@ def _align(row: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(cells).rstrip()
 
 
-def format_pictures(run: Run) -> Iterator[str]:
+def format_images(run: Run) -> Iterator[str]:
     """One line a picture: its id, number of scored pairs, best S(I2C) and path; then those that were rejected, and why.
 
     A picture without a pair has the reasons for which what was written about it was rejected.
@@ -81,7 +81,7 @@ def format_pictures(run: Run) -> Iterator[str]:
     for row in _rejected_texts(run):
         lost.setdefault(row.image_id, Counter())[row.reason] += 1
     stage = _done(run, "images")
-    yield from _list_first(run, [_picture_line(one, pairs.get(one.image_id, []), lost) for one in stage.read(ImageRef)])
+    yield from _list_first(run, [_image_line(one, pairs.get(one.image_id, []), lost) for one in stage.read(ImageRef)])
     yield from _list_first(run, [f"{row.image_id}  rejected: {row.reason}  {row.id}" for row in stage.rejected()])
 
 
@@ -91,7 +91,7 @@ def _list_first(run: Run, lines: Sequence[str]) -> Iterator[str]:
         yield f"... {len(lines) - MAX_LISTED} more; `c3l show {run.path} ID` finds them by a part of their path"
 
 
-def _picture_line(image: ImageRef, pairs: Sequence[ScoredSample], lost: Mapping[str, Counter[str]]) -> str:
+def _image_line(image: ImageRef, pairs: Sequence[ScoredSample], lost: Mapping[str, Counter[str]]) -> str:
     if pairs:
         said = f"best {max(one.i2c for one in pairs):+.3f} {unit_of(pairs[0].form)}"
     else:
@@ -107,7 +107,7 @@ def format_pairs(run: Run, name: str) -> Iterator[str]:
         DataError: If no picture, or more than one, has this id, path, or part of either.
     """
     images = _done(run, "images")
-    image = _find_picture(chain(images.read(ImageRef), images.rejected()), name)
+    image = _find_image(chain(images.read(ImageRef), images.rejected()), name)
     if isinstance(image, Rejected):
         yield f"{image.id}  {image.image_id}"
         yield f"rejected in {image.stage}: {image.reason}, {image.detail}"
@@ -135,7 +135,7 @@ def _rejected_texts(run: Run) -> Iterator[Rejected]:
             yield from stage.rejected()
 
 
-def _find_picture(images: Iterable[ImageRef | Rejected], name: str) -> ImageRef | Rejected:
+def _find_image(images: Iterable[ImageRef | Rejected], name: str) -> ImageRef | Rejected:
     found = []
     for image in images:
         path = _path_of(image)
@@ -165,9 +165,9 @@ def _last_scored(run: Run) -> str:
     return next((name for name in names if run.stored(name) is not None), "draft/scored")
 
 
-def _decisions(run: Run) -> dict[str, Selected]:
-    path = run.path / "selection.jsonl"
-    return {one.sample_id: one for one in read_records(path, Selected)} if path.exists() else {}
+def _decisions(run: Run) -> dict[str, FilterDecision]:
+    path = run.path / "decisions.jsonl"
+    return {one.sample_id: one for one in read_records(path, FilterDecision)} if path.exists() else {}
 
 
 def _done(run: Run, name: str) -> Stage:

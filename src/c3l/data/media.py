@@ -9,7 +9,7 @@ from c3l.data.paths import BadImageError, clean_path
 from c3l.data.rejection import BadRowError, is_utf8
 
 MAIN = "image images".split()
-_PICTURE_KEY = re.compile(  # `image_path`, `img`, `input_image_files`
+_IMAGE_KEY = re.compile(  # `image_path`, `img`, `input_image_files`
     r"(?:input_|source_)?(?:image|img|picture|pic|photo|frame)s?(?:_?(?:path|file|url|uri|link|list)s?)?"
 )
 _ITS_NAME_KEY = re.compile(r"(?:image|img|picture|photo)s?_?(?:file_?)?(?:name|id|src|source)s?")  # `image_id`
@@ -20,8 +20,8 @@ _OTHER_KEY = re.compile(  # `video`, `audio_path`
     r"(?:input_)?(?:video|audio|speech|sound|voice|wav|mp4|pdf|point_?cloud|pcd|mesh)s?"
     r"(?:_?(?:path|file|url|uri|list|name|id)s?)?"
 )
-_OF_PICTURE = ("_id", "_name", "_url")  # beside a picture they say where it was taken from
-_PICTURES = frozenset("jpg jpeg jpe jfif png webp gif bmp tif tiff pbm pgm ppm pnm avif heic jp2 svg".split())
+_OF_IMAGE = ("_id", "_name", "_url")  # beside a picture they say where it was taken from
+_IMAGES = frozenset("jpg jpeg jpe jfif png webp gif bmp tif tiff pbm pgm ppm pnm avif heic jp2 svg".split())
 _OTHERS = frozenset("mp4 avi mov mkv webm m4v mpg mpeg wmv flv wav mp3 flac ogg m4a aac opus pdf".split())
 _INSIDE = ("path", "image", "url", "image_url", "file_name", "filename", "file", "src", "image_path", "img_path")
 # texts, and where a row comes from: files under these are not what it is about
@@ -73,9 +73,9 @@ def refused_image(row: Mapping[str, Any]) -> str | None:
     return value if isinstance(value, str) and len(value) < 1000 and is_utf8(value) else None
 
 
-def is_picture(kind: str) -> bool:
+def is_image_key(kind: str) -> bool:
     """Whether a part of a turn of this type is a picture."""
-    return _PICTURE_KEY.fullmatch(_plain(kind)) is not None
+    return _IMAGE_KEY.fullmatch(_plain(kind)) is not None
 
 
 def is_other_medium(kind: str) -> bool:
@@ -100,10 +100,10 @@ def _besides(row: Mapping[str, Any], has_main: bool) -> Iterator[tuple[str, str]
     for key, value in row.items():
         if key in MAIN or value in _EMPTY:
             continue
-        if _PICTURE_KEY.fullmatch(_plain(key)) and not has_main:
+        if _IMAGE_KEY.fullmatch(_plain(key)) and not has_main:
             yield from ((f"`{key}`", path) for path in _paths(value))
-        elif _PICTURE_KEY.fullmatch(_plain(key)) or _MAYBE_KEY.fullmatch(_plain(key)):
-            paths = (path for path in _texts(value) if _ending(path) in _PICTURES)
+        elif _IMAGE_KEY.fullmatch(_plain(key)) or _MAYBE_KEY.fullmatch(_plain(key)):
+            paths = (path for path in _texts(value) if _ending(path) in _IMAGES)
             yield from ((f"`{key}`", path) for path in paths if not (has_main and _is_address(path)))
 
 
@@ -113,7 +113,7 @@ def _is_address(path: str) -> bool:
 
 def _other_media(row: Mapping[str, Any], main: Sequence[str]) -> Iterator[str]:
     for key, value in row.items():
-        if value in _EMPTY or (main and _plain(key).endswith(_OF_PICTURE)):
+        if value in _EMPTY or (main and _plain(key).endswith(_OF_IMAGE)):
             continue
         if _OTHER_KEY.fullmatch(_plain(key)):
             yield f"`{key}`"
@@ -127,7 +127,7 @@ def _unread_files(row: Mapping[str, Any]) -> Iterator[str]:
         inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
         texts = [one for part in inside for one in (part.values() if isinstance(part, dict) else [part])]
         names = (one for one in texts if isinstance(one, str) and len(one) < _LONGEST_NAME and " " not in one.strip())
-        if (_plain(key) not in _ABOUT_ELSE and any(_ending(one) in _PICTURES | _OTHERS for one in names)) or any(
+        if (_plain(key) not in _ABOUT_ELSE and any(_ending(one) in _IMAGES | _OTHERS for one in names)) or any(
             isinstance(one, str) and _BASE64.match(one) for one in texts
         ):
             yield key

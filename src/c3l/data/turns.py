@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from c3l.data.flags import is_taught
-from c3l.data.media import is_other_medium, is_picture
+from c3l.data.media import is_image_key, is_other_medium
 from c3l.data.rejection import BadRowError
 from c3l.markup.placeholders import PLACEHOLDER
 
@@ -135,7 +135,7 @@ def _read_turn(turn: Any) -> Said:
         raise BadRowError("bad_turns", f"got the text of a turn as {type(content).__name__}, expected a string")
     if medium := next((key for key, value in turn.items() if value and is_other_medium(str(key))), None):
         raise BadRowError("other_medium", f"a turn is about its `{medium}`, expected a picture or none")
-    shown += [value for key, value in turn.items() if value and is_picture(str(key))]
+    shown += [value for key, value in turn.items() if value and is_image_key(str(key))]
     return Said(role, content, is_taught(turn), tuple(shown))
 
 
@@ -172,7 +172,7 @@ def _read_parts(parts: Sequence[Any], shown: list[Any]) -> Iterator[str]:
         kind = part.get("type") or next((key for key, value in part.items() if value is not None), "nothing")
         if kind in _TEXT_PARTS:
             yield _part_text(part)
-        elif is_picture(str(kind)):
+        elif is_image_key(str(kind)):
             shown.append({key: value for key, value in part.items() if key not in ("type", "text", "index")})
             yield PLACEHOLDER
         elif is_other_medium(str(kind)):

@@ -166,7 +166,7 @@ def _read_row(place: _Place, row: Mapping[str, str], pictures: Mapping[int, str]
     hint = row.get("hint", "")
     prompt = write_question(row["question"], options, "" if _is_absent(hint) else hint)
     return _Row(
-        item=Item(str(place.index), _find_picture(place, row["image"], pictures), prompt),
+        item=Item(str(place.index), _find_image(place, row["image"], pictures), prompt),
         group=place.index % ROTATION,
         is_base=is_base,
         options=options,
@@ -180,7 +180,7 @@ def _is_absent(cell: str) -> bool:
     return cell.strip().lower() in _ABSENT
 
 
-def _find_picture(place: _Place, cell: str, pictures: Mapping[int, str]) -> str:
+def _find_image(place: _Place, cell: str, pictures: Mapping[int, str]) -> str:
     """The picture of a row as a data URL: base64, wrapped or not, or the index of the row that holds it."""
     image = cell
     if is_whole(image) and len(image) < _SHORT:

@@ -18,7 +18,7 @@ IMAGE_ROOT = "--image-root of c3l evaluate, or image_root of evaluation.tasks in
 _ENDINGS = ("", ".jpg", ".png", ".jpeg", ".JPEG", ".JPG", ".webp")
 
 
-def open_picture(root: Path, image: str, rules: ImagesConfig) -> Image:
+def open_item_image(root: Path, image: str, rules: ImagesConfig) -> Image:
     """The RGB picture of an item: a path under the root, or a data URL.
 
     Raises:
@@ -50,7 +50,7 @@ def _is_there(root: Path, image: str) -> bool:
         return False
 
 
-def check_pictures(items: Sequence[Item], root: Path, most: float, links: FollowLinks = "inside") -> None:
+def check_images(items: Sequence[Item], root: Path, most: float, links: FollowLinks = "inside") -> None:
     """Look whether the pictures are there, before a model is loaded for nothing.
 
     Args:
@@ -76,7 +76,7 @@ def check_pictures(items: Sequence[Item], root: Path, most: float, links: Follow
         )
 
 
-def sign_picture(root: Path, image: str, links: FollowLinks = "inside") -> str:
+def sign_item_image(root: Path, image: str, links: FollowLinks = "inside") -> str:
     """What tells a picture from another of the same name: its file's size and SHA-256, ``size:hash``.
 
     Empty for a picture that is in the benchmark's own file, whose hash is known, and for one that cannot be read.
@@ -91,7 +91,7 @@ def sign_picture(root: Path, image: str, links: FollowLinks = "inside") -> str:
 
 
 def read_signature(image: str, signature: str) -> SeenImage:
-    """The picture that was signed by ``sign_picture``."""
+    """The picture that was signed by ``sign_item_image``."""
     size, _, sha256 = signature.partition(":")
     return SeenImage(image, sha256, int(size))
 

@@ -23,7 +23,7 @@ _LABELS = {"yes": True, "no": False, "true": True, "false": False}
 _REMEDY = "expected POPE's own coco_pope_*.json with question_id, image, text and label"
 
 Answer = Literal["yes", "no", "unknown"]
-FindPicture = Callable[[str], str]
+FindImage = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Pope:
             yield {"question": one.item.prompt, "answer": "Yes" if one.is_yes else "No", "category": one.split}
 
 
-def read_pope(files: Sequence[Path], suffix: str = SUFFIX, find: FindPicture = lambda image: image) -> Pope:
+def read_pope(files: Sequence[Path], suffix: str = SUFFIX, find: FindImage = lambda image: image) -> Pope:
     """The questions of POPE's own files: JSON lines, or a list, of ``question_id, image, text, label``.
 
     The split is ``category`` of the row where it has one, else the word in the name of the file or its folder;
@@ -217,7 +217,7 @@ def _rates(counts: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
     }
 
 
-def _read_row(fields: Fields, suffix: str, find: FindPicture) -> _Question:
+def _read_row(fields: Fields, suffix: str, find: FindImage) -> _Question:
     label = fields.label("label", "answer")
     if label not in _LABELS:
         raise fields.refuse(f"has the label {label!a:.40}, expected yes or no")

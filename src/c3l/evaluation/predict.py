@@ -14,7 +14,7 @@ from c3l.method.batching import map_ahead, run_batches
 from c3l.models.interface import Completion, GenerateRequest, InferenceModel, Pair, Sampling, ScoreRequest, Unfit
 from c3l.records import AnswerScores
 
-OpenPicture = Callable[[str], Image]
+OpenItemImage = Callable[[str], Image]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class _Job:
 def predict(
     items: Iterable[Item],
     model: InferenceModel,
-    open_picture: OpenPicture,
+    open_item_image: OpenItemImage,
     *,
     max_new_tokens: int,
     batch_size: int,
@@ -44,30 +44,30 @@ def predict(
     Args:
         items: What to ask.
         model: The LVLM.
-        open_picture: Gives the RGB picture of ``Item.image``, or raises DataError.
+        open_item_image: Gives the RGB picture of ``Item.image``, or raises DataError.
         max_new_tokens: Upper bound on a written answer.
         batch_size: Items a batch; changes speed only.
         blind: Ask every item without its picture too.
     """
     sampling = Sampling(temperature=0.0, max_new_tokens=max_new_tokens)
     return run_batches(
-        _open_all(items, open_picture),
+        _open_all(items, open_item_image),
         batch_size,
         run=lambda jobs: _ask(jobs, model, sampling, blind),
         reject=lambda job, message: Prediction(job.item.item_id, failed=f"out of memory: {message}"),
     )
 
 
-def _open_all(items: Iterable[Item], open_picture: OpenPicture) -> Iterator[_Job]:
+def _open_all(items: Iterable[Item], open_item_image: OpenItemImage) -> Iterator[_Job]:
     about_one = (list(group) for _, group in groupby(items, key=lambda item: item.image))
-    for jobs in map_ahead(lambda group: _open(group, open_picture), about_one):
+    for jobs in map_ahead(lambda group: _open(group, open_item_image), about_one):
         yield from jobs
 
 
-def _open(items: Sequence[Item], open_picture: OpenPicture) -> list[_Job]:
+def _open(items: Sequence[Item], open_item_image: OpenItemImage) -> list[_Job]:
     """Items that show the same picture, with it."""
     try:
-        picture, problem = open_picture(items[0].image), ""
+        picture, problem = open_item_image(items[0].image), ""
     except DataError as error:
         picture, problem = None, str(error)
     return [_Job(item, picture, problem) for item in items]

@@ -48,7 +48,7 @@ class Prediction:
         failed: Why there is no answer, such as a picture that cannot be opened; empty where there is one.
         blind_text: As ``text``, without the picture; None where it was not asked.
         blind_likelihoods: As ``likelihoods``, without the picture.
-        picture: Which picture it saw, as ``sign_picture`` says; empty where there is no answer.
+        picture: Which picture it saw, as ``sign_item_image`` says; empty where there is no answer.
         raw: All that it wrote, where ``text`` is without the thoughts before it; else empty.
         blind_raw: As ``raw``, without the picture.
         respelled: A token that steers the model's chats and that its prompt spells: it was asked with a space in it.

@@ -27,7 +27,7 @@ from c3l.evaluation.display import describe_answers
 from c3l.evaluation.judges import CachedJudge, EndpointJudge, Judge, ModelJudge
 from c3l.evaluation.llava_bench import LlavaBench
 from c3l.evaluation.panel import ReviewLog
-from c3l.evaluation.pictures import IMAGE_ROOT, check_pictures, open_picture, read_signature, sign_picture
+from c3l.evaluation.pictures import IMAGE_ROOT, check_images, open_item_image, read_signature, sign_item_image
 from c3l.evaluation.predict import predict
 from c3l.evaluation.reading import find_image_root, hash_files, read_benchmark
 from c3l.evaluation.scores import score, was_blind
@@ -57,7 +57,7 @@ def check_benchmark(task: BenchmarkConfig, config: RunConfig) -> None:
     """
     root = find_image_root(task)
     benchmark = read_benchmark(task, _make_judge(task, Path(), config, load_model), config.evaluation.judge)
-    check_pictures(benchmark.items, root, config.max_error_rate, config.images.follow_links)
+    check_images(benchmark.items, root, config.max_error_rate, config.images.follow_links)
 
 
 def evaluate_files(
@@ -212,12 +212,12 @@ def _predict_rest(
         )
 
     def opener(image: str) -> Image:
-        return open_picture(root, image, config.images)
+        return open_item_image(root, image, config.images)
 
     rest = [item for item in benchmark.items if _is_to_ask(item, made, opener)]
     if not rest:
         return
-    check_pictures(benchmark.items, root, config.max_error_rate, config.images.follow_links)
+    check_images(benchmark.items, root, config.max_error_rate, config.images.follow_links)
     model = load(config.model, config.seed)
     job.begin(settings, model=json.loads(to_json(model.provenance)))
     path, shows = out / PREDICTIONS, {item.item_id: item.image for item in rest}
@@ -231,7 +231,7 @@ def _predict_rest(
         batch_size=config.evaluation.batch_size,
         blind=config.evaluation.blind,
     )
-    sign = cache(partial(sign_picture, root, links=config.images.follow_links))
+    sign = cache(partial(sign_item_image, root, links=config.images.follow_links))
     with progress.track(task.task, "questions", len(benchmark.items), len(benchmark.items) - len(rest)) as advance:
         while block := list(islice(found, _SYNC_EVERY)):
             signed = [one if one.failed else replace(one, picture=sign(shows[one.item_id])) for one in block]

@@ -27,7 +27,7 @@ from c3l.jobs.score_state import (
     open_job,
     read_rows,
     reason_of,
-    remember_picture,
+    remember_image,
     resume,
     rows_that_stay,
 )
@@ -127,7 +127,7 @@ def _score_rest(
                 state.takes_system = loaded[0].takes_system
                 state.notes = list(loaded[0].provenance.notes)
             rows = _score_chunk(chunk, stay, state.rows, config, loaded[0] if loaded else None, pool)
-            remember_picture(rows, config.images.root, state)
+            remember_image(rows, config.images.root, state)
             _write_rows(rows, Counter(_note(chunk, rows, takes_system=state.takes_system)), out, job, state)
             advance(len(chunk))
     if earlier.exists():

@@ -200,7 +200,7 @@ def _settings(data: Sequence[Path], config: RunConfig) -> dict[str, Any]:
     )
 
 
-def remember_picture(rows: Sequence[Row], root: Path, state: State) -> None:
+def remember_image(rows: Sequence[Row], root: Path, state: State) -> None:
     """Keep in the state which picture was the first to be scored."""
     first = next((row["image"] for row in rows if row["status"] == "ok"), None)
     if first and not state.picture:

@@ -8,11 +8,11 @@ from c3l.errors import ConfigError
 from c3l.method.i2c import unit_of
 from c3l.method.scoring import rescore
 from c3l.method.selection import by_falling_score, rank_pairs
-from c3l.records import Form, ScoredSample, Selected, make_id
+from c3l.records import FilterDecision, Form, ScoredSample, make_id
 from c3l.settings.schema import FilteringConfig, FilterRule
 
 
-def filter_samples(scored: Iterable[ScoredSample], config: FilteringConfig, seed: int) -> list[Selected]:
+def filter_samples(scored: Iterable[ScoredSample], config: FilteringConfig, seed: int) -> list[FilterDecision]:
     """One row a sample, kept or not, with the rule and its number; by image id, then rank.
 
     The order of the input changes nothing: ties are broken by sample id. A share of n pairs is rounded up.
@@ -34,7 +34,7 @@ def filter_samples(scored: Iterable[ScoredSample], config: FilteringConfig, seed
     for where, stratum in _strata(samples.values(), config):
         verdicts |= _judge(stratum, where, config, seed)
     return [
-        Selected(
+        FilterDecision(
             sample_id=sample_id,
             image_id=samples[sample_id].sample.image_id,
             i2c=samples[sample_id].i2c,

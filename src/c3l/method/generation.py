@@ -9,7 +9,7 @@ from PIL.Image import Image
 from c3l.errors import BackendError, ConfigError, DataError
 from c3l.markup.thoughts import cut_thoughts
 from c3l.method.batching import map_ahead, run_batches
-from c3l.method.pair_checks import excerpt, fold, is_refusal, judge
+from c3l.method.pair_checks import check_pair, excerpt, fold, is_refusal
 from c3l.method.parsing import ParsedPair, find_pairs
 from c3l.method.prompts import InstructionTemplate
 from c3l.models.interface import Completion, GenerateRequest, InferenceModel, Sampling
@@ -90,7 +90,7 @@ def parse(
             yield _nothing_found(generation, text)
         accepted = 0
         for index, pair in enumerate(pairs):
-            verdict = _cut_off(generation, pair, is_last=index == len(pairs) - 1) or judge(pair)
+            verdict = _cut_off(generation, pair, is_last=index == len(pairs) - 1) or check_pair(pair)
             key = (generation.image_id, generation.round, "" if verdict else fold(pair.question))
             if key in asked:
                 verdict = "duplicate_question", f"asked before: {excerpt(pair.question)}"

@@ -1,4 +1,4 @@
-"""Judges a parsed question-answer pair by its text alone: a reason to reject it, or None."""
+"""Checks a parsed question-answer pair by its text alone: a reason to reject it, or None."""
 
 import re
 import unicodedata
@@ -26,7 +26,7 @@ _REFUSAL = re.compile(
 )
 
 
-def judge(pair: ParsedPair) -> tuple[str, str] | None:
+def check_pair(pair: ParsedPair) -> tuple[str, str] | None:
     """The reason to reject a pair and one line for a person, or None if nothing speaks against it.
 
     Reasons: ``too_long``, ``empty_question``, ``empty_answer``, ``special_token``, ``refusal`` and

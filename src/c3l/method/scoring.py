@@ -70,7 +70,7 @@ def score_samples(
     judged = ((place, _judge_text(sample, systems, model)) for place, sample in enumerate(samples))
     outcomes: dict[int, Outcome] = {place: rejected for place, rejected in judged if rejected}
     groups = _group({place: it for place, it in enumerate(samples) if place not in outcomes}, systems)
-    draw = _OtherPictures(images, open_image, config, seed, sorted(set(pool)))
+    draw = _OtherImages(images, open_image, config, seed, sorted(set(pool)))
     jobs = map_ahead(lambda group: _open_job(group, images, open_image, draw, seed, systems), groups)
     following = 0
     for done in run_batches(
@@ -114,7 +114,7 @@ def _group(samples: Mapping[int, Sample], systems: Mapping[str, str]) -> list[di
     return list(groups.values())
 
 
-class _OtherPictures:
+class _OtherImages:
     """The pictures that stand for "no image": the first m of the pool in an order drawn by the run's seed.
 
     They are the same for all images, but for those that are among them: so a model encodes each of them once, and what
@@ -182,7 +182,7 @@ def _open_job(
     samples: Mapping[int, Sample],
     images: Mapping[str, ImageRef],
     open_image: OpenImage,
-    draw: _OtherPictures,
+    draw: _OtherImages,
     seed: int,
     systems: Mapping[str, str],
 ) -> _Job:

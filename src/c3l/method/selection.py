@@ -10,7 +10,7 @@ from c3l.settings.schema import SelectionConfig
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Ranking:
     """Where a pair stands among the pairs of its image: rank 1 has the highest S(I2C)."""
 
     rank: int
@@ -52,10 +52,10 @@ def _group(image_id: str, ranked: list[ScoredSample], rule: str, seed: int) -> C
     return ContrastiveGroup(image_id, positive, tuple(i for i in ids if i != positive))
 
 
-def rank_pairs(scored: Iterable[ScoredSample]) -> dict[str, Standing]:
+def rank_pairs(scored: Iterable[ScoredSample]) -> dict[str, Ranking]:
     """The standing of every sample, by sample id; images in order of id, pairs in order of rank."""
     return {
-        one.sample.sample_id: Standing(rank, _role(rank, len(ranked)))
+        one.sample.sample_id: Ranking(rank, _role(rank, len(ranked)))
         for ranked in _ranked_by_image(scored).values()
         for rank, one in enumerate(ranked, start=1)
     }

@@ -118,11 +118,11 @@ def _load_for_tuning(make: Callable[[Any, Any, Provenance, R], M], config: Model
     """What is made of the model on its device, its processor, what they are, and the recipe; seeded."""
     import torch
 
-    from c3l.models.hf.sharding import is_shared_out
+    from c3l.models.hf.sharding import is_sharded
 
     weights = weights_hash(config)
     device, dtype = _choose_device(config), _choose_dtype(config)
-    if is_shared_out():
+    if is_sharded():
         device = "cpu"  # it comes onto the cards piece by piece: one alone might not hold all of it
         os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"  # all read the weights, and try out what the model can
     model, processor = _read(config, weights, dtype, device)

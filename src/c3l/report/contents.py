@@ -7,13 +7,13 @@ from c3l.errors import DataError
 from c3l.records import (
     AnswerScores,
     EvalReport,
+    FilterDecision,
     Form,
     HeldOut,
     ImageRef,
     Provenance,
     Rejected,
     ScoredSample,
-    Selected,
     Specificity,
     TuningStep,
 )
@@ -70,7 +70,7 @@ class ReportContents:
         stages: Counts, in the order of the method.
         images: The pictures that ``scored`` or ``earlier`` speaks of, by ``image_id``, in the order of the gallery.
         scored: Every scored pair of the last round.
-        selected: One decision a scored pair, in any order.
+        decisions: One decision a scored pair, in any order.
         rejected: What was rejected in any stage.
         exported: How many pairs the export holds.
         open_thumbnail: A picture as JPEG bytes; about 60 kB each (480 pixels) keeps the page light.
@@ -92,7 +92,7 @@ class ReportContents:
     stages: Sequence[StageCounts]
     images: Mapping[str, ImageRef]
     scored: Sequence[ScoredSample]
-    selected: Sequence[Selected]
+    decisions: Sequence[FilterDecision]
     rejected: Sequence[Rejected]
     exported: int
     open_thumbnail: Callable[[ImageRef], bytes]
@@ -110,7 +110,7 @@ class Pair:
     """A scored pair beside the decision about it."""
 
     scored: ScoredSample
-    decision: Selected
+    decision: FilterDecision
 
 
 def join_pairs(contents: ReportContents) -> tuple[Pair, ...]:
@@ -120,8 +120,8 @@ def join_pairs(contents: ReportContents) -> tuple[Pair, ...]:
         DataError: If a pair has no decision, or the picture of any round's pair is not among ``contents.images``.
     """
     for scored in (*contents.scored, *contents.earlier):
-        _check_picture(contents, scored)
-    decisions = {decision.sample_id: decision for decision in contents.selected}
+        _check_image(contents, scored)
+    decisions = {decision.sample_id: decision for decision in contents.decisions}
     pairs = []
     for scored in contents.scored:
         sample_id = scored.sample.sample_id
@@ -133,7 +133,7 @@ def join_pairs(contents: ReportContents) -> tuple[Pair, ...]:
     return tuple(pairs)
 
 
-def _check_picture(contents: ReportContents, scored: ScoredSample) -> None:
+def _check_image(contents: ReportContents, scored: ScoredSample) -> None:
     if scored.sample.image_id not in contents.images:
         raise DataError(
             f"got a pair about picture {scored.sample.image_id}, which is not in the run's list of images: "

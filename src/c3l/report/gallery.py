@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from c3l.errors import DataError
-from c3l.records import ImageRef, ScoredSample, Selected
+from c3l.records import FilterDecision, ImageRef, ScoredSample
 from c3l.report.charts import draw_meter
 from c3l.report.contents import Pair, ReportContents
-from c3l.report.rounds import label_round, mean_by_picture, split_rounds
+from c3l.report.rounds import label_round, mean_by_image, split_rounds
 from c3l.report.statistics import find_quantiles
 from c3l.report.tokens import Piece, cut_pieces
 from c3l.report.units import Unit, unit_in_use
@@ -33,7 +33,7 @@ class PairView:
     score: str
     meter: Markup
     rank: int
-    decision: Selected | None
+    decision: FilterDecision | None
     round: int
 
 
@@ -105,15 +105,15 @@ class Scale:
 
 
 def build_gallery(contents: ReportContents, pairs: Sequence[Pair]) -> GalleryView:
-    """Cards of the pictures chosen by ``choose_pictures``, until the limit or the size is reached."""
+    """Cards of the pictures chosen by ``choose_images``, until the limit or the size is reached."""
     by_image, drafts = group_by_image(contents.images, pairs), find_drafts(contents)
     before = [] if drafts is None else [scored for group in drafts.by_image.values() for scored in group]
-    means = mean_by_picture(before) | mean_by_picture([pair.scored for pair in pairs])
+    means = mean_by_image(before) | mean_by_image([pair.scored for pair in pairs])
     scale = Scale(unit_in_use(contents), _find_full([*before, *(pair.scored for pair in pairs)]))
     cards: dict[str, CardView] = {}
     size = 0
     ordered = {image_id: means[image_id] for image_id in contents.images if image_id in means}
-    for image_id in choose_pictures(ordered, contents.gallery_limit):
+    for image_id in choose_images(ordered, contents.gallery_limit):
         card = _build_card(contents, contents.images[image_id], by_image.get(image_id, []), drafts, scale)
         size += _estimate_size(card)
         if size > MAX_CHARACTERS and cards:
@@ -142,7 +142,7 @@ def group_by_image(images: Mapping[str, ImageRef], pairs: Sequence[Pair]) -> dic
     return {image_id: sorted(group, key=lambda pair: pair.decision.rank) for image_id, group in groups.items() if group}
 
 
-def choose_pictures(means: Mapping[str, float], limit: int) -> list[str]:
+def choose_images(means: Mapping[str, float], limit: int) -> list[str]:
     """Ids to show: all, or, above the limit, the best, the median and the worst by mean S(I2C), in turn."""
     if len(means) <= limit:
         return list(means)
@@ -162,7 +162,7 @@ def _find_full(scored: Sequence[ScoredSample]) -> float:
 def _build_card(
     contents: ReportContents, image: ImageRef, pairs: Sequence[Pair], drafts: Drafts | None, scale: Scale
 ) -> CardView:
-    picture, problem = embed_picture(contents, image)
+    picture, problem = embed_image(contents, image)
     scores = [pair.scored.i2c for pair in pairs]
     views = tuple(_build_pair(pair.scored, pair.decision.rank, pair.decision, scale) for pair in pairs)
     return CardView(
@@ -193,7 +193,7 @@ def _show_mean(scores: Sequence[float], scale: Scale) -> str:
     return scale.unit.show(sum(scores) / len(scores)) if scores else ""
 
 
-def embed_picture(contents: ReportContents, image: ImageRef) -> tuple[str | None, str]:
+def embed_image(contents: ReportContents, image: ImageRef) -> tuple[str | None, str]:
     """The picture as a data URI and an empty text; or None and what is wrong with it."""
     try:
         data = contents.open_thumbnail(image)
@@ -202,7 +202,7 @@ def embed_picture(contents: ReportContents, image: ImageRef) -> tuple[str | None
     return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii"), ""
 
 
-def _build_pair(scored: ScoredSample, rank: int, decision: Selected | None, scale: Scale) -> PairView:
+def _build_pair(scored: ScoredSample, rank: int, decision: FilterDecision | None, scale: Scale) -> PairView:
     sample, scores = scored.sample, scored.scores
     return PairView(
         anchor=f"p-{sample.sample_id}",

@@ -79,7 +79,7 @@ def build_rounds(contents: ReportContents, shown: Mapping[str, str]) -> RoundsVi
     )
 
 
-def mean_by_picture(scored: Sequence[ScoredSample]) -> dict[str, float]:
+def mean_by_image(scored: Sequence[ScoredSample]) -> dict[str, float]:
     """Each picture's mean S(I2C)."""
     groups = defaultdict(list)
     for one in scored:
@@ -149,7 +149,7 @@ def _build_paired(
     shown: Mapping[str, str],
     unit: Unit,
 ) -> PairedView | None:
-    before, after = mean_by_picture(first), mean_by_picture(last)
+    before, after = mean_by_image(first), mean_by_image(last)
     both = [image_id for image_id in contents.images if image_id in before and image_id in after]
     changes = [after[image_id] - before[image_id] for image_id in both]
     median = find_median(changes)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from c3l.records import Form, ScoredSample, Specificity
 from c3l.report.contents import Pair, ReportContents
-from c3l.report.gallery import GalleryView, embed_picture
+from c3l.report.gallery import GalleryView, embed_image
 from c3l.report.rounds import label_round, split_rounds
 from c3l.report.tokens import Piece, cut_pieces
 from c3l.report.units import NONE, Unit, unit_of_form
@@ -106,7 +106,7 @@ def _find_ends(
 def _build_example(contents: ReportContents, gallery: GalleryView, one: ScoredSample, unit: Unit) -> ExampleView:
     image = contents.images[one.sample.image_id]
     card = next((card for card in gallery.cards if card.image.image_id == image.image_id), None)
-    picture, problem = (card.picture, card.problem) if card else embed_picture(contents, image)
+    picture, problem = (card.picture, card.problem) if card else embed_image(contents, image)
     return ExampleView(
         picture=picture,
         problem=problem,

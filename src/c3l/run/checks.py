@@ -36,7 +36,7 @@ def check(config: RunConfig, progress: Progress, load: LoadModel = load_model) -
     try:
         paths, left_out = find_images(config.images.root, config.images.limit, config.images.follow_links)
         good, bad = _inspect(config, paths, progress)
-        yield from _tell_pictures(config, good, bad)
+        yield from _tell_images(config, good, bad)
         yield from (f"    {told}" for told in left_out)
     except DataError as error:
         yield f"pictures: {error} {_mark(False)}"
@@ -66,7 +66,7 @@ def _check_model(config: RunConfig, load: LoadModel, good: Sequence[ImageRef], f
     maker = model.provenance
     yield f"model: {maker.model}, weights {maker.weights[:12]}, {maker.dtype} on {maker.device} {_mark(True)}"
     yield from (f"    {note}" for note in maker.notes)
-    picture, other = _two_pictures(config, good)
+    picture, other = _two_images(config, good)
     ok, lines = _check_prompt(config, model, picture)
     yield from lines
     if not ok:
@@ -94,7 +94,7 @@ def _inspect(config: RunConfig, paths: Sequence[str], progress: Progress) -> tup
     return good, bad
 
 
-def _tell_pictures(config: RunConfig, good: Sequence[ImageRef], bad: Sequence[Rejected]) -> Iterator[str]:
+def _tell_images(config: RunConfig, good: Sequence[ImageRef], bad: Sequence[Rejected]) -> Iterator[str]:
     yield f"pictures: {len(good)} good, {len(bad)} bad {_mark(bool(good) and not bad)}"
     reasons: dict[str, list[Rejected]] = defaultdict(list)
     for one in bad:
@@ -108,7 +108,7 @@ def _tell_pictures(config: RunConfig, good: Sequence[ImageRef], bad: Sequence[Re
         yield "    a run rejects these and goes on with the others; mend them first if it should not"
 
 
-def _two_pictures(config: RunConfig, good: Sequence[ImageRef]) -> tuple[Image.Image, Image.Image]:
+def _two_images(config: RunConfig, good: Sequence[ImageRef]) -> tuple[Image.Image, Image.Image]:
     """The first picture, and the one in the middle; of a single picture its negative."""
     picture = open_image(config.images.root, good[0], config.images)
     if len(good) == 1:

@@ -57,7 +57,7 @@ def open_context(
         BackendError: If there is no such model.
     """
     with Run.open(config.run) as run:
-        model, weights = _settle_model(run, config.model, needs_model)
+        model, weights = _resolve_model(run, config.model, needs_model)
         images = config.images
         if images.root.is_dir():  # so that another working directory finds it; else it is told as it was named
             images = images.model_copy(update={"root": images.root.absolute()})
@@ -105,7 +105,7 @@ def _read_root(run: Run) -> Path | None:
         return None
 
 
-def _settle_model(run: Run, model: ModelConfig, needs_model: bool) -> tuple[ModelConfig, str]:
+def _resolve_model(run: Run, model: ModelConfig, needs_model: bool) -> tuple[ModelConfig, str]:
     """The model with the dtype that the run began with, or begins with now, and its weights' hash."""
     begun = run.stored("draft/generated")
     if begun is not None and model.dtype == "auto":

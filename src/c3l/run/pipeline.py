@@ -17,12 +17,12 @@ from c3l.method.scoring import tell_few_others
 from c3l.method.selection import select
 from c3l.records import (
     ContrastiveGroup,
+    FilterDecision,
     Generation,
     ImageRef,
     Provenance,
     Rejected,
     Sample,
-    Selected,
     name_round,
     name_step,
 )
@@ -48,7 +48,7 @@ from c3l.settings.schema import RunConfig
 from c3l.storage.atomic import atomic_folder
 from c3l.storage.stage import Stage, write_records
 
-SELECTION = "selection.jsonl"
+DECISIONS = "decisions.jsonl"
 
 
 def run_method(context: Context) -> None:
@@ -130,7 +130,7 @@ def run_select(context: Context, round: int = 1) -> None:
 
 def run_tune(context: Context, round: int = 1) -> None:
     """The tuned LVLM that writes in a round, from finished groups."""
-    tune_stage(context, need(context, name_step("selected", round)), round=round)
+    tune_stage(context, need(context, name_step("groups", round)), round=round)
 
 
 def run_filter(context: Context) -> None:
@@ -241,7 +241,7 @@ def select_stage(context: Context, scored: Stage, *, round: int) -> Stage:
     def choose(_: int) -> Iterable[ContrastiveGroup | Rejected]:
         return select(read_scored(scored, config.scoring.form), config.selection, config.seed)
 
-    return run_here(context, name_step("selected", round), choose, inputs=scored.info.out.get("scoredsample", 0))
+    return run_here(context, name_step("groups", round), choose, inputs=scored.info.out.get("scoredsample", 0))
 
 
 def last_scored(config: RunConfig) -> str:
@@ -250,12 +250,12 @@ def last_scored(config: RunConfig) -> str:
 
 
 def filter_stage(context: Context, scored: Stage) -> Stage:
-    """The pairs that are kept; ``selection.jsonl`` has every scored pair and what was decided about it."""
-    config, selection = context.config, context.run.path / SELECTION
+    """The pairs that are kept; ``decisions.jsonl`` has every scored pair and what was decided about it."""
+    config, selection = context.config, context.run.path / DECISIONS
     if not selection.exists():
         discard(context.run, "filtered")
 
-    def decide(_: int) -> Iterator[Selected | Rejected]:
+    def decide(_: int) -> Iterator[FilterDecision | Rejected]:
         decisions = filter_samples(read_scored(scored, context.config.scoring.form), config.filtering, config.seed)
         write_records(selection, decisions)
         outside = f"outside_{config.filtering.rule}"
@@ -281,7 +281,7 @@ def export_stage(context: Context, images: Stage, scored: Stage, kept: Stage) ->
     if stored is not None and _is_exported(context, stored):
         return begin(context, "export", 0)
     start = time.monotonic()
-    ids = {one.sample_id for one in kept.read(Selected)}
+    ids = {one.sample_id for one in kept.read(FilterDecision)}
     rows = [one for one in read_scored(scored, context.config.scoring.form) if one.sample.sample_id in ids]
     pictures = {image.image_id: image for image in images.read(ImageRef)}
     maker = scored.info.provenance or _no_maker(context)

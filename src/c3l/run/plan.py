@@ -63,7 +63,7 @@ def make_plan(config: RunConfig, weights: str) -> dict[str, StagePlan]:
     writer = weights
     for round in range(1, max(config.rounds, 1) + 1):
         choosing = form | results_of("selection", config.selection) | {"seed": config.seed}
-        stages.append(_plan(name_step("selected", round), choosing, stages[-1]))
+        stages.append(_plan(name_step("groups", round), choosing, stages[-1]))
         if config.rounds:
             stages.append(_plan_tuning(config, writer, round, stages[-1]))
             writer = stages[-1].fingerprint
@@ -96,11 +96,11 @@ def check_costly(run: Run, plan: Plan) -> None:
             )
 
 
-def _plan_tuning(config: RunConfig, writer: str, round: int, selected: StagePlan) -> StagePlan:
+def _plan_tuning(config: RunConfig, writer: str, round: int, groups: StagePlan) -> StagePlan:
     """The contrastive tuning of whoever wrote the round before."""
     recipe = results_of("contrastive", config.contrastive) | {"tuner_version": TUNER_VERSION}
     settings = _plan_model(config, writer) | recipe
-    return _plan(name_step("tuned", round), settings, selected, costly=True)
+    return _plan(name_step("tuned", round), settings, groups, costly=True)
 
 
 def _plan_learning(config: RunConfig, base: str, writer: str, export: StagePlan) -> Iterator[StagePlan]:
@@ -174,7 +174,9 @@ def _plan(
     name: str, settings: Mapping[str, Any], source: StagePlan | None = None, *, costly: bool = False
 ) -> StagePlan:
     before, inputs = (source.settings, [source.fingerprint]) if source else ({}, [])
-    return StagePlan(name, {**before, **settings}, fingerprint(settings, name, *inputs), costly)
+    # the groups' name of earlier versions, so that what was tuned on them stays theirs
+    hashed = fingerprint(settings, name.replace("groups", "selected"), *inputs)
+    return StagePlan(name, {**before, **settings}, hashed, costly)
 
 
 def _digest(template: InstructionTemplate) -> str:

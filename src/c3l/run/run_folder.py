@@ -23,14 +23,14 @@ from c3l.storage.stage import Stage, StageInfo, not_ours
 
 def stages_of_round(round: int) -> list[str]:
     """The names of the stages of one round, in order: what leads to it, and what is written in it."""
-    before = [name_step("selected", round), name_step("tuned", round)] if round else []
+    before = [name_step("groups", round), name_step("tuned", round)] if round else []
     return before + [f"{name_round(round)}/{part}" for part in ("generated", "parsed", "scored")]
 
 
 STAGES: dict[str, tuple[str, ...]] = {  # in order; what `clean` removes of each
     "images": ("images.jsonl", "images"),
     **{name: (name,) for round in range(MAX_ROUNDS + 1) for name in stages_of_round(round)},
-    "filtered": ("filtered", "selection.jsonl"),
+    "filtered": ("filtered", "decisions.jsonl", "selection.jsonl"),  # the last of an earlier version
     "export": ("export",),
     "finetuned": ("finetuned",),
     **{f"evaluation/{task}": (f"evaluation/{task}",) for task in get_args(TaskName)},

@@ -27,7 +27,7 @@ VERBS = {
     "draft/generated": "generate",
     "draft/parsed": "generate",
     "draft/scored": "score",
-    "selected": "select",
+    "groups": "select",
     "tuned": "tune",
     "filtered": "filter",
     "export": "export",

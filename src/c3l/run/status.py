@@ -14,11 +14,11 @@ from c3l.method.scoring import count_others
 from c3l.method.specificity import measure_specificity, show_specificity
 from c3l.records import (
     EvalReport,
+    FilterDecision,
     HeldOut,
     ImageRef,
     Provenance,
     Rejected,
-    Selected,
     Specificity,
     TuningStep,
     name_round,
@@ -40,7 +40,7 @@ COUNTED: dict[str, tuple[str, str]] = {
     "generated": ("prompts", "texts"),
     "parsed": ("texts", "pairs"),
     "scored": ("pairs", "pairs"),
-    "selected": ("pairs", "groups"),
+    "groups": ("pairs", "groups"),
     "tuned": ("groups", "groups"),
     "filtered": ("pairs", "pairs"),
     "export": ("pairs", "pairs"),
@@ -78,7 +78,7 @@ def read_states(run: Run) -> list[StageState]:
 def _stage_names(config: RunConfig) -> list[str]:
     """The stages that a run with these settings has; the draft's positives and negatives are chosen in any case."""
     written = [name for round in range(config.rounds + 1) for name in stages_of_round(round)]
-    chosen = [] if config.rounds else [name_step("selected", 1)]
+    chosen = [] if config.rounds else [name_step("groups", 1)]
     learned = ["finetuned"] if config.finetuning.enabled else []
     learned += [f"evaluation/{task.task}" for task in config.evaluation.tasks]
     return ["images", *written, *chosen, "filtered", "export", *learned, "report"]
@@ -218,7 +218,7 @@ def gather_report(run: Run, config: RunConfig) -> ReportContents:
         stages=[count(stage) for name, stage in stages.items()],
         images={image.image_id: image for image in pictures if image.image_id in speaks_of},
         scored=scored,
-        selected=list(read_records(run.path / "selection.jsonl", Selected)),
+        decisions=list(read_records(run.path / "decisions.jsonl", FilterDecision)),
         rejected=list(_rejections(stages)),
         exported=stages["export"].info.inputs or 0,
         open_thumbnail=lambda image: _draw_thumbnail(config, image),
@@ -237,7 +237,7 @@ def gather_report(run: Run, config: RunConfig) -> ReportContents:
 
 def measure_kept(contents: ReportContents) -> dict[str, Any]:
     """How specific all pairs of the last round are, and the kept ones; nothing where there is no pair."""
-    ids = {one.sample_id for one in contents.selected if one.kept}
+    ids = {one.sample_id for one in contents.decisions if one.kept}
     groups = {"all": contents.scored, "kept": [one for one in contents.scored if one.sample.sample_id in ids]}
     return {name: asdict(contents.measure_specificity(group)) for name, group in groups.items() if group}
 
@@ -261,7 +261,7 @@ def _makers(stages: dict[str, Stage]) -> dict[str, Provenance]:
 
 def _rejections(stages: dict[str, Stage]) -> Iterator[Rejected]:
     for name, stage in stages.items():
-        if _kind(name) in (*MAY_FAIL, "selected", "tuned"):
+        if _kind(name) in (*MAY_FAIL, "groups", "tuned"):
             yield from stage.rejected()
 
 

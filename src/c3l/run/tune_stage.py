@@ -86,7 +86,7 @@ def join_tuning(config: RunConfig, round: int) -> None:
         DataError: If there are no groups to tune on.
     """
     run = Run.reader(config.run)
-    groups, tuned = run.stored(name_step("selected", round)), run.stored(name_step("tuned", round))
+    groups, tuned = run.stored(name_step("groups", round)), run.stored(name_step("tuned", round))
     if tuned is not None and tuned.is_done():
         return
     if groups is None or not groups.is_done():

@@ -17,7 +17,7 @@ from transformers.trainer import SCHEDULER_NAME
 from c3l.errors import BackendError, DataError
 from c3l.models.interface import Pieces
 from c3l.storage.atomic import write_atomic
-from c3l.training.sharing import bring_together, gather, put, share_out
+from c3l.training.sharing import gather, gather_weights, put, shard_model
 
 WEIGHTS = "model.safetensors"  # of a checkpoint: what is trained, nothing else
 
@@ -107,15 +107,15 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
         self._load_from_checkpoint(str(checkpoint.path))
         self.state = state
 
-    def share_out(self, pieces: Pieces | None) -> None:
+    def shard_model(self, pieces: Pieces | None) -> None:
         """Lay the model out over the processes as soon as the training begins, if the launch said so."""
         if pieces is not None and self.is_fsdp_enabled:
-            share_out(self.accelerator.state.fsdp_plugin, pieces, self.args.device)
+            shard_model(self.accelerator.state.fsdp_plugin, pieces, self.args.device)
 
-    def bring_together(self) -> None:
+    def gather_weights(self) -> None:
         """The whole weights, in the process that writes; ends the training of this object."""
         if self.is_fsdp_enabled:
-            bring_together(self.model, keep=self.args.should_save)
+            gather_weights(self.model, keep=self.args.should_save)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """What is trained; all processes take part where each has pieces of it."""

@@ -97,13 +97,13 @@ def tune(
         callbacks=[Advance(advance)],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.share_out(lvlm.pieces)
+    trainer.shard_model(lvlm.pieces)
     before = _Before(trainer, folder / "before.json", seed)
     trainer.add_callback(before)
     check_processes(folder, writes=trainer.args.should_save)
     trainer.finish_from(find_checkpoint(folder))
     measured = (before.read(), trainer.measure("after")) if held else ()
-    trainer.bring_together()
+    trainer.gather_weights()
     log = tuple(_to_step(entry) for entry in trainer.state.log_history if "loss" in entry)
     return Tuning(len(train), len(held), trainer.state.global_step, measured, log)
 

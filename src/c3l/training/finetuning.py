@@ -115,10 +115,10 @@ def finetune(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.is_connector, trainer.recipe = lvlm.is_connector, config
-    trainer.share_out(lvlm.pieces)
+    trainer.shard_model(lvlm.pieces)
     check_processes(folder, writes=trainer.args.should_save)
     trainer.finish_from(find_checkpoint(folder))
-    trainer.bring_together()
+    trainer.gather_weights()
     return tuple(_to_step(entry) for entry in trainer.state.log_history if "loss" in entry)
 
 

@@ -11,7 +11,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from c3l.models.interface import Pieces
 
 
-def share_out(plugin: Any, pieces: Pieces, device: torch.device) -> None:
+def shard_model(plugin: Any, pieces: Pieces, device: torch.device) -> None:
     """Tell accelerate's plugin what lies in pieces: the launch's own rule would have to know the family."""
     for module in pieces.whole:
         module.to(device)
@@ -44,7 +44,7 @@ def put(whole: Tensor, weight: Tensor) -> None:
         weight.copy_(whole)
 
 
-def bring_together(module: nn.Module, keep: bool) -> None:
+def gather_weights(module: nn.Module, keep: bool) -> None:
     """Put the whole weights in the place of the pieces; all processes take part, those that do not keep get nothing."""
     found: dict[int, nn.Parameter] = {}
     for part in module.modules():

@@ -1,7 +1,7 @@
 import pytest
 
 from c3l.errors import BackendError
-from c3l.models.hf.encoding import ChatEncoder, EncodedPrompt, ScoredRow
+from c3l.models.hf.encoding import ChatEncoder, EncodedPrompt, EncodedRow
 from c3l.models.hf.expansion import learn_expansion
 from tiny_models import FAMILIES, make_picture
 
@@ -13,7 +13,7 @@ def encoder(tiny):
 
 def test_answer_mask_marks_the_positions_that_predict_the_answer(encoder):
     prompt = EncodedPrompt((10, 11, 12), {}, {})
-    batch = encoder.collate([ScoredRow(prompt, (20, 21)), ScoredRow(prompt, (30, 31, 32, 33))])
+    batch = encoder.collate([EncodedRow(prompt, (20, 21)), EncodedRow(prompt, (30, 31, 32, 33))])
     pad = encoder.pad_id
     assert batch.text["input_ids"].tolist() == [[10, 11, 12, 20, pad, pad], [10, 11, 12, 30, 31, 32]]
     assert batch.text["attention_mask"].tolist() == [[1, 1, 1, 1, 0, 0], [1] * 6]
@@ -22,7 +22,7 @@ def test_answer_mask_marks_the_positions_that_predict_the_answer(encoder):
 
 def test_token_types_are_padded_and_a_completion_is_text(encoder):
     prompt = EncodedPrompt((10, 11), {"token_type_ids": (1, 1)}, {})
-    batch = encoder.collate([ScoredRow(prompt, (20, 21)), ScoredRow(prompt, (20, 21, 22))])
+    batch = encoder.collate([EncodedRow(prompt, (20, 21)), EncodedRow(prompt, (20, 21, 22))])
     assert batch.text["token_type_ids"].tolist() == [[1, 1, 0, 0], [1, 1, 0, 0]]
 
 
@@ -83,14 +83,19 @@ def test_a_picture_is_processed_once_for_all_its_prompts(encoder, tiny, monkeypa
     inner = kind.preprocess
     monkeypatch.setattr(kind, "preprocess", lambda *args, **kw: calls.append(1) or inner(*args, **kw))
     picture, other = make_picture(1), make_picture(2)
-    first, second = (encoder.encode_prompt(text, picture) for text in ("one", "two"))
-    assert len(calls) == 1
-    assert first.vision["pixel_values"].equal(second.vision["pixel_values"])
-    third = encoder.encode_prompt("one", other)
-    assert not third.vision["pixel_values"].equal(first.vision["pixel_values"])
-    encoder.forget_pictures()
-    encoder.encode_prompt("one", picture)
-    assert len(calls) == 3
+    with encoder.batch():
+        first, second = (encoder.encode_prompt(text, picture) for text in ("one", "two"))
+        assert len(calls) == 1
+        assert first.vision["pixel_values"].equal(second.vision["pixel_values"])
+        with encoder.batch():  # a block within a block forgets nothing
+            third = encoder.encode_prompt("one", other)
+        assert not third.vision["pixel_values"].equal(first.vision["pixel_values"])
+        encoder.encode_prompt("three", picture)
+        assert len(calls) == 2
+    for _ in range(2):  # outside of a block nothing is kept
+        encoder.encode_prompt("one", picture)
+    assert len(calls) == 4
+    assert not (encoder._prompts or encoder._expansions or encoder._processed._outputs)
 
 
 def test_the_given_processor_is_left_as_it_is(tiny):
@@ -136,16 +141,16 @@ def test_a_picture_is_expanded_once_and_every_prompt_about_it_is_the_processors_
     calls = []
     process = encoder._process
     monkeypatch.setattr(encoder, "_process", lambda *these, **more: calls.append(1) or process(*these, **more))
-    for prompt in PROMPTS:
-        for picture in pictures:
-            found = encoder.encode_prompt(prompt, picture)
-            alone = ChatEncoder(processor).encode_prompt(prompt, picture)
-            assert (found.ids, found.types) == (alone.ids, alone.types)
-            assert found.vision.keys() == alone.vision.keys()
-            assert all((found.vision[key] == alone.vision[key]).all() for key in found.vision)
+    with encoder.batch():
+        for prompt in PROMPTS:
+            for picture in pictures:
+                found = encoder.encode_prompt(prompt, picture)
+                alone = ChatEncoder(processor).encode_prompt(prompt, picture)
+                assert (found.ids, found.types) == (alone.ids, alone.types)
+                assert found.vision.keys() == alone.vision.keys()
+                assert all((found.vision[key] == alone.vision[key]).all() for key in found.vision)
     # Gemma 3 writes line breaks around a picture, which could melt into the question: it is processed each time
     assert len(calls) == (len(pictures) if family in SPLICED else len(pictures) * len(PROMPTS))
-    encoder.forget_pictures()
     assert not encoder._expansions
 
 

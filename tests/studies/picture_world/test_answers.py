@@ -12,8 +12,8 @@ import torch
 from studies.picture_world.answer_seeds import ARMS, Plan, SeedStudy
 from studies.picture_world.answer_tables import best, write_results
 from studies.picture_world.answer_tuning import PreferenceCollator, make_trainer
-from studies.picture_world.answering import Answer, ask, choose_questions, contrast_answers, score, tell_apart
-from studies.picture_world.answers import run_seed, settle
+from studies.picture_world.answering import Answer, ask, choose_questions, compare_logits, contrast_answers, score
+from studies.picture_world.answers import resolve_config, run_seed
 from studies.picture_world.grading import GradedRun
 from studies.picture_world.oracle import Oracle
 from studies.picture_world.study import ARMS as STUDY_ARMS
@@ -70,7 +70,7 @@ def test_the_first_questions_of_every_picture_are_asked_several_times() -> None:
 def test_what_was_cut_off_is_no_answer_to_contrast() -> None:
     said = [("Yes.", "stop"), ("No.", "stop"), ("Perhaps it", "length")]
     answers = [Answer(answer(text, n).sample, why) for n, (text, why) in enumerate(said)]  # type: ignore[arg-type]
-    assert [one.answer for one in tell_apart(answers)] == ["Yes.", "No."]
+    assert [one.answer for one in compare_logits(answers)] == ["Yes.", "No."]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_answers_that_say_the_same_in_other_words_are_not_contrasted(
     asked: str, said: list[str], different: list[str]
 ) -> None:
     answers = [Answer(replace(answer(text, n).sample, question=asked), "stop") for n, text in enumerate(said)]
-    assert [one.answer for one in tell_apart(answers)] == different
+    assert [one.answer for one in compare_logits(answers)] == different
 
 
 def test_answers_are_scored_against_other_pictures() -> None:
@@ -214,7 +214,7 @@ def test_arms_make_as_many_steps_and_what_is_done_is_read(study: Path, monkeypat
 
 def test_a_folder_of_another_plan_is_refused(tmp_path: Path) -> None:
     plan = Plan(5, 2, 4, 8, "lift", ())
-    settle(tmp_path, plan)
-    settle(tmp_path, plan)
+    resolve_config(tmp_path, plan)
+    resolve_config(tmp_path, plan)
     with pytest.raises(SystemExit, match="by: lift -> log_ratio"):
-        settle(tmp_path, replace(plan, by="log_ratio"))
+        resolve_config(tmp_path, replace(plan, by="log_ratio"))

@@ -14,7 +14,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 ROOM = 64  # tokens of room; choice
 
 
-class RoomyLayer(DynamicLayer):  # type: ignore[misc]
+class GrowingLayer(DynamicLayer):  # type: ignore[misc]
     """One layer's keys and values, (B, H, T, D) each, as views of longer buffers."""
 
     keys: Tensor
@@ -55,7 +55,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
         return buffer[:, :, :end]
 
 
-def make_roomy(model: Any) -> DynamicCache | None:
+def make_growing(model: Any) -> DynamicCache | None:
     """An empty cache for a model, which may hold rows with padding.
 
     None if its layers keep other things than keys and values, or if its ``generate`` counts positions by the length of
@@ -65,7 +65,7 @@ def make_roomy(model: Any) -> DynamicCache | None:
     known = (DynamicLayer, DynamicSlidingWindowLayer)
     if not cache.layers or any(type(layer) not in known for layer in cache.layers) or not _hands_on(model):
         return None
-    cache.layers = [RoomyLayer() for _ in cache.layers]
+    cache.layers = [GrowingLayer() for _ in cache.layers]
     return cache
 
 

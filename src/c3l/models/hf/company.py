@@ -11,7 +11,7 @@ from c3l.errors import BackendError
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.logits import log_probs
 from c3l.models.hf.rounding import allow, distance, shaken, widened
-from c3l.models.hf.trials import PROMPTS, draw, has_bare_chats, name_error, tell_apart
+from c3l.models.hf.trials import PROMPTS, compare_logits, draw, has_bare_chats, name_error
 from c3l.models.hf.vision import move
 from c3l.models.interface import Conversation
 
@@ -83,7 +83,7 @@ class Company:
             raise
         except Exception as error:  # whatever a family trips over: one by itself is computed as it wants it
             return f"it ends with {name_error(error)}"
-        gap = tell_apart(zip(together, alone, strict=True), allowed)
+        gap = compare_logits(zip(together, alone, strict=True), allowed)
         return f"its numbers are off by {gap}" if gap else ""
 
     def _predict(self, asked: Sequence[Conversation]) -> list[Tensor]:

@@ -19,7 +19,7 @@ _GROUNDING = re.compile(
     r"(?:[_-]?(?:start|end|begin|\d+))*[/|\]>]*",
     re.IGNORECASE,
 )
-_PICTURE = re.compile(
+_IMAGE = re.compile(
     r"image|(?<![a-z])im(?:g|_start|_end|_patch)(?![a-z])|vision|video|(?<![a-z])vid(?![a-z])|audio|speech|"
     r"row_\d+_col|global-img|media|pixel|slice|fake_token|tile|frame",
     re.IGNORECASE,
@@ -96,7 +96,7 @@ def _steers(token: str, written: str, special: bool) -> bool:
     """Whether an added token steers, by what the template writes and by its name."""
     if not _MARK.fullmatch(token) or token in MARKS or _GROUNDING.fullmatch(token):
         return False
-    named = special and (_PICTURE.search(token) or _TURN.fullmatch(token))
+    named = special and (_IMAGE.search(token) or _TURN.fullmatch(token))
     return bool(named) or token in written
 
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from c3l.errors import BackendError
-from c3l.models.hf.cache import make_roomy
+from c3l.models.hf.cache import make_growing
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.forcing import TeacherForcing
 from c3l.models.hf.logits import log_probs
 from c3l.models.hf.sampling import Dictation, Text
-from c3l.models.hf.trials import PROMPTS, draw, has_bare_chats, name_error, tell_apart
+from c3l.models.hf.trials import PROMPTS, compare_logits, draw, has_bare_chats, name_error
 from c3l.models.interface import GenerateRequest
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def find_ways(
     shared = False
     if forcing.packs():  # which has said why not
         obstacle = "it keeps its own count of positions, or other things than keys and values"
-        if make_roomy(model) is not None:
+        if make_growing(model) is not None:
             obstacle = trial.write_shared()
         if obstacle:
             logger.warning(
@@ -143,7 +143,7 @@ class _Trial:
             for token, step in enumerate(heard)
             for place, request in enumerate(requests)
         )
-        gap = tell_apart(pairs, self._allowed)
+        gap = compare_logits(pairs, self._allowed)
         return f"what it would write is off by {gap}" if gap else ""
 
     def _try(self, hear: Callable[[], str]) -> str:

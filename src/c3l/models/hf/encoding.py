@@ -13,7 +13,8 @@ are; prompts to be continued by ``generate`` are padded on the left. The end-of-
 not scored: S(I2C) is about what the answer says, not about where it stops.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -55,7 +56,7 @@ class EncodedPrompt:
 
 
 @dataclass(frozen=True, slots=True)
-class ScoredRow:
+class EncodedRow:
     """A prompt, and the ids that are teacher-forced after it."""
 
     prompt: EncodedPrompt
@@ -89,9 +90,9 @@ class ChatEncoder:
         Raises:
             BackendError: If the processor has no chat template, or no tokenizer.
         """
-        self._pictures = ProcessedImages(getattr(processor, "image_processor", None))
+        self._processed = ProcessedImages(getattr(processor, "image_processor", None))
         self._processor = copy(processor)
-        self._processor.image_processor = self._pictures
+        self._processor.image_processor = self._processed
         self.tokenizer: Any = getattr(processor, "tokenizer", None)
         if self.tokenizer is None or not getattr(processor, "chat_template", None):
             raise BackendError(
@@ -112,11 +113,20 @@ class ChatEncoder:
         self._expansions: dict[int, tuple[Image, Expansion, Mapping[str, Tensor]]] = {}
         self._prompts: dict[tuple[str, int, str, bool], tuple[Image | None, EncodedPrompt]] = {}
 
-    def forget_pictures(self) -> None:
-        """Let go of the pictures processed so far; call it when a batch begins."""
-        self._pictures.clear()
-        self._expansions.clear()
-        self._prompts.clear()
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """A block in which an image is processed once, however many prompts show it; at its end all is forgotten."""
+        if self._processed.keeps:  # a block within a block
+            yield
+            return
+        self._processed.keeps = True
+        try:
+            yield
+        finally:
+            self._processed.keeps = False
+            self._processed.clear()
+            self._expansions.clear()
+            self._prompts.clear()
 
     @cached_property
     def takes_system(self) -> bool:
@@ -149,6 +159,8 @@ class ChatEncoder:
             to_write: The model goes on by itself, in a thought where it is one that thinks; else an answer is given,
                 which stands behind an empty thought there.
         """
+        if not self._processed.keeps:
+            return self._encode_prompt(prompt, image, system, to_write)
         key = prompt, id(image), system, to_write
         if key not in self._prompts:  # the picture is kept beside it, so that no other one can take over its id
             self._prompts[key] = image, self._encode_prompt(prompt, image, system, to_write)
@@ -168,7 +180,7 @@ class ChatEncoder:
         )
         if image is not None and encoded.vision.keys().isdisjoint(ALONG_KEYS):
             learned = learn_expansion(self.tokenizer, self._placeholder, plain, encoded.ids, encoded.types)
-            if learned:  # the picture is kept beside it, so that no other one can take over its id
+            if learned and self._processed.keeps:  # the image is kept too, so that no other one can take over its id
                 self._expansions[id(image)] = (image, learned, encoded.vision)
         return encoded
 
@@ -189,7 +201,7 @@ class ChatEncoder:
         ids = self.tokenizer(before + self._disarm(text) + after, add_special_tokens=False)["input_ids"]
         return tuple(int(token) for token in ids)
 
-    def collate(self, rows: Sequence[ScoredRow], *, whole: bool = False) -> RowBatch:
+    def collate(self, rows: Sequence[EncodedRow], *, whole: bool = False) -> RowBatch:
         """Rows as one right-padded batch; every completion needs at least one token.
 
         Args:
@@ -219,12 +231,12 @@ class ChatEncoder:
             rows.append(types + (self._answer_type,) * (length - len(types)))
         return pad(rows, width, 0)
 
-    def process_pictures(self, prompts: Sequence[str], images: Sequence[Image]) -> dict[str, Tensor]:
+    def process_images(self, prompts: Sequence[str], images: Sequence[Image]) -> dict[str, Tensor]:
         """The picture tensors of a whole batch, for models that cannot take ready image features."""
         output = self._process(prompts, images, False, padding=True)
         return {key: value for key, value in output.items() if key not in TEXT_KEYS and key not in ALONG_KEYS}
 
-    def picture_shapes(self, prompt: str, image: Image) -> dict[str, tuple[int, ...]]:
+    def image_shapes(self, prompt: str, image: Image) -> dict[str, tuple[int, ...]]:
         """The shapes of what is given beside the text for one prompt about a picture."""
         output = self._process([prompt], [image], False)
         return {key: tuple(value.shape) for key, value in output.items() if key not in TEXT_KEYS}

@@ -21,7 +21,7 @@ from c3l.models.hf.header import tell_header
 from c3l.models.hf.limits import count_positions, find_excess
 from c3l.models.hf.logits import pick
 from c3l.models.hf.processors import save_processor
-from c3l.models.hf.sharding import find_pieces, is_shared_out, touch
+from c3l.models.hf.sharding import find_pieces, is_sharded, touch
 from c3l.models.hf.trainable import find_targets, is_tower
 from c3l.models.hf.trials import has_bare_chats
 from c3l.models.interface import Conversation, Pieces, Unfit
@@ -102,17 +102,19 @@ class FinetunableHfModel:
 
     def find_fault(self, conversation: Conversation) -> Unfit | None:
         """Why a conversation cannot be taught as it is, if it cannot."""
-        self._encoder.forget_pictures()
-        for text in (conversation.system, *(text for turn in conversation.turns for text in turn)):
-            if token := self._encoder.find_control_token(text):
-                return Unfit("control_token_in_text", tell_control_token(token))
-        if self.count_taught(conversation)[0]:
-            return None
-        prompt = len(self._encode(conversation).prompt.ids)
-        if self._positions is not None and prompt >= self._positions:
-            return find_excess(prompt, 1, self._positions)
-        detail = f"picture and question are {prompt} tokens, finetuning.max_length is {self._longest}: none is taught"
-        return Unfit("no_supervised_token", detail)
+        with self._encoder.batch():
+            for text in (conversation.system, *(text for turn in conversation.turns for text in turn)):
+                if token := self._encoder.find_control_token(text):
+                    return Unfit("control_token_in_text", tell_control_token(token))
+            if self.count_taught(conversation)[0]:
+                return None
+            prompt = len(self._encode(conversation).prompt.ids)
+            if self._positions is not None and prompt >= self._positions:
+                return find_excess(prompt, 1, self._positions)
+            detail = (
+                f"picture and question are {prompt} tokens, finetuning.max_length is {self._longest}: none is taught"
+            )
+            return Unfit("no_supervised_token", detail)
 
     def count_taught(self, conversation: Conversation) -> tuple[int, int]:
         """How many tokens of a conversation are taught, and how many are not since it is cut to the longest length."""
@@ -164,24 +166,23 @@ class FinetunableHfModel:
             ``input_ids``, ``attention_mask``, ``labels`` and the token types that the processor uses, (B, T) int64;
             what goes along the text, (B, T, ...); the processor's tensors of all pictures, if there is one.
         """
-        self._encoder.forget_pictures()
-        encoded = [self._encode(one).cut(self._longest) for one in conversations]
-        width = max(len(one.prompt.ids) + len(one.ids) for one in encoded)
-        batch: dict[str, Any] = {
-            "input_ids": pad([(*one.prompt.ids, *one.ids) for one in encoded], width, self._encoder.pad_id),
-            "attention_mask": pad([(1,) * (len(one.prompt.ids) + len(one.ids)) for one in encoded], width, 0),
-            "labels": pad([_labels(one) for one in encoded], width, IGNORE_INDEX),
-        }
-        prompts = [one.prompt for one in encoded]
-        lengths = [len(one.prompt.ids) + len(one.ids) for one in encoded]
-        for key in {key: None for prompt in prompts for key in prompt.types}:
-            batch[key] = self._encoder.lay_types(key, prompts, lengths, width)
-        batch |= lay_along([prompt.vision for prompt in prompts], lengths, width)
-        shown = [(one.turns[0][0], one.image) for one in conversations if one.image is not None]
-        if shown:
-            asked, pictures = zip(*shown, strict=True)
-            batch |= self._encoder.process_pictures(asked, pictures)
-        self._encoder.forget_pictures()
+        with self._encoder.batch():
+            encoded = [self._encode(one).cut(self._longest) for one in conversations]
+            width = max(len(one.prompt.ids) + len(one.ids) for one in encoded)
+            batch: dict[str, Any] = {
+                "input_ids": pad([(*one.prompt.ids, *one.ids) for one in encoded], width, self._encoder.pad_id),
+                "attention_mask": pad([(1,) * (len(one.prompt.ids) + len(one.ids)) for one in encoded], width, 0),
+                "labels": pad([_labels(one) for one in encoded], width, IGNORE_INDEX),
+            }
+            prompts = [one.prompt for one in encoded]
+            lengths = [len(one.prompt.ids) + len(one.ids) for one in encoded]
+            for key in {key: None for prompt in prompts for key in prompt.types}:
+                batch[key] = self._encoder.lay_types(key, prompts, lengths, width)
+            batch |= lay_along([prompt.vision for prompt in prompts], lengths, width)
+            shown = [(one.turns[0][0], one.image) for one in conversations if one.image is not None]
+            if shown:
+                asked, pictures = zip(*shown, strict=True)
+                batch |= self._encoder.process_images(asked, pictures)
         return batch
 
     def is_connector(self, name: str) -> bool:
@@ -235,7 +236,7 @@ def _check_gains(model: Any, encoder: ChatEncoder) -> None:
         BackendError: If not.
     """
     name, remedy = type(model).__name__, "set finetuning.taught_share=null"
-    if is_shared_out():
+    if is_sharded():
         raise BackendError(
             f"got a launch with FSDP, in which {name} lies on no card before it trains, and its tokens cannot be "
             f"weighed: launch it without, or {remedy}"

@@ -13,7 +13,7 @@ from c3l.errors import BackendError
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.layout import image_token_id
 from c3l.models.hf.processors import names_given
-from c3l.models.hf.templates import fit_template, sample_picture
+from c3l.models.hf.templates import fit_template, sample_image
 from c3l.models.hf.trials import has_bare_chats
 from c3l.models.hf.vision import VisionEncoder, move
 from c3l.models.hf.weights import one_line
@@ -38,12 +38,12 @@ def fit_processor(name: str, processor: Any, model: Any) -> None:
 
     def accepts(processor: Any) -> None:
         encoder = ChatEncoder(processor)
-        shown = encoder.encode_prompt("Is it?", sample_picture()).ids
+        shown = encoder.encode_prompt("Is it?", sample_image()).ids
         if has_bare_chats(encoder) and shown == encoder.encode_prompt("Is it?", None).ids:
             raise ValueError("the picture becomes no token")
 
     fit_template(name, processor, _find_markers(processor, model), accepts)
-    _fit_pictures(name, processor, model)
+    _fit_images(name, processor, model)
 
 
 def _complete_tokens(name: str, tokenizer: Any, model: Any) -> None:
@@ -97,7 +97,7 @@ def _find_markers(processor: Any, model: Any) -> list[str]:
     return found
 
 
-def _fit_pictures(name: str, processor: Any, model: Any) -> None:
+def _fit_images(name: str, processor: Any, model: Any) -> None:
     """See that the model reads a picture as the processor prepares it, with as many tokens as it has features."""
     try:
         counted = _count(processor, model)
@@ -144,7 +144,7 @@ def _count(processor: Any, model: Any) -> tuple[int, int] | None:
     token = image_token_id(model)
     if token is None or not hasattr(model.base_model, "get_image_features"):
         return None
-    prompt = encoder.encode_prompt("Is it?", sample_picture())
+    prompt = encoder.encode_prompt("Is it?", sample_image())
     found = VisionEncoder(model, encoder).encode(prompt.vision).output.pooler_output
     parts = [found] if isinstance(found, torch.Tensor) else list(found)
     return prompt.ids.count(token), sum(part.shape[:-1].numel() for part in parts)
@@ -153,7 +153,7 @@ def _count(processor: Any, model: Any) -> tuple[int, int] | None:
 @torch.inference_mode()
 def _takes(processor: Any, model: Any) -> bool:
     """Whether the model reads a prompt with a picture as the processor gives it."""
-    inputs = ChatEncoder(processor).encode_for_generation(["Is it?"], [sample_picture()])
+    inputs = ChatEncoder(processor).encode_for_generation(["Is it?"], [sample_image()])
     accepted = inspect.signature(model.forward).parameters
     try:
         model(**{key: move(value, model) for key, value in inputs.items() if key in accepted}, use_cache=False)

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from c3l.errors import BackendError
 from c3l.models.hf.along import ALONG_KEYS
-from c3l.models.hf.encoding import ChatEncoder, EncodedPrompt, ScoredRow
+from c3l.models.hf.encoding import ChatEncoder, EncodedPrompt, EncodedRow
 from c3l.models.hf.layout import attention_mask, find_obstacle, image_token_id, make_path
 from c3l.models.hf.packing import Packed, pack
 from c3l.models.hf.rounding import widened
 from c3l.models.hf.rows import Row
 from c3l.models.hf.trials import Trial, name_error
-from c3l.models.hf.vision import PictureFeatures, VisionEncoder, move
+from c3l.models.hf.vision import ImageFeatures, VisionEncoder, move
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class TeacherForcing:
         self._ways: Ways | None = None  # unknown until somebody asks
 
     def predict(
-        self, lists: Sequence[Sequence[Row]], features: dict[int, PictureFeatures] | None = None
+        self, lists: Sequence[Sequence[Row]], features: dict[int, ImageFeatures] | None = None
     ) -> Iterator[Tensor]:
         """For each list the logits (A, V) that predict its completions, row after row.
 
@@ -70,7 +70,7 @@ class TeacherForcing:
             for rows in lists:
                 yield from self._predict_packed([rows], features)
 
-    def predict_apart(self, rows: Sequence[Row], features: dict[int, PictureFeatures]) -> Tensor:
+    def predict_apart(self, rows: Sequence[Row], features: dict[int, ImageFeatures]) -> Tensor:
         """Logits (A, V) of rows that are computed whole."""
         if len(rows) > 1 and not self.ways().side_by_side:
             return torch.cat([self._predict_whole([row], features) for row in rows])
@@ -79,16 +79,16 @@ class TeacherForcing:
     def predict_alone(self, prompt: EncodedPrompt, completion: tuple[int, ...]) -> Tensor:
         """Logits (N, V) of one row, the plain way: nothing beside it, its picture as the processor gives it."""
         vision = {key: move(tensor, self._model) for key, tensor in prompt.vision.items() if key not in ALONG_KEYS}
-        return self._feed([ScoredRow(prompt, completion)], vision)
+        return self._feed([EncodedRow(prompt, completion)], vision)
 
-    def _predict_whole(self, rows: Sequence[Row], features: dict[int, PictureFeatures]) -> Tensor:
+    def _predict_whole(self, rows: Sequence[Row], features: dict[int, ImageFeatures]) -> Tensor:
         """Logits (A, V) of rows as one batch."""
         prompts = [self._encoder.encode_prompt(row.prompt, row.image, row.system) for row in rows]
-        pictures = self._show_pictures(rows, prompts, features)
-        scored = [ScoredRow(prompt, row.completion) for prompt, row in zip(prompts, rows, strict=True)]
+        pictures = self._show_images(rows, prompts, features)
+        scored = [EncodedRow(prompt, row.completion) for prompt, row in zip(prompts, rows, strict=True)]
         return self._feed(scored, pictures, hide_image=rows[0].hide_image)
 
-    def _feed(self, rows: Sequence[ScoredRow], pictures: dict[str, Any], *, hide_image: bool = False) -> Tensor:
+    def _feed(self, rows: Sequence[EncodedRow], pictures: dict[str, Any], *, hide_image: bool = False) -> Tensor:
         batch = self._encoder.collate(rows)
         inputs: dict[str, Any] = {key: value.to(self._model.device) for key, value in batch.text.items()}
         if hide_image:
@@ -180,13 +180,13 @@ class TeacherForcing:
             raise
         except Exception as error:  # whatever a family trips over: plain rows are computed as it wants them
             return f"{what} end with {name_error(error)}"
-        gap = trial.tell_apart(found, places)
+        gap = trial.compare_logits(found, places)
         return f"{what} are off by {gap}" if gap else ""
 
-    def _predict_packed(self, lists: Sequence[Sequence[Row]], features: dict[int, PictureFeatures]) -> Iterator[Tensor]:
+    def _predict_packed(self, lists: Sequence[Sequence[Row]], features: dict[int, ImageFeatures]) -> Iterator[Tensor]:
         rows = [row for of_list in lists for row in of_list]
         prompts = [self._encoder.encode_prompt(row.prompt, row.image, row.system) for row in rows]
-        self._encode_pictures(rows, prompts, features)
+        self._encode_images(rows, prompts, features)
         paths = [
             make_path(self._model, prompt, prompt.ids + row.completion[:-1], id(row.image))
             for row, prompt in zip(rows, prompts, strict=True)
@@ -202,7 +202,7 @@ class TeacherForcing:
             done += len(of_list)
 
     def _forward_packed(
-        self, packed: Packed, starts: Sequence[int], features: Mapping[int, PictureFeatures]
+        self, packed: Packed, starts: Sequence[int], features: Mapping[int, ImageFeatures]
     ) -> Iterator[Tensor]:
         """The logits (N, V) of each packed row; a token that several rows predict from goes through the head once."""
         keep = torch.zeros(packed.ids.shape, dtype=torch.bool)
@@ -222,20 +222,20 @@ class TeacherForcing:
         rank = (keep.flatten().cumsum(0) - 1).view(keep.shape)
         return (kept[rank[tree, list(places)].to(kept.device)] for tree, places in wanted)
 
-    def _show_pictures(
-        self, rows: Sequence[Row], prompts: Sequence[EncodedPrompt], features: dict[int, PictureFeatures]
+    def _show_images(
+        self, rows: Sequence[Row], prompts: Sequence[EncodedPrompt], features: dict[int, ImageFeatures]
     ) -> dict[str, Any]:
         images = [row.image for row in rows if row.image is not None]
         if not images:
             return {}
         if not self._vision.can_share:
-            tensors = self._encoder.process_pictures([row.prompt for row in rows], images)
+            tensors = self._encoder.process_images([row.prompt for row in rows], images)
             return {key: move(value, self._model) for key, value in tensors.items()}
-        self._encode_pictures(rows, prompts, features)
+        self._encode_images(rows, prompts, features)
         return self._vision.join([features[id(image)] for image in images])
 
-    def _encode_pictures(
-        self, rows: Sequence[Row], prompts: Sequence[EncodedPrompt], features: dict[int, PictureFeatures]
+    def _encode_images(
+        self, rows: Sequence[Row], prompts: Sequence[EncodedPrompt], features: dict[int, ImageFeatures]
     ) -> None:
         for row, prompt in zip(rows, prompts, strict=True):
             if row.image is not None and id(row.image) not in features:

@@ -17,11 +17,11 @@ from c3l.models.hf.control import tell_control_token
 from c3l.models.hf.encoding import ChatEncoder, EncodedPrompt
 from c3l.models.hf.forcing import TeacherForcing
 from c3l.models.hf.header import tell_header
-from c3l.models.hf.layout import can_hide_pictures
+from c3l.models.hf.layout import can_hide_images
 from c3l.models.hf.limits import count_positions, find_excess
 from c3l.models.hf.rows import GREY, rows_with, rows_without
 from c3l.models.hf.trials import has_bare_chats
-from c3l.models.hf.vision import PictureFeatures, VisionEncoder
+from c3l.models.hf.vision import ImageFeatures, VisionEncoder
 from c3l.models.hf.writing import Writing
 from c3l.models.interface import Completion, GenerateRequest, Pair, Sampling, ScoreRequest, Unfit
 from c3l.models.notes import add_notes
@@ -49,7 +49,7 @@ class HfModel:
         self._provenance = add_notes(provenance, [self._encoder.thinking.note, tell_header(self._encoder.header)])
         self._vision = VisionEncoder(model, self._encoder)
         self._forcing = TeacherForcing(model, self._encoder, self._vision)
-        self._standing: dict[int, tuple[Image.Image, PictureFeatures]] = {}
+        self._standing: dict[int, tuple[Image.Image, ImageFeatures]] = {}
         self._writing = Writing(model, self._encoder, self._vision, self._forcing)
 
     @property
@@ -90,7 +90,7 @@ class HfModel:
     def no_image_modes(self) -> frozenset[NoImageMode]:
         """Every mode; ``mask`` where pictures can be hidden, ``drop`` where the family has chats without one."""
         modes: set[NoImageMode] = {"blank", "noise", "others"}
-        if can_hide_pictures(self._model):
+        if can_hide_images(self._model):
             modes.add("mask")
         if has_bare_chats(self._encoder):
             modes.add("drop")
@@ -108,17 +108,17 @@ class HfModel:
         tokens = self._encoder.encode_completion("yes") + self._encoder.encode_completion("no")
         one, two = tuple(dict.fromkeys(tokens))[:2]
         image = Image.new("RGB", (64, 64), GREY)
-        self._encoder.forget_pictures()
-        prompt = self._encoder.encode_prompt("Is it?", image)
-        with torch.inference_mode(), _memory_errors():
-            predicted = [self._predict_first(prompt, answer) for answer in ((one, two), (two, one))]
-        if not torch.allclose(predicted[0], predicted[1], rtol=0.01, atol=0.05):
-            raise BackendError(
-                f"{type(self._model).__name__} lets a prompt look ahead at its answer, but teacher forcing "
-                "needs causal attention: take another model"
-            )
-        with _memory_errors():
-            self._forcing.ways()  # said at loading
+        with self._encoder.batch():
+            prompt = self._encoder.encode_prompt("Is it?", image)
+            with torch.inference_mode(), _memory_errors():
+                predicted = [self._predict_first(prompt, answer) for answer in ((one, two), (two, one))]
+            if not torch.allclose(predicted[0], predicted[1], rtol=0.01, atol=0.05):
+                raise BackendError(
+                    f"{type(self._model).__name__} lets a prompt look ahead at its answer, but teacher forcing "
+                    "needs causal attention: take another model"
+                )
+            with _memory_errors():
+                self._forcing.ways()  # said at loading
 
     def _predict_first(self, prompt: EncodedPrompt, answer: tuple[int, ...]) -> Tensor:
         """Log-probabilities (V,) of an answer's first token.
@@ -140,7 +140,6 @@ class HfModel:
 
     def show_prompt(self, prompt: str, image: Image.Image | None) -> tuple[str, ...]:
         """The tokens, as text, that a prompt becomes through the chat template."""
-        self._encoder.forget_pictures()
         return self._encoder.display_tokens(self._encoder.encode_prompt(prompt, image, to_write=True).ids)
 
     def find_control_token(self, text: str) -> str | None:
@@ -157,27 +156,27 @@ class HfModel:
             BackendError: If a request shows no image, and the family has no chats without one.
             OutOfMemoryError: If the batch did not fit.
         """
-        self._encoder.forget_pictures()
-        if any(request.image is None for request in requests) and not has_bare_chats(self._encoder):
-            raise BackendError(
-                f"{type(self._model).__name__} has no chats without an image, got a prompt that shows none: in an "
-                "evaluation set evaluation.blind=false; for a judge take another model"
-            )
-        groups: dict[tuple[bool, int], list[int]] = {}
-        for place, request in enumerate(requests):
-            room = min(sampling.max_new_tokens, self._room(request))
-            groups.setdefault((request.image is not None, room), []).append(place)
-        completions: dict[int, Completion] = {}
-        for (_, room), places in groups.items():
-            asked = [requests[place] for place in places]
-            with torch.inference_mode(), _memory_errors():
-                batch = (
-                    self._writing.write(asked, replace(sampling, max_new_tokens=room))
-                    if room > 0
-                    else [Completion(one.request_id, "", "too_long", self._tell_excess(one)) for one in asked]
+        with self._encoder.batch():
+            if any(request.image is None for request in requests) and not has_bare_chats(self._encoder):
+                raise BackendError(
+                    f"{type(self._model).__name__} has no chats without an image, got a prompt that shows none: in an "
+                    "evaluation set evaluation.blind=false; for a judge take another model"
                 )
-            completions |= dict(zip(places, batch, strict=True))
-        return [completions[place] for place in range(len(requests))]
+            groups: dict[tuple[bool, int], list[int]] = {}
+            for place, request in enumerate(requests):
+                room = min(sampling.max_new_tokens, self._room(request))
+                groups.setdefault((request.image is not None, room), []).append(place)
+            completions: dict[int, Completion] = {}
+            for (_, room), places in groups.items():
+                asked = [requests[place] for place in places]
+                with torch.inference_mode(), _memory_errors():
+                    batch = (
+                        self._writing.write(asked, replace(sampling, max_new_tokens=room))
+                        if room > 0
+                        else [Completion(one.request_id, "", "too_long", self._tell_excess(one)) for one in asked]
+                    )
+                completions |= dict(zip(places, batch, strict=True))
+            return [completions[place] for place in range(len(requests))]
 
     def _room(self, request: GenerateRequest) -> int:
         """How many tokens may follow a prompt: what the model's positions leave."""
@@ -206,8 +205,7 @@ class HfModel:
                 f"{type(self._model).__name__} cannot leave the image out by {no_image!r}; "
                 f"set scoring.no_image to one of {', '.join(sorted(self.no_image_modes()))}"
             )
-        self._encoder.forget_pictures()
-        with torch.inference_mode(), _memory_errors():
+        with self._encoder.batch(), torch.inference_mode(), _memory_errors():
             taken = [[self._take(request, pair) for pair in request.pairs] for request in requests]
             completions = [[() if isinstance(it, Unfit) else it for it in of_request] for of_request in taken]
             numbers = self._compare(requests, completions, no_image)

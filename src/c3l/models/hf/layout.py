@@ -33,7 +33,7 @@ def find_obstacle(model: Any, prompt: EncodedPrompt) -> str:
         return f"its attention is {attention}, which takes no mask of its own"
     if getattr(model.config.get_text_config(), "use_bidirectional_attention", None):
         return "some of its layers look ahead"
-    if prompt.types and not (counts_by_grid(model) or _sees_pictures_whole(model)):
+    if prompt.types and not (counts_by_grid(model) or _sees_images_whole(model)):
         return f"what it does with {', '.join(prompt.types)} is not known"
     return ""
 
@@ -54,7 +54,7 @@ def looks_across(model: Any) -> bool:
     return "cross_attention_mask" in inspect.signature(model.forward).parameters
 
 
-def can_hide_pictures(model: Any) -> bool:
+def can_hide_images(model: Any) -> bool:
     """Whether a picture can be there without being looked at.
 
     Not where positions follow from the attention mask, as in M-RoPE, nor where tokens look at it by layers of their
@@ -72,7 +72,7 @@ def make_path(model: Any, prompt: EncodedPrompt, ids: tuple[int, ...], picture: 
         ids: Its tokens: the prompt's, all or but for the last, and what follows.
         picture: A number for the picture that it shows.
     """
-    return RowPath(ids, picture, _grid_positions(model, prompt, ids), _sees_pictures_whole(model))
+    return RowPath(ids, picture, _grid_positions(model, prompt, ids), _sees_images_whole(model))
 
 
 def _grid_positions(model: Any, prompt: EncodedPrompt, ids: tuple[int, ...]) -> NDArray[np.int64] | None:
@@ -137,7 +137,7 @@ def _attention(model: Any) -> str | None:
     return found
 
 
-def _sees_pictures_whole(model: Any) -> bool:
+def _sees_images_whole(model: Any) -> bool:
     """Whether a picture's tokens see all of it, in every layer."""
     return bool(model.config.model_type == "gemma3")
 

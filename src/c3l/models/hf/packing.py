@@ -36,7 +36,7 @@ class RowPath:
     ids: tuple[int, ...]
     picture: int
     positions: NDArray[np.int64] | None = None
-    whole_pictures: bool = False
+    whole_images: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class _Tree:
                 place = self._children[key] = self._append(token, parent, path.picture if is_image else -1)
                 if path.positions is not None:
                     self._positions[place] = path.positions[:, number]
-                if is_image and path.whole_pictures:
+                if is_image and path.whole_images:
                     self._blocks[place] = self._blocks.get(parent, place)
             parent = self._children[key]
             places.append(parent)

@@ -5,17 +5,20 @@ from typing import Any
 
 
 class ProcessedImages:
-    """An image processor that works once a picture, however many prompts are shown with it."""
+    """An image processor that works once an image while it ``keeps``, however many prompts are shown with it."""
 
     def __init__(self, image_processor: Any) -> None:
         self._image_processor = image_processor
+        self.keeps = False
         self._outputs: dict[tuple[int, ...], tuple[Any, Any]] = {}
 
     def __call__(self, images: Any, *args: Any, **kwargs: Any) -> Any:
         """Its output for these images, as if it had just been made."""
+        if not self.keeps:
+            return self._image_processor(images, *args, **kwargs)
         key = tuple(id(image) for image in _flatten(images))
         if key not in self._outputs:
-            # the pictures are kept beside their output, so that no other one can take over an id
+            # the images are kept beside their output, so that no other one can take over an id
             self._outputs[key] = (images, self._image_processor(images, *args, **kwargs))
         output = self._outputs[key][1]
         return type(output)(dict(output.items()))  # processors take keys out of what they are given

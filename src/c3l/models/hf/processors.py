@@ -75,7 +75,7 @@ def load_processor(location: str, revision: str, trust_remote_code: bool) -> Any
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     _refuse_pointers(Path(location))
     try:
-        with _pictures_alone():
+        with _images_alone():
             processor = AutoProcessor.from_pretrained(location, **options)
             if not hasattr(processor, "image_processor"):  # it names a class that is not in transformers
                 processor = _load_by_family(location, options) or processor
@@ -108,7 +108,7 @@ def save_processor(processor: Any, folder: Path) -> None:
 
 
 @contextmanager
-def _pictures_alone() -> Iterator[None]:
+def _images_alone() -> Iterator[None]:
     """Inside, ``AutoProcessor`` builds image processors of Pillow, and asks for nothing that videos alone need."""
     with ExitStack() as stack:
         pillow = partial(AutoImageProcessor.from_pretrained, backend="pil")

@@ -12,7 +12,7 @@ from c3l.errors import BackendError
 from c3l.models.interface import Pieces
 
 
-def is_shared_out() -> bool:
+def is_sharded() -> bool:
     """Whether ``accelerate launch`` said that the processes share one model (FSDP).
 
     Raises:
@@ -31,7 +31,7 @@ def find_pieces(model: Any) -> Pieces | None:
     A picture's features are computed once, so the processes compute a frozen tower unlike often; were it in pieces,
     they would wait for each other for ever.
     """
-    if not is_shared_out():
+    if not is_sharded():
         return None
     decoder = model.get_decoder()
     lists = [part for part in decoder.children() if isinstance(part, ModuleList)]
@@ -55,5 +55,5 @@ def touch(model: Any, parts: Sequence[str]) -> None:
         ]
         return output + 0 * torch.stack([weight.sum() for weight in weights]).sum().to(output.dtype)
 
-    if parts and is_shared_out():
+    if parts and is_sharded():
         model.get_input_embeddings().register_forward_hook(add_nothing)

@@ -8,7 +8,7 @@ from c3l.models.hf.along import ALONG_KEYS
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.trials import PROMPTS, draw
 
-_PICTURES = ("pixel_values", "image_patches", "pixel_values_images")
+_IMAGES = ("pixel_values", "image_patches", "pixel_values_images")
 
 
 def check_family(name: str, model: Any) -> None:
@@ -25,7 +25,7 @@ def check_family(name: str, model: Any) -> None:
             f"{name} is a {kind}, an encoder with a decoder apart; c3l compares answers that go on after their prompt, "
             "in one decoder: take a family of that kind"
         )
-    if not inspect.signature(model.forward).parameters.keys() & set(_PICTURES):
+    if not inspect.signature(model.forward).parameters.keys() & set(_IMAGES):
         raise BackendError(f"{name} is a {kind}, which takes no pictures: take an LVLM that does")
     if not model.can_generate():
         raise BackendError(f"{name} is a {kind}, which writes no text token by token: take an LVLM that does")
@@ -37,7 +37,7 @@ def check_inputs(name: str, encoder: ChatEncoder) -> None:
     Raises:
         BackendError: With their names.
     """
-    shapes = [encoder.picture_shapes(prompt, draw(96, 64)) for prompt in PROMPTS[:2]]
+    shapes = [encoder.image_shapes(prompt, draw(96, 64)) for prompt in PROMPTS[:2]]
     unknown = sorted(key for key in shapes[0] if shapes[0][key] != shapes[1].get(key) and key not in ALONG_KEYS)
     if unknown:
         raise BackendError(

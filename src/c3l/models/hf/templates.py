@@ -144,6 +144,6 @@ def _render(processor: Any, chat: list[dict[str, Any]]) -> str | Exception:
         return error
 
 
-def sample_picture() -> Image.Image:
+def sample_image() -> Image.Image:
     """A picture to try things out with, wider than high, as most are."""
     return Image.new("RGB", (96, 64), (120, 120, 120))

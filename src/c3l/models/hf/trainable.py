@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from c3l.errors import BackendError, DataError
 from c3l.models.hf.adapters import add_adapters
 from c3l.models.hf.control import tell_control_token
-from c3l.models.hf.encoding import ChatEncoder, ScoredRow
+from c3l.models.hf.encoding import ChatEncoder, EncodedRow
 from c3l.models.hf.forcing import TeacherForcing
 from c3l.models.hf.header import tell_header
 from c3l.models.hf.layout import attention_mask, image_token_id, make_path
@@ -96,10 +96,8 @@ class TrainableHfModel(nn.Module):
 
     def find_fault(self, rows: Sequence[ForcedRow]) -> Unfit | None:
         """Why the first of these rows that cannot be forced as it is cannot; None if all can."""
-        self._encoder.forget_pictures()
-        found = next((fault for row in rows if (fault := self._find_fault(row))), None)
-        self._encoder.forget_pictures()
-        return found
+        with self._encoder.batch():
+            return next((fault for row in rows if (fault := self._find_fault(row))), None)
 
     def _find_fault(self, row: ForcedRow) -> Unfit | None:
         if token := self._encoder.find_control_token(row.completion):
@@ -124,31 +122,30 @@ class TrainableHfModel(nn.Module):
         Raises:
             DataError: If a completion has no token.
         """
-        self._encoder.forget_pictures()
-        prompts = [self._encoder.encode_prompt(row.prompt, row.image) for row in rows]
-        completions = [self._encoder.encode_completion(row.completion) for row in rows]
-        if empty := [row.completion for row, ids in zip(rows, completions, strict=True) if not ids]:
-            raise DataError(f"got {len(empty)} completions without a token, expected at least one in each")
-        encoded = [ScoredRow(prompt, ids) for prompt, ids in zip(prompts, completions, strict=True)]
-        images = {key: number for number, key in enumerate(dict.fromkeys(id(row.image) for row in rows))}
-        numbers = [images[id(row.image)] for row in rows]
-        batch = self._collate_trees(encoded, numbers) if self._packs else self._collate_rows(encoded, numbers)
-        if self._vision.can_share:
-            first = {id(row.image): prompt for row, prompt in reversed(list(zip(rows, prompts, strict=True)))}
-            vision = [dict(first[key].vision) for key in images]
-        else:
-            pictures: list[Image] = [row.image for row in rows]
-            asked = [row.prompt for row in rows]
-            if self._side_by_side:
-                vision = [self._encoder.process_pictures(asked, pictures)]
+        with self._encoder.batch():
+            prompts = [self._encoder.encode_prompt(row.prompt, row.image) for row in rows]
+            completions = [self._encoder.encode_completion(row.completion) for row in rows]
+            if empty := [row.completion for row, ids in zip(rows, completions, strict=True) if not ids]:
+                raise DataError(f"got {len(empty)} completions without a token, expected at least one in each")
+            encoded = [EncodedRow(prompt, ids) for prompt, ids in zip(prompts, completions, strict=True)]
+            images = {key: number for number, key in enumerate(dict.fromkeys(id(row.image) for row in rows))}
+            numbers = [images[id(row.image)] for row in rows]
+            batch = self._collate_trees(encoded, numbers) if self._packs else self._collate_rows(encoded, numbers)
+            if self._vision.can_share:
+                first = {id(row.image): prompt for row, prompt in reversed(list(zip(rows, prompts, strict=True)))}
+                vision = [dict(first[key].vision) for key in images]
             else:
-                pairs = zip(asked, pictures, strict=True)
-                vision = [self._encoder.process_pictures([prompt], [picture]) for prompt, picture in pairs]
-        self._encoder.forget_pictures()
+                pictures: list[Image] = [row.image for row in rows]
+                asked = [row.prompt for row in rows]
+                if self._side_by_side:
+                    vision = [self._encoder.process_images(asked, pictures)]
+                else:
+                    pairs = zip(asked, pictures, strict=True)
+                    vision = [self._encoder.process_images([prompt], [picture]) for prompt, picture in pairs]
         targets = torch.tensor([token for ids in completions for token in ids], dtype=torch.int64)
         return {**batch, "targets": targets, "vision": vision}
 
-    def _collate_rows(self, rows: Sequence[ScoredRow], images: Sequence[int]) -> dict[str, Any]:
+    def _collate_rows(self, rows: Sequence[EncodedRow], images: Sequence[int]) -> dict[str, Any]:
         batch = self._encoder.collate(rows, whole=True)
         return {
             "text": batch.text,
@@ -158,7 +155,7 @@ class TrainableHfModel(nn.Module):
             "shown": torch.tensor(images, dtype=torch.int64),
         }
 
-    def _collate_trees(self, rows: Sequence[ScoredRow], images: Sequence[int]) -> dict[str, Any]:
+    def _collate_trees(self, rows: Sequence[EncodedRow], images: Sequence[int]) -> dict[str, Any]:
         whole = self._collate_rows(rows, images)
         paths = [
             make_path(self._base, row.prompt, row.prompt.ids + row.completion, image)

@@ -54,7 +54,7 @@ class Trial:
         """These rows of every list."""
         return [[rows[place] for place in places] for rows in self.lists]
 
-    def tell_apart(self, found: Sequence[Tensor], places: Sequence[int] = (0, 1, 2)) -> str:
+    def compare_logits(self, found: Sequence[Tensor], places: Sequence[int] = (0, 1, 2)) -> str:
         """By how much logits are off; empty if rounding explains it.
 
         Args:
@@ -62,10 +62,10 @@ class Trial:
             places: Which rows.
         """
         right = (torch.cat([of_list[place] for place in places]) for of_list in self._right)
-        return tell_apart(((log_probs(one), two) for one, two in zip(found, right, strict=True)), self.allowed)
+        return compare_logits(((log_probs(one), two) for one, two in zip(found, right, strict=True)), self.allowed)
 
 
-def tell_apart(pairs: Iterable[tuple[Tensor, Tensor]], allowed: float) -> str:
+def compare_logits(pairs: Iterable[tuple[Tensor, Tensor]], allowed: float) -> str:
     """By how much two ways of computing the same differ; empty if rounding explains it.
 
     Args:

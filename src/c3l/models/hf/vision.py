@@ -21,7 +21,7 @@ _OF_ALL = "visual_indicator_features"  # Ovis2: of its own tokens around a pictu
 
 
 @dataclass(frozen=True, slots=True)
-class PictureFeatures:
+class ImageFeatures:
     """What a model's ``get_image_features`` returned for one picture, and what the decoder needs beside it.
 
     Attributes:
@@ -75,7 +75,7 @@ class VisionEncoder:
         projected = base.multi_modal_projector(seen)
         return BaseModelOutputWithPooling(pooler_output=projected.reshape(-1, *projected.shape[-2:]))
 
-    def encode(self, vision: Mapping[str, Tensor]) -> PictureFeatures:
+    def encode(self, vision: Mapping[str, Tensor]) -> ImageFeatures:
         """The features of one picture from the processor's tensors of it."""
         if self._encode is None:
             raise AttributeError(f"{type(self._model).__name__} has no get_image_features")
@@ -83,9 +83,9 @@ class VisionEncoder:
         tensors = {key: move(value, self._model) for key, value in vision.items()}
         output = self._encode(**{key: value for key, value in tensors.items() if key in accepted}, return_dict=True)
         shapes = {key: value for key, value in tensors.items() if not _is_pixels(key)}
-        return PictureFeatures(_rebuild(output, _read(output)), shapes)
+        return ImageFeatures(_rebuild(output, _read(output)), shapes)
 
-    def join(self, pictures: Sequence[PictureFeatures]) -> dict[str, Any]:
+    def join(self, pictures: Sequence[ImageFeatures]) -> dict[str, Any]:
         """Keyword arguments of ``forward`` for rows that show these pictures, one each, in order."""
         outputs = [picture.output for picture in pictures]
         if self._across:
@@ -110,9 +110,9 @@ class FeatureStore:
     def __init__(self, encoder: VisionEncoder, model: Any, room: int = ROOM) -> None:
         """Remember at most ``room`` bytes."""
         self._encoder, self._model, self._room = encoder, model, room
-        self._kept: dict[bytes, PictureFeatures] = {}
+        self._kept: dict[bytes, ImageFeatures] = {}
 
-    def encode(self, vision: Mapping[str, Tensor]) -> PictureFeatures:
+    def encode(self, vision: Mapping[str, Tensor]) -> ImageFeatures:
         """As ``VisionEncoder.encode``, without gradients."""
         key = _digest(vision)
         if key not in self._kept:
@@ -139,17 +139,17 @@ def _digest(vision: Mapping[str, Tensor]) -> bytes:
     return digest.digest()
 
 
-def _map(features: PictureFeatures, change: Callable[[Tensor], Tensor]) -> PictureFeatures:
+def _map(features: ImageFeatures, change: Callable[[Tensor], Tensor]) -> ImageFeatures:
     changed = {name: _change(value, change) for name, value in _read(features.output).items()}
     shapes = {key: change(value) for key, value in features.shapes.items()}
-    return PictureFeatures(_rebuild(features.output, changed), shapes)
+    return ImageFeatures(_rebuild(features.output, changed), shapes)
 
 
 def _change(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     return change(value) if isinstance(value, Tensor) else [_change(part, change) for part in value]
 
 
-def _count_bytes(features: PictureFeatures) -> int:
+def _count_bytes(features: ImageFeatures) -> int:
     return sum(tensor.nbytes for tensor in _tensors([*_read(features.output).values(), *features.shapes.values()]))
 
 

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, GenerationConfig, GenerationMixin, LogitsProcessor, LogitsProcessorList
 
-from c3l.models.hf.cache import make_roomy
+from c3l.models.hf.cache import make_growing
 from c3l.models.hf.dictating import WritingWays, find_ways
 from c3l.models.hf.encoding import ChatEncoder, EncodedPrompt, stop_ids
 from c3l.models.hf.forcing import TeacherForcing
 from c3l.models.hf.layout import attention_mask, image_token_id, keep_offsets, make_path, set_offsets
 from c3l.models.hf.packing import pack
 from c3l.models.hf.sampling import FiniteGuard, SeededSampler, Text
-from c3l.models.hf.vision import PictureFeatures, VisionEncoder, move
+from c3l.models.hf.vision import ImageFeatures, VisionEncoder, move
 from c3l.models.interface import Completion, GenerateRequest, Sampling
 
 LEG = 32  # tokens until rows that have ended leave; choice
@@ -86,11 +86,11 @@ class Writing:
         inputs: dict[str, Any] = {
             key: value.to(self._model.device) for key, value in self._encoder.collate_prompts(encoded).items()
         }
-        features: dict[int, PictureFeatures] = {}
+        features: dict[int, ImageFeatures] = {}
         for image, prompt in zip(images, encoded if images else (), strict=True):
             if id(image) not in features:
                 features[id(image)] = self._vision.encode(prompt.vision)
-        if ways.shared and (cache := make_roomy(self._model)) is not None:
+        if ways.shared and (cache := make_growing(self._model)) is not None:
             inputs["past_key_values"] = cache
             if images and (len(features) < len(images) or not ways.side_by_side):
                 self._read_trees(encoded, [id(image) for image in images], features, cache)
@@ -115,7 +115,7 @@ class Writing:
         self,
         prompts: Sequence[EncodedPrompt],
         pictures: Sequence[int],
-        features: dict[int, PictureFeatures],
+        features: dict[int, ImageFeatures],
         cache: DynamicCache,
     ) -> None:
         """Read all prompts but for their last tokens into the cache; those about one picture as one tree."""
