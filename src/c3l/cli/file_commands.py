@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from c3l.cli.options import (
-    Dtype,
-    Model,
-    Seed,
-    Set,
+    DTYPE,
+    IMAGE_ROOT,
+    MODEL,
+    SEED,
+    Arguments,
+    SettingOption,
     end,
-    gather,
     print_lines,
     resolve_config,
+    takes_settings,
     tell_unread,
 )
 from c3l.errors import ConfigError
@@ -27,18 +29,40 @@ _TASKS = "pope, mmbench, seed_bench or llava_bench"
 _READ = "YAML file of settings, of which are read: model, seed, max_error_rate, the rules of images, and"
 
 
+_JUDGE_MODEL = SettingOption(
+    "evaluation.judge.model",
+    "--judge-model",
+    str | None,
+    typer.Option(help="llava_bench: the judge (evaluation.judge.model)"),
+)
+_JUDGE_ENDPOINT = SettingOption(
+    "evaluation.judge.endpoint",
+    "--judge-endpoint",
+    str | None,
+    typer.Option(help="llava_bench: where it is served, a base URL"),
+)
+_BATCH_SIZE = SettingOption(
+    "evaluation.batch_size",
+    "--batch-size",
+    int | None,
+    typer.Option(help="Questions a batch (evaluation.batch_size)"),
+)
+_BLIND = SettingOption(
+    "evaluation.blind",
+    "--blind",
+    bool | None,
+    typer.Option("--blind/--no-blind", help="Ask all without the picture too (evaluation.blind)"),
+)
+
+
+@takes_settings(IMAGE_ROOT, MODEL, DTYPE, SEED, config=f"{_READ} finetuning")
 def finetune(
+    given: Arguments,
     data: Annotated[
         list[Path],
         typer.Option(help="A LLaVA file (JSON or JSONL), such as a run's export/llava.json; any number of times"),
     ],
     out: Annotated[Path, typer.Option(help="The folder to write: adapter, merged model, log")],
-    image_root: Annotated[str, typer.Option(help="Folder that the file's picture paths begin in (images.root)")],
-    config: Annotated[Path | None, typer.Option(help=f"{_READ} finetuning")] = None,
-    model: Model = None,
-    dtype: Dtype = None,
-    seed: Seed = None,
-    overrides: Set = None,
 ) -> None:
     """Tune an LVLM on instruction data.
 
@@ -48,12 +72,19 @@ def finetune(
     from c3l.progress import make_progress
 
     progress = make_progress(sys.stderr)
-    settings = resolve_config(None, gather(config, image_root, model, dtype, None, seed, overrides))
-    tell_unread(progress, overrides, "finetune", "model", "images", "finetuning")
+    if not given.has("images.root"):
+        raise ConfigError("c3l finetune needs --image-root, the folder that the file's picture paths begin in")
+    settings = resolve_config(None, given)
+    tell_unread(progress, given, "finetune", "model", "images", "finetuning")
     end(finetune_files(data, out, settings, progress))
 
 
+@takes_settings(
+    MODEL, DTYPE, SEED, _JUDGE_MODEL, _JUDGE_ENDPOINT, _BATCH_SIZE, _BLIND,
+    config=f"{_READ} evaluation without its tasks",
+)  # fmt: skip
 def evaluate(
+    given: Arguments,
     task: Annotated[str | None, typer.Option(help=_TASKS)] = None,
     data: Annotated[
         list[Path] | None,
@@ -63,21 +94,9 @@ def evaluate(
     image_root: Annotated[
         str | None, typer.Option(help="Folder that its picture paths begin in; mmbench needs none")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help=f"{_READ} evaluation without its tasks")] = None,
-    model: Model = None,
-    dtype: Dtype = None,
-    seed: Seed = None,
-    overrides: Set = None,
     baseline: Annotated[Path | None, typer.Option(help="Another model's --out, for paired differences")] = None,
     by: Annotated[str | None, typer.Option(help="seed_bench: generation or likelihood")] = None,
     frames: Annotated[str | None, typer.Option(help="seed_bench: folder of video frames under --image-root")] = None,
-    judge_model: Annotated[str | None, typer.Option(help="llava_bench: the judge (evaluation.judge.model)")] = None,
-    judge_endpoint: Annotated[str | None, typer.Option(help="llava_bench: where it is served, a base URL")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Questions a batch (evaluation.batch_size)")] = None,
-    blind: Annotated[
-        bool | None,
-        typer.Option("--blind/--no-blind", help="Ask all without the picture too (evaluation.blind)"),
-    ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Take only the first N questions; a higher N later goes on")
     ] = None,
@@ -93,13 +112,7 @@ def evaluate(
 
     Every figure comes with its interval, and with the score without any picture beside it.
     """
-    more = {
-        "evaluation.batch_size": batch_size,
-        "evaluation.blind": blind,
-        "evaluation.judge.model": judge_model,
-        "evaluation.judge.endpoint": judge_endpoint,
-    }
-    settings = resolve_config(None, gather(config, None, model, dtype, None, seed, overrides, more))
+    settings = resolve_config(None, given)
     if print_commands:
         return _print_commands(settings, task)
     if task is None or not data or out is None:
@@ -113,7 +126,7 @@ def evaluate(
     wanted = {"task": task, "data": data, "image_root": image_root, "by": by, "frames": frames}
     chosen = make_section(BenchmarkConfig, {key: value for key, value in wanted.items() if value is not None})
     progress = make_progress(sys.stderr)
-    tell_unread(progress, overrides, "evaluate", "model", "images", "evaluation")
+    tell_unread(progress, given, "evaluate", "model", "images", "evaluation")
     reports = evaluate_files(chosen, out, settings, progress, baseline=baseline, rescore=rescore, limit=limit)
     print_lines(format_reports(reports))
     end({**_summarise(out, reports), "above_max_error_rate": failed_too_often(reports[0], settings)})

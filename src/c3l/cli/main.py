@@ -6,6 +6,7 @@ What a command needs is imported in the command, so that ``c3l --help`` answers 
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,34 +16,33 @@ import typer
 from c3l.cli.file_commands import evaluate, finetune
 from c3l.cli.options import (
     BAD_SETTINGS,
+    DTYPE,
     FAILED,
+    IMAGE_ROOT,
+    LIMIT,
+    MODEL,
     OK,
+    SEED,
     STOPPED,
     TOO_MANY_REJECTED,
-    Config,
+    Arguments,
     Debug,
-    Dtype,
-    ImageRoot,
     Leading,
-    Limit,
-    LimitTurns,
     MaybeRun,
-    Model,
     OnceCommand,
     Round,
     RunFolder,
     RunOption,
-    Seed,
-    Set,
+    SettingOption,
     Version,
     end,
     find_run,
-    gather,
     print_lines,
     print_summary,
     resolve_config,
+    resolve_run_config,
     run_stages,
-    settle_run,
+    takes_settings,
     tell_unread,
 )
 from c3l.errors import C3LError, ConfigError, StaleStageError, TooManyRejectedError
@@ -53,6 +53,22 @@ if TYPE_CHECKING:
 _REPARSE = (
     "Only read the texts again, without the model. The same pairs: all that follows stays. "
     "Other pairs: refused where scores or a tuning would be lost"
+)
+
+_LIMIT_TURNS = replace(
+    LIMIT, declared=typer.Option(help="Take only the first N pictures, with --data turns (images.limit)")
+)
+_FORM = SettingOption(
+    "scoring.form", "--form", str | None, typer.Option(help="How the two passes are compared (scoring.form)")
+)
+_NO_IMAGE = SettingOption(
+    "scoring.no_image",
+    "--no-image",
+    str | None,
+    typer.Option(help="What `without the image` means: drop, blank, noise, mask or others (scoring.no_image)"),
+)
+_BATCH_SIZE = SettingOption(
+    "scoring.batch_size", "--batch-size", int | None, typer.Option(help="Pictures a batch (scoring.batch_size)")
 )
 
 app = typer.Typer(
@@ -114,21 +130,15 @@ def _root(debug: Debug = False, version: Version = False) -> None:
 
 
 @app.command("run")
+@takes_settings(IMAGE_ROOT, MODEL, DTYPE, LIMIT, SEED)
 def _run(
+    given: Arguments,
     folder: MaybeRun = None,
-    config: Config = None,
     run: RunOption = None,
-    image_root: ImageRoot = None,
-    model: Model = None,
-    dtype: Dtype = None,
-    limit: Limit = None,
-    seed: Seed = None,
-    overrides: Set = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count, and estimate time and disk")] = False,
 ) -> None:
     """Walk all stages; what is done already is not done again."""
-    arguments = gather(config, image_root, model, dtype, limit, seed, overrides)
-    settings = settle_run(folder, run, arguments)
+    settings = resolve_run_config(folder, run, given)
     if dry_run:
         from c3l.run.estimates import estimate
 
@@ -140,70 +150,51 @@ def _run(
 
 
 @app.command("generate")
+@takes_settings(IMAGE_ROOT, MODEL, DTYPE, LIMIT, SEED)
 def _generate(
+    given: Arguments,
     run: RunFolder,
-    config: Config = None,
-    image_root: ImageRoot = None,
-    model: Model = None,
-    dtype: Dtype = None,
-    limit: Limit = None,
-    seed: Seed = None,
-    overrides: Set = None,
     round: Round = 0,
     reparse: Annotated[bool, typer.Option("--reparse", help=_REPARSE)] = False,
 ) -> None:
     """List the pictures, let the LVLM write, read pairs in its texts."""
     from c3l.run.pipeline import run_generate, run_reparse
 
-    arguments = gather(config, image_root, model, dtype, limit, seed, overrides)
-    settings = resolve_config(run, arguments)
+    settings = resolve_config(run, given)
     _check_round(settings, round)
     run_stages(settings, partial(run_reparse if reparse else run_generate, round=round), needs_model=not reparse)
 
 
 @app.command("score")
+@takes_settings(IMAGE_ROOT, MODEL, DTYPE, _LIMIT_TURNS, SEED, _FORM, _NO_IMAGE, _BATCH_SIZE)
 def _score(
+    given: Arguments,
     run: MaybeRun = None,
-    config: Config = None,
-    image_root: ImageRoot = None,
-    model: Model = None,
-    dtype: Dtype = None,
-    limit: LimitTurns = None,
-    seed: Seed = None,
-    overrides: Set = None,
     data: Annotated[
         list[Path] | None, typer.Option(help="A LLaVA file (JSON or JSONL) to score instead; any number of times")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="With --data: the JSONL file to write")] = None,
-    form: Annotated[str | None, typer.Option(help="How the two passes are compared (scoring.form)")] = None,
-    no_image: Annotated[
-        str | None,
-        typer.Option(help="What `without the image` means: drop, blank, noise, mask or others (scoring.no_image)"),
-    ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Pictures a batch (scoring.batch_size)")] = None,
     round: Round = 0,
 ) -> None:
     """Measure S(I2C) of a run's pairs, or of any LLaVA data set.
 
     The latter with --data FILE --image-root DIR --out OUT.
     """
-    more = {"scoring.form": form, "scoring.no_image": no_image, "scoring.batch_size": batch_size}
-    arguments = gather(config, image_root, model, dtype, limit, seed, overrides, more)
     if run is not None and not data and out is None:
         from c3l.run.pipeline import run_score
 
-        settings = resolve_config(run, arguments)
+        settings = resolve_config(run, given)
         _check_round(settings, round)
         return run_stages(settings, partial(run_score, round=round))
     if run is not None or not data or out is None or round:
         raise ConfigError("c3l score takes either a run folder, or --data FILE with --image-root DIR and --out OUT")
-    if image_root is None:
+    if not given.has("images.root"):
         raise ConfigError("c3l score --data needs --image-root, the folder that the file's picture paths begin in")
     from c3l.jobs.score import score_file
     from c3l.progress import make_progress
 
-    progress, settings = make_progress(sys.stderr), resolve_config(None, arguments)
-    tell_unread(progress, overrides, "score --data", "model", "images", "scoring")
+    progress, settings = make_progress(sys.stderr), resolve_config(None, given)
+    tell_unread(progress, given, "score --data", "model", "images", "scoring")
     end(score_file(data, out, settings, progress))
 
 
@@ -218,15 +209,9 @@ def _check_round(settings: "RunConfig", round: int, most: int | None = None) -> 
 def _add_leading(verb: str, summary: str, go: "Callable[[RunConfig, int], None]") -> None:
     """A command for a stage that leads to a round."""
 
-    def command(
-        run: RunFolder,
-        config: Config = None,
-        image_root: ImageRoot = None,
-        seed: Seed = None,
-        overrides: Set = None,
-        round: Leading = 1,
-    ) -> None:
-        go(resolve_config(run, gather(config, image_root, None, None, None, seed, overrides)), round)
+    @takes_settings(IMAGE_ROOT, SEED)
+    def command(given: Arguments, run: RunFolder, round: Leading = 1) -> None:
+        go(resolve_config(run, given), round)
 
     app.command(verb, help=summary)(command)
 
@@ -256,17 +241,11 @@ _add_leading("tune", "Tune the LVLM towards the positives and away from the nega
 def _add_stage(verb: str, summary: str) -> None:
     """A command for a stage that needs no model."""
 
-    def command(
-        run: RunFolder,
-        config: Config = None,
-        image_root: ImageRoot = None,
-        seed: Seed = None,
-        overrides: Set = None,
-    ) -> None:
+    @takes_settings(IMAGE_ROOT, SEED)
+    def command(given: Arguments, run: RunFolder) -> None:
         from c3l.run import pipeline
 
-        arguments = gather(config, image_root, None, None, None, seed, overrides)
-        run_stages(resolve_config(run, arguments), getattr(pipeline, f"run_{verb}"), needs_model=False)
+        run_stages(resolve_config(run, given), getattr(pipeline, f"run_{verb}"), needs_model=False)
 
     app.command(verb, help=summary)(command)
 
@@ -304,23 +283,13 @@ def _show(
 
 
 @app.command("check")
-def _check(
-    folder: MaybeRun = None,
-    config: Config = None,
-    run: RunOption = None,
-    image_root: ImageRoot = None,
-    model: Model = None,
-    dtype: Dtype = None,
-    limit: Limit = None,
-    seed: Seed = None,
-    overrides: Set = None,
-) -> None:
+@takes_settings(IMAGE_ROOT, MODEL, DTYPE, LIMIT, SEED)
+def _check(given: Arguments, folder: MaybeRun = None, run: RunOption = None) -> None:
     """Look at pictures, disk and model before a long run."""
     from c3l.progress import make_progress
     from c3l.run.checks import check
 
-    arguments = gather(config, image_root, model, dtype, limit, seed, overrides)
-    settings = settle_run(folder, run, arguments)
+    settings = resolve_run_config(folder, run, given)
     summary = print_lines(check(settings, make_progress(sys.stderr)))
     print_summary(summary)
     raise typer.Exit(OK if summary["ok"] else FAILED)

@@ -1,5 +1,6 @@
 """What the commands share: their options, how options become settings, and how a command ends."""
 
+import inspect
 import json
 import sys
 from collections import Counter
@@ -23,13 +24,6 @@ if TYPE_CHECKING:
 OK, FAILED, BAD_SETTINGS, TOO_MANY_REJECTED = 0, 1, 2, 3
 STOPPED = 130  # what typer ends with at Ctrl-C
 
-_OPTIONS = {  # of the settings whose options have other names
-    "images.root": "--image-root",
-    "model.name": "--model",
-    "evaluation.judge.model": "--judge-model",
-    "evaluation.judge.endpoint": "--judge-endpoint",
-}
-
 
 def _show_version(asked: bool) -> None:
     from importlib.metadata import version
@@ -42,23 +36,6 @@ def _show_version(asked: bool) -> None:
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder, such as runs/mine")]
 MaybeRun = Annotated[Path | None, typer.Argument(metavar="RUN", help="The run folder, such as runs/mine")]
 RunOption = Annotated[Path | None, typer.Option("--run", help="The same as an option (run); without either runs/run")]
-Config = Annotated[
-    Path | None, typer.Option(help="YAML file of settings; without it the run's own config.yaml, or the defaults")
-]
-ImageRoot = Annotated[str | None, typer.Option(help="Folder of pictures (images.root)")]
-Model = Annotated[str | None, typer.Option(help="`builtin`, a folder, or a hub id (model.name)")]
-Dtype = Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16 (model.dtype)")]
-Limit = Annotated[int | None, typer.Option(help="Take only the first N pictures (images.limit)")]
-LimitTurns = Annotated[
-    int | None, typer.Option("--limit", help="Take only the first N pictures, with --data turns (images.limit)")
-]
-Seed = Annotated[int | None, typer.Option(help="Seed of all that is drawn (seed)")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="SECTION.KEY=VALUE", help="Any setting, any number of times; `c3l settings` lists them"
-    ),
-]
 Round = Annotated[
     int,
     typer.Option("--round", min=0, help="0 is the draft, 1 what the tuned LVLM writes, and so on"),
@@ -85,31 +62,100 @@ class OnceCommand(TyperCommand):
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """The options that all stages share."""
+    """The settings that a command is given.
+
+    Attributes:
+        config: ``--config``.
+        overrides: Every option that names a setting, in the order in which a later one wins; ``--set`` comes last.
+        typed: ``--set``, as it was typed.
+    """
 
     config: Path | None
     overrides: "tuple[Override, ...]"
+    typed: tuple[str, ...]
+
+    def has(self, key: str) -> bool:
+        """Whether an option of its own names the setting."""
+        return any(one.key == key for one in self.overrides[: len(self.overrides) - len(self.typed)])
 
 
-def gather(
-    config: Path | None,
-    image_root: str | None,
-    model: str | None,
-    dtype: str | None,
-    limit: int | None,
-    seed: int | None,
-    overrides: Sequence[str] | None,
-    more: Mapping[str, object] | None = None,
-) -> Arguments:
-    """The options as overrides; ``--set`` comes last, so it wins."""
+@dataclass(frozen=True, slots=True)
+class SettingOption:
+    """An option of its own for a setting that ``--set`` could name too.
+
+    Attributes:
+        key: The setting, ``section.key``.
+        name: The option; ``--image-root`` is handed over as ``image_root``.
+        kind: Its type.
+        declared: What typer is to know of it.
+    """
+
+    key: str
+    name: str
+    kind: Any
+    declared: Any
+
+
+IMAGE_ROOT = SettingOption(
+    "images.root", "--image-root", str | None, typer.Option(help="Folder of pictures (images.root)")
+)
+MODEL = SettingOption(
+    "model.name", "--model", str | None, typer.Option(help="`builtin`, a folder, or a hub id (model.name)")
+)
+DTYPE = SettingOption(
+    "model.dtype", "--dtype", str | None, typer.Option(help="auto, float32, bfloat16 or float16 (model.dtype)")
+)
+LIMIT = SettingOption(
+    "images.limit", "--limit", int | None, typer.Option(help="Take only the first N pictures (images.limit)")
+)
+SEED = SettingOption("seed", "--seed", int | None, typer.Option(help="Seed of all that is drawn (seed)"))
+RUN_CONFIG = "YAML file of settings; without it the run's own config.yaml, or the defaults"
+_SET = typer.Option(
+    "--set", metavar="SECTION.KEY=VALUE", help="Any setting, any number of times; `c3l settings` lists them"
+)
+
+
+def takes_settings(*options: SettingOption, config: str = RUN_CONFIG) -> Callable[[Callable[..., Any]], Any]:
+    """A command whose first parameter, ``Arguments``, is made of ``--config``, of these options and of ``--set``.
+
+    Args:
+        options: Those that it has by names of their own.
+        config: The help of ``--config``.
+    """
+    named = {one.name.removeprefix("--").replace("-", "_"): one for one in options}
+    shared = {
+        "config": Annotated[Path | None, typer.Option(help=config)],
+        **{name: Annotated[one.kind, one.declared] for name, one in named.items()},
+        "overrides": Annotated[list[str] | None, _SET],
+    }
+
+    def decorate(command: Callable[..., Any]) -> Any:
+        def run(**given: Any) -> Any:
+            values = {one: given.pop(name) for name, one in named.items()}
+            return command(_gather(given.pop("config"), values, given.pop("overrides") or ()), **given)
+
+        own = list(inspect.signature(command).parameters.values())[1:]
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        more = [inspect.Parameter(name, kind, default=None, annotation=shared[name]) for name in shared]
+        ordered = sorted((*own, *more), key=lambda one: one.default is not inspect.Parameter.empty)
+        run.__doc__ = command.__doc__
+        run.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]
+        run.__annotations__ = {one.name: one.annotation for one in ordered}
+        return run
+
+    return decorate
+
+
+def _gather(config: Path | None, values: Mapping[SettingOption, object], typed: Sequence[str]) -> Arguments:
     from c3l.settings.load import Override, read_override
 
-    named = {"images.root": image_root, "model.name": model, "model.dtype": dtype, "images.limit": limit, "seed": seed}
-    given = {key: value for key, value in {**named, **(more or {})}.items() if value is not None}
-    typed = (Override(key, value, f"{_name_option(key)} {value}") for key, value in given.items())
-    every = (*typed, *map(read_override, overrides or ()))
+    given = {one: value for one, value in values.items() if value is not None}
+    every = (
+        *(Override(one.key, value, f"{one.name} {value}") for one, value in given.items()),
+        *map(read_override, typed),
+    )
     _tell_overridden(every)
-    return Arguments(config, every)
+    return Arguments(config, every, tuple(typed))
 
 
 def _tell_overridden(overrides: "Sequence[Override]") -> None:
@@ -120,12 +166,7 @@ def _tell_overridden(overrides: "Sequence[Override]") -> None:
             print(f"c3l: {one.typed} is not used, since {last[one.key].typed} comes after it", file=sys.stderr)
 
 
-def _name_option(key: str) -> str:
-    last = key.rpartition(".")[2].replace("_", "-")
-    return _OPTIONS.get(key, f"--{last}")
-
-
-def settle_run(folder: Path | None, run: Path | None, arguments: Arguments) -> "RunConfig":
+def resolve_run_config(folder: Path | None, run: Path | None, arguments: Arguments) -> "RunConfig":
     """As ``resolve_config``, of the run that is named as an argument or as ``--run``, or else of the one that is meant.
 
     Raises:
@@ -156,12 +197,12 @@ def resolve_config(run: Path | None, arguments: Arguments) -> "RunConfig":
     return load_config(config, overrides)
 
 
-def tell_unread(progress: "Progress", overrides: Sequence[str] | None, command: str, *sections: str) -> None:
+def tell_unread(progress: "Progress", given: Arguments, command: str, *sections: str) -> None:
     """Say which ``--set`` of a command without a run are of sections that it does not read."""
     from c3l.settings.load import read_override
 
     read = (*sections, "seed", "max_error_rate")
-    keys = [read_override(one).key for one in overrides or ()]
+    keys = [read_override(one).key for one in given.typed]
     if unread := [key for key in keys if key.partition(".")[0] not in read]:
         progress.note(f"{command} does not read {', '.join(unread)}: of --set it reads {', '.join(read)}")
 
