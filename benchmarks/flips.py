@@ -20,7 +20,7 @@ from c3l.method.filtering import filter_samples
 from c3l.method.scoring import score_samples
 from c3l.models.interface import Pair
 from c3l.models.load import load_model
-from c3l.records import ImageRef, Sample, ScoredSample
+from c3l.records import ImageRef, Sample, ScoredPair
 from c3l.run.run_folder import Run
 from c3l.run.shards import image_opener
 from c3l.settings.load import load_config
@@ -38,7 +38,7 @@ class Flips:
     best_flips: int
 
 
-def compare(one: Sequence[ScoredSample], other: Sequence[ScoredSample]) -> Flips:
+def compare(one: Sequence[ScoredPair], other: Sequence[ScoredPair]) -> Flips:
     """How much another scoring changes; the filter keeps the half with the highest S(I2C)."""
     verdicts = [filter_samples(scored, FilteringConfig(fraction=0.5), 0) for scored in (one, other)]
     kept = [{it.sample_id for it in of_one if it.kept} for of_one in verdicts]
@@ -46,7 +46,7 @@ def compare(one: Sequence[ScoredSample], other: Sequence[ScoredSample]) -> Flips
     return Flips(len(one), len(best[0]), find_largest(one, other), len(kept[0] - kept[1]), len(best[0] - best[1]))
 
 
-def find_largest(one: Sequence[ScoredSample], other: Sequence[ScoredSample]) -> float:
+def find_largest(one: Sequence[ScoredPair], other: Sequence[ScoredPair]) -> float:
     """The largest difference of a log-probability, nats."""
     numbers = [
         [p for it in scored for p in (*it.scores.logprobs_with_image, *it.scores.logprobs_without_image)]
@@ -71,12 +71,12 @@ def main() -> None:
     refs = {ref.image_id: ref for ref in images.read(ImageRef)}
     samples = list(parsed.read(Sample))[: arguments.limit]
 
-    def score(dtype: str, batch_size: int, order: int) -> list[ScoredSample]:
+    def score(dtype: str, batch_size: int, order: int) -> list[ScoredPair]:
         model = load_model(config.model.model_copy(update={"dtype": dtype}), config.seed)
         rules = config.scoring.model_copy(update={"batch_size": batch_size})
         open_image = image_opener(config)
         made = list(score_samples(samples[::order], refs, model, open_image, rules, config.seed, list(refs)))
-        return [one for one in made[::order] if isinstance(one, ScoredSample)]
+        return [one for one in made[::order] if isinstance(one, ScoredPair)]
 
     whole = score("float32", 4, 1)
     print(f"`python -m benchmarks.flips {arguments.run}`; {describe_machine()}\n")
@@ -99,7 +99,7 @@ def main() -> None:
     )
 
 
-def read_plainly(pairs: Sequence[ScoredSample], config: RunConfig, refs: Mapping[str, ImageRef]) -> list[ScoredSample]:
+def read_plainly(pairs: Sequence[ScoredPair], config: RunConfig, refs: Mapping[str, ImageRef]) -> list[ScoredPair]:
     """The same pairs with the numbers of a plain loop over them, in float32."""
     model, processor = load(49, torch.float32)
     open_image = image_opener(config)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from c3l.cli.main import main
+from c3l.method.scoring import rescore
 from c3l.models.load import load_model
 from c3l.records import FilterDecision, ScoredSample
 from c3l.run import pipeline
@@ -78,7 +79,7 @@ def check_no_pair_is_twice(run: Path) -> None:
 def test_the_real_backend_scored_and_the_picture_matters(world):
     stage = Run.reader(world / "whole").stored("draft/scored")
     assert (stage.info.provenance.backend, stage.info.provenance.dtype) == ("hf", "float32")
-    scores = [one.i2c for one in stage.read(ScoredSample)]
+    scores = [rescore(one, "discounted_likelihood").i2c for one in stage.read(ScoredSample)]
     assert len(scores) == 5 * PICTURES
     assert max(map(abs, scores)) > 0.01
     assert len(set(scores)) > PICTURES

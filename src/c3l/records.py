@@ -149,6 +149,15 @@ class AnswerScores:
 
 @dataclass(frozen=True, slots=True)
 class ScoredSample:
+    """A sample with its per-token numbers, as a run stores it: S(I2C) is computed of them in the form of now."""
+
+    sample: Sample
+    scores: AnswerScores
+    no_image: NoImageMode
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredPair:
     """A sample with its per-token numbers and S(I2C) in one form; another form is a re-sum, without a model."""
 
     sample: Sample

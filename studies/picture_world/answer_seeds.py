@@ -13,7 +13,7 @@ from c3l.method.generation import OpenImage
 from c3l.models.interface import Sampling
 from c3l.models.load import merge_adapter
 from c3l.progress import Progress
-from c3l.records import ImageRef, Sample, ScoredSample, from_json, to_json
+from c3l.records import ImageRef, Sample, ScoredPair, from_json, to_json
 from c3l.run.context import open_context
 from c3l.run.pipeline import run_generate
 from c3l.run.run_folder import Run
@@ -27,8 +27,8 @@ from studies.picture_world.answering import (
     Answer,
     ask,
     choose_questions,
-    compare_logits,
     contrast_answers,
+    drop_equal,
     measure_all,
     score,
 )
@@ -129,14 +129,14 @@ class SeedStudy:
         return self.answers("own", None, count=self.plan.answers)
 
     @cached_property
-    def scored(self) -> list[ScoredSample]:
+    def scored(self) -> list[ScoredPair]:
         """The different ones among them with their numbers; ``i2c`` is the plan's measure."""
         path = self._out / "own" / "scored.jsonl"
         if not path.exists():
-            samples, model = compare_logits(self.own_answers), self._models(self.config.model, self.config.seed)
+            samples, model = drop_equal(self.own_answers), self._models(self.config.model, self.config.seed)
             found = score(samples, self.images, model, self._open, self.config.scoring, self.config.seed)
             _write(path, self._track("own: scored", found, len(samples)))
-        scored = [from_json(ScoredSample, line) for line in path.read_bytes().splitlines()]
+        scored = [from_json(ScoredPair, line) for line in path.read_bytes().splitlines()]
         return measure_all(scored, CANDIDATES[self.plan.by])
 
     def write_anew(self, name: str, *settings: str) -> Run:

@@ -10,7 +10,7 @@ from c3l.method.generation import OpenImage
 from c3l.method.scoring import score_samples
 from c3l.method.selection import by_falling_score, select
 from c3l.models.interface import GenerateRequest, InferenceModel, Sampling
-from c3l.records import AnswerScores, ContrastiveGroup, ImageRef, Sample, ScoredSample, make_id
+from c3l.records import AnswerScores, ContrastiveGroup, ImageRef, Sample, ScoredPair, make_id
 from c3l.settings.schema import ScoringConfig, SelectionConfig
 from c3l.training.groups import TextGroup
 
@@ -94,7 +94,7 @@ def _answer(jobs: Sequence[_Job], model: InferenceModel, sampling: Sampling) -> 
     return [Answer(replace(sample, answer=said.text.strip()), said.finish_reason) for sample, said in found]
 
 
-def compare_logits(answers: Iterable[Answer]) -> list[Sample]:
+def drop_equal(answers: Iterable[Answer]) -> list[Sample]:
     """The whole answers to every question that say different things; of those that say the same the first."""
     kept: dict[tuple[str, str, frozenset[str]], Sample] = {}
     for one in answers:
@@ -126,31 +126,31 @@ def score(
     open_image: OpenImage,
     config: ScoringConfig,
     seed: int,
-) -> Iterator[ScoredSample]:
+) -> Iterator[ScoredPair]:
     """The answers with their numbers, seen with their own picture and with others of the run.
 
     An answer without text, or one that the model cannot be shown, is left out.
     """
     config = config.model_copy(update={"no_image": "others"})
     outcomes = score_samples(samples, images, model, open_image, config, seed, list(images))
-    return (one for one in outcomes if isinstance(one, ScoredSample))
+    return (one for one in outcomes if isinstance(one, ScoredPair))
 
 
-def measure_all(scored: Iterable[ScoredSample], measure: Measure) -> list[ScoredSample]:
+def measure_all(scored: Iterable[ScoredPair], measure: Measure) -> list[ScoredPair]:
     """The answers with this number in the place of S(I2C)."""
     return [replace(one, i2c=measure(one.scores)) for one in scored]
 
 
-def by_question(scored: Iterable[ScoredSample]) -> list[list[ScoredSample]]:
+def by_question(scored: Iterable[ScoredPair]) -> list[list[ScoredPair]]:
     """The answers to each question, the highest first."""
-    questions: dict[tuple[str, str], list[ScoredSample]] = {}
+    questions: dict[tuple[str, str], list[ScoredPair]] = {}
     for one in sorted(scored, key=by_falling_score):
         questions.setdefault((one.sample.image_id, one.sample.question), []).append(one)
     return [questions[key] for key in sorted(questions)]
 
 
 def contrast_answers(
-    scored: Iterable[ScoredSample],
+    scored: Iterable[ScoredPair],
     images: Mapping[str, ImageRef],
     positive: Literal["highest", "random"],
     seed: int,

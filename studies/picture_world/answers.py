@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from c3l.progress import PlainProgress
-from c3l.records import AnswerScores, Sample, ScoredSample
+from c3l.records import AnswerScores, Sample, ScoredPair
 from c3l.run.run_folder import Run
 from c3l.storage.atomic import write_atomic
 from studies.picture_world.answer_seeds import ARMS, Arm, Plan, SeedStudy
@@ -37,7 +37,7 @@ def run_seed(seed: SeedStudy, arms: Sequence[Arm], oracle: Oracle, scenes: Mappi
     """Do all of one seed, and grade it."""
     paths = {name: image.path for name, image in seed.images.items()}
 
-    def graded(name: str, scored: Iterable[ScoredSample], texts: int) -> GradedRun:
+    def graded(name: str, scored: Iterable[ScoredPair], texts: int) -> GradedRun:
         return GradedRun(name, seed.config.seed, grade_pairs(scored, paths, oracle, scenes), texts)
 
     def graded_answers(name: str, answers: Sequence[Answer]) -> GradedRun:
@@ -63,9 +63,9 @@ def run_seed(seed: SeedStudy, arms: Sequence[Arm], oracle: Oracle, scenes: Mappi
     return SeedResults(seed.config.seed, len(seed.questions), drafts, answers, different, tunings)
 
 
-def _unscored(sample: Sample) -> ScoredSample:
+def _unscored(sample: Sample) -> ScoredPair:
     """A pair that nobody scored, for statistics that look at its grade alone."""
-    return ScoredSample(sample, AnswerScores((), (), (), ()), 0.0, "lift", "others")
+    return ScoredPair(sample, AnswerScores((), (), (), ()), 0.0, "lift", "others")
 
 
 def resolve_config(out: Path, plan: Plan) -> None:

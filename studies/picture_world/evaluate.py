@@ -24,7 +24,7 @@ from c3l.method.prompts import load_templates
 from c3l.method.scoring import score_samples
 from c3l.models.interface import GenerateRequest, InferenceModel, Sampling
 from c3l.models.load import load_model
-from c3l.records import AnswerScores, Generation, ImageRef, NoImageMode, Sample, ScoredSample, make_id
+from c3l.records import AnswerScores, Generation, ImageRef, NoImageMode, Sample, ScoredPair, make_id
 from c3l.settings.schema import GenerationConfig, ModelConfig, ScoringConfig
 from studies.picture_world import things
 from studies.picture_world.lexicon import EVERYDAY, WordNet, with_article
@@ -101,7 +101,7 @@ class Bench:
         """Scores of (image id, question, answer)."""
         samples = [Sample(make_id(*pair, i), pair[0], "data", pair[1], pair[2], 0, i) for i, pair in enumerate(pairs)]
         out = score_samples(samples, self.refs, self.model, self.open, ScoringConfig(no_image=mode), 0, list(self.refs))
-        return [scored.scores for scored in out if isinstance(scored, ScoredSample)]
+        return [scored.scores for scored in out if isinstance(scored, ScoredPair)]
 
 
 def naming(bench: Bench, mode: NoImageMode = "drop") -> dict[str, Any]:
@@ -188,7 +188,7 @@ def write(bench: Bench, oracle: Oracle, templates: Sequence[str], folder: Path) 
     scored = score_samples(
         samples, bench.refs, bench.model, bench.open, ScoringConfig(batch_size=8), 0, list(bench.refs)
     )
-    rows = [s for s in scored if isinstance(s, ScoredSample)]
+    rows = [s for s in scored if isinstance(s, ScoredPair)]
     _keep(folder / "written.jsonl", rows, graded, bench.pictures)
     whole = sum(_pairs_in(g) == 5 for g in raw)
     return {
@@ -206,7 +206,7 @@ def _pairs_in(generation: Generation) -> int:
     return len(find_pairs(generation.text, load_templates(None)[generation.instruction_id].parser))
 
 
-def _truth(rows: Sequence[ScoredSample], graded: Mapping[str, Any]) -> dict[str, Any]:
+def _truth(rows: Sequence[ScoredPair], graded: Mapping[str, Any]) -> dict[str, Any]:
     grades = np.array([graded[r.sample.sample_id].grade for r in rows])
     gradable = grades != "ungradable"
     low, high = interval(lambda n: float((grades[gradable][n] == "true").mean()), int(gradable.sum()))
@@ -217,11 +217,11 @@ def _truth(rows: Sequence[ScoredSample], graded: Mapping[str, Any]) -> dict[str,
     }
 
 
-def _split(rows: Sequence[ScoredSample], graded: Mapping[str, Any]) -> tuple[list[AnswerScores], list[AnswerScores]]:
+def _split(rows: Sequence[ScoredPair], graded: Mapping[str, Any]) -> tuple[list[AnswerScores], list[AnswerScores]]:
     return tuple([r.scores for r in rows if graded[r.sample.sample_id].grade == g] for g in ("true", "false"))  # type: ignore[return-value]
 
 
-def _by_kind(rows: Sequence[ScoredSample], graded: Mapping[str, Any]) -> dict[str, Any]:
+def _by_kind(rows: Sequence[ScoredPair], graded: Mapping[str, Any]) -> dict[str, Any]:
     out = {}
     for kind in sorted({g.kind for g in graded.values()}):
         true, false = _split([r for r in rows if graded[r.sample.sample_id].kind == kind], graded)
@@ -236,7 +236,7 @@ def _by_kind(rows: Sequence[ScoredSample], graded: Mapping[str, Any]) -> dict[st
     return out
 
 
-def _keep(path: Path, rows: Sequence[ScoredSample], graded: Mapping[str, Any], pictures: Mapping[str, Picture]) -> None:
+def _keep(path: Path, rows: Sequence[ScoredPair], graded: Mapping[str, Any], pictures: Mapping[str, Picture]) -> None:
     lines = [
         {
             "question": r.sample.question,

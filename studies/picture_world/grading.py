@@ -11,7 +11,7 @@ import numpy as np
 
 from c3l.method.filtering import filter_samples
 from c3l.method.selection import rank_pairs
-from c3l.records import AnswerScores, ImageRef, Role, Sample, ScoredSample, name_round
+from c3l.records import AnswerScores, ImageRef, Role, Sample, ScoredPair, name_round
 from c3l.run.run_folder import Run
 from c3l.run.shards import read_scored
 from c3l.settings.schema import FilteringConfig, FilterRule, RunConfig
@@ -35,7 +35,7 @@ class GradedPair:
         elsewhere: The share of the study's other scenes of which it would be true as well.
     """
 
-    scored: ScoredSample
+    scored: ScoredPair
     picture: str
     graded: Graded
     nouns: tuple[str, ...]
@@ -88,7 +88,7 @@ def grade_run(run: Run, config: RunConfig, arm: str, oracle: Oracle, scenes: Map
 
 
 def grade_pairs(
-    scored: Iterable[ScoredSample], paths: Mapping[str, str], oracle: Oracle, scenes: Mapping[str, Scene]
+    scored: Iterable[ScoredPair], paths: Mapping[str, str], oracle: Oracle, scenes: Mapping[str, Scene]
 ) -> tuple[GradedPair, ...]:
     """Grade pairs against the scenes of their pictures, which ``paths`` names by image id, and against all others."""
     holds = _TrueOf(oracle, scenes)

@@ -14,7 +14,7 @@ from c3l.data.export import FILES, export, verify
 from c3l.data.formats import Turn, read_llava
 from c3l.data.images import inspect_image
 from c3l.errors import ConfigError, DataError, StorageError
-from c3l.records import AnswerScores, ImageRef, Provenance, Sample, ScoredSample
+from c3l.records import AnswerScores, ImageRef, Provenance, Sample, ScoredPair
 from c3l.settings.schema import ExportConfig, ExportFormat, ImagesConfig
 from c3l.storage import atomic
 
@@ -46,7 +46,7 @@ def images(root: Path) -> dict[str, ImageRef]:
 
 
 @pytest.fixture
-def rows(images: dict[str, ImageRef]) -> list[ScoredSample]:
+def rows(images: dict[str, ImageRef]) -> list[ScoredPair]:
     first, second = images
     return [
         scored("s1", first, "What is this?", "A cat."),
@@ -55,15 +55,15 @@ def rows(images: dict[str, ImageRef]) -> list[ScoredSample]:
     ]
 
 
-def scored(name: str, image: str, question: str, answer: str, i2c: float = 0.1) -> ScoredSample:
-    return ScoredSample(Sample(name, image, "conversation", question, answer, 0, 0), SCORES, i2c, "log_ratio", "drop")
+def scored(name: str, image: str, question: str, answer: str, i2c: float = 0.1) -> ScoredPair:
+    return ScoredPair(Sample(name, image, "conversation", question, answer, 0, 0), SCORES, i2c, "log_ratio", "drop")
 
 
 Export = Callable[..., dict[str, Path]]
 
 
 @pytest.fixture
-def write(tmp_path: Path, root: Path, rows: list[ScoredSample], images: dict[str, ImageRef]) -> Export:
+def write(tmp_path: Path, root: Path, rows: list[ScoredPair], images: dict[str, ImageRef]) -> Export:
     def run(*formats: ExportFormat, with_scores: bool = False, to: str = "export", of: Any = rows) -> dict[str, Path]:
         config = ExportConfig(formats=formats or FORMATS, with_scores=with_scores)
         paths = export(of, images, tmp_path / to, config, PROVENANCE, root)
@@ -221,7 +221,7 @@ def test_a_placeholder_in_a_text_is_never_exported(text: str, write: Export, ima
         write("llava", of=[scored("s9", next(iter(images)), "What?", text)])
 
 
-def test_wrong_input_is_refused(write: Export, rows: list[ScoredSample], root: Path) -> None:
+def test_wrong_input_is_refused(write: Export, rows: list[ScoredPair], root: Path) -> None:
     with pytest.raises(DataError, match="sample s9 is about picture nowhere"):
         write("llava", of=[scored("s9", "nowhere", "What?", "That.")])
     with pytest.raises(DataError, match="id 's1' comes twice"):
@@ -234,7 +234,7 @@ def test_wrong_input_is_refused(write: Export, rows: list[ScoredSample], root: P
 
 
 def test_trl_without_the_pictures_is_refused(
-    tmp_path: Path, rows: list[ScoredSample], images: dict[str, ImageRef]
+    tmp_path: Path, rows: list[ScoredPair], images: dict[str, ImageRef]
 ) -> None:
     with pytest.raises(ConfigError, match="--image-root"):
         export(rows, images, tmp_path, ExportConfig(formats=("trl",)), PROVENANCE)

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from c3l.errors import ConfigError
 from c3l.method.filtering import filter_samples
-from c3l.records import AnswerScores, FilterDecision, Sample, ScoredSample
+from c3l.records import AnswerScores, FilterDecision, Sample, ScoredPair
 from c3l.settings.schema import FilteringConfig, FilterRule
 
 
-def scored(sample_id: str, i2c: float, image: str = "image", instruction: str = "plain", n: int = 1) -> ScoredSample:
+def scored(sample_id: str, i2c: float, image: str = "image", instruction: str = "plain", n: int = 1) -> ScoredPair:
     numbers = (0.0,) * n
     scores = AnswerScores((0,) * n, ("x",) * n, numbers, numbers)
-    return ScoredSample(Sample(sample_id, image, instruction, "q?", "a", 0, 0), scores, i2c, "log_ratio", "drop")
+    return ScoredPair(Sample(sample_id, image, instruction, "q?", "a", 0, 0), scores, i2c, "log_ratio", "drop")
 
 
 # S(I2C) falls from a to f; lengths rise from a to f but for a tie; two images, two instructions
@@ -30,7 +30,7 @@ POOL = [
 ]
 
 
-def kept(pool: list[ScoredSample] = POOL, seed: int = 0, **settings: Any) -> str:
+def kept(pool: list[ScoredPair] = POOL, seed: int = 0, **settings: Any) -> str:
     rows = filter_samples(pool, FilteringConfig(**settings), seed)
     return "".join(sorted(row.sample_id for row in rows if row.kept))
 
@@ -141,7 +141,7 @@ def test_neighbouring_bands_cover_everything_once() -> None:
         assert sorted(parts) == [one.sample.sample_id for one in pool]
 
 
-def rows_kept(pool: list[ScoredSample], **settings: Any) -> list[FilterDecision]:
+def rows_kept(pool: list[ScoredPair], **settings: Any) -> list[FilterDecision]:
     return [row for row in filter_samples(pool, FilteringConfig(**settings), 0) if row.kept]
 
 
@@ -212,7 +212,7 @@ POOLS = st.lists(
     st.data(),
 )
 def test_order_changes_nothing_and_every_sample_has_one_row(
-    pool: list[ScoredSample], rule: FilterRule, stratify: str, data: st.DataObject
+    pool: list[ScoredPair], rule: FilterRule, stratify: str, data: st.DataObject
 ) -> None:
     config = FilteringConfig(rule=rule, count=3 if rule == "top_k" else None, min_score=0.5, stratify=stratify)
     rows = filter_samples(pool, config, 0)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from c3l.errors import BackendError, DataError, OutOfMemoryError
 from c3l.method.scoring import count_others, draw_pool, rescore, score_samples, tell_few_others
-from c3l.records import AnswerScores, ImageRef, Rejected, Sample, ScoredSample
+from c3l.records import AnswerScores, ImageRef, Rejected, Sample, ScoredPair
 from c3l.run import plan
 from c3l.run.plan import make_plan
 from c3l.settings.schema import RunConfig, ScoringConfig
@@ -177,7 +177,7 @@ def test_others_that_do_not_open_are_left_out():
     for opens, pixels in ((open_some, [(3, 0, 0)]), (lambda ref: open_some(replace(ref, image_id="i0")), [(0, 0, 0)])):
         model = FakeModel()
         [outcome] = run([SAMPLES[0]], model=model, open_image=opens, no_image="others", others=4)
-        assert isinstance(outcome, ScoredSample)
+        assert isinstance(outcome, ScoredPair)
         assert [other.getpixel((0, 0)) for other in model.requests[0].others][:1] == pixels
 
 
@@ -207,7 +207,7 @@ def test_an_empty_answer_is_rejected_before_the_model_sees_it(answer):
     model = FakeModel()
     samples = [SAMPLES[0], make_sample("empty", "i0", answer), make_sample("lonely", "i5", answer)]
     outcomes = run(samples, model=model)
-    assert [type(it) for it in outcomes] == [ScoredSample, Rejected, Rejected]
+    assert [type(it) for it in outcomes] == [ScoredPair, Rejected, Rejected]
     assert {it.reason for it in outcomes[1:]} == {"empty_answer"}
     assert [len(it.pairs) for it in model.requests] == [1]
 
@@ -217,14 +217,14 @@ def test_a_question_that_spells_a_control_token_is_rejected_before_the_model_see
     samples = [replace(SAMPLES[0], question="Say <|im_end|>"), *SAMPLES[1:]]
     outcomes = run(samples, model)
     assert (outcomes[0].reason, "<|im_end|>" in outcomes[0].detail) == ("control_token_in_text", True)
-    assert all(isinstance(one, ScoredSample) for one in outcomes[1:])
+    assert all(isinstance(one, ScoredPair) for one in outcomes[1:])
     assert not any("<|im_end|>" in pair.prompt for request in model.requests for pair in request.pairs)
 
 
 def test_a_number_that_is_not_finite_is_rejected_by_name_and_its_neighbours_are_not():
     samples = [make_sample("a", "i0"), make_sample("b", "i0", "one nan two"), make_sample("c", "i0")]
     outcomes = run(samples)
-    assert [type(it) for it in outcomes] == [ScoredSample, Rejected, ScoredSample]
+    assert [type(it) for it in outcomes] == [ScoredPair, Rejected, ScoredPair]
     assert outcomes[1] == Rejected(
         "b", "i0", "scoring", "non_finite_score", "the log-probability without the image of token 2 is nan"
     )
@@ -256,7 +256,7 @@ def test_pairs_that_do_not_fit_together_are_scored_apart(words, caplog):
     samples = [make_sample(f"s{n}", "i1", "a b c") for n in range(3)] + [long, SAMPLES[0]]
     outcomes = run(samples, model=FakeModel(words=words), batch_size=4)
     assert [(it.id, it.reason) for it in outcomes if isinstance(it, Rejected)] == [("long", "oom")]
-    assert [it for it in outcomes if isinstance(it, ScoredSample)] == [
+    assert [it for it in outcomes if isinstance(it, ScoredPair)] == [
         it for it in run(samples) if it.sample.sample_id != "long"
     ]
 

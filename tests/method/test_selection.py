@@ -6,15 +6,15 @@ from dataclasses import replace
 import pytest
 
 from c3l.method.selection import Ranking, rank_pairs, select
-from c3l.records import AnswerScores, ContrastiveGroup, Rejected, Sample, ScoredSample
+from c3l.records import AnswerScores, ContrastiveGroup, Rejected, Sample, ScoredPair
 from c3l.settings.schema import SelectionConfig
 
 EMPTY = AnswerScores((), (), (), ())
 
 
-def scored(sample_id: str, image_id: str, i2c: float) -> ScoredSample:
+def scored(sample_id: str, image_id: str, i2c: float) -> ScoredPair:
     sample = Sample(sample_id, image_id, "plain", "q?", "a", 0, 0)
-    return ScoredSample(sample, EMPTY, i2c, "log_ratio", "drop")
+    return ScoredPair(sample, EMPTY, i2c, "log_ratio", "drop")
 
 
 SCORED = [
@@ -52,7 +52,7 @@ def test_the_lowest_as_a_control_is_the_other_end_with_ties_by_id() -> None:
 
 
 def test_among_the_same_first_words_a_pair_counts_for_what_it_has_over_the_mean_of_its_kind() -> None:
-    def ask(sample_id: str, image_id: str, question: str, answer: str, i2c: float) -> ScoredSample:
+    def ask(sample_id: str, image_id: str, question: str, answer: str, i2c: float) -> ScoredPair:
         one = scored(sample_id, image_id, i2c)
         return replace(one, sample=replace(one.sample, question=question, answer=answer))
 
@@ -76,7 +76,7 @@ def test_among_the_same_first_words_a_pair_counts_for_what_it_has_over_the_mean_
 MANY = [scored(f"{image}-{n}", f"{image:03}", (image * 7 + n * 3) % 5) for image in range(300) for n in range(3)]
 
 
-def draw(seed: int, pairs: list[ScoredSample] = MANY) -> list[ContrastiveGroup]:
+def draw(seed: int, pairs: list[ScoredPair] = MANY) -> list[ContrastiveGroup]:
     found = select(pairs, SelectionConfig(positive="random"), seed)
     return [group for group in found if isinstance(group, ContrastiveGroup)]
 

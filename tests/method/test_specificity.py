@@ -14,13 +14,13 @@ from c3l.method.specificity import (
     show_specificity,
     tell_specificity,
 )
-from c3l.records import AnswerScores, Sample, ScoredSample
+from c3l.records import AnswerScores, Sample, ScoredPair
 
 
-def pair(image: str, p: float, q: float, text: str = "Yes.") -> ScoredSample:
+def pair(image: str, p: float, q: float, text: str = "Yes.") -> ScoredPair:
     """A pair each of whose two tokens has the probability p with its picture and q without."""
     scores = AnswerScores((1, 2), ("x", "y"), (math.log(p),) * 2, (math.log(q),) * 2)
-    return ScoredSample(Sample(f"{image}{p}", image, "plain", "q?", text, 0, 0), scores, 0.0, "log_ratio", "others")
+    return ScoredPair(Sample(f"{image}{p}", image, "plain", "q?", text, 0, 0), scores, 0.0, "log_ratio", "others")
 
 
 # lifts of 0.25, 0.05, -0.1 and 0.3

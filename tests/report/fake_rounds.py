@@ -8,7 +8,7 @@ from dataclasses import replace
 from tests.report.fake_run import MAKER, make_contents, make_scores, select
 
 from c3l.method.i2c import compute_i2c
-from c3l.records import HeldOut, ScoredSample, TuningStep, name_round, name_step
+from c3l.records import HeldOut, ScoredPair, TuningStep, name_round, name_step
 from c3l.report.contents import ReportContents, StageCounts, TuningCurves
 
 
@@ -33,7 +33,7 @@ def make_rounds(images: int = 20, rounds: int = 1, gallery_limit: int = 90, step
     )
 
 
-def move(scored: Sequence[ScoredSample], round: int) -> list[ScoredSample]:
+def move(scored: Sequence[ScoredPair], round: int) -> list[ScoredPair]:
     """The same pairs as if written in another round: other ids, and scores that rise with the round."""
     rng = random.Random(round)
     moved = []

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from c3l.method.i2c import compute_i2c, unit_of
 from c3l.method.specificity import measure_specificity
-from c3l.records import AnswerScores, FilterDecision, ImageRef, Provenance, Rejected, Sample, ScoredSample
+from c3l.records import AnswerScores, FilterDecision, ImageRef, Provenance, Rejected, Sample, ScoredPair
 from c3l.report.contents import ReportContents, StageCounts
 
 SCENES = ("harbour", "orchard", "tram", "kitchen", "meadow", "lighthouse", "market", "canal")
@@ -91,14 +91,14 @@ def make_image(number: int) -> ImageRef:
     return ImageRef(f"{number:016x}", f"photos/{scene}-{number:04d}.jpg", "0" * 64, width, height)
 
 
-def make_pair(rng: random.Random, ref: ImageRef, number: int, index: int, instructions: int) -> ScoredSample:
+def make_pair(rng: random.Random, ref: ImageRef, number: int, index: int, instructions: int) -> ScoredPair:
     question, answer = PAIRS[(index + number) % len(PAIRS)]
     scene = SCENES[number % len(SCENES)]
     instruction = ("conversation", "detailed_description")[(number + index) % instructions]
     sample_id = hashlib.sha256(f"{number}/{index}".encode()).hexdigest()[:16]
     sample = Sample(sample_id, ref.image_id, instruction, question.format(scene=scene), answer, 0, index)
     scores = make_scores(rng, answer, look=rng.gauss(0.8, 0.7))
-    return ScoredSample(sample, scores, compute_i2c(scores, "log_ratio"), "log_ratio", "drop")
+    return ScoredPair(sample, scores, compute_i2c(scores, "log_ratio"), "log_ratio", "drop")
 
 
 def make_scores(rng: random.Random, answer: str, look: float = 0.8) -> AnswerScores:
@@ -120,7 +120,7 @@ def make_scores(rng: random.Random, answer: str, look: float = 0.8) -> AnswerSco
     )
 
 
-def select(scored: list[ScoredSample]) -> list[FilterDecision]:
+def select(scored: list[ScoredPair]) -> list[FilterDecision]:
     border = sorted(pair.i2c for pair in scored)[len(scored) // 2] if scored else 0.0
     by_image = defaultdict(list)
     for pair in scored:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from tests.report.fake_rounds import make_tuning
 from tests.report.fake_run import make_contents
 
-from c3l.records import Provenance, Rejected, ScoredSample
+from c3l.records import Provenance, Rejected, ScoredPair
 from c3l.report.contents import ReportContents, StageCounts
 
 RUN = "window.__ran=1"
@@ -105,7 +105,7 @@ def put_everywhere(text: str) -> ReportContents:
     )
 
 
-def _put_in_pair(text: str, pair: ScoredSample, round: int) -> ScoredSample:
+def _put_in_pair(text: str, pair: ScoredPair, round: int) -> ScoredPair:
     index = pair.sample.index
     sample = replace(
         pair.sample,

@@ -3,7 +3,7 @@ from dataclasses import replace
 from tests.report.fake_rounds import make_rounds
 from tests.report.fake_run import make_contents, without_scores
 
-from c3l.records import ScoredSample
+from c3l.records import ScoredPair
 from c3l.report.build import render_report
 from c3l.report.contents import ReportContents, join_pairs
 from c3l.report.openings import SHOWN, build_openings
@@ -13,7 +13,7 @@ def ask(contents: ReportContents, draft: list[str], last: list[str], kept: int) 
     """A run whose two rounds ask just these questions, the first so many of the last kept."""
     template, decision = contents.scored[0], contents.decisions[0]
 
-    def write(round: int, questions: list[str]) -> list[ScoredSample]:
+    def write(round: int, questions: list[str]) -> list[ScoredPair]:
         rows = [(f"{round}-{n}", question) for n, question in enumerate(questions)]
         return [
             replace(template, sample=replace(template.sample, sample_id=name, question=question, round=round))
@@ -47,7 +47,7 @@ def test_shares_by_hand_with_the_draft_first() -> None:
 def test_answers_that_turn_to_no_are_seen() -> None:
     contents = ask(make_rounds(4), ["Is it?"] * 4, ["Is it?"] * 4, kept=2)
 
-    def answer(rows: list[ScoredSample], answers: list[str]) -> list[ScoredSample]:
+    def answer(rows: list[ScoredPair], answers: list[str]) -> list[ScoredPair]:
         pairs = zip(rows, answers, strict=True)
         return [replace(one, sample=replace(one.sample, answer=text)) for one, text in pairs]
 

@@ -6,7 +6,7 @@ import pytest
 from tests.report.fake_rounds import make_rounds
 from tests.report.fake_run import MAKER, make_contents, without_scores
 
-from c3l.records import AnswerScores, ScoredSample
+from c3l.records import AnswerScores, ScoredPair
 from c3l.report.contents import ReportContents
 from c3l.report.rounds import Point, build_rounds, draw_change, mean_by_image, split_rounds
 from c3l.report.units import NATS
@@ -17,7 +17,7 @@ def with_scores(draft: list[tuple[int, float]], last: list[tuple[int, float]]) -
     contents = make_rounds(4)
     refs, template = list(contents.images), contents.scored[0]
 
-    def write(round: int, number: int, picture: int, i2c: float) -> ScoredSample:
+    def write(round: int, number: int, picture: int, i2c: float) -> ScoredPair:
         sample = replace(template.sample, sample_id=f"{round}-{number}", image_id=refs[picture], round=round)
         scores = AnswerScores((1,), ("a",), (i2c - 20,), (-20.0,))
         return replace(template, sample=sample, i2c=i2c, scores=scores)

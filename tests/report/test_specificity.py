@@ -10,7 +10,7 @@ from tests.report.fake_rounds import make_rounds
 from tests.report.fake_run import make_contents, without_scores
 
 from c3l.method.specificity import measure_specificity
-from c3l.records import AnswerScores, ScoredSample
+from c3l.records import AnswerScores, ScoredPair
 from c3l.report.build import render_report
 from c3l.report.contents import ReportContents, join_pairs
 from c3l.report.gallery import build_gallery
@@ -24,7 +24,7 @@ def lift(contents: ReportContents, lifts: Sequence[float], kept: int) -> ReportC
         template = contents.scored[0]
         sample = replace(template.sample, sample_id=f"{place}", image_id=image_id, answer="No." if place % 2 else "A.")
         scores = AnswerScores((1,), (sample.answer,), (math.log(0.2 + value),), (math.log(0.2),), (0.1,))
-        scored.append(ScoredSample(sample, scores, value, "log_ratio", "others"))
+        scored.append(ScoredPair(sample, scores, value, "log_ratio", "others"))
     selected = [replace(decision, sample_id=f"{place}", kept=place < kept) for place in range(len(scored))]
     measure = partial(measure_specificity, no_image="others", others=4)
     return replace(contents, scored=scored, decisions=selected, measure_specificity=measure)

@@ -9,7 +9,7 @@ from tests.report.fake_rounds import make_rounds
 from tests.report.fake_run import make_contents, select
 
 from c3l.method.i2c import compute_i2c
-from c3l.records import Form, ScoredSample
+from c3l.records import Form, ScoredPair
 from c3l.report.build import build_form_rows, render_report
 from c3l.report.contents import ReportContents, join_pairs
 from c3l.report.units import NATS, unit_in_use, unit_of_form
@@ -18,7 +18,7 @@ TITLE = re.compile(r' title="[^"]*"')  # of a token: the change of its log-proba
 
 
 def in_form(contents: ReportContents, form: Form) -> ReportContents:
-    def rescore(scored: Sequence[ScoredSample]) -> list[ScoredSample]:
+    def rescore(scored: Sequence[ScoredPair]) -> list[ScoredPair]:
         return [replace(one, i2c=compute_i2c(one.scores, form), form=form) for one in scored]
 
     scored = rescore(contents.scored)

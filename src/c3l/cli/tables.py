@@ -11,7 +11,7 @@ from c3l.errors import DataError
 from c3l.method.i2c import unit_of
 from c3l.method.specificity import tell_specificity
 from c3l.progress import format_seconds
-from c3l.records import FilterDecision, ImageRef, Rejected, ScoredSample, name_round
+from c3l.records import FilterDecision, ImageRef, Rejected, ScoredPair, name_round
 from c3l.run.run_folder import Run, stages_of_round
 from c3l.run.shards import read_scored
 from c3l.run.status import StageState, read_rounds, read_specificity, read_states
@@ -74,7 +74,7 @@ def format_images(run: Run) -> Iterator[str]:
 
     A picture without a pair has the reasons for which what was written about it was rejected.
     """
-    pairs: dict[str, list[ScoredSample]] = {}
+    pairs: dict[str, list[ScoredPair]] = {}
     for one in _scored(run):
         pairs.setdefault(one.sample.image_id, []).append(one)
     lost: dict[str, Counter[str]] = {}
@@ -91,7 +91,7 @@ def _list_first(run: Run, lines: Sequence[str]) -> Iterator[str]:
         yield f"... {len(lines) - MAX_LISTED} more; `c3l show {run.path} ID` finds them by a part of their path"
 
 
-def _image_line(image: ImageRef, pairs: Sequence[ScoredSample], lost: Mapping[str, Counter[str]]) -> str:
+def _image_line(image: ImageRef, pairs: Sequence[ScoredPair], lost: Mapping[str, Counter[str]]) -> str:
     if pairs:
         said = f"best {max(one.i2c for one in pairs):+.3f} {unit_of(pairs[0].form)}"
     else:
@@ -153,7 +153,7 @@ def _path_of(image: ImageRef | Rejected) -> str:
     return image.path if isinstance(image, ImageRef) else image.id
 
 
-def _scored(run: Run) -> Iterator[ScoredSample]:
+def _scored(run: Run) -> Iterator[ScoredPair]:
     saved = run.path / "config.yaml"
     form = load_config(saved if saved.exists() else None).scoring.form
     return read_scored(_done(run, _last_scored(run)), form)

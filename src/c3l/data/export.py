@@ -14,7 +14,7 @@ from typing import Any
 from c3l.data import parquet
 from c3l.errors import DataError
 from c3l.markup.placeholders import PLACEHOLDER, PLACEHOLDERS
-from c3l.records import ImageRef, Provenance, ScoredSample
+from c3l.records import ImageRef, Provenance, ScoredPair
 from c3l.settings.schema import ExportConfig, ExportFormat
 from c3l.storage.atomic import write_atomic
 
@@ -64,7 +64,7 @@ class Pair:
 
 
 def export(
-    rows: Iterable[ScoredSample],
+    rows: Iterable[ScoredPair],
     images: Mapping[str, ImageRef],
     folder: Path,
     config: ExportConfig,
@@ -107,7 +107,7 @@ def verify(path: Path, name: ExportFormat) -> int:
     return len(rows)
 
 
-def _pair(row: ScoredSample, images: Mapping[str, ImageRef], provenance: Provenance | None) -> Pair:
+def _pair(row: ScoredPair, images: Mapping[str, ImageRef], provenance: Provenance | None) -> Pair:
     sample = row.sample
     if sample.image_id not in images:
         raise DataError(f"sample {sample.sample_id} is about picture {sample.image_id}, which the run does not list")
@@ -119,7 +119,7 @@ def _pair(row: ScoredSample, images: Mapping[str, ImageRef], provenance: Provena
     return Pair(sample.sample_id, images[sample.image_id], sample.question, sample.answer, scores)
 
 
-def _scores(row: ScoredSample, provenance: Provenance) -> dict[str, str | float | int]:
+def _scores(row: ScoredPair, provenance: Provenance) -> dict[str, str | float | int]:
     return {
         "i2c": row.i2c,
         "form": row.form,

@@ -38,7 +38,7 @@ from c3l.method.specificity import show_specificity
 from c3l.models.interface import InferenceModel
 from c3l.models.load import load_model
 from c3l.progress import Progress, find_width
-from c3l.records import KL_FORMS, ImageRef, Rejected, Sample, ScoredSample, make_id
+from c3l.records import KL_FORMS, ImageRef, Rejected, Sample, ScoredPair, make_id
 from c3l.settings.schema import RunConfig
 from c3l.storage.atomic import remove
 from c3l.storage.job import Job
@@ -205,7 +205,7 @@ def _score_chunk(
     pool: Sequence[str],
 ) -> list[Row]:
     turns = {place: item for place, item in enumerate(chunk) if isinstance(item, Turn) and not stay[place]}
-    outcomes: Iterator[ScoredSample | Rejected] = iter(())
+    outcomes: Iterator[ScoredPair | Rejected] = iter(())
     if model is not None and turns:
         paths = {item.image for item in turns.values()} | set(pool)
         # size and hash are not looked at here: every picture is opened once, when its turns are scored
@@ -231,7 +231,7 @@ def _sample(turn: Turn, number: int) -> Sample:
     return Sample(name, image_id_of(turn.image), "data", turn.question, turn.answer, 0, turn.turn)
 
 
-def _row(turn: Turn, outcome: ScoredSample | Rejected, config: RunConfig) -> Row:
+def _row(turn: Turn, outcome: ScoredPair | Rejected, config: RunConfig) -> Row:
     if isinstance(outcome, Rejected):
         return _rejected_row(turn, outcome, config)
     numbers = {

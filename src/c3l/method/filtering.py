@@ -8,11 +8,11 @@ from c3l.errors import ConfigError
 from c3l.method.i2c import unit_of
 from c3l.method.scoring import rescore
 from c3l.method.selection import by_falling_score, rank_pairs
-from c3l.records import FilterDecision, Form, ScoredSample, make_id
+from c3l.records import FilterDecision, Form, ScoredPair, make_id
 from c3l.settings.schema import FilteringConfig, FilterRule
 
 
-def filter_samples(scored: Iterable[ScoredSample], config: FilteringConfig, seed: int) -> list[FilterDecision]:
+def filter_samples(scored: Iterable[ScoredPair], config: FilteringConfig, seed: int) -> list[FilterDecision]:
     """One row a sample, kept or not, with the rule and its number; by image id, then rank.
 
     The order of the input changes nothing: ties are broken by sample id. A share of n pairs is rounded up.
@@ -47,11 +47,11 @@ def filter_samples(scored: Iterable[ScoredSample], config: FilteringConfig, seed
     ]
 
 
-def _strata(scored: Iterable[ScoredSample], config: FilteringConfig) -> list[tuple[str, list[ScoredSample]]]:
+def _strata(scored: Iterable[ScoredPair], config: FilteringConfig) -> list[tuple[str, list[ScoredPair]]]:
     """What the rule is applied within, each with how reasons name it; the best is always that of an image."""
     by_image = config.stratify == "image" or config.rule == "best_per_image"
 
-    def key(one: ScoredSample) -> tuple[str, str]:
+    def key(one: ScoredPair) -> tuple[str, str]:
         sample = one.sample
         other = {
             "instruction": sample.instruction_id,
@@ -67,7 +67,7 @@ def _strata(scored: Iterable[ScoredSample], config: FilteringConfig) -> list[tup
     return strata
 
 
-def _judge(stratum: list[ScoredSample], where: str, config: FilteringConfig, seed: int) -> dict[str, tuple[bool, str]]:
+def _judge(stratum: list[ScoredPair], where: str, config: FilteringConfig, seed: int) -> dict[str, tuple[bool, str]]:
     """Kept or not, and why, by sample id."""
     if config.rule == "all":
         return {one.sample.sample_id: (True, "all") for one in stratum}
@@ -86,8 +86,8 @@ def _judge(stratum: list[ScoredSample], where: str, config: FilteringConfig, see
 
 
 def _take_first(
-    stratum: list[ScoredSample], form: Form, where: str, config: FilteringConfig
-) -> tuple[list[ScoredSample], dict[str, tuple[bool, str]], str]:
+    stratum: list[ScoredPair], form: Form, where: str, config: FilteringConfig
+) -> tuple[list[ScoredPair], dict[str, tuple[bool, str]], str]:
     """Those that the first step keeps, the verdicts on the others, and what the second is applied in, for reasons."""
     try:
         order = sorted((rescore(one, form) for one in stratum), key=by_falling_score)
@@ -106,7 +106,7 @@ def _take_first(
     return stays, left_out, f"{where} left by {form}"
 
 
-def _compare(one: ScoredSample, config: FilteringConfig) -> tuple[bool, str]:
+def _compare(one: ScoredPair, config: FilteringConfig) -> tuple[bool, str]:
     low = -math.inf if config.min_score is None else config.min_score
     high = math.inf if config.max_score is None else config.max_score
     return low <= one.i2c <= high, f"threshold {low:g} to {high:g}: {one.i2c:.4g} {unit_of(one.form)}"
@@ -127,17 +127,17 @@ def _places_kept(total: int, config: FilteringConfig) -> tuple[range, str]:
     return range(1, share + 1), f"{config.rule} {config.fraction:g}"
 
 
-def _sort_key(rule: FilterRule, seed: int) -> Callable[[ScoredSample], tuple[float | str, str]]:
+def _sort_key(rule: FilterRule, seed: int) -> Callable[[ScoredPair], tuple[float | str, str]]:
     """The order in which the rule counts places."""
 
-    def by_hash(one: ScoredSample) -> tuple[str, str]:
+    def by_hash(one: ScoredPair) -> tuple[str, str]:
         # of the id, so that a sample's place among the others does not depend on who they are
         return make_id("random", seed, one.sample.sample_id), one.sample.sample_id
 
-    def by_falling_length(one: ScoredSample) -> tuple[int, str]:
+    def by_falling_length(one: ScoredPair) -> tuple[int, str]:
         return -len(one.scores.token_ids), one.sample.sample_id
 
-    def by_rising_score(one: ScoredSample) -> tuple[float, str]:
+    def by_rising_score(one: ScoredPair) -> tuple[float, str]:
         return one.i2c, one.sample.sample_id
 
     if rule == "random":

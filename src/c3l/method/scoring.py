@@ -14,13 +14,13 @@ from c3l.method.batching import map_ahead, run_batches
 from c3l.method.generation import OpenImage
 from c3l.method.i2c import compute_i2c
 from c3l.models.interface import InferenceModel, Pair, ScoreRequest, Unfit
-from c3l.records import AnswerScores, Form, ImageRef, Rejected, Sample, ScoredSample, make_id
+from c3l.records import AnswerScores, Form, ImageRef, Rejected, Sample, ScoredPair, ScoredSample, make_id
 from c3l.settings.schema import ScoringConfig
 
 # Raise it when the same pair, picture and model get other stored numbers: finished scores are stale then.
 SCORER_VERSION = 2
 
-Outcome = ScoredSample | Rejected
+Outcome = ScoredPair | Rejected
 
 # Other pictures drawn beyond the m that are needed, to stand in for those that do not open.
 _SPARE_OTHERS = 8
@@ -86,13 +86,13 @@ def score_samples(
     yield from (outcomes[place] for place in sorted(outcomes))
 
 
-def rescore(scored: ScoredSample, form: Form) -> ScoredSample:
-    """The same sample with S(I2C) in another form, from its stored numbers; no model.
+def rescore(scored: ScoredSample | ScoredPair, form: Form) -> ScoredPair:
+    """The sample with S(I2C) in this form, from its numbers; no model.
 
     Raises:
         ValueError: If the form is ``vocabulary_kl`` and it was not measured.
     """
-    return replace(scored, i2c=compute_i2c(scored.scores, form), form=form)
+    return ScoredPair(scored.sample, scored.scores, compute_i2c(scored.scores, form), form, scored.no_image)
 
 
 def _judge_text(sample: Sample, systems: Mapping[str, str], model: InferenceModel) -> Rejected | None:
@@ -243,7 +243,7 @@ def _judge(sample: Sample, scores: AnswerScores | Unfit, config: ScoringConfig) 
         return _reject(sample, "empty_answer", "the answer has no tokens")
     if not scores.is_finite():
         return _reject(sample, "non_finite_score", _first_non_finite(scores))
-    return ScoredSample(sample, scores, compute_i2c(scores, config.form), config.form, config.no_image)
+    return rescore(ScoredSample(sample, scores, config.no_image), config.form)
 
 
 def _first_non_finite(scores: AnswerScores) -> str:

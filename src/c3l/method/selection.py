@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from c3l.records import ContrastiveGroup, Rejected, Role, ScoredSample, make_id
+from c3l.records import ContrastiveGroup, Rejected, Role, ScoredPair, make_id
 from c3l.settings.schema import SelectionConfig
 
 
@@ -18,7 +18,7 @@ class Ranking:
 
 
 def select(
-    scored: Iterable[ScoredSample], config: SelectionConfig | None = None, seed: int = 0
+    scored: Iterable[ScoredPair], config: SelectionConfig | None = None, seed: int = 0
 ) -> list[ContrastiveGroup | Rejected]:
     """One group an image, in order of image id: the positive, and the negatives in order of falling S(I2C).
 
@@ -35,8 +35,8 @@ def select(
     return [_group(image_id, ranked, config.positive, seed) for image_id, ranked in _ranked_by_image(pairs).items()]
 
 
-def _less_their_mean(scored: Iterable[ScoredSample], among: Literal["opening", "openings"]) -> list[ScoredSample]:
-    kinds: dict[str, list[ScoredSample]] = {}
+def _less_their_mean(scored: Iterable[ScoredPair], among: Literal["opening", "openings"]) -> list[ScoredPair]:
+    kinds: dict[str, list[ScoredPair]] = {}
     for one in scored:
         kinds.setdefault(getattr(one.sample, among), []).append(one)
     # exact sums: the order of the input changes nothing
@@ -44,7 +44,7 @@ def _less_their_mean(scored: Iterable[ScoredSample], among: Literal["opening", "
     return [replace(one, i2c=one.i2c - means[kind]) for kind, pairs in kinds.items() for one in pairs]
 
 
-def _group(image_id: str, ranked: list[ScoredSample], rule: str, seed: int) -> ContrastiveGroup | Rejected:
+def _group(image_id: str, ranked: list[ScoredPair], rule: str, seed: int) -> ContrastiveGroup | Rejected:
     ids = [one.sample.sample_id for one in ranked]
     if len(ids) == 1:
         return Rejected(ids[0], image_id, "selection", "one_pair", "the only pair of its picture: nothing to contrast")
@@ -52,7 +52,7 @@ def _group(image_id: str, ranked: list[ScoredSample], rule: str, seed: int) -> C
     return ContrastiveGroup(image_id, positive, tuple(i for i in ids if i != positive))
 
 
-def rank_pairs(scored: Iterable[ScoredSample]) -> dict[str, Ranking]:
+def rank_pairs(scored: Iterable[ScoredPair]) -> dict[str, Ranking]:
     """The standing of every sample, by sample id; images in order of id, pairs in order of rank."""
     return {
         one.sample.sample_id: Ranking(rank, _role(rank, len(ranked)))
@@ -61,13 +61,13 @@ def rank_pairs(scored: Iterable[ScoredSample]) -> dict[str, Ranking]:
     }
 
 
-def by_falling_score(scored: ScoredSample) -> tuple[float, str]:
+def by_falling_score(scored: ScoredPair) -> tuple[float, str]:
     """Sort key: highest S(I2C) first, ties by sample id."""
     return -scored.i2c, scored.sample.sample_id
 
 
-def _ranked_by_image(scored: Iterable[ScoredSample]) -> dict[str, list[ScoredSample]]:
-    images: dict[str, list[ScoredSample]] = {}
+def _ranked_by_image(scored: Iterable[ScoredPair]) -> dict[str, list[ScoredPair]]:
+    images: dict[str, list[ScoredPair]] = {}
     for one in sorted(scored, key=by_falling_score):
         images.setdefault(one.sample.image_id, []).append(one)
     return dict(sorted(images.items()))

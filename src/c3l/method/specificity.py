@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 from c3l.method.i2c import compute_i2c
-from c3l.records import NoImageMode, ScoredSample, Specificity, says_no
+from c3l.records import NoImageMode, ScoredPair, Specificity, says_no
 
 SPECIFIC_LIFT = 0.2
 """The lift from which on a pair counts as specific to its picture; ours.
@@ -70,7 +70,7 @@ class SpecificityTally:
         )
 
 
-def measure_specificity(scored: Iterable[ScoredSample], no_image: NoImageMode, others: int) -> Specificity:
+def measure_specificity(scored: Iterable[ScoredPair], no_image: NoImageMode, others: int) -> Specificity:
     """How specific these pairs are.
 
     Args:

@@ -13,7 +13,7 @@ from c3l.records import (
     ImageRef,
     Provenance,
     Rejected,
-    ScoredSample,
+    ScoredPair,
     Specificity,
     TuningStep,
 )
@@ -91,16 +91,16 @@ class ReportContents:
     provenance: Mapping[str, Provenance]
     stages: Sequence[StageCounts]
     images: Mapping[str, ImageRef]
-    scored: Sequence[ScoredSample]
+    scored: Sequence[ScoredPair]
     decisions: Sequence[FilterDecision]
     rejected: Sequence[Rejected]
     exported: int
     open_thumbnail: Callable[[ImageRef], bytes]
     compute_i2c: Callable[[AnswerScores, Form], float]
     unit_of: Callable[[Form], str]
-    measure_specificity: Callable[[Sequence[ScoredSample]], Specificity]
+    measure_specificity: Callable[[Sequence[ScoredPair]], Specificity]
     gallery_limit: int = 90
-    earlier: Sequence[ScoredSample] = ()
+    earlier: Sequence[ScoredPair] = ()
     tunings: Sequence[TuningCurves] = ()
     evaluations: Sequence[EvalReport] = ()
 
@@ -109,7 +109,7 @@ class ReportContents:
 class Pair:
     """A scored pair beside the decision about it."""
 
-    scored: ScoredSample
+    scored: ScoredPair
     decision: FilterDecision
 
 
@@ -133,7 +133,7 @@ def join_pairs(contents: ReportContents) -> tuple[Pair, ...]:
     return tuple(pairs)
 
 
-def _check_image(contents: ReportContents, scored: ScoredSample) -> None:
+def _check_image(contents: ReportContents, scored: ScoredPair) -> None:
     if scored.sample.image_id not in contents.images:
         raise DataError(
             f"got a pair about picture {scored.sample.image_id}, which is not in the run's list of images: "

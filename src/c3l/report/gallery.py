@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from c3l.errors import DataError
-from c3l.records import FilterDecision, ImageRef, ScoredSample
+from c3l.records import FilterDecision, ImageRef, ScoredPair
 from c3l.report.charts import draw_meter
 from c3l.report.contents import Pair, ReportContents
 from c3l.report.rounds import label_round, mean_by_image, split_rounds
@@ -92,7 +92,7 @@ class GalleryView:
 class Drafts:
     """The draft's pairs of each picture by rank, and what the page calls the last round."""
 
-    by_image: Mapping[str, Sequence[ScoredSample]]
+    by_image: Mapping[str, Sequence[ScoredPair]]
     last: str
 
 
@@ -154,7 +154,7 @@ def choose_images(means: Mapping[str, float], limit: int) -> list[str]:
     return list(chosen)[:limit]
 
 
-def _find_full(scored: Sequence[ScoredSample]) -> float:
+def _find_full(scored: Sequence[ScoredPair]) -> float:
     """Full length of a meter: nearly the largest |S(I2C)|, so that one odd pair does not flatten the rest."""
     return find_quantiles([abs(one.i2c) for one in scored], (0.98,))[0] if scored else 0.0
 
@@ -202,7 +202,7 @@ def embed_image(contents: ReportContents, image: ImageRef) -> tuple[str | None, 
     return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii"), ""
 
 
-def _build_pair(scored: ScoredSample, rank: int, decision: FilterDecision | None, scale: Scale) -> PairView:
+def _build_pair(scored: ScoredPair, rank: int, decision: FilterDecision | None, scale: Scale) -> PairView:
     sample, scores = scored.sample, scored.scores
     return PairView(
         anchor=f"p-{sample.sample_id}",

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from c3l.records import ScoredSample, name_round
+from c3l.records import ScoredPair, name_round
 from c3l.report.charts import Frame, draw_bar, draw_figure, draw_grid, draw_upright
 from c3l.report.contents import ReportContents
 from c3l.report.statistics import count_bins, find_bin_edges, find_median
@@ -49,7 +49,7 @@ class RoundsView:
     caution: str
 
 
-def split_rounds(contents: ReportContents) -> dict[int, list[ScoredSample]]:
+def split_rounds(contents: ReportContents) -> dict[int, list[ScoredPair]]:
     """The scored pairs of every round from 0 to the last; empty where there was one round only."""
     if not contents.earlier:
         return {}
@@ -79,7 +79,7 @@ def build_rounds(contents: ReportContents, shown: Mapping[str, str]) -> RoundsVi
     )
 
 
-def mean_by_image(scored: Sequence[ScoredSample]) -> dict[str, float]:
+def mean_by_image(scored: Sequence[ScoredPair]) -> dict[str, float]:
     """Each picture's mean S(I2C)."""
     groups = defaultdict(list)
     for one in scored:
@@ -87,7 +87,7 @@ def mean_by_image(scored: Sequence[ScoredSample]) -> dict[str, float]:
     return {image_id: sum(scores) / len(scores) for image_id, scores in groups.items()}
 
 
-def _build_rows(rounds: Mapping[int, Sequence[ScoredSample]], unit: Unit) -> tuple[RoundRow, ...]:
+def _build_rows(rounds: Mapping[int, Sequence[ScoredPair]], unit: Unit) -> tuple[RoundRow, ...]:
     edges = find_bin_edges([one.i2c for scored in rounds.values() for one in scored])
     tallest = max(max(_share_bins(scored, edges)) for scored in rounds.values())
     return tuple(
@@ -97,7 +97,7 @@ def _build_rows(rounds: Mapping[int, Sequence[ScoredSample]], unit: Unit) -> tup
 
 
 def _build_row(
-    label: str, scored: Sequence[ScoredSample], edges: Sequence[float], tallest: float, unit: Unit, css: str
+    label: str, scored: Sequence[ScoredPair], edges: Sequence[float], tallest: float, unit: Unit, css: str
 ) -> RoundRow:
     scores = [one.i2c for one in scored]
     median, length = find_median(scores), find_median([len(one.scores.token_ids) for one in scored])
@@ -113,14 +113,14 @@ def _build_row(
     )
 
 
-def _share_bins(scored: Sequence[ScoredSample], edges: Sequence[float]) -> list[float]:
+def _share_bins(scored: Sequence[ScoredPair], edges: Sequence[float]) -> list[float]:
     """Percent of the round's pairs in each bin, so that rounds of different size compare."""
     return [100 * count / max(len(scored), 1) for count in count_bins([one.i2c for one in scored], edges)]
 
 
 def _draw_round(
     label: str,
-    scored: Sequence[ScoredSample],
+    scored: Sequence[ScoredPair],
     edges: Sequence[float],
     tallest: float,
     median: float,
@@ -143,8 +143,8 @@ def _draw_round(
 
 def _build_paired(
     contents: ReportContents,
-    first: Sequence[ScoredSample],
-    last: Sequence[ScoredSample],
+    first: Sequence[ScoredPair],
+    last: Sequence[ScoredPair],
     label: str,
     shown: Mapping[str, str],
     unit: Unit,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from c3l.records import Form, ScoredSample, Specificity
+from c3l.records import Form, ScoredPair, Specificity
 from c3l.report.contents import Pair, ReportContents
 from c3l.report.gallery import GalleryView, embed_image
 from c3l.report.rounds import label_round, split_rounds
@@ -94,8 +94,8 @@ def _build_row(label: str, one: Specificity, unit: Unit) -> SpecificityRow:
 
 
 def _find_ends(
-    contents: ReportContents, scored: Sequence[ScoredSample]
-) -> tuple[Sequence[ScoredSample], Sequence[ScoredSample]]:
+    contents: ReportContents, scored: Sequence[ScoredPair]
+) -> tuple[Sequence[ScoredPair], Sequence[ScoredPair]]:
     """Those with the highest and with the lowest lift, none in both; ties by id."""
     lifts = {one.sample.sample_id: contents.compute_i2c(one.scores, LIFT) for one in scored}
     ordered = sorted(scored, key=lambda one: (-lifts[one.sample.sample_id], one.sample.sample_id))
@@ -103,7 +103,7 @@ def _find_ends(
     return ordered[:most], ordered[::-1][:least]
 
 
-def _build_example(contents: ReportContents, gallery: GalleryView, one: ScoredSample, unit: Unit) -> ExampleView:
+def _build_example(contents: ReportContents, gallery: GalleryView, one: ScoredPair, unit: Unit) -> ExampleView:
     image = contents.images[one.sample.image_id]
     card = next((card for card in gallery.cards if card.image.image_id == image.image_id), None)
     picture, problem = (card.picture, card.problem) if card else embed_image(contents, image)

@@ -32,6 +32,7 @@ from c3l.run.image_list import freeze_list, read_list, tell_changed_folder
 from c3l.run.learn_stages import check_tasks, evaluate_stages, finetune_stage
 from c3l.run.run_folder import Run
 from c3l.run.shards import (
+    ModelStage,
     begin,
     check_image_root,
     discard,
@@ -58,13 +59,13 @@ def run_method(context: Context) -> None:
     images = image_stage(context)
     if few := tell_few_others(context.config.scoring, images.info.out.get("imageref", 0)):
         context.progress.note(few)
-    scored = write_and_score(context, images, round=0)
+    parsed, scored = write_and_score(context, images, round=0)
     if rounds == 0:
         select_stage(context, scored, round=1)
     for round in range(1, rounds + 1):
         groups = select_stage(context, scored, round=round)
-        tune_stage(context, groups, round=round)
-        scored = write_and_score(context, images, round=round)
+        tune_stage(context, images, parsed, groups, round=round)
+        parsed, scored = write_and_score(context, images, round=round)
     kept = filter_stage(context, scored)
     exported = export_stage(context, images, scored, kept)
     if context.config.finetuning.enabled:
@@ -73,11 +74,11 @@ def run_method(context: Context) -> None:
     report_stage(context)
 
 
-def write_and_score(context: Context, images: Stage, *, round: int) -> Stage:
+def write_and_score(context: Context, images: Stage, *, round: int) -> tuple[Stage, Stage]:
     """One round: the LVLM, in round 0 that of the config and then the tuned one, writes, and S(I2C) is measured."""
     written = generate_stage(context, images, round=round)
     parsed = parse_stage(context, written, round=round)
-    return score_stage(context, parsed, round=round)
+    return parsed, score_stage(context, parsed, round=round)
 
 
 def run_generate(context: Context, round: int = 0) -> None:
@@ -130,7 +131,8 @@ def run_select(context: Context, round: int = 1) -> None:
 
 def run_tune(context: Context, round: int = 1) -> None:
     """The tuned LVLM that writes in a round, from finished groups."""
-    tune_stage(context, need(context, name_step("groups", round)), round=round)
+    read = ("images", f"{name_round(round - 1)}/parsed", name_step("groups", round))
+    tune_stage(context, *(need(context, name) for name in read), round=round)
 
 
 def run_filter(context: Context) -> None:
@@ -184,18 +186,17 @@ def image_stage(context: Context) -> Stage:
 def generate_stage(context: Context, images: Stage, *, round: int) -> Stage:
     """What the LVLM writes about every picture, raw."""
     config = context.config.generation
-    return run_sharded(
-        context,
-        f"{name_round(round)}/generated",
-        images,
-        write_drafts,
+    stage = ModelStage(
+        name=f"{name_round(round)}/generated",
+        source=images,
+        work=write_drafts,
         round=round,
         model=writer_of(context.run, context.config, round),
-        prepare=lambda: ensure_writer(context.run, context.config, round),
-        unit="texts",
         inputs=images.info.out.get("imageref", 0) * len(choose_templates(config)),
+        unit="texts",
         recorded={"generation.batch_size": config.batch_size},
     )
+    return run_sharded(context, stage, lambda: ensure_writer(context.run, context.config, round))
 
 
 def parse_stage(context: Context, written: Stage, *, round: int) -> Stage:
@@ -220,18 +221,17 @@ def _reader(context: Context, written: Stage) -> Callable[[int], Iterator[Sample
 def score_stage(context: Context, parsed: Stage, *, round: int) -> Stage:
     """Each pair's per-token numbers with and without the picture, and S(I2C) in the form of now."""
     scorer = round if context.config.scoring.scorer == "tuned" else 0
-    return run_sharded(
-        context,
-        f"{name_round(round)}/scored",
-        parsed,
-        score_pairs,
+    stage = ModelStage(
+        name=f"{name_round(round)}/scored",
+        source=parsed,
+        work=score_pairs,
         round=round,
         model=writer_of(context.run, context.config, scorer),
-        prepare=lambda: ensure_writer(context.run, context.config, scorer),
-        unit="pairs",
         inputs=parsed.info.out.get("sample", 0),
+        unit="pairs",
         recorded={"scoring.batch_size": context.config.scoring.batch_size},
     )
+    return run_sharded(context, stage, lambda: ensure_writer(context.run, context.config, scorer))
 
 
 def select_stage(context: Context, scored: Stage, *, round: int) -> Stage:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from c3l.method.generation import OpenImage, generate
 from c3l.method.prompts import choose_templates
 from c3l.method.scoring import rescore, score_samples
 from c3l.models.interface import InferenceModel
-from c3l.records import Form, ImageRef, Sample, ScoredSample
+from c3l.records import Form, ImageRef, Sample, ScoredPair, ScoredSample
 from c3l.run.context import Context, save_settings
 from c3l.run.run_folder import STAGES, Run, spell_overrides
 from c3l.settings.schema import ModelConfig, RunConfig
@@ -103,55 +103,62 @@ def discard(run: Run, name: str) -> None:
             remove(run.path / path)
 
 
-def run_sharded(
-    context: Context,
-    name: str,
-    source: Stage,
-    work: Work,
-    *,
-    round: int,
-    model: ModelConfig,
-    prepare: Callable[[], None],
-    unit: str,
-    inputs: int,
-    recorded: Mapping[str, Any],
-) -> Stage:
-    """Make the missing shards of a stage of that model's, which opens pictures, cut as its source is; and finish it.
+@dataclass(frozen=True, slots=True)
+class ModelStage:
+    """A stage whose shards a model makes.
+
+    Attributes:
+        name: Such as ``draft/scored``.
+        source: The stage that it reads; it is cut as that is.
+        work: Makes the records of a shard.
+        round: In which it is made.
+        model: Who makes them.
+        inputs: How many there are to make them of.
+        unit: What these are called, for the progress.
+        recorded: What else ``stage.json`` is to say.
+    """
+
+    name: str
+    source: Stage
+    work: Work
+    round: int
+    model: ModelConfig
+    inputs: int
+    unit: str
+    recorded: Mapping[str, Any]
+
+
+def run_sharded(context: Context, wanted: ModelStage, prepare: Callable[[], None]) -> Stage:
+    """Make the missing shards of a stage, which open pictures, and finish it.
 
     ``prepare`` is called before the first shard, only where one is missing: it sees to it that the model is there.
 
     Raises:
         DataError: If a shard is missing and the image root is gone.
     """
-    stage = begin(context, name, source.info.shards, source.info.shard_size)
+    source, inputs = wanted.source.info, wanted.inputs
+    stage = begin(context, wanted.name, source.shards, source.shard_size)
     if stage.is_done():
         return stage
     missing = stage.missing()
-    config = context.config.model_copy(update={"model": model})
-    tasks = [ShardTask(context.run.path, name, source.info.stage, shard, round, config) for shard in missing]
+    config = context.config.model_copy(update={"model": wanted.model})
+    run = context.run.path
+    tasks = [ShardTask(run, wanted.name, source.stage, shard, wanted.round, config) for shard in missing]
     if missing:
         check_image_root(config)
         prepare()
     start, loading = time.monotonic(), context.executor.loading_seconds
     done = inputs * (stage.info.shards - len(missing)) // max(stage.info.shards, 1)
-    with context.progress.track(name, unit, inputs, done) as advance:
-        for result in context.executor.run(work, tasks, advance):
+    with context.progress.track(wanted.name, wanted.unit, inputs, done) as advance:
+        for result in context.executor.run(wanted.work, tasks, advance):
             if result.provenance is not None:  # begun.json keeps it, should the last step be interrupted
                 stage.info = replace(stage.info, provenance=result.provenance)
             mark_begun(context, stage)
             stage.write_shard(result.shard, result.records)
     loading = context.executor.loading_seconds - loading
-    stage.finish(
-        stage.info.provenance,
-        time.monotonic() - start - loading,
-        inputs=inputs,
-        recorded={
-            **recorded,
-            "executor": context.executor.name,
-            "shards_timed": len(missing),
-            "loading_seconds": loading,
-        },
-    )
+    timed = {"executor": context.executor.name, "shards_timed": len(missing), "loading_seconds": loading}
+    seconds = time.monotonic() - start - loading
+    stage.finish(stage.info.provenance, seconds, inputs=inputs, recorded={**wanted.recorded, **timed})
     return stage
 
 
@@ -198,7 +205,9 @@ def score_pairs(task: ShardTask, load: Callable[[], InferenceModel]) -> Iterator
         images = _all_images(task.run, (pictures.folder / "stage.json").stat().st_mtime_ns)
     else:
         images = {image.image_id: image for image in pictures.read_shard(task.shard, ImageRef)}
-    yield from score_samples(samples, images, load(), image_opener(config), config.scoring, config.seed, tuple(images))
+    outcomes = score_samples(samples, images, load(), image_opener(config), config.scoring, config.seed, tuple(images))
+    for one in outcomes:
+        yield ScoredSample(one.sample, one.scores, one.no_image) if isinstance(one, ScoredPair) else one
 
 
 @lru_cache(maxsize=1)
@@ -216,6 +225,6 @@ def _source(task: ShardTask) -> Stage:
     return stage
 
 
-def read_scored(scored: Stage, form: Form) -> Iterator[ScoredSample]:
-    """The scored pairs, S(I2C) re-summed from the stored numbers where they were scored in another form."""
-    return (one if one.form == form else rescore(one, form) for one in scored.read(ScoredSample))
+def read_scored(scored: Stage, form: Form) -> Iterator[ScoredPair]:
+    """The scored pairs, with S(I2C) in this form."""
+    return (rescore(one, form) for one in scored.read(ScoredSample))

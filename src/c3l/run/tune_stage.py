@@ -33,20 +33,30 @@ def writer_of(run: Run, config: RunConfig, round: int) -> ModelConfig:
     return config.model.model_copy(update={"name": str(folder), "revision": None})
 
 
-def tune_stage(context: Context, groups: Stage, *, round: int) -> Stage:
-    """Tune whoever wrote the round before; leaves an adapter, a merged model folder, and what was measured."""
+def tune_stage(context: Context, images: Stage, parsed: Stage, groups: Stage, *, round: int) -> Stage:
+    """Tune whoever wrote the round before; leaves an adapter, a merged model folder, and what was measured.
+
+    Args:
+        context: The run.
+        images: Its pictures.
+        parsed: The pairs of the round before.
+        groups: Which of them are contrasted.
+        round: The round that the tuned LVLM writes.
+
+    Raises:
+        DataError: If there is no group, or none that can be shown to the model.
+    """
     stage = begin(context, name_step("tuned", round), 1)
     if not stage.is_done():
-        _make(context, stage, groups, round)
+        _make(context, stage, read_groups(context.config, images, parsed, groups), round)
     if (stage.folder / CHECKPOINTS).exists():
         remove(stage.folder / CHECKPOINTS)
     return stage
 
 
-def _make(context: Context, stage: Stage, groups: Stage, round: int) -> None:
+def _make(context: Context, stage: Stage, texts: "list[TextGroup]", round: int) -> None:
     from c3l.training.checkpoints import count_processes
 
-    texts = read_groups(context.run, context.config, groups, round)
     check_image_root(context.config)
     context.executor.forget_model()
     mark_begun(context, stage)
@@ -86,20 +96,21 @@ def join_tuning(config: RunConfig, round: int) -> None:
         DataError: If there are no groups to tune on.
     """
     run = Run.reader(config.run)
+    images, parsed = run.stored("images"), run.stored(f"{name_round(round - 1)}/parsed")
     groups, tuned = run.stored(name_step("groups", round)), run.stored(name_step("tuned", round))
     if tuned is not None and tuned.is_done():
         return
-    if groups is None or not groups.is_done():
+    if images is None or parsed is None or groups is None or not groups.is_done():
         raise DataError(f"there are no groups in {config.run}; make them first with `c3l select {config.run}`")
     draft = run.stored("draft/generated")
     assert draft is not None, "groups were selected from what was written"
     dtype = draft.info.settings["model.dtype"]  # as the process that has the run resolves it
     config = config.with_dtype(dtype)
-    lvlm, fit, _ = _prepare(run, config, read_groups(run, config, groups, round), round)
+    lvlm, fit, _ = _prepare(run, config, read_groups(config, images, parsed, groups), round)
     _run_tuning(run, config, lvlm, fit, round, lambda step: None)
 
 
-def read_groups(run: Run, config: RunConfig, groups: Stage, round: int) -> "list[TextGroup]":
+def read_groups(config: RunConfig, images: Stage, parsed: Stage, groups: Stage) -> "list[TextGroup]":
     """The groups that a round is tuned on, as texts.
 
     Raises:
@@ -110,11 +121,9 @@ def read_groups(run: Run, config: RunConfig, groups: Stage, round: int) -> "list
     found = list(groups.read(ContrastiveGroup))
     if not found:
         raise DataError(
-            f"no picture of {run.path} has two scored pairs, so there is nothing to contrast; "
+            f"no picture of {config.run} has two scored pairs, so there is nothing to contrast; "
             "raise generation.pairs_per_image or set rounds=0"
         )
-    parsed, images = run.stored(f"{name_round(round - 1)}/parsed"), run.stored("images")
-    assert parsed is not None and images is not None, "groups were selected from pairs about pictures"
     wanted = {sample_id for group in found for sample_id in (group.positive, *group.negatives)}
     samples = {one.sample_id: one for one in parsed.read(Sample) if one.sample_id in wanted}
     pictures = {image.image_id: image for image in images.read(ImageRef)}

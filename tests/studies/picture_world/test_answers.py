@@ -12,7 +12,7 @@ import torch
 from studies.picture_world.answer_seeds import ARMS, Plan, SeedStudy
 from studies.picture_world.answer_tables import best, write_results
 from studies.picture_world.answer_tuning import PreferenceCollator, make_trainer
-from studies.picture_world.answering import Answer, ask, choose_questions, compare_logits, contrast_answers, score
+from studies.picture_world.answering import Answer, ask, choose_questions, contrast_answers, drop_equal, score
 from studies.picture_world.answers import resolve_config, run_seed
 from studies.picture_world.grading import GradedRun
 from studies.picture_world.oracle import Oracle
@@ -26,7 +26,7 @@ from c3l.models.hf.finetunable import FinetunableHfModel
 from c3l.models.hf.inference import HfModel
 from c3l.models.interface import Completion, Conversation, GenerateRequest, Sampling
 from c3l.progress import SilentProgress
-from c3l.records import AnswerScores, ImageRef, Provenance, Sample, ScoredSample
+from c3l.records import AnswerScores, ImageRef, Provenance, Sample, ScoredPair
 from c3l.settings.schema import ContrastiveConfig, FinetuningConfig, ScoringConfig
 from c3l.training.groups import TextGroup
 from fakes import FakeModel
@@ -44,9 +44,9 @@ def question(number: int, image: str = "0") -> Sample:
     return Sample(f"{image}-{number}", image, "conversation", f"Question {number}?", "as drafted", 0, number)
 
 
-def answer(text: str, number: int = 0, i2c: float = 0.0) -> ScoredSample:
+def answer(text: str, number: int = 0, i2c: float = 0.0) -> ScoredPair:
     sample = Sample(f"a{number}", "0", "answers", "Which?", text, 0, number)
-    return ScoredSample(sample, AnswerScores((1,), ("a",), (i2c,), (0.0,), (0.0,)), i2c, "lift", "others")
+    return ScoredPair(sample, AnswerScores((1,), ("a",), (i2c,), (0.0,), (0.0,)), i2c, "lift", "others")
 
 
 def test_the_first_questions_of_every_picture_are_asked_several_times() -> None:
@@ -70,7 +70,7 @@ def test_the_first_questions_of_every_picture_are_asked_several_times() -> None:
 def test_what_was_cut_off_is_no_answer_to_contrast() -> None:
     said = [("Yes.", "stop"), ("No.", "stop"), ("Perhaps it", "length")]
     answers = [Answer(answer(text, n).sample, why) for n, (text, why) in enumerate(said)]  # type: ignore[arg-type]
-    assert [one.answer for one in compare_logits(answers)] == ["Yes.", "No."]
+    assert [one.answer for one in drop_equal(answers)] == ["Yes.", "No."]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_answers_that_say_the_same_in_other_words_are_not_contrasted(
     asked: str, said: list[str], different: list[str]
 ) -> None:
     answers = [Answer(replace(answer(text, n).sample, question=asked), "stop") for n, text in enumerate(said)]
-    assert [one.answer for one in compare_logits(answers)] == different
+    assert [one.answer for one in drop_equal(answers)] == different
 
 
 def test_answers_are_scored_against_other_pictures() -> None:

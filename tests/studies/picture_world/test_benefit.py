@@ -19,7 +19,7 @@ from tests.studies.picture_world.worlds import BEAGLE, NAMES, random_scene
 
 from c3l.data.formats import Turn, read_llava
 from c3l.evaluation.task import Prediction, Tally
-from c3l.records import AnswerScores, Sample, ScoredSample
+from c3l.records import AnswerScores, Sample, ScoredPair
 from c3l.settings.load import load_config
 from tiny_models import make_picture
 
@@ -29,7 +29,7 @@ ARM = {arm.name: arm for arm in ARMS}
 def pair(number: int, i2c: float, grade: str, tokens: int) -> GradedPair:
     sample = Sample(f"s{number}", "1", "conversation", f"Q{number}?", f"A{number}.", 0, number)
     numbers = (0.0,) * tokens
-    scored = ScoredSample(
+    scored = ScoredPair(
         sample, AnswerScores((1,) * tokens, ("a",) * tokens, numbers, numbers, numbers), i2c, "log_ratio", "drop"
     )
     return GradedPair(scored, f"{number}.png", Graded(grade, "what"), (), 0.0)  # type: ignore[arg-type]

@@ -31,7 +31,7 @@ from tests.tiny_models import make_picture
 
 from c3l.models.hf.inference import HfModel
 from c3l.models.interface import Completion, GenerateRequest, Sampling
-from c3l.records import AnswerScores, Sample, ScoredSample
+from c3l.records import AnswerScores, Sample, ScoredPair
 from c3l.run.run_folder import Run
 
 PICTURES = 4
@@ -67,7 +67,7 @@ def pair(
     picture: str, grade: str, kind: str = "yesno", i2c: float = 0.0, sample_id: str = "", elsewhere: float = 0.0
 ) -> GradedPair:
     sample = Sample(sample_id or f"{picture}{grade}{kind}{i2c}", picture, "conversation", "q?", "a", 0, 0)
-    scored = ScoredSample(sample, AnswerScores((1,), ("a",), (i2c,), (0.0,), (0.0,)), i2c, "log_ratio", "drop")
+    scored = ScoredPair(sample, AnswerScores((1,), ("a",), (i2c,), (0.0,), (0.0,)), i2c, "log_ratio", "drop")
     return GradedPair(scored, picture, Graded(grade, kind), ("dog",), elsewhere)  # type: ignore[arg-type]
 
 
