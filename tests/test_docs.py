@@ -21,7 +21,11 @@ from c3l.settings.schema import RunConfig
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    README,
+    *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "studies/LOG.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 UNFIT = {"control_token_in_text", "too_long"}  # what a model says of a text
 WRITING = {"unreadable_image", "oom", "non_finite_logits", "too_long"}  # the other reasons of its file are of reading
 READING = [f"data/{name}.py" for name in ("formats", "flags", "jsonrows", "media", "rejection", "turns")]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from c3l.records import PROBABILITY_FORMS, AnswerScores, Form
 
 DISCOUNT = 0.5
-"""How much of log q ``discounted_likelihood`` takes away; ours, docs/experiments-earlier.md.
+"""How much of log q ``discounted_likelihood`` takes away; ours, studies/LOG.md.
 
 The idea is that of Lin et al. (ICML 2024, arXiv 2306.01879), who divide P(text | image) by a power of P(text).
 """

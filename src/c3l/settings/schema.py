@@ -148,7 +148,7 @@ class ContrastiveConfig(Settings):
     similarity: Literal["hidden", "likelihood"] = Field(
         "likelihood",
         description="Cosine of pooled hidden states (CLAPS), or log-likelihood a token of the pair's text "
-        "(docs/experiments-earlier.md)",
+        "(studies/LOG.md)",
     )
     pooling: Literal["mean", "last"] = Field(
         "mean", description="hidden: over a text's tokens, or its last one; CLAPS: mean"
