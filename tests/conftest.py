@@ -31,7 +31,7 @@ def _frozen() -> None:
 def _unsynced(request: pytest.FixtureRequest) -> Iterator[None]:
     """Only the tests of the store wait for the disk, some milliseconds a file: elsewhere nobody cuts the power."""
     with pytest.MonkeyPatch.context() as patch:
-        if request.path.name != "test_store.py":
+        if request.path.name not in ("test_run_folder.py", "test_job.py"):
             patch.setattr("os.fsync", lambda descriptor: None)
         yield
 

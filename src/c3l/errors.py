@@ -40,6 +40,17 @@ class StorageError(C3LError):
     """A file of the run folder cannot be written, or holds something that c3l did not write."""
 
 
+def one_line(error: BaseException, most: int = 300) -> str:
+    """What an error of another library says, on one line, cut off beyond so many characters."""
+    text = " ".join(str(error).split())
+    return text[:most] + ("..." if len(text) > most else "")
+
+
+def name_error(error: BaseException, most: int = 300) -> str:
+    """The same after its class."""
+    return f"{type(error).__name__}: {one_line(error, most)}"
+
+
 def tell_too_many(reasons: Sequence[str], of_all: str, most: float) -> str:
     """One line about more than ``most`` of all being lost, and the commonest reason.
 

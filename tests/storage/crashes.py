@@ -6,7 +6,7 @@ synced are torn, and names that were not synced may be gone.
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -99,39 +99,32 @@ class FailingDisk:
                 path.unlink()
 
 
+Work = Callable[[Path], None]
+Judge = Callable[[Path], list[str]]
+UseDisk = Callable[[Callable[..., Any]], None]
+
+
 def crash_everywhere(
-    work: Callable[[Path], None],
-    judge: Callable[[Path], list[str]],
-    folder: Path,
-    use_disk: Callable[[Callable[..., Any]], None],
-    modes: Sequence[str] = MODES,
+    work: Work, judge: Judge, folder: Path, use_disk: UseDisk, modes: Sequence[str] = MODES
 ) -> Iterator[list[str]]:
     """Fail at every step in every mode, then resume without failure: the violations of each crash point."""
     for mode in modes:
-        for at in count(1):
-            root = folder / f"{mode}_{at}"
-            disk = FailingDisk(root, at, mode)
-            use_disk(disk)
-            with suppress(Killed, StorageError, OSError):
-                work(root)
-            if disk.steps < at:
-                break
-            if disk.fired:
-                use_disk(FailingDisk(root))
-                yield [f"{mode} at step {at}: {what}" for what in _resume(work, judge, root)]
+        yield from _crash(work, judge, folder, use_disk, ((at, mode) for at in count(1)))
 
 
-def crash_here_and_there(
-    work: Callable[[Path], None],
-    judge: Callable[[Path], list[str]],
-    folder: Path,
-    use_disk: Callable[[Callable[..., Any]], None],
-    every: int,
-) -> Iterator[list[str]]:
+def crash_here_and_there(work: Work, judge: Judge, folder: Path, use_disk: UseDisk, every: int) -> Iterator[list[str]]:
     """As ``crash_everywhere``, at each so many steps of a longer work, the modes in turn."""
-    for number in count():
-        at, mode = 1 + number * every, MODES[number % len(MODES)]
-        disk, root = FailingDisk(folder / f"{mode}_{at}", at, mode), folder / f"{mode}_{at}"
+    points = ((1 + number * every, MODES[number % len(MODES)]) for number in count())
+    return _crash(work, judge, folder, use_disk, points)
+
+
+def _crash(
+    work: Work, judge: Judge, folder: Path, use_disk: UseDisk, points: Iterable[tuple[int, str]]
+) -> Iterator[list[str]]:
+    """At these steps in these modes, until there is no such step any more."""
+    for at, mode in points:
+        root = folder / f"{mode}_{at}"
+        disk = FailingDisk(root, at, mode)
         use_disk(disk)
         with suppress(Killed, StorageError, OSError):
             work(root)
@@ -142,7 +135,7 @@ def crash_here_and_there(
             yield [f"{mode} at step {at}: {what}" for what in _resume(work, judge, root)]
 
 
-def _resume(work: Callable[[Path], None], judge: Callable[[Path], list[str]], root: Path) -> list[str]:
+def _resume(work: Work, judge: Judge, root: Path) -> list[str]:
     try:
         work(root)
     except Exception as error:

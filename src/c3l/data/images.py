@@ -20,7 +20,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from c3l.data.magic import HEAD, tell_kind
 from c3l.data.paths import BadImageError, may_follow, name_under, resolve_under
 from c3l.data.pngchunks import without_texts
-from c3l.errors import DataError
+from c3l.errors import DataError, name_error
 from c3l.records import ImageRef, Rejected, make_id
 from c3l.settings.schema import FollowLinks, ImagesConfig
 
@@ -248,7 +248,7 @@ def _header(content: bytes) -> Iterator[Image.Image]:
         try:
             image = Image.open(io.BytesIO(without_texts(content)), formats=FORMATS)
         except Image.DecompressionBombError as error:
-            raise BadImageError("too_many_pixels", _one_line(error)) from None
+            raise BadImageError("too_many_pixels", name_error(error)) from None
         except UnidentifiedImageError:
             kind = tell_kind(content[:HEAD])
             got = f"the file is {kind.what}, expected one" if kind else "the bytes are none"
@@ -262,7 +262,7 @@ def _header(content: bytes) -> Iterator[Image.Image]:
 def _broken(content: bytes, error: Exception) -> BadImageError:
     riff_ends_early = content[:4] == b"RIFF" and len(content) < 8 + int.from_bytes(content[4:8], "little")
     truncated = riff_ends_early or isinstance(error, EOFError) or "truncated" in str(error).lower()
-    return BadImageError("truncated_image" if truncated else "broken_image", _one_line(error))
+    return BadImageError("truncated_image" if truncated else "broken_image", name_error(error))
 
 
 def _check_size(size: tuple[int, int], rules: ImagesConfig) -> None:
@@ -310,7 +310,3 @@ def _scale_grey_16(image: Image.Image) -> Image.Image:
     if isinstance(transparent, int):
         grey[values == transparent] = 255
     return Image.fromarray(grey).convert("RGB")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from c3l.data.magic import HEAD, Kind, tell_kind
-from c3l.errors import DataError
+from c3l.errors import DataError, one_line
 
 MAX_ROW = 2**24  # characters; a longer row is no instruction data, and could fill the memory
 _BLOCK = 2**20
@@ -114,7 +114,7 @@ def _parse_line(line: str, number: int) -> Any:
     try:
         return json.loads(line)
     except (ValueError, RecursionError) as error:  # ValueError also for whole numbers of absurd length
-        problem = " ".join(str(error).split())[:200]
+        problem = one_line(error, 200)
         return BadRow(f"line {number} with text is not JSON: {problem}; it begins {line[:40]!a}")
 
 
@@ -181,7 +181,7 @@ class _Buffer:
                     return value
                 problem = "the list breaks off"
             except (ValueError, RecursionError) as error:
-                problem = f"not JSON: {' '.join(str(error).split())[:200]}"
+                problem = f"not JSON: {one_line(error, 200)}"
             if len(self.held) - self.at > MAX_ROW:
                 return self._pass_item(problem)
             if not self.more():

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from c3l.errors import C3LError, ConfigError, DataError, OutOfMemoryError
+from c3l.errors import C3LError, ConfigError, DataError, OutOfMemoryError, name_error
 from c3l.evaluation.refusals import SYSTEM_TURN, Concerns, apply_remedy, explain_silence, read_content, read_refusal
 from c3l.models.interface import Completion, GenerateRequest, Sampling
 from c3l.storage.journal import append_lines, read_lines
@@ -156,7 +156,7 @@ class EndpointJudge:
         return text
 
     def _describe(self, error: Exception) -> str:
-        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        told = name_error(error, 3000)
         return told.replace(self._key, "***")[:300] if self._key != "none" else told[:300]
 
 

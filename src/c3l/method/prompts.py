@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from c3l.errors import ConfigError
+from c3l.errors import ConfigError, one_line
 from c3l.method.parsing import PARSERS
 from c3l.settings.schema import GenerationConfig
 
@@ -101,7 +101,7 @@ def _add(templates: dict[str, InstructionTemplate], text: str, where: str) -> No
     try:
         entries = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{where}: not YAML: {one_line(error)}") from None
     if not isinstance(entries, list):
         got = type(entries).__name__
         raise ConfigError(f"{where}: got a {got}, expected a list of templates, - id: ...")

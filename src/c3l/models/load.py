@@ -11,9 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from c3l.errors import BackendError, C3LError
+from c3l.errors import BackendError, C3LError, one_line
 from c3l.models.hashing import hash_folder
-from c3l.models.hf.weights import one_line
 from c3l.models.interface import FinetunableModel, InferenceModel, TrainableModel
 from c3l.models.places import find_commit, find_folder
 from c3l.records import Provenance

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from c3l.errors import BackendError
-from c3l.models.hf.weights import check_files, one_line
+from c3l.errors import BackendError, one_line
+from c3l.models.hf.weights import check_files
 from c3l.settings.schema import ModelConfig
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from c3l.errors import ConfigError
+from c3l.errors import ConfigError, one_line
 from c3l.settings.describe import Setting, find_elsewhere, list_sections
 from c3l.settings.schema import RunConfig, Settings
 
@@ -87,7 +87,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             f"cannot read the config {path}: {error.strerror}; expected a YAML file of settings"
         ) from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"cannot read the config {path}: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"cannot read the config {path}: {one_line(error)}") from None
     if data is not None and not isinstance(data, dict):
         raise ConfigError(f"the config {path} holds a {type(data).__name__}, expected `section: settings` lines")
     # `scoring:` with nothing below it, or with all of it commented out, is a section of defaults

@@ -11,14 +11,7 @@ from tiny_models import make_picture
 COUNTED_BY = ("patch_size", "vision_feature_select_strategy", "num_additional_image_tokens")
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("C3L_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def folder(tmp_path, copy_tiny):
-    return copy_tiny("llava", tmp_path / "llava")
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def config_of(folder):

@@ -12,14 +12,7 @@ from hub_layouts import edit_json
 Q_PROJ = "model.language_model.layers.0.self_attn.q_proj"
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("C3L_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def folder(tmp_path, copy_tiny):
-    return copy_tiny("llava", tmp_path / "llava")
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def config_of(folder):

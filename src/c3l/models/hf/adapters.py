@@ -9,8 +9,8 @@ from typing import Any
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from safetensors import safe_open
 
-from c3l.errors import BackendError
-from c3l.models.hf.weights import one_line, show_names
+from c3l.errors import BackendError, one_line
+from c3l.models.hf.weights import show_names
 
 
 def add_adapters(model: Any, config: LoraConfig) -> Any:

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from c3l.errors import BackendError
+from c3l.errors import BackendError, name_error
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.logits import log_probs
 from c3l.models.hf.rounding import allow, distance, shaken, widened
-from c3l.models.hf.trials import PROMPTS, compare_logits, draw, has_bare_chats, name_error
+from c3l.models.hf.trials import PROMPTS, compare_logits, draw, has_bare_chats
 from c3l.models.hf.vision import move
 from c3l.models.interface import Conversation
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from c3l.errors import BackendError
+from c3l.errors import BackendError, name_error
 from c3l.models.hf.cache import make_growing
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.forcing import TeacherForcing
 from c3l.models.hf.logits import log_probs
 from c3l.models.hf.sampling import Dictation, Text
-from c3l.models.hf.trials import PROMPTS, compare_logits, draw, has_bare_chats, name_error
+from c3l.models.hf.trials import PROMPTS, compare_logits, draw, has_bare_chats
 from c3l.models.interface import GenerateRequest
 
 if TYPE_CHECKING:

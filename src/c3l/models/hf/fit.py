@@ -9,14 +9,13 @@ from typing import Any
 
 import torch
 
-from c3l.errors import BackendError
+from c3l.errors import BackendError, one_line
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.layout import image_token_id
 from c3l.models.hf.processors import names_given
 from c3l.models.hf.templates import fit_template, sample_image
 from c3l.models.hf.trials import has_bare_chats
 from c3l.models.hf.vision import VisionEncoder, move
-from c3l.models.hf.weights import one_line
 
 _COUNTED_BY = ("patch_size", "num_additional_image_tokens", "vision_feature_select_strategy", "image_seq_len")
 

@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from c3l.errors import BackendError
+from c3l.errors import BackendError, name_error
 from c3l.models.hf.along import ALONG_KEYS
 from c3l.models.hf.encoding import ChatEncoder, EncodedPrompt, EncodedRow
 from c3l.models.hf.layout import attention_mask, find_obstacle, image_token_id, make_path
 from c3l.models.hf.packing import Packed, pack
 from c3l.models.hf.rounding import widened
 from c3l.models.hf.rows import Row
-from c3l.models.hf.trials import Trial, name_error
+from c3l.models.hf.trials import Trial
 from c3l.models.hf.vision import ImageFeatures, VisionEncoder, move
 
 logger = logging.getLogger(__name__)

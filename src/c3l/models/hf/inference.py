@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from c3l.errors import BackendError, OutOfMemoryError
+from c3l.errors import BackendError, OutOfMemoryError, one_line
 from c3l.models.hf import logits
 from c3l.models.hf.control import tell_control_token
 from c3l.models.hf.encoding import ChatEncoder, EncodedPrompt
@@ -257,11 +257,11 @@ def _memory_errors() -> Iterator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
-        raise OutOfMemoryError(_one_line(error)) from None
+        raise OutOfMemoryError(one_line(error) or "out of memory") from None
     except RuntimeError as error:
         if not any(words in str(error) for words in _MEMORY_WORDS):
             raise
-        raise OutOfMemoryError(_one_line(error)) from None
+        raise OutOfMemoryError(one_line(error) or "out of memory") from None
 
 
 def _find_place(error: BaseException) -> str:
@@ -269,7 +269,3 @@ def _find_place(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     of_family = [frame for frame in frames if "modeling_" in frame.filename]
     return (of_family or frames)[-1].name
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or "out of memory"

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from transformers import AutoModelForImageTextToText
 
-from c3l.errors import BackendError, C3LError
+from c3l.errors import BackendError, C3LError, one_line
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.fit import fit_processor
 from c3l.models.hf.processors import load_processor
 from c3l.models.hf.support import check_family, check_inputs
-from c3l.models.hf.weights import check_finite, check_loaded, one_line, untold
+from c3l.models.hf.weights import check_finite, check_loaded, untold
 from c3l.models.places import WHOLE
 from c3l.settings.schema import ModelConfig
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from c3l.errors import BackendError
+from c3l.errors import BackendError, name_error
 
 _QUESTION, _ANSWER, _SYSTEM = "ASKEDWORDS", "SAIDWORDS", "TOLDWORDS"
 # a message that was written as Python or JSON writes a list
@@ -121,7 +121,7 @@ def _try(processor: Any, marker: str, accepts: Callable[[Any], None]) -> str | N
     blind = _render(processor, [{"role": "user", "content": [part]}])
     for text in (shown, blind):
         if isinstance(text, Exception):
-            return f"{type(text).__name__}: {' '.join(str(text).split())[:160]}"
+            return name_error(text, 160)
         if text.count(_QUESTION) != 1:
             return f"the question is there {text.count(_QUESTION)} times"
         if re.search(_LEAK % _QUESTION, text):
@@ -133,7 +133,7 @@ def _try(processor: Any, marker: str, accepts: Callable[[Any], None]) -> str | N
     try:
         accepts(processor)
     except Exception as error:  # processors raise what they like
-        return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+        return name_error(error, 160)
     return None
 
 

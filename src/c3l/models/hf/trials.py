@@ -90,8 +90,3 @@ def has_bare_chats(encoder: ChatEncoder) -> bool:
     except Exception:  # a template of some family's own; where such a chat is needed, its error is told
         return False
     return True
-
-
-def name_error(error: Exception) -> str:
-    """The class and the beginning of what a family tripped over, in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -214,12 +214,6 @@ def show_names(names: Iterable[str]) -> str:
     return ", ".join(listed[:_SHOWN]) + more
 
 
-def one_line(error: Exception) -> str:
-    """What an error of another library says, short."""
-    text = " ".join(str(error).split())
-    return text[:300] + ("..." if len(text) > 300 else "")
-
-
 def _pattern(key: str) -> str:
     """The name of a tensor without the number of its layer."""
     return re.sub(r"\.\d+(?=\.)", ".N", key)
