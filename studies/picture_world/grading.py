@@ -142,8 +142,7 @@ def remeasure(run: GradedRun, measure: Callable[[AnswerScores], float]) -> Grade
 
 def split_positives(run: GradedRun) -> tuple[GradedRun, GradedRun]:
     """The pair with the highest number of each picture that has two or more, and its other pairs."""
-    standings = rank_pairs(pair.scored for pair in run.pairs)
-    roles = {pair.scored.sample.sample_id: standings[pair.scored.sample.sample_id].role for pair in run.pairs}
+    roles = {name: role for name, (_, role) in rank_pairs(pair.scored for pair in run.pairs).items()}
 
     def of(role: Role) -> GradedRun:
         return replace(run, pairs=tuple(p for p in run.pairs if roles[p.scored.sample.sample_id] == role))

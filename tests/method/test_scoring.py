@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 from dataclasses import replace
 
 import pytest
@@ -116,6 +117,18 @@ def of(request):
 
 def others_of(model):
     return {of(it): [other.getpixel((0, 0))[0] for other in it.others] for it in model.requests}
+
+
+def test_each_of_the_others_is_opened_once_though_threads_open_them():
+    opened = []
+
+    def open_slowly(ref):
+        opened.append(ref.image_id)
+        time.sleep(0.01)
+        return open_image(ref)
+
+    run(open_image=open_slowly, no_image="others", others=1)
+    assert len(opened) == len(IDS) + 2  # each for itself, and two that stand for no image
 
 
 def test_others_are_different_pictures_of_the_run_and_never_the_image_itself():

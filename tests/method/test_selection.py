@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from c3l.method.selection import Ranking, rank_pairs, select
+from c3l.method.selection import rank_pairs, select
 from c3l.records import AnswerScores, ContrastiveGroup, Rejected, Sample, ScoredPair
 from c3l.settings.schema import SelectionConfig
 
@@ -94,7 +94,7 @@ def test_the_random_control_draws_by_seed_and_ids_and_not_by_score_or_order() ->
 
 def test_the_random_control_draws_every_rank_about_as_often() -> None:
     ranks = rank_pairs(MANY)
-    counts = [sum(ranks[group.positive].rank == rank for group in draw(1)) for rank in (1, 2, 3)]
+    counts = [sum(ranks[group.positive][0] == rank for group in draw(1)) for rank in (1, 2, 3)]
     assert sum(counts) == 300
     assert min(counts) > 75  # 100 each, standard deviation 8
 
@@ -104,19 +104,19 @@ def test_negatives_are_all_the_others_in_order_of_falling_score(positive: str) -
     ranks = rank_pairs(MANY)
     for group in select(MANY, SelectionConfig.model_validate({"positive": positive}), seed=3):
         assert isinstance(group, ContrastiveGroup)
-        standing = [ranks[sample_id].rank for sample_id in group.negatives]
+        standing = [ranks[sample_id][0] for sample_id in group.negatives]
         assert standing == sorted(standing)
-        assert sorted([ranks[group.positive].rank, *standing]) == [1, 2, 3]
+        assert sorted([ranks[group.positive][0], *standing]) == [1, 2, 3]
 
 
 def test_every_pair_has_a_standing_and_a_lonely_one_says_so() -> None:
     assert rank_pairs(SCORED) == {
-        "s4": Ranking(1, "only"),
-        "s3": Ranking(1, "positive"),
-        "s1": Ranking(2, "negative"),
-        "s2": Ranking(3, "negative"),
-        "s5": Ranking(1, "positive"),
-        "s6": Ranking(2, "negative"),
+        "s4": (1, "only"),
+        "s3": (1, "positive"),
+        "s1": (2, "negative"),
+        "s2": (3, "negative"),
+        "s5": (1, "positive"),
+        "s6": (2, "negative"),
     }
 
 

@@ -49,11 +49,11 @@ _SCORE_TYPES = {
     "n_answer_tokens": "int64",
 }
 
-Row = dict[str, Any]
+JsonRow = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class ExportRow:
     """What a layout needs of a kept pair; ``scores`` is empty without ``with_scores``."""
 
     id: str
@@ -107,7 +107,7 @@ def verify(path: Path, name: ExportFormat) -> int:
     return len(rows)
 
 
-def _pair(row: ScoredPair, images: Mapping[str, ImageRef], provenance: Provenance | None) -> Pair:
+def _pair(row: ScoredPair, images: Mapping[str, ImageRef], provenance: Provenance | None) -> ExportRow:
     sample = row.sample
     if sample.image_id not in images:
         raise DataError(f"sample {sample.sample_id} is about picture {sample.image_id}, which the run does not list")
@@ -116,7 +116,7 @@ def _pair(row: ScoredPair, images: Mapping[str, ImageRef], provenance: Provenanc
     if any(placeholder in text for text in (sample.question, sample.answer) for placeholder in PLACEHOLDERS):
         raise DataError(f"sample {sample.sample_id} holds one of {', '.join(PLACEHOLDERS)} in its text; reject it")
     scores = _scores(row, provenance) if provenance else {}
-    return Pair(sample.sample_id, images[sample.image_id], sample.question, sample.answer, scores)
+    return ExportRow(sample.sample_id, images[sample.image_id], sample.question, sample.answer, scores)
 
 
 def _scores(row: ScoredPair, provenance: Provenance) -> dict[str, str | float | int]:
@@ -130,7 +130,7 @@ def _scores(row: ScoredPair, provenance: Provenance) -> dict[str, str | float | 
     }
 
 
-def _write(name: ExportFormat, pairs: list[Pair], folder: Path, image_root: Path | None) -> list[Path]:
+def _write(name: ExportFormat, pairs: list[ExportRow], folder: Path, image_root: Path | None) -> list[Path]:
     path = folder / FILES[name]
     if name == "trl":
         types = _SCORE_TYPES if any(pair.scores for pair in pairs) else {}
@@ -144,7 +144,7 @@ def _write(name: ExportFormat, pairs: list[Pair], folder: Path, image_root: Path
     return [path, info]
 
 
-def _llava_row(pair: Pair) -> Row:
+def _llava_row(pair: ExportRow) -> JsonRow:
     turns = [
         {"from": "human", "value": f"{PLACEHOLDER}\n{pair.question}"},
         {"from": "gpt", "value": pair.answer},
@@ -152,20 +152,20 @@ def _llava_row(pair: Pair) -> Row:
     return {"id": pair.id, "image": pair.image.path, "conversations": turns, **pair.scores}
 
 
-def _messages_row(pair: Pair) -> Row:
+def _messages_row(pair: ExportRow) -> JsonRow:
     messages = _messages(PLACEHOLDER + pair.question, pair.answer)
     return {"id": pair.id, "messages": messages, "images": [pair.image.path], **pair.scores}
 
 
-def _trl_row(pair: Pair) -> Row:
+def _trl_row(pair: ExportRow) -> JsonRow:
     return {"id": pair.id, "messages": _messages(pair.question, pair.answer), **pair.scores}
 
 
-def _messages(question: str, answer: str) -> list[Row]:
+def _messages(question: str, answer: str) -> list[JsonRow]:
     return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
 
 
-def _json_list(rows: Iterable[Row]) -> Iterator[str]:
+def _json_list(rows: Iterable[JsonRow]) -> Iterator[str]:
     """Lines of a JSON list with one row a line, so that versions can be compared."""
     mark = "["
     for row in rows:
@@ -174,11 +174,11 @@ def _json_list(rows: Iterable[Row]) -> Iterator[str]:
     yield "]" if mark == "," else "[]"
 
 
-def _dumps(row: Row) -> str:
+def _dumps(row: JsonRow) -> str:
     return json.dumps(row, ensure_ascii=False, allow_nan=False)
 
 
-_TEXTS: dict[ExportFormat, Callable[[list[Pair]], Iterable[str]]] = {
+_TEXTS: dict[ExportFormat, Callable[[list[ExportRow]], Iterable[str]]] = {
     "llava": lambda pairs: _json_list(map(_llava_row, pairs)),
     "llava_jsonl": lambda pairs: (_dumps(_llava_row(pair)) for pair in pairs),
     "llamafactory": lambda pairs: _json_list(map(_messages_row, pairs)),
@@ -187,19 +187,19 @@ _TEXTS: dict[ExportFormat, Callable[[list[Pair]], Iterable[str]]] = {
 }
 
 
-def _read_list(path: Path) -> Iterator[Row]:
+def _read_list(path: Path) -> Iterator[JsonRow]:
     return map(_unify, json.loads(path.read_bytes()))
 
 
-def _read_lines(path: Path) -> Iterator[Row]:
+def _read_lines(path: Path) -> Iterator[JsonRow]:
     return map(_unify, map(json.loads, path.read_bytes().splitlines()))
 
 
-def _read_ids(path: Path) -> Iterator[Row]:
+def _read_ids(path: Path) -> Iterator[JsonRow]:
     return ({"id": line.decode("utf-8")} for line in path.read_bytes().splitlines())
 
 
-def _unify(row: Row) -> Row:
+def _unify(row: JsonRow) -> JsonRow:
     """A row of any layout as `id`, `messages`, `images`."""
     if "conversations" not in row:
         return row
@@ -208,7 +208,7 @@ def _unify(row: Row) -> Row:
     return {"id": row["id"], "messages": messages, "images": [row["image"]] if "image" in row else []}
 
 
-_READERS: dict[ExportFormat, Callable[[Path], Iterable[Row]]] = {
+_READERS: dict[ExportFormat, Callable[[Path], Iterable[JsonRow]]] = {
     "llava": _read_list,
     "llava_jsonl": _read_lines,
     "llamafactory": _read_list,
@@ -218,7 +218,7 @@ _READERS: dict[ExportFormat, Callable[[Path], Iterable[Row]]] = {
 }
 
 
-def _check_row(path: Path, row: Row, name: ExportFormat) -> None:
+def _check_row(path: Path, row: JsonRow, name: ExportFormat) -> None:
     if name == "ids":
         return
     roles = [message["role"] for message in row["messages"]]

@@ -18,7 +18,7 @@ OpenItemImage = Callable[[str], Image]
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class _OpenedItem:
     """An item with its picture; without one where it does not open."""
 
     item: Item
@@ -58,22 +58,22 @@ def predict(
     )
 
 
-def _open_all(items: Iterable[Item], open_item_image: OpenItemImage) -> Iterator[_Job]:
+def _open_all(items: Iterable[Item], open_item_image: OpenItemImage) -> Iterator[_OpenedItem]:
     about_one = (list(group) for _, group in groupby(items, key=lambda item: item.image))
     for jobs in map_ahead(lambda group: _open(group, open_item_image), about_one):
         yield from jobs
 
 
-def _open(items: Sequence[Item], open_item_image: OpenItemImage) -> list[_Job]:
+def _open(items: Sequence[Item], open_item_image: OpenItemImage) -> list[_OpenedItem]:
     """Items that show the same picture, with it."""
     try:
         picture, problem = open_item_image(items[0].image), ""
     except DataError as error:
         picture, problem = None, str(error)
-    return [_Job(item, picture, problem) for item in items]
+    return [_OpenedItem(item, picture, problem) for item in items]
 
 
-def _ask(jobs: Sequence[_Job], model: InferenceModel, sampling: Sampling, blind: bool) -> list[Prediction]:
+def _ask(jobs: Sequence[_OpenedItem], model: InferenceModel, sampling: Sampling, blind: bool) -> list[Prediction]:
     opened = [job for job in jobs if job.picture is not None]
     done = {job.item.item_id: Prediction(job.item.item_id, failed=job.problem) for job in jobs if job.picture is None}
     written = [job for job in opened if not job.item.choices]
@@ -85,7 +85,9 @@ def _ask(jobs: Sequence[_Job], model: InferenceModel, sampling: Sampling, blind:
     return [done[job.item.item_id] for job in jobs]
 
 
-def _write(jobs: Sequence[_Job], model: InferenceModel, sampling: Sampling, blind: bool) -> dict[str, Prediction]:
+def _write(
+    jobs: Sequence[_OpenedItem], model: InferenceModel, sampling: Sampling, blind: bool
+) -> dict[str, Prediction]:
     seen = [GenerateRequest(job.item.item_id, job.picture, job.item.prompt, seed=0) for job in jobs]
     unseen = [GenerateRequest(job.item.item_id, None, job.item.prompt, seed=0) for job in jobs] if blind else []
     answers = model.generate(seen, sampling)
@@ -96,7 +98,7 @@ def _write(jobs: Sequence[_Job], model: InferenceModel, sampling: Sampling, blin
     }
 
 
-def _read(job: _Job, answer: Completion, blind: Completion | None, model: InferenceModel) -> Prediction:
+def _read(job: _OpenedItem, answer: Completion, blind: Completion | None, model: InferenceModel) -> Prediction:
     text, raw = _split(answer)
     blind_text, blind_raw = (None, "") if blind is None else _split(blind)
     problem = _find_problem(answer) or (_find_problem(blind) if blind else "")
@@ -125,7 +127,7 @@ def _find_problem(answer: Completion) -> str:
     return f"too_long: {answer.problem}" if answer.finish_reason == "too_long" else ""
 
 
-def _compare(jobs: Sequence[_Job], model: InferenceModel, blind: bool) -> dict[str, Prediction]:
+def _compare(jobs: Sequence[_OpenedItem], model: InferenceModel, blind: bool) -> dict[str, Prediction]:
     requests = []
     for job in jobs:
         assert job.picture is not None, "only what opened is asked"

@@ -38,12 +38,12 @@ def filter_samples(scored: Iterable[ScoredPair], config: FilteringConfig, seed: 
             sample_id=sample_id,
             image_id=samples[sample_id].sample.image_id,
             i2c=samples[sample_id].i2c,
-            rank=standing.rank,
-            role=standing.role,
+            rank=rank,
+            role=role,
             kept=verdicts[sample_id][0],
             reason=verdicts[sample_id][1],
         )
-        for sample_id, standing in rank_pairs(samples.values()).items()
+        for sample_id, (rank, role) in rank_pairs(samples.values()).items()
     ]
 
 

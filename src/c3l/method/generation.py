@@ -23,7 +23,7 @@ OpenImage: TypeAlias = Callable[[ImageRef], Image]
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class _Draft:
     """One picture and one instruction; without a request where the picture does not open."""
 
     generation_id: str
@@ -112,14 +112,14 @@ def _jobs(
     k: int,
     seed: int,
     round: int,
-) -> Iterator[_Job]:
+) -> Iterator[_Draft]:
     opened = map_ahead(lambda image: (image, *_open(image, open_image)), images)
     for image, picture, problem in opened:
         for template in templates:
             job_id = make_id(image.image_id, template.id, round)
             row_seed = int(make_id(seed, image.image_id, template.id, round)[:8], 16)  # 32 bits: any backend takes it
             request = GenerateRequest(job_id, picture, template.render(k), row_seed) if picture else None
-            yield _Job(job_id, image, template, round, request, problem)
+            yield _Draft(job_id, image, template, round, request, problem)
 
 
 def _open(image: ImageRef, open_image: OpenImage) -> tuple[Image | None, str]:
@@ -129,7 +129,7 @@ def _open(image: ImageRef, open_image: OpenImage) -> tuple[Image | None, str]:
         return None, str(error)
 
 
-def _run(batch: Sequence[_Job], model: InferenceModel, sampling: Sampling) -> list[Generation | Rejected]:
+def _run(batch: Sequence[_Draft], model: InferenceModel, sampling: Sampling) -> list[Generation | Rejected]:
     requests = [job.request for job in batch if job.request]
     completions = {done.request_id: done for done in model.generate(requests, sampling)} if requests else {}
     if completions.keys() != {request.request_id for request in requests}:
@@ -142,7 +142,7 @@ def _run(batch: Sequence[_Job], model: InferenceModel, sampling: Sampling) -> li
     ]
 
 
-def _judge_completion(job: _Job, completion: Completion) -> Generation | Rejected:
+def _judge_completion(job: _Draft, completion: Completion) -> Generation | Rejected:
     if completion.finish_reason == "too_long":
         return _reject(job, "too_long", completion.problem)
     if completion.finish_reason == "non_finite_logits":
@@ -157,7 +157,7 @@ def _judge_completion(job: _Job, completion: Completion) -> Generation | Rejecte
     )
 
 
-def _reject(job: _Job, reason: str, detail: str) -> Rejected:
+def _reject(job: _Draft, reason: str, detail: str) -> Rejected:
     return Rejected(job.generation_id, job.image.image_id, "generation", reason, detail)
 
 

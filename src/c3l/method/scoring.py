@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import nsmallest
+from threading import Lock
 from types import MappingProxyType
 
 from PIL.Image import Image
@@ -27,7 +28,7 @@ _SPARE_OTHERS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class _OpenedPairs:
     """One image with its samples; without a request it cannot be scored, for the reason and detail in `problem`."""
 
     samples: Mapping[int, Sample]
@@ -132,6 +133,7 @@ class _OtherImages:
         self._images, self._open_image = images, open_image
         self._shows, self._wanted = config.no_image == "others", count_others(config, len(pool))
         self._opened: dict[str, Image | None] = {}
+        self._opening = Lock()  # pictures are opened by threads, and each of these once
         self._order = draw_pool(pool, config, seed)
 
     def __call__(self, image_id: str, picture: Image) -> tuple[Image, ...]:
@@ -146,12 +148,13 @@ class _OtherImages:
 
     def _open(self, image_id: str) -> Image | None:
         """The picture; None if it does not open: a rejection where it is scored itself, here the next one serves."""
-        if image_id not in self._opened:
-            try:
-                self._opened[image_id] = self._open_image(self._images[image_id])
-            except DataError:
-                self._opened[image_id] = None
-        return self._opened[image_id]
+        with self._opening:
+            if image_id not in self._opened:
+                try:
+                    self._opened[image_id] = self._open_image(self._images[image_id])
+                except DataError:
+                    self._opened[image_id] = None
+            return self._opened[image_id]
 
 
 def draw_pool(pool: Iterable[str], config: ScoringConfig, seed: int) -> list[str]:
@@ -185,30 +188,32 @@ def _open_job(
     draw: _OtherImages,
     seed: int,
     systems: Mapping[str, str],
-) -> _Job:
+) -> _OpenedPairs:
     first = next(iter(samples.values()))
     image_id, system = first.image_id, systems.get(first.sample_id, "")
     if image_id not in images:
         problem = "unreadable_image", f"picture {image_id} is not among the images of the run"
-        return _Job(samples, None, problem)
+        return _OpenedPairs(samples, None, problem)
     try:
         picture = open_image(images[image_id])
     except DataError as error:
         problem = "unreadable_image", str(error)
-        return _Job(samples, None, problem)
+        return _OpenedPairs(samples, None, problem)
     others = draw(image_id, picture)
     pairs = tuple(Pair(sample.sample_id, sample.question, sample.answer) for sample in samples.values())
     row_seed = int(make_id(seed, image_id, "noise")[:8], 16)  # 32 bits: any backend takes it
-    return _Job(samples, ScoreRequest(picture, pairs, row_seed, others, system))
+    return _OpenedPairs(samples, ScoreRequest(picture, pairs, row_seed, others, system))
 
 
-def _score_batch(batch: Sequence[_Job], model: InferenceModel, config: ScoringConfig) -> list[dict[int, Outcome]]:
+def _score_batch(
+    batch: Sequence[_OpenedPairs], model: InferenceModel, config: ScoringConfig
+) -> list[dict[int, Outcome]]:
     requests = [job.request for job in batch if job.request]
     scores = iter(model.score(requests, config.no_image) if requests else [])
     return [_judge_job(job, next(scores), config) if job.request else _reject_job(job, *job.problem) for job in batch]
 
 
-def _score_halves(job: _Job, detail: str, model: InferenceModel, config: ScoringConfig) -> dict[int, Outcome]:
+def _score_halves(job: _OpenedPairs, detail: str, model: InferenceModel, config: ScoringConfig) -> dict[int, Outcome]:
     """The outcomes of an image whose pairs do not fit together: half of them at a time, down to single pairs."""
     places = list(job.samples)
     if job.request is None or len(places) == 1:
@@ -226,12 +231,12 @@ def _score_halves(job: _Job, detail: str, model: InferenceModel, config: Scoring
     return outcomes
 
 
-def _part(job: _Job, request: ScoreRequest, part: slice) -> _Job:
+def _part(job: _OpenedPairs, request: ScoreRequest, part: slice) -> _OpenedPairs:
     samples = dict(list(job.samples.items())[part])
-    return _Job(samples, replace(request, pairs=request.pairs[part]))
+    return _OpenedPairs(samples, replace(request, pairs=request.pairs[part]))
 
 
-def _judge_job(job: _Job, scores: Sequence[AnswerScores | Unfit], config: ScoringConfig) -> dict[int, Outcome]:
+def _judge_job(job: _OpenedPairs, scores: Sequence[AnswerScores | Unfit], config: ScoringConfig) -> dict[int, Outcome]:
     pairs = zip(job.samples.items(), scores, strict=True)
     return {place: _judge(sample, numbers, config) for (place, sample), numbers in pairs}
 
@@ -260,7 +265,7 @@ def _first_non_finite(scores: AnswerScores) -> str:
     )
 
 
-def _reject_job(job: _Job, reason: str, detail: str) -> dict[int, Outcome]:
+def _reject_job(job: _OpenedPairs, reason: str, detail: str) -> dict[int, Outcome]:
     return {place: _reject(sample, reason, detail) for place, sample in job.samples.items()}
 
 

@@ -2,19 +2,11 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from c3l.records import ContrastiveGroup, Rejected, Role, ScoredPair, make_id
 from c3l.settings.schema import SelectionConfig
-
-
-@dataclass(frozen=True, slots=True)
-class Ranking:
-    """Where a pair stands among the pairs of its image: rank 1 has the highest S(I2C)."""
-
-    rank: int
-    role: Role
 
 
 def select(
@@ -52,10 +44,10 @@ def _group(image_id: str, ranked: list[ScoredPair], rule: str, seed: int) -> Con
     return ContrastiveGroup(image_id, positive, tuple(i for i in ids if i != positive))
 
 
-def rank_pairs(scored: Iterable[ScoredPair]) -> dict[str, Ranking]:
-    """The standing of every sample, by sample id; images in order of id, pairs in order of rank."""
+def rank_pairs(scored: Iterable[ScoredPair]) -> dict[str, tuple[int, Role]]:
+    """The rank of every sample among its image's pairs, 1 the highest, and its role; images by id, pairs by rank."""
     return {
-        one.sample.sample_id: Ranking(rank, _role(rank, len(ranked)))
+        one.sample.sample_id: (rank, _role(rank, len(ranked)))
         for ranked in _ranked_by_image(scored).values()
         for rank, one in enumerate(ranked, start=1)
     }

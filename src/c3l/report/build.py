@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from c3l.records import KL_FORMS, Form, NoImageMode, Provenance, Rejected
 from c3l.report.charts import Dot, draw_histogram, draw_scatter, draw_share
-from c3l.report.contents import Pair, ReportContents, join_pairs
+from c3l.report.contents import DecidedPair, ReportContents, join_pairs
 from c3l.report.curves import ACCURACY, LOSSES, build_tuning
 from c3l.report.evaluation import build_benchmarks
 from c3l.report.gallery import GalleryView, build_gallery
@@ -142,7 +142,7 @@ def build_context(contents: ReportContents) -> dict[str, Any]:
     }
 
 
-def build_form_rows(contents: ReportContents, pairs: Sequence[Pair]) -> list[FormRow]:
+def build_form_rows(contents: ReportContents, pairs: Sequence[DecidedPair]) -> list[FormRow]:
     """Every form that the stored numbers allow, the one in use first."""
     if not pairs:
         return []
@@ -171,7 +171,7 @@ def build_form_rows(contents: ReportContents, pairs: Sequence[Pair]) -> list[For
     return rows
 
 
-def build_panels(pairs: Sequence[Pair], unit: Unit) -> list[Panel]:
+def build_panels(pairs: Sequence[DecidedPair], unit: Unit) -> list[Panel]:
     """The histogram of all pairs, then one an instruction where there are several, all on the same axis."""
     if not pairs:
         return []
@@ -187,14 +187,14 @@ def build_panels(pairs: Sequence[Pair], unit: Unit) -> list[Panel]:
     ]
 
 
-def _build_panel(name: str, group: Sequence[Pair], edges: Sequence[float], unit: Unit, height: int) -> Panel:
+def _build_panel(name: str, group: Sequence[DecidedPair], edges: Sequence[float], unit: Unit, height: int) -> Panel:
     kept = [pair.scored.i2c for pair in group if pair.decision.kept]
     dropped = [pair.scored.i2c for pair in group if not pair.decision.kept]
     median = find_quantiles(kept + dropped, (0.5,))[0]
     return Panel(name, len(group), unit.say(median), draw_histogram(kept, dropped, edges, median, unit, height))
 
 
-def build_scatter(pairs: Sequence[Pair], gallery: GalleryView, unit: Unit) -> Markup:
+def build_scatter(pairs: Sequence[DecidedPair], gallery: GalleryView, unit: Unit) -> Markup:
     """S(I2C) against length, dots linking to the pairs that the gallery shows."""
     if not pairs:
         return Markup("")

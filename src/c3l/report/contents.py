@@ -106,14 +106,14 @@ class ReportContents:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class DecidedPair:
     """A scored pair beside the decision about it."""
 
     scored: ScoredPair
     decision: FilterDecision
 
 
-def join_pairs(contents: ReportContents) -> tuple[Pair, ...]:
+def join_pairs(contents: ReportContents) -> tuple[DecidedPair, ...]:
     """Each scored pair of the last round with its decision, joined by id, in the order of ``contents.scored``.
 
     Raises:
@@ -129,7 +129,7 @@ def join_pairs(contents: ReportContents) -> tuple[Pair, ...]:
             raise DataError(
                 f"got the scored pair {sample_id} without a decision, expected one for each: run the selection again"
             )
-        pairs.append(Pair(scored, decisions[sample_id]))
+        pairs.append(DecidedPair(scored, decisions[sample_id]))
     return tuple(pairs)
 
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from c3l.errors import DataError
 from c3l.records import FilterDecision, ImageRef, ScoredPair
 from c3l.report.charts import draw_meter
-from c3l.report.contents import Pair, ReportContents
+from c3l.report.contents import DecidedPair, ReportContents
 from c3l.report.rounds import label_round, mean_by_image, split_rounds
 from c3l.report.statistics import find_quantiles
 from c3l.report.tokens import Piece, cut_pieces
@@ -104,7 +104,7 @@ class Scale:
     full: float
 
 
-def build_gallery(contents: ReportContents, pairs: Sequence[Pair]) -> GalleryView:
+def build_gallery(contents: ReportContents, pairs: Sequence[DecidedPair]) -> GalleryView:
     """Cards of the pictures chosen by ``choose_images``, until the limit or the size is reached."""
     by_image, drafts = group_by_image(contents.images, pairs), find_drafts(contents)
     before = [] if drafts is None else [scored for group in drafts.by_image.values() for scored in group]
@@ -134,9 +134,9 @@ def find_drafts(contents: ReportContents) -> Drafts | None:
     return Drafts(groups, label_round(max(rounds)))
 
 
-def group_by_image(images: Mapping[str, ImageRef], pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
+def group_by_image(images: Mapping[str, ImageRef], pairs: Sequence[DecidedPair]) -> dict[str, list[DecidedPair]]:
     """The pairs of each picture that has some, pictures in the order of ``images``, pairs by rank."""
-    groups: dict[str, list[Pair]] = {image_id: [] for image_id in images}
+    groups: dict[str, list[DecidedPair]] = {image_id: [] for image_id in images}
     for pair in pairs:
         groups[pair.scored.sample.image_id].append(pair)
     return {image_id: sorted(group, key=lambda pair: pair.decision.rank) for image_id, group in groups.items() if group}
@@ -160,7 +160,7 @@ def _find_full(scored: Sequence[ScoredPair]) -> float:
 
 
 def _build_card(
-    contents: ReportContents, image: ImageRef, pairs: Sequence[Pair], drafts: Drafts | None, scale: Scale
+    contents: ReportContents, image: ImageRef, pairs: Sequence[DecidedPair], drafts: Drafts | None, scale: Scale
 ) -> CardView:
     picture, problem = embed_image(contents, image)
     scores = [pair.scored.i2c for pair in pairs]

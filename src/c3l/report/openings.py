@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from c3l.records import Sample
-from c3l.report.contents import Pair, ReportContents
+from c3l.report.contents import DecidedPair, ReportContents
 from c3l.report.rounds import label_round, split_rounds
 
 SHOWN = 8
@@ -39,7 +39,7 @@ class OpeningsView:
     moved: float
 
 
-def build_openings(contents: ReportContents, pairs: Sequence[Pair]) -> tuple[OpeningsView, ...]:
+def build_openings(contents: ReportContents, pairs: Sequence[DecidedPair]) -> tuple[OpeningsView, ...]:
     """The mixtures of the questions' and the answers' first words; none if nothing was kept or the draft is empty."""
     rounds = split_rounds(contents)
     columns = {label_round(0): [one.sample for one in rounds[0]]} if rounds else {}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from c3l.records import Form, ScoredPair, Specificity
-from c3l.report.contents import Pair, ReportContents
+from c3l.report.contents import DecidedPair, ReportContents
 from c3l.report.gallery import GalleryView, embed_image
 from c3l.report.rounds import label_round, split_rounds
 from c3l.report.tokens import Piece, cut_pieces
@@ -58,7 +58,9 @@ class SpecificityView:
     least: tuple[ExampleView, ...]
 
 
-def build_specificity(contents: ReportContents, pairs: Sequence[Pair], gallery: GalleryView) -> SpecificityView | None:
+def build_specificity(
+    contents: ReportContents, pairs: Sequence[DecidedPair], gallery: GalleryView
+) -> SpecificityView | None:
     """The section, None without a pair of the last round."""
     if not pairs:
         return None

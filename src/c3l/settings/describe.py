@@ -45,7 +45,8 @@ class Section:
 def list_sections(model: type[Settings] = RunConfig, name: str = "") -> Iterator[Section]:
     """A section and those inside it; ``a.b[]`` is each section of the list ``a.b``."""
     start = f"{name}." if name else ""
-    fields = model.model_fields.items()
+    # what is the section's own before what all of its kind have
+    fields = sorted(model.model_fields.items(), key=lambda item: item[0] not in model.__annotations__)
     settings = (_describe(start + key, field) for key, field in fields if not _section(field.annotation))
     yield Section(name, (model.__doc__ or "").replace("``", "`"), tuple(settings))
     for key, field in fields:

@@ -25,9 +25,6 @@ _NO = BeforeValidator(lambda value: "no" if value is False else value)  # YAML's
 _LISTED = BeforeValidator(lambda value: [value] if isinstance(value, str | dict) else value)  # one is a list of one
 
 
-_TRAINER_KEEPS = frozenset({"save_steps", "logging_steps", "report_to", "gradient_checkpointing"})
-
-
 class Settings(BaseModel):
     """A section: unknown keys are errors, values never change after reading.
 
@@ -139,11 +136,33 @@ class SelectionConfig(Settings):
     )
 
 
-class ContrastiveConfig(Settings):
-    """How the LVLM is tuned towards the positives and away from the negatives."""
+class TrainerSettings(Settings):
+    """What both tunings say to the trainer."""
 
     model_config = ConfigDict(allow_inf_nan=False)
-    no_result = _TRAINER_KEEPS
+    no_result = frozenset({"save_steps", "logging_steps", "report_to", "gradient_checkpointing"})
+
+    epochs: float = Field(1.0, gt=0, description="Passes over the data; LLaVA-1.5")
+    max_steps: int | None = Field(None, ge=1, description="Optimiser steps instead of epochs")
+    warmup_share: float = Field(0.03, ge=0, lt=1, description="Share of the steps; then a cosine to 0; LLaVA-1.5")
+    max_grad_norm: float = Field(
+        1.0, gt=0, description="A longer gradient is cut to this length; transformers' default"
+    )
+    batch_size: int = Field(4, ge=1, description="Rows a device and forward; choice")
+    gradient_accumulation: int = Field(1, ge=1, description="Batches a step")
+    mixed_precision: Annotated[Literal["no", "bf16", "fp16"], _NO] = Field(
+        "no", description="Autocast; no: in the model's dtype. What learns is float32 in any case"
+    )
+    gradient_checkpointing: bool = Field(False, description="Less memory, more time")
+    save_steps: int = Field(50, ge=1, description="Steps between checkpoints: what is lost at most by a kill")
+    logging_steps: int = Field(1, ge=1, description="Steps between lines of the log")
+    report_to: Annotated[tuple[str, ...], _LISTED] = Field(
+        (), description="Trackers of transformers: tensorboard, wandb, ..."
+    )
+
+
+class ContrastiveConfig(TrainerSettings):
+    """How the LVLM is tuned towards the positives and away from the negatives."""
 
     similarity: Literal["hidden", "likelihood"] = Field(
         "likelihood",
@@ -165,26 +184,13 @@ class ContrastiveConfig(Settings):
         "image", description="The image's own pairs (paper), or those of the batch's other images too"
     )
     epochs: float = Field(1.0, gt=0, description="Passes over the groups; choice")
-    max_steps: int | None = Field(None, ge=1, description="Optimiser steps instead of epochs")
     learning_rate: float = Field(1e-4, gt=0, description="Of the LoRA weights; choice")
     projection_learning_rate: float = Field(1e-3, gt=0, description="hidden: of the projection, which starts random")
-    warmup_share: float = Field(0.03, ge=0, lt=1, description="Share of the steps; then a cosine to 0; LLaVA-1.5")
-    max_grad_norm: float = Field(1.0, gt=0, description="A longer gradient is cut to this length; choice")
     batch_size: int = Field(4, ge=1, description="Groups (images) a device and step")
-    gradient_accumulation: int = Field(1, ge=1, description="Batches a step")
-    mixed_precision: Annotated[Literal["no", "bf16", "fp16"], _NO] = Field(
-        "no", description="Autocast of float32 weights; a model in bfloat16 needs none, its adapters are float32"
-    )
-    gradient_checkpointing: bool = Field(False, description="Less memory, more time")
     lora_r: int = Field(16, ge=1, description="Rank; choice")
     lora_alpha: int = Field(32, ge=1, description="The update is alpha / r times B A; choice")
     lora_dropout: float = Field(0.0, ge=0, lt=1, description="In front of the LoRA weights; choice")
     held_out: float = Field(0.1, ge=0, lt=1, description="Share of the groups that only measure; at least 1 of 5")
-    save_steps: int = Field(50, ge=1, description="Steps between checkpoints: what is lost at most by a kill")
-    logging_steps: int = Field(1, ge=1, description="Steps between lines of the log")
-    report_to: Annotated[tuple[str, ...], _LISTED] = Field(
-        (), description="Trackers of transformers: tensorboard, wandb, ..."
-    )
 
     @model_validator(mode="before")
     @classmethod
@@ -247,11 +253,10 @@ class ExportConfig(Settings):
     with_scores: bool = Field(False, description="Add S(I2C), form, mode and model to every row")
 
 
-class FinetuningConfig(Settings):
+class FinetuningConfig(TrainerSettings):
     """How an LVLM is instruction-tuned on the data; the defaults are LLaVA-1.5's LoRA recipe where it has a value."""
 
-    model_config = ConfigDict(allow_inf_nan=False)
-    no_result = _TRAINER_KEEPS | {"enabled"}
+    no_result = TrainerSettings.no_result | {"enabled"}
 
     enabled: bool = Field(False, description="Whether `c3l run` ends with it")
     method: Literal["lora", "full"] = Field(
@@ -260,13 +265,9 @@ class FinetuningConfig(Settings):
     tune_connector: bool | None = Field(
         None, description="Train what connects tower and language model too (LLaVA-1.5); null: where it stands apart"
     )
-    epochs: float = Field(1.0, gt=0, description="Passes over the data; LLaVA-1.5")
-    max_steps: int | None = Field(None, ge=1, description="Optimiser steps instead of epochs")
     learning_rate: float | None = Field(None, gt=0, description="null: 2e-4 for lora, 2e-5 for full; LLaVA-1.5")
     connector_learning_rate: float = Field(2e-5, gt=0, description="LLaVA-1.5")
-    warmup_share: float = Field(0.03, ge=0, lt=1, description="Share of the steps; then a cosine to 0; LLaVA-1.5")
     weight_decay: float = Field(0.0, ge=0, description="LLaVA-1.5")
-    max_grad_norm: float = Field(1.0, gt=0, description="transformers' default, so LLaVA-1.5's")
     batch_size: int = Field(4, ge=1, description="Conversations a device and forward; choice")
     gradient_accumulation: int = Field(32, ge=1, description="Batches a step; 4 x 32 = 128 a step; LLaVA-1.5")
     max_length: int = Field(2048, ge=16, description="Tokens of a conversation; the rest is cut off; LLaVA-1.5")
@@ -280,15 +281,6 @@ class FinetuningConfig(Settings):
     lora_r: int = Field(128, ge=1, description="LLaVA-1.5")
     lora_alpha: int = Field(256, ge=1, description="LLaVA-1.5")
     lora_dropout: float = Field(0.05, ge=0, lt=1, description="LLaVA-1.5")
-    mixed_precision: Annotated[Literal["no", "bf16", "fp16"], _NO] = Field(
-        "no", description="Autocast; no: in the model's dtype. What learns is float32 in any case"
-    )
-    gradient_checkpointing: bool = Field(False, description="Less memory, more time")
-    save_steps: int = Field(50, ge=1, description="Steps between checkpoints: what is lost at most by a kill")
-    logging_steps: int = Field(1, ge=1, description="Steps between lines of the log")
-    report_to: Annotated[tuple[str, ...], _LISTED] = Field(
-        (), description="Trackers of transformers: tensorboard, wandb, ..."
-    )
 
 
 class JudgeConfig(Settings):

@@ -8,14 +8,12 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
-from c3l.settings.schema import ContrastiveConfig, FinetuningConfig
+from c3l.settings.schema import TrainerSettings
 
 SEEDS = 2**32  # numpy takes no larger one
 
 
-def share_arguments(
-    config: ContrastiveConfig | FinetuningConfig, seed: int, folder: Path, steps: int, *, on_cpu: bool
-) -> dict[str, Any]:
+def share_arguments(config: TrainerSettings, seed: int, folder: Path, steps: int, *, on_cpu: bool) -> dict[str, Any]:
     """The recipe in the words of ``Trainer``; so few steps that the warm-up is less than one have none."""
     os.environ["ACCELERATE_MIXED_PRECISION"] = config.mixed_precision  # a launcher's own would win over the settings
     return {
@@ -43,7 +41,7 @@ def share_arguments(
     }
 
 
-def count_steps(rows: int, config: ContrastiveConfig | FinetuningConfig, processes: int = 1) -> int:
+def count_steps(rows: int, config: TrainerSettings, processes: int = 1) -> int:
     """How many optimiser steps so many rows to train on make."""
     if config.max_steps is not None:
         return config.max_steps
