@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from safetensors import safe_open
@@ -12,14 +12,17 @@ from safetensors import safe_open
 from c3l.errors import BackendError, one_line
 from c3l.models.hf.weights import show_names
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
-def add_adapters(model: Any, config: LoraConfig) -> Any:
+
+def add_adapters(model: "PreTrainedModel", config: LoraConfig) -> Any:
     """The model with fresh adapters."""
     with _untroubled():
         return get_peft_model(model, config)
 
 
-def merge_folder(model: Any, adapter: Path) -> Any:
+def merge_folder(model: "PreTrainedModel", adapter: Path) -> Any:
     """The model with an adapter folder of peft's merged in.
 
     Raises:

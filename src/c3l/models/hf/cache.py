@@ -4,12 +4,15 @@
 only when the room is used up or rows leave.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 ROOM = 64  # tokens of room; choice
 
@@ -55,7 +58,7 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]
         return buffer[:, :, :end]
 
 
-def make_growing(model: Any) -> DynamicCache | None:
+def make_growing(model: "PreTrainedModel") -> DynamicCache | None:
     """An empty cache for a model, which may hold rows with padding.
 
     None if its layers keep other things than keys and values, or if its ``generate`` counts positions by the length of
@@ -69,7 +72,7 @@ def make_growing(model: Any) -> DynamicCache | None:
     return cache
 
 
-def _hands_on(model: Any) -> bool:
+def _hands_on(model: "PreTrainedModel") -> bool:
     """Whether the positions that ``generate`` finds reach the model: HyperCLOVAX-Vision and EXAONE 4.5 drop them."""
     positions = torch.tensor([[3, 4]])
     inputs = model.prepare_inputs_for_generation(

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,6 +15,9 @@ from c3l.models.hf.trials import PROMPTS, compare_logits, draw, has_bare_chats
 from c3l.models.hf.vision import move
 from c3l.models.interface import Conversation
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 logger = logging.getLogger(__name__)
 
 Collate = Callable[[Sequence[Conversation]], dict[str, Any]]
@@ -25,7 +28,7 @@ class Company:
     """What a model makes of conversations in a batch, held against what it makes of each by itself."""
 
     @torch.no_grad()
-    def __init__(self, model: Any, collate: Collate, encoder: ChatEncoder) -> None:
+    def __init__(self, model: "PreTrainedModel", collate: Collate, encoder: ChatEncoder) -> None:
         """Compute a few conversations by themselves, with more rounding, and together.
 
         Raises:
@@ -91,7 +94,7 @@ class Company:
         return read_taught(self._model, {key: move(value, self._model) for key, value in self._collate(asked).items()})
 
 
-def read_taught(model: Any, batch: Mapping[str, Tensor]) -> list[Tensor]:
+def read_taught(model: "PreTrainedModel", batch: Mapping[str, Tensor]) -> list[Tensor]:
     """Of each conversation of a batch the log-probabilities (N, V) at the places that predict what is taught.
 
     Args:

@@ -8,9 +8,12 @@ its name where nobody says.
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from c3l.markup.thoughts import MARKS, SPELLINGS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, ProcessorMixin
 
 _MARK = re.compile(r"[<\[|\u25c1\uff5c{].*[>\]|\u25b7\uff5c}]")  # not a line break or a word, which tokenizers add too
 # where something is, and what it is called
@@ -55,7 +58,9 @@ class ControlTokens:
         return next((token for token in self.texts if token in text), None)
 
 
-def find_control_tokens(processor: Any, tokenizer: Any, chat: str, stop_ids: Iterable[int]) -> ControlTokens:
+def find_control_tokens(
+    processor: "ProcessorMixin", tokenizer: "PreTrainedTokenizerBase", chat: str, stop_ids: Iterable[int]
+) -> ControlTokens:
     """The tokens that steer a chat of this model.
 
     Args:
@@ -104,21 +109,21 @@ def _tells_of_thoughts(token: str) -> bool:
     return any(token in one.opening or token in one.closing for one in SPELLINGS)
 
 
-def _named(tokenizer: Any) -> Iterator[str]:
+def _named(tokenizer: "PreTrainedTokenizerBase") -> Iterator[str]:
     """What the tokenizer knows under a name: the beginning, the end, padding, a placeholder."""
     for value in tokenizer.special_tokens_map.values():
         if isinstance(value, str) and not _GROUNDING.fullmatch(value) and value not in MARKS:
             yield value
 
 
-def _named_by(processor: Any) -> Iterator[str]:
+def _named_by(processor: "ProcessorMixin") -> Iterator[str]:
     """What the processor calls a token: placeholders, what stands around them."""
     for name, value in vars(processor).items():
         if name.endswith("_token") and value and not _GROUNDING.fullmatch(str(value)):
             yield str(value)
 
 
-def template_of(processor: Any, tokenizer: Any) -> str:
+def template_of(processor: "ProcessorMixin", tokenizer: "PreTrainedTokenizerBase") -> str:
     """The source of the chat template; of several, all."""
     found = getattr(processor, "chat_template", None) or getattr(tokenizer, "chat_template", None) or ""
     return "\n".join(map(str, found.values())) if isinstance(found, dict) else str(found)

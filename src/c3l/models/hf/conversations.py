@@ -10,12 +10,15 @@ that ends a turn is taught, so that the LVLM stops there.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING
 
 from PIL.Image import Image
 
 from c3l.errors import BackendError
 from c3l.models.hf.encoding import ChatEncoder, EncodedPrompt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _FIRST, _ANSWER, _SECOND = "FIRSTQUESTION", "FIRSTANSWER", "SECONDQUESTION"
 
@@ -97,7 +100,7 @@ class ConversationEncoder:
         return EncodedConversation(prompt, tuple(ids), tuple(taught), tuple(ends))
 
 
-def _split_end(between: str, tokenizer: Any, stop_ids: frozenset[int]) -> tuple[int, str]:
+def _split_end(between: str, tokenizer: "PreTrainedTokenizerBase", stop_ids: frozenset[int]) -> tuple[int, str]:
     """The token that ends an answer, and what stands between it and the next question.
 
     A template that writes none, as that of LLaVA-1.5, ends its answers with the tokenizer's own end, and the next turn

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,6 +18,8 @@ from c3l.models.hf.trials import PROMPTS, compare_logits, draw, has_bare_chats
 from c3l.models.interface import GenerateRequest
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from c3l.models.hf.writing import Writing
 
 logger = logging.getLogger(__name__)
@@ -43,7 +45,7 @@ _PLAIN, _SHARED = WritingWays(shared=False, side_by_side=True), WritingWays(shar
 
 @torch.no_grad()
 def find_ways(
-    writing: "Writing", model: Any, encoder: ChatEncoder, forcing: TeacherForcing, stops: frozenset[int]
+    writing: "Writing", model: "PreTrainedModel", encoder: ChatEncoder, forcing: TeacherForcing, stops: frozenset[int]
 ) -> WritingWays:
     """Try out which ways write as the model scores a row by itself.
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL.Image import Image
@@ -32,6 +32,9 @@ from c3l.models.hf.header import find_header, find_turn_end
 from c3l.models.hf.lead import find_lead
 from c3l.models.hf.processed import ProcessedImages
 from c3l.models.hf.thinking import find_thinking
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
 TYPE_KEYS = ("token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids")
 _SYSTEM, _QUESTION = "SYSTEMPROMPT", "FIRSTQUESTION"
@@ -80,7 +83,7 @@ class RowBatch:
 class ChatEncoder:
     """Turns prompts, pictures and completions into ids and tensors through a model's own processor."""
 
-    def __init__(self, processor: Any, model: Any = None) -> None:
+    def __init__(self, processor: "ProcessorMixin", model: "PreTrainedModel" = None) -> None:
         """Wrap an ``AutoProcessor``, which is left as it is.
 
         Args:
@@ -346,7 +349,7 @@ class ChatEncoder:
         return text
 
 
-def stop_ids(model: Any, encoder: ChatEncoder) -> frozenset[int]:
+def stop_ids(model: "PreTrainedModel", encoder: ChatEncoder) -> frozenset[int]:
     """The tokens at which the model ends its turn: its own, the tokenizer's and the chat template's."""
     listed = model.generation_config.eos_token_id
     own = listed if isinstance(listed, list | tuple) else [listed]
@@ -362,7 +365,7 @@ def pad(rows: Sequence[Sequence[int]], width: int, value: int, *, left: bool = F
     return torch.tensor([[*first, *second] for first, second in both], dtype=torch.int64)
 
 
-def _placeholder(processor: Any, tokenizer: Any) -> int | None:
+def _placeholder(processor: "ProcessorMixin", tokenizer: "PreTrainedTokenizerBase") -> int | None:
     token = getattr(processor, "image_token", None)
     found: int | None = tokenizer.convert_tokens_to_ids(str(token)) if token else None
     return found

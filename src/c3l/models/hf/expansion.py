@@ -6,7 +6,10 @@ about the picture, while a GPU waits (docs/speed.md).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class Expansion:
 
 
 def learn_expansion(
-    tokenizer: Any,
+    tokenizer: "PreTrainedTokenizerBase",
     placeholder: int | None,
     plain: Sequence[int],
     ids: Sequence[int],
@@ -66,7 +69,7 @@ def learn_expansion(
     return whole if whole.insert(plain) == (tuple(ids), {key: tuple(values) for key, values in types.items()}) else None
 
 
-def _stands_apart(tokenizer: Any, token: int) -> bool:
+def _stands_apart(tokenizer: "PreTrainedTokenizerBase", token: int) -> bool:
     """Whether a token is cut out of a text before it is read, without white space at its sides."""
     added = tokenizer.added_tokens_decoder.get(token)
     return added is not None and not added.lstrip and not added.rstrip and not added.single_word

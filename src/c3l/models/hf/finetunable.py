@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from peft import LoraConfig
@@ -29,6 +29,9 @@ from c3l.models.notes import add_notes
 from c3l.records import Provenance
 from c3l.settings.schema import FinetuningConfig
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, ProcessorMixin
+
 IGNORE_INDEX = -100
 
 
@@ -39,7 +42,9 @@ class FinetunableHfModel:
     the weights would not move. The trainer computes in the model's dtype by autocast.
     """
 
-    def __init__(self, model: Any, processor: Any, provenance: Provenance, config: FinetuningConfig) -> None:
+    def __init__(
+        self, model: "PreTrainedModel", processor: "ProcessorMixin", provenance: Provenance, config: FinetuningConfig
+    ) -> None:
         """Say what of a loaded model is to learn.
 
         Args:
@@ -210,7 +215,7 @@ class FinetunableHfModel:
         return self._conversations.encode(*said).skip(conversation.skipped)
 
 
-def find_connectors(model: Any) -> list[str]:
+def find_connectors(model: "PreTrainedModel") -> list[str]:
     """Names of the modules between vision tower and language model; empty where they are part of the tower."""
     base, decoder = model.base_model, model.get_decoder()
     if decoder is base:  # pictures become words of one vocabulary, as Chameleon's: nothing stands between
@@ -224,12 +229,12 @@ def find_connectors(model: Any) -> list[str]:
     ]
 
 
-def find_towers(model: Any) -> list[Any]:
+def find_towers(model: "PreTrainedModel") -> list[Any]:
     """The vision towers: what stands beside the language model and connects nothing."""
     return [module for name, module in model.base_model.named_children() if is_tower(name)]
 
 
-def _check_gains(model: Any, encoder: ChatEncoder) -> None:
+def _check_gains(model: "PreTrainedModel", encoder: ChatEncoder) -> None:
     """Look whether tokens can be measured with and without the picture.
 
     Raises:
@@ -251,7 +256,7 @@ def _keep_as_it_is(part: Any) -> None:
     part.train = lambda mode=True: part
 
 
-def _adapt(model: Any, config: FinetuningConfig, learns_too: Sequence[str]) -> Any:
+def _adapt(model: "PreTrainedModel", config: FinetuningConfig, learns_too: Sequence[str]) -> Any:
     lora = LoraConfig(
         r=config.lora_r,
         lora_alpha=config.lora_alpha,

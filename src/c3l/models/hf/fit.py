@@ -5,7 +5,7 @@ the numbers by which a processor counts a picture's tokens.
 """
 
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -17,10 +17,13 @@ from c3l.models.hf.templates import fit_template, sample_image
 from c3l.models.hf.trials import has_bare_chats
 from c3l.models.hf.vision import VisionEncoder, move
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
+
 _COUNTED_BY = ("patch_size", "num_additional_image_tokens", "vision_feature_select_strategy", "image_seq_len")
 
 
-def fit_processor(name: str, processor: Any, model: Any) -> None:
+def fit_processor(name: str, processor: "ProcessorMixin", model: "PreTrainedModel") -> None:
     """Complete a processor by what the config of its model says.
 
     Args:
@@ -35,7 +38,7 @@ def fit_processor(name: str, processor: Any, model: Any) -> None:
     _complete_tokens(name, processor.tokenizer, model)
     _complete_sizes(name, processor, model)
 
-    def accepts(processor: Any) -> None:
+    def accepts(processor: "ProcessorMixin") -> None:
         encoder = ChatEncoder(processor)
         shown = encoder.encode_prompt("Is it?", sample_image()).ids
         if has_bare_chats(encoder) and shown == encoder.encode_prompt("Is it?", None).ids:
@@ -45,7 +48,7 @@ def fit_processor(name: str, processor: Any, model: Any) -> None:
     _fit_images(name, processor, model)
 
 
-def _complete_tokens(name: str, tokenizer: Any, model: Any) -> None:
+def _complete_tokens(name: str, tokenizer: "PreTrainedTokenizerBase", model: "PreTrainedModel") -> None:
     """An end token as the config names it, and the end as pad token where there is none."""
     if tokenizer.eos_token_id is None:
         ends = [token for token in _list_ends(model) if token in tokenizer.added_tokens_decoder]
@@ -59,7 +62,7 @@ def _complete_tokens(name: str, tokenizer: Any, model: Any) -> None:
         tokenizer.pad_token = tokenizer.eos_token  # masked wherever it stands; padding needs some token
 
 
-def _list_ends(model: Any) -> list[int]:
+def _list_ends(model: "PreTrainedModel") -> list[int]:
     """The tokens that end a text, as the generation config or else the config says."""
     for config in (model.generation_config, model.config.get_text_config(), model.config):
         listed = getattr(config, "eos_token_id", None)
@@ -68,7 +71,7 @@ def _list_ends(model: Any) -> list[int]:
     return []
 
 
-def _complete_sizes(name: str, processor: Any, model: Any) -> None:
+def _complete_sizes(name: str, processor: "ProcessorMixin", model: "PreTrainedModel") -> None:
     """What a processor counts a picture's tokens by, as the config has it."""
     if getattr(processor, "patch_size", 0) is None:
         vision = getattr(model.config, "vision_config", None)
@@ -82,7 +85,7 @@ def _complete_sizes(name: str, processor: Any, model: Any) -> None:
         processor.vision_feature_select_strategy = getattr(model.config, "vision_feature_select_strategy", None)
 
 
-def _find_markers(processor: Any, model: Any) -> list[str]:
+def _find_markers(processor: "ProcessorMixin", model: "PreTrainedModel") -> list[str]:
     """What may stand for a picture in a text of this family, the likeliest first."""
     image = getattr(processor, "image_token", None)
     names = [getattr(model.config, f"vision_{side}_token_id", None) for side in ("start", "end")]
@@ -96,7 +99,7 @@ def _find_markers(processor: Any, model: Any) -> list[str]:
     return found
 
 
-def _fit_images(name: str, processor: Any, model: Any) -> None:
+def _fit_images(name: str, processor: "ProcessorMixin", model: "PreTrainedModel") -> None:
     """See that the model reads a picture as the processor prepares it, with as many tokens as it has features."""
     try:
         counted = _count(processor, model)
@@ -122,7 +125,7 @@ def _fit_images(name: str, processor: Any, model: Any) -> None:
     )
 
 
-def _correct(processor: Any, model: Any, counted: tuple[int, int]) -> bool:
+def _correct(processor: "ProcessorMixin", model: "PreTrainedModel", counted: tuple[int, int]) -> bool:
     """Count the token of the tower's own that old processors do not tell of, where that makes both numbers equal."""
     setting = "num_additional_image_tokens"
     if not hasattr(processor, setting) or setting in names_given(processor) or counted[1] != counted[0] + 1:
@@ -137,7 +140,7 @@ def _correct(processor: Any, model: Any, counted: tuple[int, int]) -> bool:
 
 
 @torch.inference_mode()
-def _count(processor: Any, model: Any) -> tuple[int, int] | None:
+def _count(processor: "ProcessorMixin", model: "PreTrainedModel") -> tuple[int, int] | None:
     """Tokens and features of a picture; None where the family has no features that stand apart."""
     encoder = ChatEncoder(processor)
     token = image_token_id(model)
@@ -150,7 +153,7 @@ def _count(processor: Any, model: Any) -> tuple[int, int] | None:
 
 
 @torch.inference_mode()
-def _takes(processor: Any, model: Any) -> bool:
+def _takes(processor: "ProcessorMixin", model: "PreTrainedModel") -> bool:
     """Whether the model reads a prompt with a picture as the processor gives it."""
     inputs = ChatEncoder(processor).encode_for_generation(["Is it?"], [sample_image()])
     accepted = inspect.signature(model.forward).parameters

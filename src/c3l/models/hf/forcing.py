@@ -9,7 +9,7 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -23,6 +23,9 @@ from c3l.models.hf.rounding import widened
 from c3l.models.hf.rows import Row
 from c3l.models.hf.trials import Trial
 from c3l.models.hf.vision import ImageFeatures, VisionEncoder, move
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +48,7 @@ class Ways:
 class TeacherForcing:
     """Feeds rows to a model and keeps the logits of their completions."""
 
-    def __init__(self, model: Any, encoder: ChatEncoder, vision: VisionEncoder) -> None:
+    def __init__(self, model: "PreTrainedModel", encoder: ChatEncoder, vision: VisionEncoder) -> None:
         self._model, self._encoder, self._vision = model, encoder, vision
         self.takes_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
         """Whether its forward computes logits at chosen places alone; known for certain once ``ways`` is."""

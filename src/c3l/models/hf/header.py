@@ -5,7 +5,10 @@ those that forgot it, whose conversations still have a header before each answer
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _QUESTION, _ANSWER = "THEQUESTION", "THEANSWER"
 
@@ -28,7 +31,7 @@ def find_header(render: Callable[..., str]) -> str:
     return header if is_missing else ""
 
 
-def find_turn_end(render: Callable[..., str], tokenizer: Any) -> int | None:
+def find_turn_end(render: Callable[..., str], tokenizer: "PreTrainedTokenizerBase") -> int | None:
     """The special token that a template writes behind an answer; None where it writes none.
 
     Args:

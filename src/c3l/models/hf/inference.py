@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
@@ -27,6 +27,9 @@ from c3l.models.interface import Completion, GenerateRequest, Pair, Sampling, Sc
 from c3l.models.notes import add_notes
 from c3l.records import AnswerScores, NoImageMode, Provenance
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, ProcessorMixin
+
 # What allocators say; CUDA's own error has a class.
 _MEMORY_WORDS = ("not enough memory", "can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
@@ -34,7 +37,7 @@ _MEMORY_WORDS = ("not enough memory", "can't allocate memory", "out of memory", 
 class HfModel:
     """A loaded model that writes and scores."""
 
-    def __init__(self, model: Any, processor: Any, provenance: Provenance) -> None:
+    def __init__(self, model: "PreTrainedModel", processor: "ProcessorMixin", provenance: Provenance) -> None:
         """Take over a loaded model, and put it in evaluation mode.
 
         Args:

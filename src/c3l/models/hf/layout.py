@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,11 +12,14 @@ from torch import Tensor
 from c3l.models.hf.encoding import EncodedPrompt
 from c3l.models.hf.packing import RowPath
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 _ATTENTION = ("sdpa", "eager")  # the implementations that take a mask of every token against every other
 _FULL, _SLIDING = "full_attention", "sliding_attention"
 
 
-def find_obstacle(model: Any, prompt: EncodedPrompt) -> str:
+def find_obstacle(model: "PreTrainedModel", prompt: EncodedPrompt) -> str:
     """Why rows of this model cannot be packed; empty if nothing speaks against it.
 
     Args:
@@ -38,23 +41,23 @@ def find_obstacle(model: Any, prompt: EncodedPrompt) -> str:
     return ""
 
 
-def image_token_id(model: Any) -> int | None:
+def image_token_id(model: "PreTrainedModel") -> int | None:
     """The token that stands for a piece of a picture."""
     token: int | None = getattr(model.config, "image_token_id", getattr(model.config, "image_token_index", None))
     return token
 
 
-def counts_by_grid(model: Any) -> bool:
+def counts_by_grid(model: "PreTrainedModel") -> bool:
     """Whether a picture's tokens stand in the rows and columns of its grid (M-RoPE)."""
     return hasattr(model.base_model, "get_rope_index")
 
 
-def looks_across(model: Any) -> bool:
+def looks_across(model: "PreTrainedModel") -> bool:
     """Whether a picture stands beside the text, for layers of their own to look at."""
     return "cross_attention_mask" in inspect.signature(model.forward).parameters
 
 
-def can_hide_images(model: Any) -> bool:
+def can_hide_images(model: "PreTrainedModel") -> bool:
     """Whether a picture can be there without being looked at.
 
     Not where positions follow from the attention mask, as in M-RoPE, nor where tokens look at it by layers of their
@@ -63,7 +66,7 @@ def can_hide_images(model: Any) -> bool:
     return image_token_id(model) is not None and not counts_by_grid(model) and not looks_across(model)
 
 
-def make_path(model: Any, prompt: EncodedPrompt, ids: tuple[int, ...], picture: int) -> RowPath:
+def make_path(model: "PreTrainedModel", prompt: EncodedPrompt, ids: tuple[int, ...], picture: int) -> RowPath:
     """A row to be packed.
 
     Args:
@@ -75,7 +78,7 @@ def make_path(model: Any, prompt: EncodedPrompt, ids: tuple[int, ...], picture: 
     return RowPath(ids, picture, _grid_positions(model, prompt, ids), _sees_images_whole(model))
 
 
-def _grid_positions(model: Any, prompt: EncodedPrompt, ids: tuple[int, ...]) -> NDArray[np.int64] | None:
+def _grid_positions(model: "PreTrainedModel", prompt: EncodedPrompt, ids: tuple[int, ...]) -> NDArray[np.int64] | None:
     """(D, L), by the family's own routine; None where tokens stand one behind the other."""
     if not counts_by_grid(model) or not prompt.vision:
         return None
@@ -92,20 +95,20 @@ def _grid_positions(model: Any, prompt: EncodedPrompt, ids: tuple[int, ...]) -> 
     return found
 
 
-def set_offsets(model: Any, paths: Sequence[RowPath]) -> None:
+def set_offsets(model: "PreTrainedModel", paths: Sequence[RowPath]) -> None:
     """Tell a model that counts by the grid where these rows go on; ``generate`` asks when the cache holds them."""
     if counts_by_grid(model):
         ends = [0 if path.positions is None else int(path.positions.max()) + 1 - len(path.ids) for path in paths]
         model.base_model.rope_deltas = torch.tensor(ends, device=model.device)[:, None]
 
 
-def keep_offsets(model: Any, rows: Tensor) -> None:
+def keep_offsets(model: "PreTrainedModel", rows: Tensor) -> None:
     """Go on with these rows alone, (R,) int64."""
     if counts_by_grid(model):
         model.base_model.rope_deltas = model.base_model.rope_deltas.index_select(0, rows)
 
 
-def attention_mask(mask: Tensor, depths: Tensor, model: Any) -> Tensor | dict[str, Tensor]:
+def attention_mask(mask: Tensor, depths: Tensor, model: "PreTrainedModel") -> Tensor | dict[str, Tensor]:
     """A packed batch's mask as the model takes it.
 
     Args:
@@ -126,23 +129,23 @@ def attention_mask(mask: Tensor, depths: Tensor, model: Any) -> Tensor | dict[st
     return {_FULL: _as_taken(full, model), _SLIDING: _as_taken(near, model)}
 
 
-def _as_taken(mask: Tensor, model: Any) -> Tensor:
+def _as_taken(mask: Tensor, model: "PreTrainedModel") -> Tensor:
     if _attention(model) == "sdpa":
         return mask
     return torch.zeros_like(mask, dtype=model.dtype).masked_fill_(~mask, torch.finfo(model.dtype).min)
 
 
-def _attention(model: Any) -> str | None:
+def _attention(model: "PreTrainedModel") -> str | None:
     found: str | None = getattr(model.config.get_text_config(), "_attn_implementation", None)
     return found
 
 
-def _sees_images_whole(model: Any) -> bool:
+def _sees_images_whole(model: "PreTrainedModel") -> bool:
     """Whether a picture's tokens see all of it, in every layer."""
     return bool(model.config.model_type == "gemma3")
 
 
-def _layer_kinds(model: Any) -> set[str]:
+def _layer_kinds(model: "PreTrainedModel") -> set[str]:
     text = model.config.get_text_config()
     if kinds := getattr(text, "layer_types", None):
         return set(kinds)

@@ -4,14 +4,17 @@ Past the last position a table of positions ends with an index error, and a comp
 never saw, without a word.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from c3l.models.interface import Unfit
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _STRETCHED = {"linear", "dynamic"}  # the config names the length before it was stretched
 
 
-def count_positions(model: Any) -> int | None:
+def count_positions(model: "PreTrainedModel") -> int | None:
     """The longest row that the model's own config allows, in tokens; None where it names no limit."""
     config = model.config.get_text_config()
     longest = getattr(config, "max_position_embeddings", None)

@@ -1,13 +1,16 @@
 """An image processor that looks at an image once, however many prompts show it."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import BaseImageProcessor
 
 
 class ProcessedImages:
     """An image processor that works once an image while it ``keeps``, however many prompts are shown with it."""
 
-    def __init__(self, image_processor: Any) -> None:
+    def __init__(self, image_processor: "BaseImageProcessor") -> None:
         self._image_processor = image_processor
         self.keeps = False
         self._outputs: dict[tuple[int, ...], tuple[Any, Any]] = {}

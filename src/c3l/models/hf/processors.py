@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from transformers import PROCESSOR_MAPPING, AutoImageProcessor, AutoProcessor
 from transformers.models import pixtral
@@ -25,6 +25,9 @@ from transformers.video_processing_utils import VideoProcessorMixin
 
 from c3l.errors import BackendError
 from c3l.models.hf.weights import is_pointer
+
+if TYPE_CHECKING:
+    from transformers import ProcessorMixin
 
 _PROCESSOR = "processor_config.json"
 PROCESSOR_FILES = (_PROCESSOR, "preprocessor_config.json")
@@ -94,12 +97,12 @@ def load_processor(location: str, revision: str, trust_remote_code: bool) -> Any
     return processor
 
 
-def names_given(processor: Any) -> frozenset[str]:
+def names_given(processor: "ProcessorMixin") -> frozenset[str]:
     """The settings that the model's processor_config.json names."""
     return frozenset(json.loads(getattr(processor, _FILES, {}).get(_PROCESSOR, b"{}")))
 
 
-def save_processor(processor: Any, folder: Path) -> None:
+def save_processor(processor: "ProcessorMixin", folder: Path) -> None:
     """Write it into a model folder, so that this and other versions of transformers find it."""
     processor.save_pretrained(str(folder))
     for name, content in getattr(processor, _FILES, {}).items():

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from transformers import AutoModelForImageTextToText
@@ -16,6 +16,9 @@ from c3l.models.hf.weights import check_finite, check_loaded, untold
 from c3l.models.places import WHOLE
 from c3l.settings.schema import ModelConfig
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, ProcessorMixin
+
 logger = logging.getLogger(__name__)
 
 # where transformers goes on with what does not help here: long lists, and what its own callers could do
@@ -25,7 +28,9 @@ _NO_HELP = re.compile(
 )
 
 
-def read_model(config: ModelConfig, source: tuple[str, str], dtype: torch.dtype, device: str) -> tuple[Any, Any]:
+def read_model(
+    config: ModelConfig, source: tuple[str, str], dtype: torch.dtype, device: str
+) -> tuple["PreTrainedModel", "ProcessorMixin"]:
     """The model on its device and its processor: whole, and such as fit each other.
 
     Args:
@@ -52,7 +57,9 @@ def read_model(config: ModelConfig, source: tuple[str, str], dtype: torch.dtype,
     return model, processor
 
 
-def _read_files(config: ModelConfig, source: tuple[str, str], dtype: torch.dtype) -> tuple[Any, Any]:
+def _read_files(
+    config: ModelConfig, source: tuple[str, str], dtype: torch.dtype
+) -> tuple["PreTrainedModel", "ProcessorMixin"]:
     location, revision = source
     chosen = config.attn_implementation
     attention = {} if chosen is None else {"attn_implementation": chosen}

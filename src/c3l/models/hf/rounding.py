@@ -8,10 +8,13 @@ grows with depth and dtype by itself, so that no constant has to know them.
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 # choice; right ways of 40 families differ by up to 1.8 times what the shaking does, in 16 bits by less than 1, wrong
 # ones by thousands, in 16 bits by 2 and more
@@ -21,7 +24,7 @@ _LAYERS = (nn.Linear, nn.Embedding, nn.Conv2d, nn.Conv3d)
 
 
 @contextmanager
-def shaken(model: Any, seed: int = 0) -> Iterator[None]:
+def shaken(model: "PreTrainedModel", seed: int = 0) -> Iterator[None]:
     """Every linear layer of the model rounds once more, at random, for as long as this lasts."""
     generators: dict[torch.device, torch.Generator] = {}
 
@@ -45,7 +48,7 @@ def shaken(model: Any, seed: int = 0) -> Iterator[None]:
 
 
 @contextmanager
-def widened(model: Any) -> Iterator[bool]:
+def widened(model: "PreTrainedModel") -> Iterator[bool]:
     """A model of 16 bits computes in float32 for as long as this lasts, with the very same weights.
 
     In 16 bits a mistake may hide behind the rounding; here it shows.

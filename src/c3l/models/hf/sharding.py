@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -10,6 +10,9 @@ from torch.nn import Module, ModuleList
 
 from c3l.errors import BackendError
 from c3l.models.interface import Pieces
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 def is_sharded() -> bool:
@@ -25,7 +28,7 @@ def is_sharded() -> bool:
     return True
 
 
-def find_pieces(model: Any) -> Pieces | None:
+def find_pieces(model: "PreTrainedModel") -> Pieces | None:
     """How an image-text-to-text model lies in pieces; None where each process has all of it.
 
     A picture's features are computed once, so the processes compute a frozen tower unlike often; were it in pieces,
@@ -42,7 +45,7 @@ def find_pieces(model: Any) -> Pieces | None:
     )
 
 
-def touch(model: Any, parts: Sequence[str]) -> None:
+def touch(model: "PreTrainedModel", parts: Sequence[str]) -> None:
     """Let these parts of a model have gradients in every step, if only zeros.
 
     The processes add up the gradients of what lies in pieces, and each must bring the same ones: of a batch without

@@ -1,17 +1,20 @@
 """What c3l asks of a family of LVLMs; one that lacks it is refused at loading, by what it lacks."""
 
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING
 
 from c3l.errors import BackendError
 from c3l.models.hf.along import ALONG_KEYS
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.trials import PROMPTS, draw
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 _IMAGES = ("pixel_values", "image_patches", "pixel_values_images")
 
 
-def check_family(name: str, model: Any) -> None:
+def check_family(name: str, model: "PreTrainedModel") -> None:
     """Refuse what does not answer by going on after a prompt about a picture.
 
     Raises:

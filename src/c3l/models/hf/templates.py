@@ -8,11 +8,14 @@ with the picture's placeholder in the text, as it stands in the data of such mod
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from c3l.errors import BackendError, name_error
+
+if TYPE_CHECKING:
+    from transformers import ProcessorMixin
 
 _QUESTION, _ANSWER, _SYSTEM = "ASKEDWORDS", "SAIDWORDS", "TOLDWORDS"
 # a message that was written as Python or JSON writes a list
@@ -35,7 +38,7 @@ _FLATTEN = """\
 {%- set messages = c3l.messages -%}{{ '' }}"""
 
 
-def fit_template(name: str, processor: Any, markers: list[str], accepts: Callable[[Any], None]) -> None:
+def fit_template(name: str, processor: "ProcessorMixin", markers: list[str], accepts: Callable[[Any], None]) -> None:
     """Give a processor the chat template of its model, in a form that takes lists of parts.
 
     Args:
@@ -98,7 +101,7 @@ def _flatten(template: str, forms: Mapping[str, str], marker: str) -> str:
     return _FLATTEN.replace("FORMS", repr(dict(forms))).replace("IMAGE", repr(marker)) + template
 
 
-def _find_form(processor: Any, template: str, role: str) -> str | None:
+def _find_form(processor: "ProcessorMixin", template: str, role: str) -> str | None:
     """The form of a role's messages that comes through; None for parts as they are, or where none does."""
     words = {"assistant": _ANSWER, "system": _SYSTEM}[role]
     user = {"role": "user", "content": [{"type": "text", "text": _QUESTION}]}
@@ -114,7 +117,7 @@ def _find_form(processor: Any, template: str, role: str) -> str | None:
     return None
 
 
-def _try(processor: Any, marker: str, accepts: Callable[[Any], None]) -> str | None:
+def _try(processor: "ProcessorMixin", marker: str, accepts: Callable[[Any], None]) -> str | None:
     """What is wrong with the processor's template as it is; None if nothing."""
     part = {"type": "text", "text": _QUESTION}
     shown = _render(processor, [{"role": "user", "content": [{"type": "image"}, part]}])
@@ -137,7 +140,7 @@ def _try(processor: Any, marker: str, accepts: Callable[[Any], None]) -> str | N
     return None
 
 
-def _render(processor: Any, chat: list[dict[str, Any]]) -> str | Exception:
+def _render(processor: "ProcessorMixin", chat: list[dict[str, Any]]) -> str | Exception:
     try:
         return str(processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False))
     except Exception as error:  # a template raises what it likes

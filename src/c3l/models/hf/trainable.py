@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from peft import LoraConfig
@@ -28,6 +28,9 @@ from c3l.models.notes import add_notes
 from c3l.records import Provenance
 from c3l.settings.schema import ContrastiveConfig
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, ProcessorMixin
+
 _TOWERS = ("vis", "audio", "tower", "vq")  # what the names of encoders hold, over the families of transformers
 
 
@@ -38,7 +41,9 @@ class TrainableHfModel(nn.Module):
     however many rows and epochs show it.
     """
 
-    def __init__(self, model: Any, processor: Any, provenance: Provenance, config: ContrastiveConfig) -> None:
+    def __init__(
+        self, model: "PreTrainedModel", processor: "ProcessorMixin", provenance: Provenance, config: ContrastiveConfig
+    ) -> None:
         """Add fresh adapters to a loaded model.
 
         Args:
@@ -258,7 +263,7 @@ def is_tower(name: str) -> bool:
     return any(part in name for part in _TOWERS)
 
 
-def find_targets(model: Any) -> list[str]:
+def find_targets(model: "PreTrainedModel") -> list[str]:
     """Full names of the linear layers of the language model, the output layer not among them.
 
     Raises:

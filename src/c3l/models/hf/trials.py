@@ -6,7 +6,7 @@ differs from that by no more than rounding explains.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from c3l.models.hf.logits import log_probs
 from c3l.models.hf.rounding import allow, distance, shaken
 from c3l.models.hf.rows import Row
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 PROMPTS = ("Is it?", "Is it so, or not?", "Is it so?")  # of several lengths: one needs padding beside another
 
 
@@ -25,7 +28,7 @@ class Trial:
     """Two prompts about one picture and one about another, the same without any, and what each gives by itself."""
 
     def __init__(
-        self, model: Any, encoder: ChatEncoder, alone: Callable[[EncodedPrompt, tuple[int, ...]], Tensor]
+        self, model: "PreTrainedModel", encoder: ChatEncoder, alone: Callable[[EncodedPrompt, tuple[int, ...]], Tensor]
     ) -> None:
         """Compute every row by itself, and one again with more rounding.
 

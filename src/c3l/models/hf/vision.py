@@ -5,7 +5,7 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
@@ -13,6 +13,9 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from c3l.models.hf.encoding import ChatEncoder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +40,7 @@ class ImageFeatures:
 class VisionEncoder:
     """Encodes pictures one at a time, so that a picture's features never depend on its batch."""
 
-    def __init__(self, model: Any, encoder: ChatEncoder) -> None:
+    def __init__(self, model: "PreTrainedModel", encoder: ChatEncoder) -> None:
         """Wrap a loaded image-text model, and try out whether its features can be shown again."""
         self._model = model
         takes = inspect.signature(model.forward).parameters
@@ -107,7 +110,7 @@ class FeatureStore:
     is room for is gone through again, those that are remembered are met again.
     """
 
-    def __init__(self, encoder: VisionEncoder, model: Any, room: int = ROOM) -> None:
+    def __init__(self, encoder: VisionEncoder, model: "PreTrainedModel", room: int = ROOM) -> None:
         """Remember at most ``room`` bytes."""
         self._encoder, self._model, self._room = encoder, model, room
         self._kept: dict[bytes, ImageFeatures] = {}
@@ -125,7 +128,7 @@ class FeatureStore:
         return _map(self._kept[key], lambda tensor: tensor.to(self._model.device))
 
 
-def move(tensor: Tensor, model: Any) -> Tensor:
+def move(tensor: Tensor, model: "PreTrainedModel") -> Tensor:
     """A tensor on the model's device, and in its dtype where it holds numbers of a picture."""
     return tensor.to(model.device, model.dtype if tensor.is_floating_point() else tensor.dtype)
 

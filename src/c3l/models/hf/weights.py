@@ -9,9 +9,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from c3l.errors import BackendError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 INDEX = "model.safetensors.index.json"
 WEIGHTS = "model.safetensors"
@@ -124,7 +127,7 @@ def untold() -> Iterator[None]:
             handler.removeFilter(is_news)
 
 
-def check_loaded(name: str, model: Any, info: Mapping[str, Any]) -> str | None:
+def check_loaded(name: str, model: "PreTrainedModel", info: Mapping[str, Any]) -> str | None:
     """Judge what transformers told of the loading.
 
     Args:
@@ -182,7 +185,7 @@ def _tell_missing(name: str, family: str, missing: list[str], unexpected: list[s
     )
 
 
-def check_finite(name: str, model: Any) -> None:
+def check_finite(name: str, model: "PreTrainedModel") -> None:
     """Look whether every weight is a number.
 
     Raises:
@@ -196,7 +199,7 @@ def check_finite(name: str, model: Any) -> None:
         )
 
 
-def _not_finite(model: Any) -> Iterator[str]:
+def _not_finite(model: "PreTrainedModel") -> Iterator[str]:
     import torch
 
     for key, weight in model.named_parameters():

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -25,13 +25,18 @@ from c3l.models.hf.sampling import FiniteGuard, SeededSampler, Text
 from c3l.models.hf.vision import ImageFeatures, VisionEncoder, move
 from c3l.models.interface import Completion, GenerateRequest, Sampling
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 LEG = 32  # tokens until rows that have ended leave; choice
 
 
 class Writing:
     """Lets a model write."""
 
-    def __init__(self, model: Any, encoder: ChatEncoder, vision: VisionEncoder, forcing: TeacherForcing) -> None:
+    def __init__(
+        self, model: "PreTrainedModel", encoder: ChatEncoder, vision: VisionEncoder, forcing: TeacherForcing
+    ) -> None:
         self._model, self._encoder, self._vision, self._forcing = model, encoder, vision, forcing
         self.stop_ids = stop_ids(model, encoder)
         # Janus' own, for one, does not hand on what draws the tokens
