@@ -102,11 +102,11 @@ class TeacherForcing:
             try:
                 # the mask stays boolean: as integers it would be read as positions
                 kept: Tensor = self._model(**inputs, use_cache=False, logits_to_keep=keep).logits
-                return kept.reshape(-1, kept.shape[-1])
+                return kept.reshape(-1, kept.shape[-1])  # (N, V), row after row
             except IndexError:  # Chameleon goes on with them as if there were one for each place
                 self.takes_logits_to_keep = False
         everywhere: Tensor = self._model(**inputs, use_cache=False).logits
-        return everywhere[keep]
+        return everywhere[keep]  # (R, T, V) -> (N, V)
 
     def packs(self) -> bool:
         """Whether packed rows give this model's own numbers."""
@@ -208,7 +208,7 @@ class TeacherForcing:
         self, packed: Packed, starts: Sequence[int], features: Mapping[int, ImageFeatures]
     ) -> Iterator[Tensor]:
         """The logits (N, V) of each packed row; a token that several rows predict from goes through the head once."""
-        keep = torch.zeros(packed.ids.shape, dtype=torch.bool)
+        keep = torch.zeros(packed.ids.shape, dtype=torch.bool)  # (B, T)
         wanted = [(tree, path[start:]) for (tree, path), start in zip(packed.rows, starts, strict=True)]
         for tree, places in wanted:
             keep[tree, list(places)] = True
@@ -221,8 +221,8 @@ class TeacherForcing:
             use_cache=False,
             **shown,
         ).logits
-        kept = kept.reshape(-1, kept.shape[-1])
-        rank = (keep.flatten().cumsum(0) - 1).view(keep.shape)
+        kept = kept.reshape(-1, kept.shape[-1])  # (kept tokens, V), tree after tree
+        rank = (keep.flatten().cumsum(0) - 1).view(keep.shape)  # (B, T), where a kept token's logits are
         return (kept[rank[tree, list(places)].to(kept.device)] for tree, places in wanted)
 
     def _show_images(

@@ -86,12 +86,12 @@ def _grid_positions(model: "PreTrainedModel", prompt: EncodedPrompt, ids: tuple[
     known = {
         "input_ids": torch.tensor([ids]),
         "attention_mask": torch.ones(1, len(ids), dtype=torch.int64),
-        **{key: torch.tensor([(types + text)[: len(ids)]]) for key, types in prompt.types.items()},
+        **{key: torch.tensor([(types + text)[: len(ids)]]) for key, types in prompt.types.items()},  # (1, L)
         **prompt.vision,
     }
     accepted = inspect.signature(model.base_model.get_rope_index).parameters
     positions, _ = model.base_model.get_rope_index(**{key: known[key] for key in known if key in accepted})
-    found: NDArray[np.int64] = positions[:, 0].numpy()
+    found: NDArray[np.int64] = positions[:, 0].numpy()  # (D, 1, L) -> (D, L)
     return found
 
 
@@ -99,7 +99,7 @@ def set_offsets(model: "PreTrainedModel", paths: Sequence[RowPath]) -> None:
     """Tell a model that counts by the grid where these rows go on; ``generate`` asks when the cache holds them."""
     if counts_by_grid(model):
         ends = [0 if path.positions is None else int(path.positions.max()) + 1 - len(path.ids) for path in paths]
-        model.base_model.rope_deltas = torch.tensor(ends, device=model.device)[:, None]
+        model.base_model.rope_deltas = torch.tensor(ends, device=model.device)[:, None]  # (R, 1)
 
 
 def keep_offsets(model: "PreTrainedModel", rows: Tensor) -> None:
@@ -123,7 +123,7 @@ def attention_mask(mask: Tensor, depths: Tensor, model: "PreTrainedModel") -> Te
     if kinds == {_FULL}:
         return _as_taken(full, model)
     depths, window = depths.to(model.device), model.config.get_text_config().sliding_window
-    near = full & (depths[:, None, None, :] > depths[:, None, :, None] - window)
+    near = full & (depths[:, None, None, :] > depths[:, None, :, None] - window)  # (B, 1, T, T)
     if kinds == {_SLIDING}:
         return _as_taken(near, model)
     return {_FULL: _as_taken(full, model), _SLIDING: _as_taken(near, model)}

@@ -169,7 +169,10 @@ class TrainableHfModel(nn.Module):
         token = image_token_id(self._base)
         [(packed, numbers)] = pack(paths, images, token, self._encoder.pad_id, spread=math.inf)
         width = packed.ids.shape[1]
-        places = torch.zeros(whole["real"].shape, dtype=torch.int64)
+        # two rows about one image: their tokens lie in one tree, each row says where
+        #   tree    <image> Is it ? Yes . No .     places of row 0    0 1 2 3 4 5
+        #           0       1  2  3 4   5 6  7               of row 1    0 1 2 3 6 7
+        places = torch.zeros(whole["real"].shape, dtype=torch.int64)  # (R, T), into the B * T tokens of all trees
         for number, (tree, path) in zip(numbers, packed.rows, strict=True):
             places[number, : len(path)] = torch.tensor(path) + tree * width
         return {
@@ -188,9 +191,9 @@ class TrainableHfModel(nn.Module):
         device = self._base.device
         in_completion = batch["in_completion"].to(device)
         states, logits = self._feed_trees(batch) if "places" in batch else self._feed_rows(batch, in_completion)
-        each = pick(log_probs(logits), batch["targets"].to(device))
-        lengths = in_completion.sum(dim=1)
-        row_of_token = torch.arange(len(lengths), device=device).repeat_interleave(lengths)
+        each = pick(log_probs(logits), batch["targets"].to(device))  # (A,)
+        lengths = in_completion.sum(dim=1)  # (R,)
+        row_of_token = torch.arange(len(lengths), device=device).repeat_interleave(lengths)  # (A,)
         total = torch.zeros(len(lengths), dtype=each.dtype, device=device).index_add(0, row_of_token, each)
         return Readings(
             states=states,
@@ -202,14 +205,14 @@ class TrainableHfModel(nn.Module):
     def _feed_rows(self, batch: Mapping[str, Any], in_completion: Tensor) -> tuple[Tensor, Tensor]:
         """Last hidden states (R, T, D), and the logits (A, V) that predict the completions."""
         text = {key: value.to(self._base.device) for key, value in batch["text"].items()}
-        predicts = in_completion.roll(-1, dims=1)
+        predicts = in_completion.roll(-1, dims=1)  # (R, T), each token before one of a completion
         if self._side_by_side:
             return self._feed(text, predicts, self._show(batch, range(len(predicts))))
         states, logits = [], []
         for row, length in enumerate(batch["real"].sum(dim=1).tolist()):
             alone = {key: value[row : row + 1, :length] for key, value in text.items()}
             found = self._feed(alone, predicts[row : row + 1, :length], self._show(batch, [row]))
-            states.append(nn.functional.pad(found[0], (0, 0, 0, predicts.shape[1] - length)))
+            states.append(nn.functional.pad(found[0], (0, 0, 0, predicts.shape[1] - length)))  # (1, T, D)
             logits.append(found[1])
         return torch.cat(states), torch.cat(logits)
 
@@ -224,7 +227,7 @@ class TrainableHfModel(nn.Module):
         device = self._base.device
         text = {key: value.to(device) for key, value in batch["text"].items()}
         predicts, places = batch["predicts"].to(device), batch["places"].to(device)
-        keep = torch.zeros(text["input_ids"].numel(), dtype=torch.bool, device=device)
+        keep = torch.zeros(text["input_ids"].numel(), dtype=torch.bool, device=device)  # (B * T,)
         keep[predicts] = True
         output = self.lvlm(
             **text,
@@ -234,9 +237,9 @@ class TrainableHfModel(nn.Module):
             use_cache=False,
             output_hidden_states=True,
         )
-        kept = output.logits.reshape(-1, output.logits.shape[-1])
-        rank = keep.cumsum(0) - 1
-        return output.hidden_states[-1].flatten(0, 1)[places], kept[rank[predicts]]
+        kept = output.logits.reshape(-1, output.logits.shape[-1])  # (kept tokens, V)
+        rank = keep.cumsum(0) - 1  # (B * T,), where a kept token's logits are
+        return output.hidden_states[-1].flatten(0, 1)[places], kept[rank[predicts]]  # (R, T, D), (A, V)
 
     def _show(self, batch: Mapping[str, Any], rows: Sequence[int]) -> dict[str, Any]:
         """Keyword arguments of ``forward`` that show rows, or all trees' text, their images."""

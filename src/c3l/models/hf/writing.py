@@ -140,13 +140,17 @@ class Writing:
             use_cache=True,
             **self._vision.join([features[picture] for picture in packed.pictures]),
         )
+        # each row's keys and values are taken out of its tree, to the right end of the row
+        #   tree    <image> Is it ? Where is           row 0    . . 0 1 2 3
+        #           0       1  2  3 4     5            row 1    . . . 0 4 5
         width = max(len(path.ids) for path in paths)
-        places = torch.zeros(len(paths), width, dtype=torch.int64)  # on the left is padding, which nobody looks at
+        places = torch.zeros(len(paths), width, dtype=torch.int64)  # (R, T); the padding left of it is not looked at
         for number, (tree, path) in zip(numbers, packed.rows, strict=True):
             places[number, width - len(path) :] = torch.tensor(path) + tree * packed.ids.shape[1]
         places = places.to(self._model.device)
         set_offsets(self._model, paths)
         for source, target in zip(trees.layers, cache.layers, strict=True):
+            # (B, H, T, D) -> (B * T, H, D) -> (R, T, H, D) -> (R, H, T, D)
             both = (held.transpose(1, 2).flatten(0, 1)[places].transpose(1, 2) for held in (source.keys, source.values))
             target.hold(*both)
 
@@ -165,7 +169,7 @@ class Writing:
         """What ``generate`` goes on from, for these rows: all but the last token of each is in the cache."""
         before, places = inputs["attention_mask"], torch.tensor(rows, device=sequences.device)
         written = sequences.shape[1] - before.shape[1]
-        mask = torch.nn.functional.pad(before, (0, written), value=1).index_select(0, places)
+        mask = torch.nn.functional.pad(before, (0, written), value=1).index_select(0, places)  # (rows, T)
         unused = int(mask.cumsum(dim=1).eq(0).all(dim=0).sum())  # columns that are padding in all rows
         if unused or len(rows) < len(sequences):
             for layer in inputs["past_key_values"].layers:
