@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 from PIL import Image
 
-from c3l.evaluation.pope import build_pope
 from c3l.storage.atomic import write_atomic
 from studies.picture_world.evaluate import build_oracle
 from studies.picture_world.lexicon import with_article
@@ -24,6 +23,7 @@ from studies.picture_world.naming import Names, call
 from studies.picture_world.needs import need_modules, need_things
 from studies.picture_world.oracle import Oracle
 from studies.picture_world.oracle_judge import grade_open, open_questions
+from studies.picture_world.pope_builder import build_pope
 from studies.picture_world.prepare import painter
 from studies.picture_world.questions import QA, Asker, place_of
 from studies.picture_world.scenes import Placed, Scene
