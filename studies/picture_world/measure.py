@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
+from scipy.stats import rankdata, spearmanr
 
 from c3l.method.i2c import FORMS, compute_i2c
 from c3l.records import AnswerScores
@@ -16,28 +17,20 @@ MEASURES: dict[str, Callable[[AnswerScores], float]] = {
 """Every form of S(I2C), and the baselines beside it."""
 
 
-def ranks(values: Sequence[float]) -> np.ndarray:
-    """Ranks from 1, ties sharing their mean."""
-    array = np.asarray(values, float)
-    _, place, count = np.unique(array, return_inverse=True, return_counts=True)
-    last = np.cumsum(count)
-    return np.asarray((last - (count - 1) / 2)[place])
-
-
 def auroc(positive: Sequence[float] | np.ndarray, negative: Sequence[float] | np.ndarray) -> float:
     """Chance that a positive scores above a negative, ties counting half; NaN where one side is empty."""
     if not len(positive) or not len(negative):
         return float("nan")
-    order = ranks([*positive, *negative])
+    order = rankdata([*positive, *negative])
     n, m = len(positive), len(negative)
     return float((order[:n].sum() - n * (n + 1) / 2) / (n * m))
 
 
 def spearman(a: Sequence[float], b: Sequence[float]) -> float:
     """Rank correlation; NaN where one side is constant."""
-    x, y = ranks(a) - ranks(a).mean(), ranks(b) - ranks(b).mean()
-    scale = float(np.sqrt((x**2).sum() * (y**2).sum()))
-    return float((x * y).sum() / scale) if scale else float("nan")
+    if len(set(a)) < 2 or len(set(b)) < 2:
+        return float("nan")
+    return float(spearmanr(a, b).statistic)
 
 
 def interval(statistic: Callable[[np.ndarray], float], n: int, draws: int = 1000, seed: int = 0) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from studies.picture_world.measure import auroc, interval, ranks, spearman
+from studies.picture_world.measure import auroc, interval, spearman
 
 
 def test_auroc_counts_won_comparisons_and_half_of_the_ties() -> None:
@@ -12,13 +12,10 @@ def test_auroc_of_nothing_is_not_a_number() -> None:
     assert np.isnan(auroc([], [1.0]))
 
 
-def test_ties_share_their_mean_rank() -> None:
-    assert list(ranks([5, 1, 5, 0])) == [3.5, 2, 3.5, 1]
-
-
 def test_spearman_sees_order_and_not_size() -> None:
     assert spearman([1, 2, 3, 4], [1, 10, 100, 1000]) == pytest.approx(1)
     assert spearman([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1)
+    assert spearman([5, 1, 5, 0], [2, 1, 2, 3]) == pytest.approx(-1 / 3)  # ranks 3.5 2 3.5 1, 2.5 1 2.5 4
     assert np.isnan(spearman([1, 1, 1], [1, 2, 3]))
 
 
