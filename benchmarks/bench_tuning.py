@@ -9,7 +9,7 @@ from c3l.method.prompts import load_templates
 from c3l.models.hf.trainable import TrainableHfModel
 from c3l.models.interface import ForcedRow
 from c3l.records import Provenance
-from c3l.settings.schema import ContrastiveConfig
+from c3l.settings.tuning import ContrastiveConfig
 from c3l.training.comparison import ContrastiveModel
 
 PROVENANCE = Provenance("builtin", "", "hf", "", "cpu", 0, {})

@@ -11,7 +11,7 @@ from c3l.models.hf.inference import HfModel
 from c3l.models.hf.trainable import TrainableHfModel
 from c3l.models.interface import GenerateRequest, Pair, Sampling, ScoreRequest
 from c3l.records import Provenance
-from c3l.settings.schema import ContrastiveConfig, FinetuningConfig
+from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig
 from c3l.training.comparison import ContrastiveModel
 from c3l.training.contrastive import tune
 from c3l.training.finetuning import TextConversation, finetune

@@ -152,7 +152,7 @@ def test_groups_that_are_too_long_to_be_tuned_on_are_rejected_and_counted(world)
     from c3l.data.images import image_id_of
     from c3l.models.load import load_trainable
     from c3l.records import ImageRef
-    from c3l.settings.schema import ContrastiveConfig
+    from c3l.settings.tuning import ContrastiveConfig
     from c3l.training.groups import TextGroup, sort_out
     from tiny_models import make_picture
 

@@ -16,7 +16,8 @@ from c3l.errors import BackendError
 from c3l.models.interface import Conversation, ForcedRow, GenerateRequest, Pair, Sampling, ScoreRequest
 from c3l.models.load import load_finetunable, load_model, load_trainable
 from c3l.records import NoImageMode
-from c3l.settings.schema import ContrastiveConfig, FinetuningConfig, ModelConfig
+from c3l.settings.schema import ModelConfig
+from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig
 from studies.families.folder import write_folder
 from studies.families.parts import Family
 from studies.families.plain import Plain

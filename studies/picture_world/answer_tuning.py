@@ -22,7 +22,8 @@ from c3l.models.interface import Conversation, FinetunableModel, TrainableModel
 from c3l.models.load import load_finetunable, load_trainable
 from c3l.progress import Progress
 from c3l.records import ImageRef, to_json
-from c3l.settings.schema import ContrastiveConfig, FinetuningConfig, RunConfig
+from c3l.settings.schema import RunConfig
+from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig
 from c3l.storage.atomic import atomic_folder, remove, write_atomic
 from c3l.training import arguments
 from c3l.training.checkpoints import Advance, choose_cpu

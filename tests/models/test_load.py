@@ -15,7 +15,8 @@ from c3l.models import hashing
 from c3l.models.hf.inference import HfModel
 from c3l.models.interface import ForcedRow, Pair, ScoreRequest
 from c3l.models.load import load_model, load_trainable, weights_hash
-from c3l.settings.schema import ContrastiveConfig, ModelConfig
+from c3l.settings.schema import ModelConfig
+from c3l.settings.tuning import ContrastiveConfig
 from tiny_models import make_picture
 
 

@@ -10,7 +10,7 @@ from c3l.models.hf.finetunable import IGNORE_INDEX, FinetunableHfModel
 from c3l.models.hf.inference import HfModel
 from c3l.models.interface import Conversation, Pair, ScoreRequest
 from c3l.records import Provenance
-from c3l.settings.schema import FinetuningConfig
+from c3l.settings.tuning import FinetuningConfig
 from tiny_models import Tiny, make_picture
 
 PROVENANCE = Provenance("tiny", "", "hf", "float32", "cpu", 0, {})

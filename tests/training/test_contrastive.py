@@ -11,7 +11,7 @@ from torch.nn import functional
 from c3l.errors import BackendError, DataError
 from c3l.method.losses import info_nce
 from c3l.records import HeldOut, from_json, to_json
-from c3l.settings.schema import ContrastiveConfig
+from c3l.settings.tuning import ContrastiveConfig
 from c3l.training.contrastive import ContrastiveModel, ContrastiveTrainer, count_steps, make_arguments, tune
 from c3l.training.groups import GroupCollator, GroupDataset
 from tiny_models import make_picture

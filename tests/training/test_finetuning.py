@@ -13,7 +13,7 @@ from c3l.models.hf.company import Company
 from c3l.models.hf.finetunable import IGNORE_INDEX, FinetunableHfModel, _shorten, find_connectors
 from c3l.models.interface import Conversation
 from c3l.records import Provenance
-from c3l.settings.schema import FinetuningConfig
+from c3l.settings.tuning import FinetuningConfig
 from c3l.training.arguments import count_steps
 from c3l.training.checkpoints import WEIGHTS, find_checkpoint
 from c3l.training.finetuning import TextConversation, finetune

@@ -6,7 +6,7 @@ import torch
 from c3l.method.parsing import find_pairs
 from c3l.method.prompts import InstructionTemplate
 from c3l.records import ContrastiveGroup, ImageRef, Sample
-from c3l.settings.schema import ContrastiveConfig
+from c3l.settings.tuning import ContrastiveConfig
 from c3l.training.contrastive import count_steps
 from c3l.training.groups import GroupCollator, GroupDataset, count_held_out, hold_out, write_groups
 from training.tiny_groups import SHORT, make_group, make_groups, make_lvlm, open_item_image

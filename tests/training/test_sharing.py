@@ -14,7 +14,7 @@ from c3l.cli.main import main
 from c3l.errors import BackendError
 from c3l.models.load import load_model, load_trainable
 from c3l.settings.load import load_config
-from c3l.settings.schema import ContrastiveConfig
+from c3l.settings.tuning import ContrastiveConfig
 from c3l.training.checkpoints import ResumableTrainer, find_checkpoint
 from processes import fork, fork_together
 from runs import draw_pictures

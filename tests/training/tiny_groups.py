@@ -10,7 +10,7 @@ from PIL import Image
 
 from c3l.models.hf.trainable import TrainableHfModel
 from c3l.records import ImageRef, Provenance
-from c3l.settings.schema import ContrastiveConfig
+from c3l.settings.tuning import ContrastiveConfig
 from c3l.training.contrastive import Tuning, tune
 from c3l.training.groups import TextGroup
 from tiny_models import Tiny, make_picture

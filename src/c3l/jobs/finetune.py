@@ -23,7 +23,8 @@ from c3l.models.interface import FinetunableModel
 from c3l.models.load import load_finetunable, resolve_dtype, weights_hash
 from c3l.progress import Progress, SilentProgress
 from c3l.records import Rejected, from_json, to_json
-from c3l.settings.schema import RunConfig, results_of
+from c3l.settings.base import results_of
+from c3l.settings.schema import RunConfig
 from c3l.storage.atomic import atomic_folder, remove, write_atomic
 from c3l.storage.job import Job, plain, refuse_changes
 

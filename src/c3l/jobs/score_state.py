@@ -24,7 +24,8 @@ from c3l.method.scoring import SCORER_VERSION
 from c3l.models.load import resolve_dtype, weights_hash
 from c3l.progress import Progress
 from c3l.records import from_json
-from c3l.settings.schema import RunConfig, results_of
+from c3l.settings.base import results_of
+from c3l.settings.schema import RunConfig
 from c3l.storage.atomic import durable, remove, sync_folder
 from c3l.storage.job import Job, plain, refuse_changes
 

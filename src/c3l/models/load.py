@@ -16,7 +16,8 @@ from c3l.models.hashing import hash_folder
 from c3l.models.interface import FinetunableModel, InferenceModel, TrainableModel
 from c3l.models.places import find_commit, find_folder
 from c3l.records import Provenance
-from c3l.settings.schema import ContrastiveConfig, FinetuningConfig, ModelConfig
+from c3l.settings.schema import ModelConfig
+from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig
 
 if TYPE_CHECKING:
     import torch

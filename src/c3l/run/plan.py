@@ -18,7 +18,8 @@ from c3l.method.prompts import InstructionTemplate, choose_templates
 from c3l.method.scoring import SCORER_VERSION
 from c3l.records import name_round, name_step
 from c3l.run.run_folder import Run
-from c3l.settings.schema import RunConfig, results_of
+from c3l.settings.base import results_of
+from c3l.settings.schema import RunConfig
 from c3l.storage.job import fingerprint
 
 TUNER_VERSION = 2

@@ -11,7 +11,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from c3l.errors import ConfigError
-from c3l.settings.schema import RunConfig, Settings
+from c3l.settings.base import Settings
+from c3l.settings.schema import RunConfig
 
 WIDTH = 100
 SOURCES = (

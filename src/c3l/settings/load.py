@@ -10,8 +10,9 @@ import yaml
 from pydantic import ValidationError
 
 from c3l.errors import ConfigError, one_line
+from c3l.settings.base import Settings
 from c3l.settings.describe import Setting, find_elsewhere, list_sections
-from c3l.settings.schema import RunConfig, Settings
+from c3l.settings.schema import RunConfig
 
 S = TypeVar("S", bound=Settings)
 

@@ -4,13 +4,14 @@ Every default names its source: *paper* (arXiv 2405.12752), *CLAPS* (Lee et al.,
 step the paper's wording follows), *ours* (measured in docs/experiments.md) or *choice*.
 """
 
-from collections.abc import Set
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from c3l.records import MAX_ROUNDS, Form, NoImageMode
+from c3l.settings.base import LISTED, Settings
+from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig
 
 TaskName = Literal["pope", "mmbench", "seed_bench", "llava_bench"]
 ExportFormat = Literal["llava", "llava_jsonl", "llamafactory", "swift", "trl", "ids"]
@@ -20,32 +21,6 @@ FilterRule = Literal[
 
 
 FollowLinks = Literal["inside", "all", "none"]
-
-_NO = BeforeValidator(lambda value: "no" if value is False else value)  # YAML's bare `no` is false
-_LISTED = BeforeValidator(lambda value: [value] if isinstance(value, str | dict) else value)  # one is a list of one
-
-
-class Settings(BaseModel):
-    """A section: unknown keys are errors, values never change after reading.
-
-    Attributes:
-        no_result: The keys that change how something runs and what is seen of it, never what comes out.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-    no_result: ClassVar[frozenset[str]] = frozenset()
-
-
-def results_of(section: str, settings: Settings, but: Set[str] = frozenset()) -> dict[str, Any]:
-    """What of a section changes what comes out, as ``section.key``, which ``--set`` takes.
-
-    Args:
-        section: Its name.
-        settings: Its values.
-        but: Keys that change nothing in this case.
-    """
-    values = settings.model_dump(exclude={*settings.no_result, *but})
-    return {f"{section}.{key}": value for key, value in values.items()}
 
 
 class ModelConfig(Settings):
@@ -91,7 +66,7 @@ class GenerationConfig(Settings):
 
     no_result = frozenset({"templates", "batch_size"})  # the chosen templates are known by their texts
 
-    instructions: Annotated[tuple[str, ...], _LISTED] = Field(
+    instructions: Annotated[tuple[str, ...], LISTED] = Field(
         ("conversation",), description="Ids of instruction templates, docs/method.md", min_length=1
     )
     templates: Path | None = Field(None, description="A YAML file of your own templates, beside the shipped ones")
@@ -136,80 +111,6 @@ class SelectionConfig(Settings):
     )
 
 
-class TrainerSettings(Settings):
-    """What both tunings say to the trainer."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
-    no_result = frozenset({"save_steps", "logging_steps", "report_to", "gradient_checkpointing"})
-
-    epochs: float = Field(1.0, gt=0, description="Passes over the data; LLaVA-1.5")
-    max_steps: int | None = Field(None, ge=1, description="Optimiser steps instead of epochs")
-    warmup_share: float = Field(0.03, ge=0, lt=1, description="Share of the steps; then a cosine to 0; LLaVA-1.5")
-    max_grad_norm: float = Field(
-        1.0, gt=0, description="A longer gradient is cut to this length; transformers' default"
-    )
-    batch_size: int = Field(4, ge=1, description="Rows a device and forward; choice")
-    gradient_accumulation: int = Field(1, ge=1, description="Batches a step")
-    mixed_precision: Annotated[Literal["no", "bf16", "fp16"], _NO] = Field(
-        "no", description="Autocast; no: in the model's dtype. What learns is float32 in any case"
-    )
-    gradient_checkpointing: bool = Field(False, description="Less memory, more time")
-    save_steps: int = Field(50, ge=1, description="Steps between checkpoints: what is lost at most by a kill")
-    logging_steps: int = Field(1, ge=1, description="Steps between lines of the log")
-    report_to: Annotated[tuple[str, ...], _LISTED] = Field(
-        (), description="Trackers of transformers: tensorboard, wandb, ..."
-    )
-
-
-class ContrastiveConfig(TrainerSettings):
-    """How the LVLM is tuned towards the positives and away from the negatives."""
-
-    similarity: Literal["hidden", "likelihood"] = Field(
-        "likelihood",
-        description="Cosine of pooled hidden states (CLAPS), or log-likelihood a token of the pair's text "
-        "(studies/LOG.md)",
-    )
-    pooling: Literal["mean", "last"] = Field(
-        "mean", description="hidden: over a text's tokens, or its last one; CLAPS: mean"
-    )
-    projection: Literal["linear_relu", "none"] = Field(
-        "linear_relu", description="hidden: a layer in front of the comparison, shared by all; CLAPS"
-    )
-    temperature: float = Field(
-        1.0, gt=0, description="Similarities are divided by it; if not named 0.1 for hidden (CLAPS), 1 for likelihood"
-    )
-    contrastive_weight: float = Field(1.0, ge=0, description="Of InfoNCE; 0 leaves plain likelihood training; CLAPS")
-    likelihood_weight: float = Field(1.0, ge=0, description="Of the positive's negative log-likelihood; CLAPS")
-    negatives: Literal["image", "batch"] = Field(
-        "image", description="The image's own pairs (paper), or those of the batch's other images too"
-    )
-    epochs: float = Field(1.0, gt=0, description="Passes over the groups; choice")
-    learning_rate: float = Field(1e-4, gt=0, description="Of the LoRA weights; choice")
-    projection_learning_rate: float = Field(1e-3, gt=0, description="hidden: of the projection, which starts random")
-    batch_size: int = Field(4, ge=1, description="Groups (images) a device and step")
-    lora_r: int = Field(16, ge=1, description="Rank; choice")
-    lora_alpha: int = Field(32, ge=1, description="The update is alpha / r times B A; choice")
-    lora_dropout: float = Field(0.0, ge=0, lt=1, description="In front of the LoRA weights; choice")
-    held_out: float = Field(0.1, ge=0, lt=1, description="Share of the groups that only measure; at least 1 of 5")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _temperature_follows_similarity(cls, given: Any) -> Any:
-        if isinstance(given, dict) and given.get("similarity") == "hidden":
-            return {"temperature": 0.1} | given
-        return given
-
-    @model_validator(mode="after")
-    def _has_a_loss(self) -> Self:
-        if self.contrastive_weight == 0 and self.likelihood_weight == 0:
-            raise ValueError("contrastive_weight and likelihood_weight are both 0: nothing would be trained")
-        if self.negatives == "batch" and self.similarity == "likelihood":
-            raise ValueError("negatives: batch compares hidden states; set similarity: hidden, or negatives: image")
-        if self.negatives == "batch" and self.batch_size == 1:
-            raise ValueError("negatives: batch needs other images in the batch; set batch_size: 2 or more")
-        return self
-
-
 class FilteringConfig(Settings):
     """Which scored pairs are kept."""
 
@@ -247,40 +148,10 @@ class FilteringConfig(Settings):
 class ExportConfig(Settings):
     """How the kept pairs are written."""
 
-    formats: Annotated[tuple[ExportFormat, ...], _LISTED] = Field(
+    formats: Annotated[tuple[ExportFormat, ...], LISTED] = Field(
         ("llava",), description="Who reads which: README.md", min_length=1
     )
     with_scores: bool = Field(False, description="Add S(I2C), form, mode and model to every row")
-
-
-class FinetuningConfig(TrainerSettings):
-    """How an LVLM is instruction-tuned on the data; the defaults are LLaVA-1.5's LoRA recipe where it has a value."""
-
-    no_result = TrainerSettings.no_result | {"enabled"}
-
-    enabled: bool = Field(False, description="Whether `c3l run` ends with it")
-    method: Literal["lora", "full"] = Field(
-        "lora", description="Low-rank, or all of the language model; never the tower"
-    )
-    tune_connector: bool | None = Field(
-        None, description="Train what connects tower and language model too (LLaVA-1.5); null: where it stands apart"
-    )
-    learning_rate: float | None = Field(None, gt=0, description="null: 2e-4 for lora, 2e-5 for full; LLaVA-1.5")
-    connector_learning_rate: float = Field(2e-5, gt=0, description="LLaVA-1.5")
-    weight_decay: float = Field(0.0, ge=0, description="LLaVA-1.5")
-    batch_size: int = Field(4, ge=1, description="Conversations a device and forward; choice")
-    gradient_accumulation: int = Field(32, ge=1, description="Batches a step; 4 x 32 = 128 a step; LLaVA-1.5")
-    max_length: int = Field(2048, ge=16, description="Tokens of a conversation; the rest is cut off; LLaVA-1.5")
-    taught_share: float | None = Field(
-        None,
-        gt=0,
-        le=1,
-        description="Of a conversation about a picture, teach only this share of the answers' tokens: those that the "
-        "picture makes likeliest, and the ends of turns; after VIG (arXiv 2602.17186); null teaches all",
-    )
-    lora_r: int = Field(128, ge=1, description="LLaVA-1.5")
-    lora_alpha: int = Field(256, ge=1, description="LLaVA-1.5")
-    lora_dropout: float = Field(0.05, ge=0, lt=1, description="LLaVA-1.5")
 
 
 class JudgeConfig(Settings):
@@ -298,7 +169,7 @@ class BenchmarkConfig(Settings):
     """One benchmark and its files, which belong to its authors and are never shipped."""
 
     task: TaskName = Field(description="Which benchmark")
-    data: Annotated[tuple[Path, ...], _LISTED] = Field(
+    data: Annotated[tuple[Path, ...], LISTED] = Field(
         description="pope: its files; mmbench: one TSV; seed_bench: SEED-Bench.json; llava_bench: its folder",
         min_length=1,
     )
@@ -312,7 +183,7 @@ class BenchmarkConfig(Settings):
 class EvaluationConfig(Settings):
     """The benchmarks that a run ends with, and how they are asked."""
 
-    tasks: Annotated[tuple[BenchmarkConfig, ...], _LISTED] = Field(
+    tasks: Annotated[tuple[BenchmarkConfig, ...], LISTED] = Field(
         (), description="Each a section as below; none: the run ends without"
     )
     blind: bool = Field(True, description="Ask everything without the picture too: what guessing alone would get")

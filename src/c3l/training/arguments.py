@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
-from c3l.settings.schema import TrainerSettings
+from c3l.settings.tuning import TrainerSettings
 
 SEEDS = 2**32  # numpy takes no larger one
 

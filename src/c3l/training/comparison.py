@@ -14,7 +14,7 @@ from c3l.method.losses import (
     mean_pool,
 )
 from c3l.models.interface import Readings, TrainableModel
-from c3l.settings.schema import ContrastiveConfig
+from c3l.settings.tuning import ContrastiveConfig
 
 
 class ContrastiveModel(nn.Module):

@@ -19,7 +19,7 @@ from transformers import PrinterCallback, TrainerCallback, TrainingArguments, se
 from c3l.errors import DataError
 from c3l.models.interface import TrainableModel
 from c3l.records import HeldOut, ImageRef, TuningStep, from_json, to_json
-from c3l.settings.schema import ContrastiveConfig
+from c3l.settings.tuning import ContrastiveConfig
 from c3l.storage.atomic import write_atomic
 from c3l.training import arguments
 from c3l.training.arguments import SEEDS

@@ -21,7 +21,7 @@ from trl import SFTConfig, SFTTrainer
 
 from c3l.errors import DataError
 from c3l.models.interface import Conversation, FinetunableModel
-from c3l.settings.schema import FinetuningConfig
+from c3l.settings.tuning import FinetuningConfig
 from c3l.training.arguments import SEEDS, count_steps, share_arguments, use_one_card
 from c3l.training.checkpoints import (
     Advance,

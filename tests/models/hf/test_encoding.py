@@ -1,7 +1,8 @@
 import pytest
 
 from c3l.errors import BackendError
-from c3l.models.hf.encoding import ChatEncoder, EncodedPrompt, EncodedRow
+from c3l.models.hf.encoded import EncodedPrompt, EncodedRow
+from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.expansion import learn_expansion
 from tiny_models import FAMILIES, make_picture
 

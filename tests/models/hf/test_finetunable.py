@@ -11,7 +11,7 @@ from c3l.models.hf.finetunable import IGNORE_INDEX, FinetunableHfModel
 from c3l.models.hf.inference import HfModel
 from c3l.models.interface import Conversation, Pair, ScoreRequest
 from c3l.records import Provenance
-from c3l.settings.schema import FinetuningConfig
+from c3l.settings.tuning import FinetuningConfig
 from tiny_models import FAMILIES, make_picture
 
 TURNS = (("What is it?", "A dog."), ("And its colour?", "Brown, I think."))

@@ -4,7 +4,8 @@ import torch
 from c3l.errors import BackendError
 from c3l.models.interface import Conversation, Pair, ScoreRequest
 from c3l.models.load import load_finetunable, load_model
-from c3l.settings.schema import FinetuningConfig, ModelConfig
+from c3l.settings.schema import ModelConfig
+from c3l.settings.tuning import FinetuningConfig
 from hub_layouts import copy_hub_folder, edit_json
 from tiny_models import make_picture
 

@@ -8,7 +8,8 @@ from c3l.models.hf.finetunable import IGNORE_INDEX
 from c3l.models.hf.thinking import find_thinking
 from c3l.models.interface import Conversation, ForcedRow, GenerateRequest, Pair, Sampling, ScoreRequest
 from c3l.models.load import load_finetunable, load_model, load_trainable
-from c3l.settings.schema import ContrastiveConfig, FinetuningConfig, ModelConfig
+from c3l.settings.schema import ModelConfig
+from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig
 from tiny_models import CHAT_TEMPLATE, load_tiny, make_picture, write_scripted
 
 PLAIN = CHAT_TEMPLATE.format(image="<image>")

@@ -15,7 +15,7 @@ from c3l.models.hf.trainable import TrainableHfModel, find_targets
 from c3l.models.hf.vision import FeatureStore
 from c3l.models.interface import ForcedRow, Pair, ScoreRequest
 from c3l.records import Provenance
-from c3l.settings.schema import ContrastiveConfig
+from c3l.settings.tuning import ContrastiveConfig
 from tiny_models import FAMILIES, load_tiny, make_picture
 
 PROVENANCE = Provenance("tiny", "", "hf", "float32", "cpu", 0, {})

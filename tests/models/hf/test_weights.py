@@ -6,7 +6,8 @@ from safetensors.torch import load_file, save_file
 
 from c3l.errors import BackendError
 from c3l.models.load import load_finetunable, load_model, load_trainable, merge_adapter, weights_hash
-from c3l.settings.schema import ContrastiveConfig, FinetuningConfig, ModelConfig
+from c3l.settings.schema import ModelConfig
+from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig
 from hub_layouts import edit_json
 
 Q_PROJ = "model.language_model.layers.0.self_attn.q_proj"

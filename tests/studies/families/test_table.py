@@ -15,7 +15,8 @@ from c3l.evaluation.predict import predict
 from c3l.evaluation.task import Item
 from c3l.models.hf.trials import draw
 from c3l.models.load import load_finetunable, load_model
-from c3l.settings.schema import FinetuningConfig, ModelConfig
+from c3l.settings.schema import ModelConfig
+from c3l.settings.tuning import FinetuningConfig
 
 PAGE = Path(__file__).parents[3] / "docs" / "models.md"
 BY_NAME = {family.known_as: family for family in FAMILIES}

@@ -27,7 +27,8 @@ from c3l.models.hf.inference import HfModel
 from c3l.models.interface import Completion, Conversation, GenerateRequest, Sampling
 from c3l.progress import SilentProgress
 from c3l.records import AnswerScores, ImageRef, Provenance, Sample, ScoredPair
-from c3l.settings.schema import ContrastiveConfig, FinetuningConfig, ScoringConfig
+from c3l.settings.schema import ScoringConfig
+from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig
 from c3l.training.groups import TextGroup
 from fakes import FakeModel
 

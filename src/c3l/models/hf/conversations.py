@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from PIL.Image import Image
 
 from c3l.errors import BackendError
-from c3l.models.hf.encoding import ChatEncoder, EncodedPrompt
+from c3l.models.hf.encoded import EncodedPrompt
+from c3l.models.hf.encoding import ChatEncoder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

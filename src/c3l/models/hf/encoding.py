@@ -16,7 +16,6 @@ not scored: S(I2C) is about what the answer says, not about where it stops.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ from torch import Tensor
 from c3l.errors import BackendError
 from c3l.models.hf.along import ALONG_KEYS, lay_along
 from c3l.models.hf.control import find_control_tokens, template_of, write_chat
+from c3l.models.hf.encoded import TEXT_KEYS, TYPE_KEYS, EncodedPrompt, EncodedRow, RowBatch, pad
 from c3l.models.hf.expansion import Expansion, learn_expansion
 from c3l.models.hf.header import find_header, find_turn_end
 from c3l.models.hf.lead import find_lead
@@ -36,54 +36,15 @@ from c3l.models.hf.thinking import find_thinking
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
-TYPE_KEYS = ("token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids")
 _SYSTEM, _QUESTION = "SYSTEMPROMPT", "FIRSTQUESTION"
-TEXT_KEYS = frozenset({"input_ids", "attention_mask", "labels", *TYPE_KEYS})
 # of plain text after a prompt: 0, but for a family that reads the prompt (0) as a whole and its answer (1) word by word
 _ANSWER_TYPES = {"PaliGemmaProcessor": 1}
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedPrompt:
-    """A chat, up to where the model's turn begins.
-
-    Attributes:
-        ids: P token ids, image tokens already expanded.
-        types: ``token_type_ids`` and the like, P numbers each, as the processor returned them.
-        vision: The processor's other tensors, untouched: they belong to this one picture.
-    """
-
-    ids: tuple[int, ...]
-    types: Mapping[str, tuple[int, ...]]
-    vision: Mapping[str, Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedRow:
-    """A prompt, and the ids that are teacher-forced after it."""
-
-    prompt: EncodedPrompt
-    completion: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RowBatch:
-    """R right-padded rows.
-
-    Attributes:
-        text: ``input_ids`` and ``attention_mask``, (R, T) int64, and the token types that the processor uses; what goes
-            along the text, (R, T, ...).
-        completion_mask: (R, T) bool, true where the token predicts a completion token.
-    """
-
-    text: dict[str, Tensor]
-    completion_mask: Tensor
 
 
 class ChatEncoder:
     """Turns prompts, pictures and completions into ids and tensors through a model's own processor."""
 
-    def __init__(self, processor: "ProcessorMixin", model: "PreTrainedModel" = None) -> None:
+    def __init__(self, processor: "ProcessorMixin", model: "PreTrainedModel | None" = None) -> None:
         """Wrap an ``AutoProcessor``, which is left as it is.
 
         Args:
@@ -356,13 +317,6 @@ def stop_ids(model: "PreTrainedModel", encoder: ChatEncoder) -> frozenset[int]:
     return frozenset(
         int(token) for token in (*own, encoder.tokenizer.eos_token_id, encoder.turn_end) if token is not None
     )
-
-
-def pad(rows: Sequence[Sequence[int]], width: int, value: int, *, left: bool = False) -> Tensor:
-    """Rows of equal width, (R, width) int64."""
-    fill = [[value] * (width - len(row)) for row in rows]
-    both = zip(fill, rows, strict=True) if left else zip(rows, fill, strict=True)
-    return torch.tensor([[*first, *second] for first, second in both], dtype=torch.int64)
 
 
 def _placeholder(processor: "ProcessorMixin", tokenizer: "PreTrainedTokenizerBase") -> int | None:

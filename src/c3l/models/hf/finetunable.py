@@ -16,7 +16,8 @@ from c3l.models.hf.along import lay_along
 from c3l.models.hf.company import Company, read_taught
 from c3l.models.hf.control import tell_control_token
 from c3l.models.hf.conversations import ConversationEncoder, EncodedConversation
-from c3l.models.hf.encoding import ChatEncoder, pad, stop_ids
+from c3l.models.hf.encoded import pad
+from c3l.models.hf.encoding import ChatEncoder, stop_ids
 from c3l.models.hf.header import tell_header
 from c3l.models.hf.limits import count_positions, find_excess
 from c3l.models.hf.logits import pick
@@ -27,7 +28,7 @@ from c3l.models.hf.trials import has_bare_chats
 from c3l.models.interface import Conversation, Pieces, Unfit
 from c3l.models.notes import add_notes
 from c3l.records import Provenance
-from c3l.settings.schema import FinetuningConfig
+from c3l.settings.tuning import FinetuningConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin

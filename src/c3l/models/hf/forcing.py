@@ -16,7 +16,8 @@ from torch import Tensor
 
 from c3l.errors import BackendError, name_error
 from c3l.models.hf.along import ALONG_KEYS
-from c3l.models.hf.encoding import ChatEncoder, EncodedPrompt, EncodedRow
+from c3l.models.hf.encoded import EncodedPrompt, EncodedRow
+from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.layout import attention_mask, find_obstacle, image_token_id, make_path
 from c3l.models.hf.packing import Packed, pack
 from c3l.models.hf.rounding import widened

@@ -14,7 +14,8 @@ from torch import Tensor
 from c3l.errors import BackendError, OutOfMemoryError, one_line
 from c3l.models.hf import logits
 from c3l.models.hf.control import tell_control_token
-from c3l.models.hf.encoding import ChatEncoder, EncodedPrompt
+from c3l.models.hf.encoded import EncodedPrompt
+from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.forcing import TeacherForcing
 from c3l.models.hf.header import tell_header
 from c3l.models.hf.layout import can_hide_images

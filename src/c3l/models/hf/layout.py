@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from c3l.models.hf.encoding import EncodedPrompt
+from c3l.models.hf.encoded import EncodedPrompt
 from c3l.models.hf.packing import RowPath
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from c3l.errors import BackendError, DataError
 from c3l.models.hf.adapters import add_adapters
 from c3l.models.hf.control import tell_control_token
-from c3l.models.hf.encoding import ChatEncoder, EncodedRow
+from c3l.models.hf.encoded import EncodedRow
+from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.forcing import TeacherForcing
 from c3l.models.hf.header import tell_header
 from c3l.models.hf.layout import attention_mask, image_token_id, make_path
@@ -26,7 +27,7 @@ from c3l.models.hf.vision import FeatureStore, VisionEncoder, move
 from c3l.models.interface import ForcedRow, Pieces, Readings, Unfit
 from c3l.models.notes import add_notes
 from c3l.records import Provenance
-from c3l.settings.schema import ContrastiveConfig
+from c3l.settings.tuning import ContrastiveConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin

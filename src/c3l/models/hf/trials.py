@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from c3l.models.hf.encoding import ChatEncoder, EncodedPrompt
+from c3l.models.hf.encoded import EncodedPrompt
+from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.logits import log_probs
 from c3l.models.hf.rounding import allow, distance, shaken
 from c3l.models.hf.rows import Row

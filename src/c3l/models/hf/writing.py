@@ -17,7 +17,8 @@ from transformers import DynamicCache, GenerationConfig, GenerationMixin, Logits
 
 from c3l.models.hf.cache import make_growing
 from c3l.models.hf.dictating import WritingWays, find_ways
-from c3l.models.hf.encoding import ChatEncoder, EncodedPrompt, stop_ids
+from c3l.models.hf.encoded import EncodedPrompt
+from c3l.models.hf.encoding import ChatEncoder, stop_ids
 from c3l.models.hf.forcing import TeacherForcing
 from c3l.models.hf.layout import attention_mask, image_token_id, keep_offsets, make_path, set_offsets
 from c3l.models.hf.packing import pack

@@ -1,0 +1,31 @@
+"""What a section of the settings is, and which of its values change what comes out."""
+
+from collections.abc import Set
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+LISTED = BeforeValidator(lambda value: [value] if isinstance(value, str | dict) else value)  # one is a list of one
+
+
+class Settings(BaseModel):
+    """A section: unknown keys are errors, values never change after reading.
+
+    Attributes:
+        no_result: The keys that change how something runs and what is seen of it, never what comes out.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    no_result: ClassVar[frozenset[str]] = frozenset()
+
+
+def results_of(section: str, settings: Settings, but: Set[str] = frozenset()) -> dict[str, Any]:
+    """What of a section changes what comes out, as ``section.key``, which ``--set`` takes.
+
+    Args:
+        section: Its name.
+        settings: Its values.
+        but: Keys that change nothing in this case.
+    """
+    values = settings.model_dump(exclude={*settings.no_result, *but})
+    return {f"{section}.{key}": value for key, value in values.items()}
