@@ -224,9 +224,9 @@ def _check_row(path: Path, row: JsonRow, name: ExportFormat) -> None:
     roles = [message["role"] for message in row["messages"]]
     texts = [message["content"] for message in row["messages"]]
     found = sum(text.count(PLACEHOLDER) for text in texts)
-    pictures = len(row["images"])
-    if found != (0 if name == "trl" else pictures) or pictures != 1:
-        raise DataError(f"{path}: row {row['id']} has {found} {PLACEHOLDER} for {pictures} pictures")
+    images = len(row["images"])
+    if found != (0 if name == "trl" else images) or images != 1:
+        raise DataError(f"{path}: row {row['id']} has {found} {PLACEHOLDER} for {images} pictures")
     if roles != ["user", "assistant"] or not all(text.replace(PLACEHOLDER, "").strip() for text in texts):
         raise DataError(f"{path}: row {row['id']} has turns of {roles}, expected a question and an answer with text")
 

@@ -103,10 +103,10 @@ def read_mmbench(file: Path) -> MMBench:
     if len(set(numbers)) < len(numbers):
         twice = Counter(numbers).most_common(1)[0][0]
         raise DataError(f"{file} has the index {twice} more than once, expected every row to have its own; remove one")
-    pictures = {index: row["image"] for index, row in zip(numbers, table, strict=True)}
+    images = {index: row["image"] for index, row in zip(numbers, table, strict=True)}
     bases = _find_bases(numbers)
     rows = [
-        _read_row(_Place(file, number, index), row, pictures, is_base=index in bases)
+        _read_row(_Place(file, number, index), row, images, is_base=index in bases)
         for number, (index, row) in enumerate(zip(numbers, table, strict=True), 1)
     ]
     if all(row.is_base for row in rows):
@@ -154,7 +154,7 @@ def _read_index(file: Path, row: Mapping[str, str], number: int) -> int:
     return int(float(row["index"]))
 
 
-def _read_row(place: _Place, row: Mapping[str, str], pictures: Mapping[int, str], *, is_base: bool) -> _Row:
+def _read_row(place: _Place, row: Mapping[str, str], images: Mapping[int, str], *, is_base: bool) -> _Row:
     options = {letter: row[letter] for letter in LETTERS if not _is_absent(row.get(letter, ""))}
     if list(options.values()).count("None") > 1:
         raise place.refuse("has several options None; leave the cells of options that are not there empty")
@@ -166,7 +166,7 @@ def _read_row(place: _Place, row: Mapping[str, str], pictures: Mapping[int, str]
     hint = row.get("hint", "")
     prompt = write_question(row["question"], options, "" if _is_absent(hint) else hint)
     return _Row(
-        item=Item(str(place.index), _find_image(place, row["image"], pictures), prompt),
+        item=Item(str(place.index), _find_image(place, row["image"], images), prompt),
         group=place.index % ROTATION,
         is_base=is_base,
         options=options,

@@ -44,9 +44,9 @@ def summarise_rows(rows: Iterable[Row], scoring: ScoringConfig) -> ScoreSummary 
         tally.add(row["image"], lift, row["answer"])
         for heap, key in ((most, lift), (least, -lift)):
             _keep_largest(heap, (key, -place, row))
-    if not tally.pictures:
+    if not tally.images:
         return None
-    found = tally.summarise(count_others(scoring, tally.pictures))
+    found = tally.summarise(count_others(scoring, tally.images))
     first, last = min(SHOWN, (found.pairs + 1) // 2), min(SHOWN, found.pairs // 2)
     return ScoreSummary(found, _take_rows(most, first), _take_rows(least, last))
 

@@ -165,14 +165,14 @@ def draw_pool(pool: Iterable[str], config: ScoringConfig, seed: int) -> list[str
     return nsmallest(config.others + 1 + _SPARE_OTHERS, pool, key=lambda image_id: make_id(seed, image_id, "others"))
 
 
-def count_others(config: ScoringConfig, pictures: int) -> int:
+def count_others(config: ScoringConfig, images: int) -> int:
     """How many other pictures stand for an image where there are so many in all: m, or all others if they are fewer."""
-    return min(config.others, max(pictures - 1, 0)) if config.no_image == "others" else 0
+    return min(config.others, max(images - 1, 0)) if config.no_image == "others" else 0
 
 
-def tell_few_others(config: ScoringConfig, pictures: int) -> str:
+def tell_few_others(config: ScoringConfig, images: int) -> str:
     """A line for who runs it where the ``others`` mode has fewer than m to show; empty where it has enough."""
-    found = count_others(config, pictures)
+    found = count_others(config, images)
     if config.no_image != "others" or found == config.others:
         return ""
     if not found:

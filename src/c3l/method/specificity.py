@@ -40,16 +40,16 @@ class SpecificityTally:
         self._says_no = 0
         self._pairs, self._specific = Counter[str](), Counter[str]()
 
-    def add(self, picture: str, lift: float, answer: str) -> None:
-        """Count a pair; ``picture`` is whatever tells the pictures apart."""
+    def add(self, image: str, lift: float, answer: str) -> None:
+        """Count a pair; ``image`` is whatever tells the images apart."""
         self._lifts.append(lift)
         self._says_no += says_no(answer)
-        self._pairs[picture] += 1
+        self._pairs[image] += 1
         if lift >= SPECIFIC_LIFT:
-            self._specific[picture] += 1
+            self._specific[image] += 1
 
     @property
-    def pictures(self) -> int:
+    def images(self) -> int:
         """How many were counted."""
         return len(self._pairs)
 
@@ -58,7 +58,7 @@ class SpecificityTally:
         low, high = find_interval(self._pairs, self._specific)
         return Specificity(
             pairs=len(self._lifts),
-            pictures=self.pictures,
+            pictures=self.images,
             specific=self._specific.total(),
             low=low,
             high=high,
@@ -91,15 +91,15 @@ def find_interval(pairs: Counter[str], specific: Counter[str]) -> tuple[float | 
         pairs: How many each picture has.
         specific: How many of them are specific.
     """
-    total, pictures = pairs.total(), len(pairs)
+    total, images = pairs.total(), len(pairs)
     if not total:
         return None, None
     share = specific.total() / total
-    spread = sum((specific[picture] - share * count) ** 2 for picture, count in pairs.items())
+    spread = sum((specific[image] - share * count) ** 2 for image, count in pairs.items())
     # so many pairs that are independent would leave as much doubt
     worth: float = total
-    if pictures == 1 or share in (0, 1):
-        worth = pictures
+    if images == 1 or share in (0, 1):
+        worth = images
     elif spread:
         worth = min(total, share * (1 - share) * total**2 / spread)
     middle, scale = share + Z**2 / (2 * worth), 1 + Z**2 / worth

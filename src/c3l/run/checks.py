@@ -66,13 +66,13 @@ def _check_model(config: RunConfig, load: LoadModel, good: Sequence[ImageRef], f
     maker = model.provenance
     yield f"model: {maker.model}, weights {maker.weights[:12]}, {maker.dtype} on {maker.device} {_mark(True)}"
     yield from (f"    {note}" for note in maker.notes)
-    picture, other = _two_images(config, good)
-    ok, lines = _check_prompt(config, model, picture)
+    image, other = _two_images(config, good)
+    ok, lines = _check_prompt(config, model, image)
     yield from lines
     if not ok:
         failed.append("prompt")
     try:
-        ok, lines = _check_score(config, model, picture, other)
+        ok, lines = _check_score(config, model, image, other)
     except BackendError as error:
         ok, lines = False, [f"score: {error} {_mark(False)}"]
     yield from lines
@@ -116,10 +116,10 @@ def _two_images(config: RunConfig, good: Sequence[ImageRef]) -> tuple[Image.Imag
     return picture, open_image(config.images.root, good[len(good) // 2], config.images)
 
 
-def _check_prompt(config: RunConfig, model: InferenceModel, picture: Image.Image) -> tuple[bool, list[str]]:
+def _check_prompt(config: RunConfig, model: InferenceModel, image: Image.Image) -> tuple[bool, list[str]]:
     """Whether the chat template keeps the instruction whole, and adds something for a picture."""
     prompt = choose_templates(config.generation)[0].render(config.generation.pairs_per_image)
-    seen, blind = model.show_prompt(prompt, picture), model.show_prompt(prompt, None)
+    seen, blind = model.show_prompt(prompt, image), model.show_prompt(prompt, None)
     whole = all(_squeeze(prompt) in _squeeze("".join(tokens)) for tokens in (seen, blind))
     ok = whole and len(seen) > len(blind)
     lines = [

@@ -286,7 +286,7 @@ def test_a_tree_shares_what_rows_begin_with_and_nothing_else():
     assert numbers == [0, 1, 2]
     assert packed.ids.tolist() == [[5, 9, 9, 7, 1, 2, 9, 9, 7, 1]]
     assert packed.positions.tolist() == [[0, 1, 2, 3, 4, 4, 1, 2, 3, 4]]
-    assert packed.pictures == (one, two)
+    assert packed.images == (one, two)
     assert packed.rows[2] == (0, (0, 6, 7, 8, 9))
     sees = packed.mask[0, 0]
     assert sees[5].nonzero().flatten().tolist() == [0, 1, 2, 3, 5]

@@ -88,16 +88,16 @@ class TeacherForcing:
     def _predict_whole(self, rows: Sequence[Row], features: dict[int, ImageFeatures]) -> Tensor:
         """Logits (A, V) of rows as one batch."""
         prompts = [self._encoder.encode_prompt(row.prompt, row.image, row.system) for row in rows]
-        pictures = self._show_images(rows, prompts, features)
+        images = self._show_images(rows, prompts, features)
         scored = [EncodedRow(prompt, row.completion) for prompt, row in zip(prompts, rows, strict=True)]
-        return self._feed(scored, pictures, hide_image=rows[0].hide_image)
+        return self._feed(scored, images, hide_image=rows[0].hide_image)
 
-    def _feed(self, rows: Sequence[EncodedRow], pictures: dict[str, Any], *, hide_image: bool = False) -> Tensor:
+    def _feed(self, rows: Sequence[EncodedRow], images: dict[str, Any], *, hide_image: bool = False) -> Tensor:
         batch = self._encoder.collate(rows)
         inputs: dict[str, Any] = {key: value.to(self._model.device) for key, value in batch.text.items()}
         if hide_image:
             inputs["attention_mask"] = self._hide_image(inputs)
-        inputs |= pictures
+        inputs |= images
         keep = batch.completion_mask.to(self._model.device)
         if self.takes_logits_to_keep:
             try:
@@ -213,7 +213,7 @@ class TeacherForcing:
         wanted = [(tree, path[start:]) for (tree, path), start in zip(packed.rows, starts, strict=True)]
         for tree, places in wanted:
             keep[tree, list(places)] = True
-        shown = self._vision.join([features[number] for number in packed.pictures]) if packed.pictures else {}
+        shown = self._vision.join([features[number] for number in packed.images]) if packed.images else {}
         kept = self._model(
             input_ids=packed.ids.to(self._model.device),
             position_ids=packed.positions.to(self._model.device),

@@ -66,16 +66,16 @@ def can_hide_images(model: "PreTrainedModel") -> bool:
     return image_token_id(model) is not None and not counts_by_grid(model) and not looks_across(model)
 
 
-def make_path(model: "PreTrainedModel", prompt: EncodedPrompt, ids: tuple[int, ...], picture: int) -> RowPath:
+def make_path(model: "PreTrainedModel", prompt: EncodedPrompt, ids: tuple[int, ...], image: int) -> RowPath:
     """A row to be packed.
 
     Args:
         model: The model that will read it.
         prompt: What the row begins with.
         ids: Its tokens: the prompt's, all or but for the last, and what follows.
-        picture: A number for the picture that it shows.
+        image: A number for the picture that it shows.
     """
-    return RowPath(ids, picture, _grid_positions(model, prompt, ids), _sees_images_whole(model))
+    return RowPath(ids, image, _grid_positions(model, prompt, ids), _sees_images_whole(model))
 
 
 def _grid_positions(model: "PreTrainedModel", prompt: EncodedPrompt, ids: tuple[int, ...]) -> NDArray[np.int64] | None:

@@ -28,13 +28,13 @@ class RowPath:
 
     Attributes:
         ids: Its tokens.
-        picture: A number for the picture that its image tokens show; rows with equal numbers share them.
+        image: A number for the picture that its image tokens show; rows with equal numbers share them.
         positions: (D, L) int64, D positions a token where a family counts otherwise than by the place in the row.
-        whole_pictures: Whether the tokens of a picture see all of it, those to come too.
+        whole_images: Whether the tokens of a picture see all of it, those to come too.
     """
 
     ids: tuple[int, ...]
-    picture: int
+    image: int
     positions: NDArray[np.int64] | None = None
     whole_images: bool = False
 
@@ -49,7 +49,7 @@ class Packed:
         depths: (B, T) int64.
         mask: (B, 1, T, T) bool, true where a token sees another.
         rows: Of each packed row, in the order given: its tree's place in the batch, and the places of its tokens.
-        pictures: Number of the picture each time that one is shown, tree after tree, left to right.
+        images: Number of the picture each time that one is shown, tree after tree, left to right.
     """
 
     ids: Tensor
@@ -57,7 +57,7 @@ class Packed:
     depths: Tensor
     mask: Tensor
     rows: tuple[tuple[int, tuple[int, ...]], ...]
-    pictures: tuple[int, ...]
+    images: tuple[int, ...]
 
 
 class _Tree:
@@ -67,7 +67,7 @@ class _Tree:
         self.ids: list[int] = []
         self.depths: list[int] = []
         self.parents: list[int] = []
-        self.pictures: list[int] = []
+        self.images: list[int] = []
         self._positions: dict[int, NDArray[np.int64]] = {}  # of tokens that do not stand at their depth
         self._blocks: dict[int, int] = {}  # token of a picture that sees itself whole -> the first of these tokens
         self._shows: list[bool] = []  # whether a token or one before it is a picture's
@@ -79,9 +79,9 @@ class _Tree:
         places, parent = [], -1
         for number, token in enumerate(path.ids):
             is_image = token == self._image_token
-            key = (parent, token, path.picture if is_image else -1)
+            key = (parent, token, path.image if is_image else -1)
             if key not in self._children:
-                place = self._children[key] = self._append(token, parent, path.picture if is_image else -1)
+                place = self._children[key] = self._append(token, parent, path.image if is_image else -1)
                 if path.positions is not None:
                     self._positions[place] = path.positions[:, number]
                 if is_image and path.whole_images:
@@ -90,11 +90,11 @@ class _Tree:
             places.append(parent)
         return tuple(places)
 
-    def _append(self, token: int, parent: int, picture: int) -> int:
+    def _append(self, token: int, parent: int, image: int) -> int:
         shown = parent >= 0 and self._shows[parent]
-        if picture >= 0 and not shown:
-            self.pictures.append(picture)
-        self._shows.append(shown or picture >= 0)
+        if image >= 0 and not shown:
+            self.images.append(image)
+        self._shows.append(shown or image >= 0)
         self.ids.append(token)
         self.depths.append(self.depths[parent] + 1 if parent >= 0 else 0)
         self.parents.append(parent)
@@ -174,7 +174,7 @@ def _collate(
         depths=_fill([np.array(tree.depths) for tree in trees], width, 0),
         mask=mask[:, None],
         rows=tuple((place, path) for place, of_tree in enumerate(rows) for _, path in of_tree),
-        pictures=tuple(picture for tree in trees for picture in tree.pictures),
+        images=tuple(image for tree in trees for image in tree.images),
     )
     return packed, [number for of_tree in rows for number, _ in of_tree]
 

@@ -182,7 +182,7 @@ class TrainableHfModel(nn.Module):
             "depths": packed.depths,
             "real": whole["real"],
             "in_completion": whole["in_completion"],
-            "shown": torch.tensor(packed.pictures, dtype=torch.int64),
+            "shown": torch.tensor(packed.images, dtype=torch.int64),
             "places": places,
             "predicts": places[whole["in_completion"].roll(-1, dims=1)],
         }
@@ -217,9 +217,9 @@ class TrainableHfModel(nn.Module):
             logits.append(found[1])
         return torch.cat(states), torch.cat(logits)
 
-    def _feed(self, text: dict[str, Tensor], predicts: Tensor, pictures: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    def _feed(self, text: dict[str, Tensor], predicts: Tensor, images: dict[str, Any]) -> tuple[Tensor, Tensor]:
         keep = {"logits_to_keep": predicts} if self._takes_logits_to_keep else {}
-        output = self.lvlm(**text, **pictures, **keep, use_cache=False, output_hidden_states=True)
+        output = self.lvlm(**text, **images, **keep, use_cache=False, output_hidden_states=True)
         logits = output.logits if keep else output.logits[predicts]
         return output.hidden_states[-1], logits.reshape(-1, logits.shape[-1])
 

@@ -88,9 +88,9 @@ class VisionEncoder:
         shapes = {key: value for key, value in tensors.items() if not _is_pixels(key)}
         return ImageFeatures(_rebuild(output, _read(output)), shapes)
 
-    def join(self, pictures: Sequence[ImageFeatures]) -> dict[str, Any]:
+    def join(self, images: Sequence[ImageFeatures]) -> dict[str, Any]:
         """Keyword arguments of ``forward`` for rows that show these pictures, one each, in order."""
-        outputs = [picture.output for picture in pictures]
+        outputs = [image.output for image in images]
         if self._across:
             return {"cross_attention_states": torch.cat([output.pooler_output for output in outputs])}
         joined = {"pooler_output": _concatenate([output.pooler_output for output in outputs])}
@@ -99,7 +99,7 @@ class VisionEncoder:
             joined["deepstack_features"] = [_concatenate(layer) for layer in layers]
         if getattr(outputs[0], _OF_ALL, None) is not None:
             joined[_OF_ALL] = getattr(outputs[0], _OF_ALL)
-        shapes = {key: torch.cat([picture.shapes[key] for picture in pictures]) for key in pictures[0].shapes}
+        shapes = {key: torch.cat([image.shapes[key] for image in images]) for key in images[0].shapes}
         return {"mm_encoder_outputs": {"image": _rebuild(outputs[0], joined)}, **shapes}
 
 

@@ -120,17 +120,17 @@ class Writing:
     def _read_trees(
         self,
         prompts: Sequence[EncodedPrompt],
-        pictures: Sequence[int],
+        images: Sequence[int],
         features: dict[int, ImageFeatures],
         cache: DynamicCache,
     ) -> None:
         """Read all prompts but for their last tokens into the cache; those about one picture as one tree."""
         paths = [
-            make_path(self._model, prompt, prompt.ids[:-1], picture)
-            for prompt, picture in zip(prompts, pictures, strict=True)
+            make_path(self._model, prompt, prompt.ids[:-1], image)
+            for prompt, image in zip(prompts, images, strict=True)
         ]
         token, pad = image_token_id(self._model), self._encoder.pad_id
-        [(packed, numbers)] = pack(paths, pictures, token, pad, spread=math.inf)
+        [(packed, numbers)] = pack(paths, images, token, pad, spread=math.inf)
         trees = DynamicCache()  # without the config: with it, sliding layers would forget
         self._model(
             input_ids=packed.ids.to(self._model.device),
@@ -139,7 +139,7 @@ class Writing:
             logits_to_keep=1,
             past_key_values=trees,
             use_cache=True,
-            **self._vision.join([features[picture] for picture in packed.pictures]),
+            **self._vision.join([features[image] for image in packed.images]),
         )
         # each row's keys and values are taken out of its tree, to the right end of the row
         #   tree    <image> Is it ? Where is           row 0    . . 0 1 2 3
