@@ -322,6 +322,12 @@ class Estimate:
     low: float | None
     high: float | None
 
+    def signed(self, digits: int = 2) -> str:
+        """As a difference, its interval with so many digits; ``-`` where it is not defined."""
+        if self.value is None or self.low is None or self.high is None:
+            return "-"
+        return f"{self.value:+.3f} ({self.low:+.{digits}f} to {self.high:+.{digits}f})"
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:

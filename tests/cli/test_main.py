@@ -27,7 +27,7 @@ FORM = ("--set", "scoring.no_image=drop", "--set", "scoring.form=discounted_like
 def loader(monkeypatch):
     """Stands in for every loaded model."""
     loader = Loader()
-    monkeypatch.setattr("c3l.run.context.LocalExecutor", lambda: LocalExecutor(loader))
+    monkeypatch.setattr("c3l.run.context.make_executor", lambda config: LocalExecutor(loader))
     return loader
 
 

@@ -1,18 +1,18 @@
 """Shards run from work items that can be pickled, and the model is loaded once, by the first that asks."""
 
 import pickle
-from pathlib import Path
 
 import pytest
 
-from c3l.executors.local import LocalExecutor, ShardTask
+from c3l.executors.interface import ShardTask
+from c3l.executors.local import LocalExecutor
 from c3l.settings.schema import ModelConfig, RunConfig
 from fakes import FakeModel
 
 
 def task(shard: int, model: str = "one") -> ShardTask:
     config = RunConfig(model=ModelConfig(name=model))
-    return ShardTask(Path("run"), "draft/scored", "draft/parsed", shard, 0, config)
+    return ShardTask("draft/scored", shard, 0, config, ("inputs",))
 
 
 def test_a_task_survives_pickling():

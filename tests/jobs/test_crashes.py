@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,9 @@ class FakeLearner:
 
     provenance = Provenance("fake", "0" * 16, "fake", "float32", "cpu", 0, {})
     takes_system = True
+
+    def batch(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def find_fault(self, conversation: Conversation) -> None:
         return None
@@ -155,10 +159,11 @@ def judge(tmp_path: Path) -> Callable[[Work], Callable[[Path], list[str]]]:
 
 @pytest.fixture
 def use_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any]], None]:
+    from c3l.jobs import score, score_state
     from c3l.storage import journal, lock
 
     def use(disk: Callable[..., Any]) -> None:
-        for module in (atomic, journal, lock):
+        for module in (atomic, journal, lock, score, score_state):
             monkeypatch.setattr(module, "durable", disk)
 
     return use

@@ -224,7 +224,7 @@ def test_the_working_directory_and_the_place_of_the_pictures_do_not_matter(work,
 def test_pictures_of_another_folder_do_not_mix_with_the_rows_that_are_there(work):
     score(work)
     draw_pictures(work / "others", 1).joinpath("picture_0.png").write_bytes(b"another")
-    for root, why in (("others", "is not what this run began with"), ("model", "there is no 'picture_0.png'")):
+    for root, why in (("others", "is another than was seen before"), ("model", "there is no 'picture_0.png'")):
         with pytest.raises(StaleStageError, match=f"lay under .*pictures, not of those under .*{root} .*{why}"):
             score(work, f"images.root={work / root}")
 

@@ -74,6 +74,10 @@ def test_a_run_folder_of_an_earlier_version_is_gone_on_with(config):
     (config.run / "decisions.jsonl").rename(config.run / "selection.jsonl")
     shard = config.run / "filtered/00000.jsonl"
     shard.write_text(shard.read_text().replace('"kind":"filterdecision"', '"kind":"selected"'))
+    for stages in (pipeline.run_export, pipeline.run_report):
+        with pytest.raises(DataError, match=r"stage filtered .* is not done; make it first with `c3l filter"):
+            walk(config, Loader(), stages, needs_model=False)
+    assert (config.run / "report.html").exists()
     for scored in (config.run / "draft/scored").glob("0*.jsonl"):  # they held S(I2C) too
         scored.write_text(scored.read_text().replace('"no_image"', '"i2c":9.0,"form":"log_ratio","no_image"'))
     loader = Loader()
@@ -87,6 +91,14 @@ def test_a_run_folder_of_an_earlier_version_is_gone_on_with(config):
         "selected",
         json.loads((config.run / "draft/scored/stage.json").read_text())["fingerprint"],
     )
+
+
+def test_what_an_earlier_version_called_otherwise_is_cleaned_too(config):
+    walk(config, Loader())
+    (config.run / "groups").rename(config.run / "selected")
+    with Run.open(config.run) as run:
+        assert "selected" in run.clean("groups")
+    assert not (config.run / "selected").exists()
 
 
 def test_a_run_in_a_form_that_compares_probabilities_says_so(tmp_path, root, model):

@@ -1,6 +1,7 @@
 """The commands that work on data files of any origin, without a run: finetune and evaluate."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -55,7 +56,12 @@ _BLIND = SettingOption(
 )
 
 
-@takes_settings(IMAGE_ROOT, MODEL, DTYPE, SEED, config=f"{_READ} finetuning")
+_NEEDED_ROOT = replace(
+    IMAGE_ROOT, declared=typer.Option(help="Needed: folder that the file's picture paths begin in (images.root)")
+)
+
+
+@takes_settings(_NEEDED_ROOT, MODEL, DTYPE, SEED, config=f"{_READ} finetuning")
 def finetune(
     given: Arguments,
     data: Annotated[

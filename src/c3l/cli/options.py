@@ -199,10 +199,8 @@ def resolve_config(run: Path | None, arguments: Arguments) -> "RunConfig":
 
 def tell_unread(progress: "Progress", given: Arguments, command: str, *sections: str) -> None:
     """Say which ``--set`` of a command without a run are of sections that it does not read."""
-    from c3l.settings.load import read_override
-
     read = (*sections, "seed", "max_error_rate")
-    keys = [read_override(one).key for one in given.typed]
+    keys = [one.key for one in given.overrides[len(given.overrides) - len(given.typed) :]]
     if unread := [key for key in keys if key.partition(".")[0] not in read]:
         progress.note(f"{command} does not read {', '.join(unread)}: of --set it reads {', '.join(read)}")
 

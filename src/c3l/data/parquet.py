@@ -12,7 +12,7 @@ from c3l.records import ImageRef
 from c3l.settings.schema import ImagesConfig
 from c3l.storage.atomic import atomic_path
 
-Row = dict[str, Any]
+ParquetRow = dict[str, Any]
 
 _ROWS_A_GROUP = 64  # pictures in memory at once, and what a reader must load to see one row
 _JPEG = b"\xff\xd8\xff"
@@ -20,7 +20,7 @@ _JPEG = b"\xff\xd8\xff"
 
 def write_trl(
     path: Path,
-    rows: Iterable[tuple[Row, ImageRef]],
+    rows: Iterable[tuple[ParquetRow, ImageRef]],
     score_types: Mapping[str, str],
     image_root: Path | None,
 ) -> None:
@@ -52,7 +52,7 @@ def write_trl(
             writer.write_table(pyarrow.Table.from_pylist(filled, schema=schema))
 
 
-def read_trl(path: Path) -> Iterator[Row]:
+def read_trl(path: Path) -> Iterator[ParquetRow]:
     """The rows of a file that ``write_trl`` wrote."""
     _, parquet, _ = _packages({})
     with parquet.ParquetFile(path) as file:
@@ -78,7 +78,7 @@ def _packages(score_types: Mapping[str, str]) -> tuple[Any, Any, Any]:
     return pyarrow, parquet, datasets.Features(features).arrow_schema
 
 
-def _embed(image_root: Path, image: ImageRef) -> Row:
+def _embed(image_root: Path, image: ImageRef) -> ParquetRow:
     """The picture as trainers will see it: JPEG files as they are, all others as the RGB that was scored."""
     content = read_image_bytes(image_root, image, "all")  # its hash says that it is the run's
     if not content.startswith(_JPEG):

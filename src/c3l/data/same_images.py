@@ -63,5 +63,5 @@ def find_other(
             return image.path, error.detail
         hashed += compared
         if other:
-            return image.path, f"{image.path!a} is not what this run began with"
+            return image.path, f"{image.path!a} is another than was seen before"
     return None

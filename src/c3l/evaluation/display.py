@@ -47,6 +47,4 @@ def _show(value: float | None) -> str:
 
 
 def _signed(estimate: Estimate | None) -> str:
-    if estimate is None or estimate.value is None or estimate.low is None or estimate.high is None:
-        return "-"
-    return f"{estimate.value:+.3f} ({estimate.low:+.2f} to {estimate.high:+.2f})"
+    return "-" if estimate is None else estimate.signed()

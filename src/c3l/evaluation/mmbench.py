@@ -180,11 +180,11 @@ def _is_absent(cell: str) -> bool:
     return cell.strip().lower() in _ABSENT
 
 
-def _find_image(place: _Place, cell: str, pictures: Mapping[int, str]) -> str:
+def _find_image(place: _Place, cell: str, images: Mapping[int, str]) -> str:
     """The picture of a row as a data URL: base64, wrapped or not, or the index of the row that holds it."""
     image = cell
     if is_whole(image) and len(image) < _SHORT:
-        image = pictures.get(int(float(image)), "")
+        image = images.get(int(float(image)), "")
         if not image:
             raise place.refuse(f"shows the picture of row {cell}, which is not there")
     if len(image) == _EXCEL_CELL:

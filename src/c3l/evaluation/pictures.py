@@ -93,7 +93,7 @@ def sign_item_image(root: Path, image: str, links: FollowLinks = "inside") -> st
 def read_signature(image: str, signature: str) -> SeenImage:
     """The picture that was signed by ``sign_item_image``."""
     size, _, sha256 = signature.partition(":")
-    return SeenImage(image, sha256, int(size))
+    return SeenImage(image, sha256, int(size) if size.isdecimal() else -1)  # of no image, where it was edited
 
 
 def _is_within(image: str) -> bool:

@@ -18,14 +18,14 @@ from c3l.evaluation.opening import read_utf8
 
 _DELIMITERS = ("\t", ",", ";")
 
-Row = Mapping[str, str]
+TableRow = Mapping[str, str]
 
 
 class _BrokenError(Exception):
     """The table does not keep the rules of the way in which it is read."""
 
 
-def read_table(path: Path, needed: Sequence[str], number: str, expected: str) -> list[Row]:
+def read_table(path: Path, needed: Sequence[str], number: str, expected: str) -> list[TableRow]:
     """The rows of a table, by the names of its columns; tabs, commas or semicolons stand between its cells.
 
     Args:
@@ -79,7 +79,7 @@ def _read_names(path: Path, content: bytes, delimiter: str, needed: Sequence[str
     return names
 
 
-def _read_quoted(content: bytes, delimiter: str, names: Sequence[str], place: int) -> Iterator[Row]:
+def _read_quoted(content: bytes, delimiter: str, names: Sequence[str], place: int) -> Iterator[TableRow]:
     reader = csv.reader(_lines(content), delimiter=delimiter, strict=True)
     number = 0
     try:
@@ -108,7 +108,7 @@ def _holds_row(cell: str, delimiter: str, width: int, place: int) -> bool:
     return cell.count(delimiter) >= width - 1 and (len(last) <= place or is_whole(last[place]))
 
 
-def _read_plain(content: bytes, delimiter: str, names: Sequence[str], place: int) -> list[Row] | None:
+def _read_plain(content: bytes, delimiter: str, names: Sequence[str], place: int) -> list[TableRow] | None:
     """The rows where nothing is quoted; None if a line is no row."""
     reader = csv.reader(_lines(content), delimiter=delimiter, quoting=csv.QUOTE_NONE)
     try:
@@ -118,7 +118,7 @@ def _read_plain(content: bytes, delimiter: str, names: Sequence[str], place: int
     return rows if rows and all(is_whole(row[names[place]]) for row in rows) else None
 
 
-def _to_row(cells: Sequence[str], names: Sequence[str], number: int) -> Row:
+def _to_row(cells: Sequence[str], names: Sequence[str], number: int) -> TableRow:
     if len(cells) != len(names):
         raise _BrokenError(
             f"row {number} has {len(cells)} cells, the header {len(names)}; is there a delimiter in a cell that is not "

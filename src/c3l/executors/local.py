@@ -1,81 +1,15 @@
-"""Where shards run: an executor takes work items that can be sent anywhere, never a live model."""
+"""Shards in this process, one after the other, and the model that is kept between them."""
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from c3l.executors.interface import LoadModel, ShardResult, ShardTask, Work
 from c3l.models.interface import InferenceModel
 from c3l.models.load import load_model
-from c3l.records import Provenance
 from c3l.settings.schema import ModelConfig, RunConfig
-
-LoadModel = Callable[[ModelConfig, int], InferenceModel]
-
-
-@dataclass(frozen=True, slots=True)
-class ShardTask:
-    """One shard to make, in names and settings alone, so that it can be pickled.
-
-    Attributes:
-        run: The run folder.
-        stage: The stage to make, such as ``draft/scored``.
-        source: The stage whose shard of the same number it is made from.
-        shard: Number of the shard.
-        round: 0 for the draft, 1 for what the tuned LVLM writes.
-        config: The run's settings, with the model that this shard needs.
-    """
-
-    run: Path
-    stage: str
-    source: str
-    shard: int
-    round: int
-    config: RunConfig
-
-
-@dataclass(frozen=True, slots=True)
-class ShardResult:
-    """The records of one shard, and the model that made them; None if the shard needed none."""
-
-    shard: int
-    records: tuple[Any, ...]
-    provenance: Provenance | None
-
-
-Work = Callable[[ShardTask, Callable[[], InferenceModel]], Iterator[Any]]
-
-
-class Executor(Protocol):
-    """Makes shards somewhere. It returns their records; only the caller writes to the run folder."""
-
-    @property
-    def name(self) -> str:
-        """What ``stage.json`` records."""
-        ...
-
-    @property
-    def loading_seconds(self) -> float:
-        """Time spent on loading models so far."""
-        ...
-
-    def forget_model(self) -> None:
-        """Let go of a loaded model, where somebody else needs its memory."""
-        ...
-
-    def run(self, work: Work, tasks: Sequence[ShardTask], advance: Callable[[int], None]) -> Iterator[ShardResult]:
-        """The shards, each as soon as it is made, in any order.
-
-        Args:
-            work: A function of a module, so that it can be named elsewhere: task and a way to get the model
-                in, records out.
-            tasks: The shards to make.
-            advance: Told how many records were made since it was last told.
-        """
-        ...
 
 
 class KeptModel:
@@ -120,7 +54,10 @@ class LocalExecutor:
         """Let go of the loaded model."""
         self._model.forget()
 
-    def run(self, work: Work, tasks: Sequence[ShardTask], advance: Callable[[int], None]) -> Iterator[ShardResult]:
+    def close(self) -> None:
+        """Nothing is held but the model, which goes with the process."""
+
+    def run(self, work: Work, tasks: Iterable[ShardTask], advance: Callable[[int], None]) -> Iterator[ShardResult]:
         """The shards in the order of the tasks; an error says in which shard it happened."""
         for task in tasks:
             made: list[Any] = []

@@ -32,9 +32,9 @@ from c3l.evaluation.predict import predict
 from c3l.evaluation.reading import find_image_root, hash_files, read_benchmark
 from c3l.evaluation.scores import score, was_blind
 from c3l.evaluation.task import Benchmark, Item, Prediction
-from c3l.executors.local import LoadModel
+from c3l.executors.interface import LoadModel
 from c3l.models.interface import Completion, GenerateRequest, InferenceModel, Sampling
-from c3l.models.load import load_model, resolve_dtype, weights_hash
+from c3l.models.load import choose_dtype, load_model, weights_hash
 from c3l.progress import Progress
 from c3l.records import EvalReport, Provenance, from_json, to_json
 from c3l.settings.base import results_of
@@ -150,8 +150,8 @@ def read_predictions(out: Path, items: Sequence[Item]) -> tuple[dict[str, Predic
     return {item.item_id: done[item.item_id] for item in items}, from_json(Provenance, json.dumps(begun["model"]))
 
 
-def _job(out: Path) -> Job:
-    return Job(out, "evaluate", "evaluator_version")
+def _job(out: Path, remedy: str = "choose another --out") -> Job:
+    return Job(out, "evaluate", "evaluator_version", remedy=remedy)
 
 
 def _resume(
@@ -169,8 +169,7 @@ def _resume(
         StaleStageError: If they were begun with something else.
     """
     stored = job.read() if begun else None
-    if config.model.dtype == "auto":
-        config = config.with_dtype(stored["settings"]["model.dtype"] if stored else resolve_dtype(config.model))
+    config = choose_dtype(config, stored["settings"] if stored else None)
     asked = "\n".join(map(to_json, benchmark.items)).encode()
     now: dict[str, Any] = {
         "task": task.task,
@@ -275,7 +274,7 @@ def _read_made(path: Path) -> dict[str, Prediction]:
 def _read_baseline(
     folder: Path, items: Sequence[Item], hashes: Mapping[str, str]
 ) -> tuple[dict[str, Prediction], Provenance]:
-    begun = _job(folder).read()
+    begun = _job(folder, f"name another --baseline than {folder}").read()
     if begun is None:
         raise DataError(f"got --baseline {folder}, expected a folder that c3l evaluate wrote")
     if begun["settings"]["data"] != dict(hashes):

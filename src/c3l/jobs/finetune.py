@@ -18,9 +18,9 @@ from c3l.data.noted import tell_noted
 from c3l.data.sources import check_files, hash_files
 from c3l.errors import ConfigError, DataError, StaleStageError, TooManyRejectedError, tell_rejected, tell_too_many
 from c3l.jobs.learnable import iterate_rows, make_opener, mark_cut, note_unused, read_learnable, to_texts
-from c3l.jobs.taught_tokens import count_tokens, tell_tokens, weigh_tokens
+from c3l.jobs.taught_tokens import TokenChoice, count_tokens, tell_tokens, weigh_tokens
 from c3l.models.interface import FinetunableModel
-from c3l.models.load import load_finetunable, resolve_dtype, weights_hash
+from c3l.models.load import choose_dtype, load_finetunable, weights_hash
 from c3l.progress import Progress, SilentProgress
 from c3l.records import Rejected, from_json, to_json
 from c3l.settings.base import results_of
@@ -109,10 +109,7 @@ def _resume(data: Sequence[Path], job: Job, config: RunConfig) -> tuple[RunConfi
         DataError: If the folder holds other work.
     """
     begun = job.read()
-    if config.model.dtype != "auto":
-        resolved = config
-    else:
-        resolved = config.with_dtype(begun["settings"]["model.dtype"] if begun else resolve_dtype(config.model))
+    resolved = choose_dtype(config, begun["settings"] if begun else None)
     now = _settings(data, resolved)
     if begun is None:
         return resolved, now
@@ -165,25 +162,15 @@ def _make(
     progress: Progress,
     begin: Callable[[], None],
 ) -> dict[str, Any]:
+    """Read the rows, then train on those that can be learned; returns the summary, which lies there from then on."""
     check_packages()
-    from c3l.training.arguments import count_steps
-    from c3l.training.checkpoints import count_processes, find_checkpoint
-    from c3l.training.finetuning import finetune
-
-    start, out = time.monotonic(), job.folder
+    start = time.monotonic()
     lvlm = load_finetunable(config.model, config.finetuning, config.seed)
     fit, rejected = _look_through(data, job, config, settings, lvlm, progress)
     begin()
-    chosen = weigh_tokens(fit, out / CHECKPOINTS / _WEIGHED, config, lvlm, progress)
-    texts = to_texts(fit, lvlm, {place: one.skipped for place, one in chosen.items()})
-    steps = count_steps(len(texts), config.finetuning, count_processes())
-    done = find_checkpoint(out / CHECKPOINTS)
-    opener = make_opener(config)
-    with progress.track("finetune", "steps", steps, done.step if done else 0) as advance:
-        log = finetune(lvlm, texts, opener, config.finetuning, config.seed, out / CHECKPOINTS, advance)
-    write_atomic(out / LOG, map(to_json, log))
-    provenance = json.loads(to_json(lvlm.provenance))
-    _save(lvlm, out, config.finetuning.method)
+    base = json.loads(to_json(lvlm.provenance))
+    chosen = weigh_tokens(fit, job.folder / CHECKPOINTS / _WEIGHED, config, lvlm, progress)
+    steps, log = _train(job.folder, config, lvlm, fit, chosen, progress)
     summary = {
         "rows": len(fit) + len(rejected),
         "trained": len(fit),
@@ -193,16 +180,35 @@ def _make(
         "steps": steps,
         "seconds": round(time.monotonic() - start, 3),
         "loss_first": log[0].loss,
-        "loss_last": _mean_loss(log[-10:]),
-        "base": provenance,
+        "loss_last": sum(step.loss for step in log[-10:]) / len(log[-10:]),
+        "base": base,
         "settings": settings,
     }
-    write_atomic(out / SUMMARY, json.dumps(summary, indent=1) + "\n")
+    write_atomic(job.folder / SUMMARY, json.dumps(summary, indent=1) + "\n")
     return summary
 
 
-def _mean_loss(steps: "tuple[FinetuningStep, ...]") -> float:
-    return sum(step.loss for step in steps) / len(steps)
+def _train(
+    out: Path,
+    config: RunConfig,
+    lvlm: FinetunableModel,
+    fit: Mapping[int, ConversationRow],
+    chosen: Mapping[int, TokenChoice],
+    progress: Progress,
+) -> "tuple[int, tuple[FinetuningStep, ...]]":
+    """The steps of the tuning, and its log; leaves the adapter and the merged model."""
+    from c3l.training.arguments import count_steps
+    from c3l.training.checkpoints import count_processes, find_checkpoint
+    from c3l.training.finetuning import finetune
+
+    texts = to_texts(fit, lvlm, {place: one.skipped for place, one in chosen.items()})
+    steps = count_steps(len(texts), config.finetuning, count_processes())
+    done = find_checkpoint(out / CHECKPOINTS)
+    with progress.track("finetune", "steps", steps, done.step if done else 0) as advance:
+        log = finetune(lvlm, texts, make_opener(config), config.finetuning, config.seed, out / CHECKPOINTS, advance)
+    write_atomic(out / LOG, map(to_json, log))
+    _save(lvlm, out, config.finetuning.method)
+    return steps, log
 
 
 def _join(data: Sequence[Path], job: Job, config: RunConfig) -> None:
@@ -211,8 +217,7 @@ def _join(data: Sequence[Path], job: Job, config: RunConfig) -> None:
     from c3l.training.finetuning import finetune
 
     out, begun = job.folder, job.read()
-    if config.model.dtype == "auto" and begun:
-        config = config.with_dtype(begun["settings"]["model.dtype"])
+    config = choose_dtype(config, begun["settings"] if begun else None)
     lvlm = load_finetunable(config.model, config.finetuning, config.seed)
     learned, rejected = read_learnable(data, config, lvlm, lambda count: None)
     _check_share(learned, rejected, config, out)

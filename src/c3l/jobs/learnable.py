@@ -45,9 +45,10 @@ def _judge(
         conversation = to_conversation(row, lvlm, opener)
     except BadImageError as error:
         return Rejected(row.id, image_id, "finetuning", error.reason, error.detail)
-    if fault := lvlm.find_fault(conversation):
-        return Rejected(row.id, image_id, "finetuning", fault.reason, fault.detail)
-    _, lost = lvlm.count_taught(conversation)
+    with lvlm.batch():
+        if fault := lvlm.find_fault(conversation):
+            return Rejected(row.id, image_id, "finetuning", fault.reason, fault.detail)
+        _, lost = lvlm.count_taught(conversation)
     return mark_cut(row, cut=lost > 0)
 
 

@@ -19,10 +19,10 @@ from c3l.data.images import image_id_of, open_image
 from c3l.data.noted import tell_noted
 from c3l.data.sources import check_files, name_files
 from c3l.errors import DataError, StorageError, tell_rejected
-from c3l.executors.local import LoadModel
+from c3l.executors.interface import LoadModel
 from c3l.jobs.score_state import (
     EARLIER,
-    Row,
+    ScoreRow,
     State,
     open_job,
     read_rows,
@@ -40,7 +40,7 @@ from c3l.models.load import load_model
 from c3l.progress import Progress, find_width
 from c3l.records import KL_FORMS, ImageRef, Rejected, Sample, ScoredPair, make_id
 from c3l.settings.schema import RunConfig
-from c3l.storage.atomic import remove
+from c3l.storage.atomic import durable, remove
 from c3l.storage.job import Job
 from c3l.storage.journal import append_lines
 
@@ -136,12 +136,12 @@ def _score_rest(
     state.write(job)
 
 
-def _write_rows(rows: Sequence[Row], noted: Counter[str], out: Path, job: Job, state: State) -> None:
+def _write_rows(rows: Sequence[ScoreRow], noted: Counter[str], out: Path, job: Job, state: State) -> None:
     """Append rows to ``out``, which from the first ones on is this command's, and count them and what is noted."""
     if not state.rows:
         state.write(job)
         if out.exists():
-            os.truncate(out, 0)
+            durable(os.truncate, out, 0)
     lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows]
     append_lines(out, lines)
     state.rows += len(rows)
@@ -157,7 +157,7 @@ def _read(data: Sequence[Path]) -> Iterator[Item]:
     return chain.from_iterable(read_llava(path, name) for path, name in files)
 
 
-def _note(chunk: Sequence[Item], rows: Sequence[Row], *, takes_system: bool) -> Iterator[str]:
+def _note(chunk: Sequence[Item], rows: Sequence[ScoreRow], *, takes_system: bool) -> Iterator[str]:
     """Words for what was scored otherwise than its row asks for, or not for a reason of ours."""
     for item, row in zip(chunk, rows, strict=True):
         if isinstance(item, Turn) and row["status"] == "ok":
@@ -198,12 +198,12 @@ def _survey(data: Sequence[Path], config: RunConfig, progress: Progress) -> tupl
 
 def _score_chunk(
     chunk: Sequence[Item],
-    stay: Sequence[Row | None],
+    stay: Sequence[ScoreRow | None],
     start: int,
     config: RunConfig,
     model: InferenceModel | None,
     pool: Sequence[str],
-) -> list[Row]:
+) -> list[ScoreRow]:
     turns = {place: item for place, item in enumerate(chunk) if isinstance(item, Turn) and not stay[place]}
     outcomes: Iterator[ScoredPair | Rejected] = iter(())
     if model is not None and turns:
@@ -231,7 +231,7 @@ def _sample(turn: Turn, number: int) -> Sample:
     return Sample(name, image_id_of(turn.image), "data", turn.question, turn.answer, 0, turn.turn)
 
 
-def _row(turn: Turn, outcome: ScoredPair | Rejected, config: RunConfig) -> Row:
+def _row(turn: Turn, outcome: ScoredPair | Rejected, config: RunConfig) -> ScoreRow:
     if isinstance(outcome, Rejected):
         return _rejected_row(turn, outcome, config)
     numbers = {
@@ -243,11 +243,11 @@ def _row(turn: Turn, outcome: ScoredPair | Rejected, config: RunConfig) -> Row:
     return _empty_row(turn, config) | numbers | scored
 
 
-def _rejected_row(item: Item, why: BadTurn | Rejected, config: RunConfig) -> Row:
+def _rejected_row(item: Item, why: BadTurn | Rejected, config: RunConfig) -> ScoreRow:
     return _empty_row(item, config) | {"error": f"{why.reason}: {why.detail}"}
 
 
-def _empty_row(item: Item, config: RunConfig) -> Row:
+def _empty_row(item: Item, config: RunConfig) -> ScoreRow:
     """A row without a score; its keys and their order are those of every row."""
     known = {name: getattr(item, name) for name in ("id", "turn", "image", "question", "answer")}
     known |= {"file": item.file} if item.file else {}

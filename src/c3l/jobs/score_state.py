@@ -21,7 +21,7 @@ from c3l.data.same_images import SeenImage, find_other, sign_image
 from c3l.data.sources import hash_files
 from c3l.errors import StaleStageError
 from c3l.method.scoring import SCORER_VERSION
-from c3l.models.load import resolve_dtype, weights_hash
+from c3l.models.load import choose_dtype, weights_hash
 from c3l.progress import Progress
 from c3l.records import from_json
 from c3l.settings.base import results_of
@@ -32,7 +32,7 @@ from c3l.storage.job import Job, plain, refuse_changes
 EARLIER = "earlier.jsonl"  # in OUT.state: the rows that went aside
 _UNREADABLE = ("unreadable_image",)  # what a picture that is put right can mend
 
-Row = dict[str, Any]
+ScoreRow = dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -81,7 +81,9 @@ class State:
 
 def open_job(out: Path) -> Job:
     """The job that scores into a file: its folder lies beside it."""
-    return Job(out.with_name(out.name + ".state"), "score --data", "scorer_version", "state.json")
+    folder = out.with_name(out.name + ".state")
+    remedy = f"choose another --out, or remove {folder} and the rows beside it"
+    return Job(folder, "score --data", "scorer_version", "state.json", remedy)
 
 
 def resume(data: Sequence[Path], out: Path, job: Job, config: RunConfig, progress: Progress) -> tuple[RunConfig, State]:
@@ -92,9 +94,7 @@ def resume(data: Sequence[Path], out: Path, job: Job, config: RunConfig, progres
     if state is None and out.exists() and out.stat().st_size:
         raise StaleStageError(f"{out} is there and was not made by this command; choose another --out")
     has_scores = state is not None and (earlier.exists() or (state.scored and out.exists()))
-    if config.model.dtype == "auto":
-        begun = state.settings["model.dtype"] if state is not None and has_scores else None
-        config = config.with_dtype(begun or resolve_dtype(config.model))
+    config = choose_dtype(config, state.settings if state is not None and has_scores else None)
     settings = _settings(data, config)
     new = State(settings, root=str(config.images.root.resolve()))
     if state is None:
@@ -118,7 +118,7 @@ def _go_on(out: Path, sidecar: Path, state: State, config: RunConfig, progress: 
     if size < state.bytes:
         raise StaleStageError(f"{out} is shorter than what was written to it; remove it and {sidecar}")
     if size > state.bytes:
-        os.truncate(out, state.bytes)
+        durable(os.truncate, out, state.bytes)
     if (sidecar / EARLIER).exists() or not _can_be_mended(out, state, config):
         return state
     progress.note(f"pictures that could not be opened can be by now: their rows of {out} are made again")
@@ -157,18 +157,18 @@ def _opens(config: RunConfig, path: str) -> bool:
     return True
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path) -> Iterator[ScoreRow]:
     """The rows of a file of scores, one at a time."""
     with path.open(encoding="utf-8", newline="\n") as lines:
         yield from map(json.loads, lines)
 
 
-def reason_of(row: Row) -> str:
+def reason_of(row: ScoreRow) -> str:
     """The word for why the row has no score; empty if it has one."""
     return row["error"].partition(":")[0] if row["status"] == "rejected" else ""
 
 
-def rows_that_stay(sidecar: Path, start: int) -> Iterator[Row | None]:
+def rows_that_stay(sidecar: Path, start: int) -> Iterator[ScoreRow | None]:
     """From a place on, the rows that went aside and need not be made again; None for all others, without an end."""
     if (sidecar / EARLIER).exists():
         for row in islice(read_rows(sidecar / EARLIER), start, None):
@@ -201,7 +201,7 @@ def _settings(data: Sequence[Path], config: RunConfig) -> dict[str, Any]:
     )
 
 
-def remember_image(rows: Sequence[Row], root: Path, state: State) -> None:
+def remember_image(rows: Sequence[ScoreRow], root: Path, state: State) -> None:
     """Keep in the state which picture was the first to be scored."""
     first = next((row["image"] for row in rows if row["status"] == "ok"), None)
     if first and not state.picture:

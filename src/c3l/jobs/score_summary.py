@@ -7,7 +7,7 @@ import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from c3l.jobs.score_state import Row
+from c3l.jobs.score_state import ScoreRow
 from c3l.method.scoring import count_others
 from c3l.method.specificity import SpecificityTally, tell_specificity
 from c3l.progress import cut_line
@@ -23,11 +23,11 @@ class ScoreSummary:
     """The scored rows together; those with the highest lift, from the highest on, and those with the lowest."""
 
     specificity: Specificity
-    most: tuple[Row, ...]
-    least: tuple[Row, ...]
+    most: tuple[ScoreRow, ...]
+    least: tuple[ScoreRow, ...]
 
 
-def summarise_rows(rows: Iterable[Row], scoring: ScoringConfig) -> ScoreSummary | None:
+def summarise_rows(rows: Iterable[ScoreRow], scoring: ScoringConfig) -> ScoreSummary | None:
     """Count the rows that hold a score; None where there is none. Of equal lifts the first row comes first.
 
     Args:
@@ -35,8 +35,8 @@ def summarise_rows(rows: Iterable[Row], scoring: ScoringConfig) -> ScoreSummary 
         scoring: What they were scored with.
     """
     tally = SpecificityTally(scoring.no_image)
-    most: list[tuple[float, int, Row]] = []
-    least: list[tuple[float, int, Row]] = []
+    most: list[tuple[float, int, ScoreRow]] = []
+    least: list[tuple[float, int, ScoreRow]] = []
     for place, row in enumerate(rows):
         lift = row.get("lift")
         if lift is None:  # rejected, or of an older c3l
@@ -51,14 +51,14 @@ def summarise_rows(rows: Iterable[Row], scoring: ScoringConfig) -> ScoreSummary 
     return ScoreSummary(found, _take_rows(most, first), _take_rows(least, last))
 
 
-def _keep_largest(heap: list[tuple[float, int, Row]], entry: tuple[float, int, Row]) -> None:
+def _keep_largest(heap: list[tuple[float, int, ScoreRow]], entry: tuple[float, int, ScoreRow]) -> None:
     if len(heap) < SHOWN:
         heapq.heappush(heap, entry)
     else:
         heapq.heappushpop(heap, entry)
 
 
-def _take_rows(heap: list[tuple[float, int, Row]], most: int) -> tuple[Row, ...]:
+def _take_rows(heap: list[tuple[float, int, ScoreRow]], most: int) -> tuple[ScoreRow, ...]:
     return tuple(row for _, _, row in sorted(heap, reverse=True)[:most])
 
 

@@ -33,7 +33,7 @@ class ParsedPair:
     closed: bool = False
 
 
-Form: TypeAlias = Callable[[str], Iterator[ParsedPair]]
+ReadPairs: TypeAlias = Callable[[str], Iterator[ParsedPair]]
 
 
 def find_pairs(text: str, parser: str) -> list[ParsedPair]:
@@ -298,7 +298,7 @@ def _trim(text: str) -> str:
 
 
 # Labels and JSON are marks that prose does not carry by chance, so either is looked for before bare lines.
-PARSERS: dict[str, tuple[Form, ...]] = {
+PARSERS: dict[str, tuple[ReadPairs, ...]] = {
     "numbered": (read_labelled, read_json, read_lines),
     "json": (read_json, read_labelled, read_lines),
     "lines": (read_labelled, read_json, read_lines),

@@ -101,7 +101,7 @@ def _add(templates: dict[str, InstructionTemplate], text: str, where: str) -> No
     try:
         entries = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: not YAML: {one_line(error)}") from None
+        raise ConfigError(f"{where}: not YAML: {one_line(error, 3000)}") from None
     if not isinstance(entries, list):
         got = type(entries).__name__
         raise ConfigError(f"{where}: got a {got}, expected a list of templates, - id: ...")

@@ -5,6 +5,7 @@ Pictures arrive opened, as RGB ``PIL.Image``, so that no backend opens a file.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -299,6 +300,10 @@ class FinetunableModel(Protocol):
         """Whether the chat template shows a system prompt; where it does not, none may be asked for."""
         ...
 
+    def batch(self) -> AbstractContextManager[None]:
+        """A block in which an image is processed once, however often its conversation is looked at."""
+        ...
+
     def find_fault(self, conversation: Conversation) -> Unfit | None:
         """Why a conversation cannot be taught as it is, if it cannot."""
         ...
@@ -319,7 +324,7 @@ class FinetunableModel(Protocol):
             measured: it ends a turn, or there is no picture.
 
         Raises:
-            BackendError: If the model has no such conversations, is shared out, or gives what is no number.
+            BackendError: If the model has no such conversations, is sharded, or gives what is no number.
         """
         ...
 

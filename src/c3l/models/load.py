@@ -6,7 +6,7 @@ torch nor transformers.
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -16,7 +16,7 @@ from c3l.models.hashing import hash_folder
 from c3l.models.interface import FinetunableModel, InferenceModel, TrainableModel
 from c3l.models.places import find_commit, find_folder
 from c3l.records import Provenance
-from c3l.settings.schema import ModelConfig
+from c3l.settings.schema import ModelConfig, RunConfig
 from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig
 
 if TYPE_CHECKING:
@@ -54,6 +54,13 @@ def resolve_dtype(config: ModelConfig) -> Literal["float32", "bfloat16", "float1
         return config.dtype
     name: Literal["float32", "bfloat16", "float16"] = str(_choose_dtype(config)).removeprefix("torch.")  # type: ignore[assignment]
     return name
+
+
+def choose_dtype(config: RunConfig, begun: Mapping[str, Any] | None) -> RunConfig:
+    """The settings with a dtype that is not ``auto``: that of what was begun with, where something was."""
+    if config.model.dtype != "auto":
+        return config
+    return config.with_dtype(begun["model.dtype"] if begun is not None else resolve_dtype(config.model))
 
 
 def load_model(config: ModelConfig, seed: int) -> InferenceModel:

@@ -1,6 +1,6 @@
 """The report's drawings as inline SVG: classes instead of colours, so that the page's style decides them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -73,8 +73,13 @@ def draw_scatter(dots: Sequence[Dot], unit: Unit, height: int = 280) -> Markup:
     lengths, scores = [dot.tokens for dot in dots], [dot.i2c for dot in dots]
     pad = (max(scores) - min(scores)) * 0.06 or 1.0
     frame = Frame(0, max(lengths) * 1.04, min(scores) - pad, max(scores) + pad, height)
-    paths = [_draw_path(frame, [dot for dot in dots if dot.kept is kept], kept) for kept in (False, True)]
-    links = [_draw_link(frame, dot, unit) for dot in dots if dot.anchor]
+    names = {False: "dropped", True: "kept"}
+    places = {dot: (frame.x(dot.tokens), frame.y(dot.i2c)) for dot in dots}
+    paths = [
+        draw_far(css, (places[dot] for dot in dots if dot.kept is kept and not dot.anchor))
+        for kept, css in names.items()
+    ]
+    links = [draw_link(dot.anchor, names[dot.kept], *places[dot], _tell(dot, unit)) for dot in dots if dot.anchor]
     return draw_figure(
         frame,
         f"S(I2C) against answer length of {len(dots)} pairs",
@@ -157,22 +162,22 @@ def draw_upright(frame: Frame, value: float, css: str, label: str) -> Markup:
     )
 
 
-def _draw_path(frame: Frame, dots: Sequence[Dot], kept: bool) -> Markup:
-    places = sorted({(round(frame.x(dot.tokens)), round(frame.y(dot.i2c))) for dot in dots if not dot.anchor})
-    if not places:
+def _tell(dot: Dot, unit: Unit) -> str:
+    return f"{unit.say(dot.i2c)}, {dot.tokens} tokens: show the pair"
+
+
+def draw_far(css: str, places: Iterable[tuple[float, float]]) -> Markup:
+    """Dots without a link, as one path: there may be thousands."""
+    drawn = sorted({(round(x), round(y)) for x, y in places})
+    if not drawn:
         return Markup("")
-    return Markup('<path class="far {}" d="{}"/>').format(
-        "kept" if kept else "dropped", "".join(f"M{x} {y}h0" for x, y in places)
-    )
+    return Markup('<path class="far {}" d="{}"/>').format(css, "".join(f"M{x} {y}h0" for x, y in drawn))
 
 
-def _draw_link(frame: Frame, dot: Dot, unit: Unit) -> Markup:
+def draw_link(anchor: str, css: str, x: float, y: float, title: str) -> Markup:
+    """A dot that leads to its pair."""
     return Markup('<a href="#{}"><circle class="{}" cx="{}" cy="{}" r="4.5"><title>{}</title></circle></a>').format(
-        quote(dot.anchor or "", safe=""),
-        "kept" if dot.kept else "dropped",
-        frame.x(dot.tokens),
-        frame.y(dot.i2c),
-        f"{unit.say(dot.i2c)}, {dot.tokens} tokens: show the pair",
+        quote(anchor, safe=""), css, x, y, title
     )
 
 

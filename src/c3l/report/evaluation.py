@@ -97,7 +97,6 @@ def _show(value: float | None) -> str:
 
 
 def _signed(estimate: Estimate | None) -> str:
-    if estimate is None or estimate.value is None or estimate.low is None or estimate.high is None:
+    if estimate is None or estimate.value is None:
         return NONE
-    text = f"{estimate.value:+.3f} ({estimate.low:+.3f} to {estimate.high:+.3f})"
-    return text.replace("-", "\N{MINUS SIGN}")
+    return estimate.signed(3).replace("-", "\N{MINUS SIGN}")

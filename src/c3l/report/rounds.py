@@ -3,12 +3,11 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from markupsafe import Markup
 
 from c3l.records import ScoredPair, name_round
-from c3l.report.charts import Frame, draw_bar, draw_figure, draw_grid, draw_upright
+from c3l.report.charts import Frame, draw_bar, draw_far, draw_figure, draw_grid, draw_link, draw_upright
 from c3l.report.contents import ReportContents
 from c3l.report.statistics import count_bins, find_bin_edges, find_median
 from c3l.report.tokens import is_less_likely
@@ -187,8 +186,15 @@ def draw_change(points: Sequence[Point], label: str, unit: Unit, height: int = 3
     diagonal = Markup('<path class="median" d="M{} {}L{} {}"/>').format(
         frame.x(low), frame.y(low), frame.x(high), frame.y(high)
     )
-    far = [_draw_far(frame, [point for point in points if not point.anchor], rose) for rose in (False, True)]
-    links = [_draw_link(frame, point, unit) for point in points if point.anchor]
+    names = {False: "fell", True: "rose"}
+    drawn = [
+        (point, names[point.after >= point.before], (frame.x(point.before), frame.y(point.after))) for point in points
+    ]
+    far = [
+        draw_far(css, (place for point, its, place in drawn if its == css and not point.anchor))
+        for css in names.values()
+    ]
+    links = [draw_link(point.anchor, css, *place, _tell(point, unit)) for point, css, place in drawn if point.anchor]
     return draw_figure(
         frame,
         f"Mean S(I2C) of {len(points)} pictures in {label} against the draft",
@@ -198,23 +204,8 @@ def draw_change(points: Sequence[Point], label: str, unit: Unit, height: int = 3
     )
 
 
-def _draw_far(frame: Frame, points: Sequence[Point], rose: bool) -> Markup:
-    chosen = [point for point in points if (point.after >= point.before) is rose]
-    places = sorted({(round(frame.x(point.before)), round(frame.y(point.after))) for point in chosen})
-    if not places:
-        return Markup("")
-    css = "rose" if rose else "fell"
-    return Markup('<path class="far {}" d="{}"/>').format(css, "".join(f"M{x} {y}h0" for x, y in places))
-
-
-def _draw_link(frame: Frame, point: Point, unit: Unit) -> Markup:
-    return Markup('<a href="#{}"><circle class="{}" cx="{}" cy="{}" r="4.5"><title>{}</title></circle></a>').format(
-        quote(point.anchor or "", safe=""),
-        "rose" if point.after >= point.before else "fell",
-        frame.x(point.before),
-        frame.y(point.after),
-        f"{point.path}: {unit.show(point.before)} \N{RIGHTWARDS ARROW} {unit.say(point.after)}",
-    )
+def _tell(point: Point, unit: Unit) -> str:
+    return f"{point.path}: {unit.show(point.before)} \N{RIGHTWARDS ARROW} {unit.say(point.after)}"
 
 
 def _judge_scorers(contents: ReportContents, last: int) -> str:

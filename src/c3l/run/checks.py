@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from c3l.data.images import find_images, inspect_image, open_image
 from c3l.errors import BackendError, C3LError, DataError
-from c3l.executors.local import LoadModel
+from c3l.executors.interface import LoadModel
 from c3l.method.i2c import compute_i2c, unit_of
 from c3l.method.prompts import choose_templates
 from c3l.models.interface import InferenceModel, Pair, ScoreRequest, Unfit

@@ -1,13 +1,14 @@
 """What the stages of a run are run with, and how a run folder is opened for them."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from c3l.data.same_images import SeenImage, find_other
 from c3l.errors import ConfigError, StaleStageError
-from c3l.executors.local import Executor, LocalExecutor
+from c3l.executors.choose import make_executor
+from c3l.executors.interface import Executor
 from c3l.models.load import resolve_dtype, weights_hash
 from c3l.progress import Progress
 from c3l.records import ImageRef
@@ -48,7 +49,7 @@ def open_context(
     Args:
         config: The settings asked for.
         progress: Who is told how far the run is.
-        executor: Where shards run; this process by default.
+        executor: Where shards run; by default where the settings say, until the end of the block.
         needs_model: False where no stage is asked for that could load the model: it may be gone by then.
 
     Raises:
@@ -65,7 +66,8 @@ def open_context(
         _check_root(run, images.root.absolute(), images.follow_links)
         plan = make_plan(config, weights)
         check_costly(run, plan)
-        yield Context(run, config, plan, executor or LocalExecutor(), progress)
+        with closing(executor or make_executor(config.executor)) as chosen:
+            yield Context(run, config, plan, chosen, progress)
         save_settings(run, config)
 
 

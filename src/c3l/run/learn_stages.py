@@ -5,7 +5,8 @@ from functools import partial
 from typing import Literal
 
 from c3l.data.export import FILES
-from c3l.executors.local import KeptModel, LoadModel
+from c3l.executors.interface import LoadModel
+from c3l.executors.local import KeptModel
 from c3l.jobs.evaluate import check_benchmark, evaluate_files
 from c3l.jobs.finetune import check_packages, finetune_files
 from c3l.models.interface import InferenceModel

@@ -37,6 +37,7 @@ from c3l.run.shards import (
     check_image_root,
     discard,
     need,
+    read_pairs,
     read_scored,
     run_here,
     run_sharded,
@@ -78,7 +79,7 @@ def write_and_score(context: Context, images: Stage, *, round: int) -> tuple[Sta
     """One round: the LVLM, in round 0 that of the config and then the tuned one, writes, and S(I2C) is measured."""
     written = generate_stage(context, images, round=round)
     parsed = parse_stage(context, written, round=round)
-    return parsed, score_stage(context, parsed, round=round)
+    return parsed, score_stage(context, images, parsed, round=round)
 
 
 def run_generate(context: Context, round: int = 0) -> None:
@@ -121,7 +122,8 @@ def _refuse_loss(run: Run, round: int, changed: int, shards: int) -> None:
 
 def run_score(context: Context, round: int = 0) -> None:
     """The scores of a round, from finished pairs."""
-    score_stage(context, need(context, f"{name_round(round)}/parsed"), round=round)
+    parsed, images = (need(context, name) for name in (f"{name_round(round)}/parsed", "images"))
+    score_stage(context, images, parsed, round=round)
 
 
 def run_select(context: Context, round: int = 1) -> None:
@@ -131,8 +133,9 @@ def run_select(context: Context, round: int = 1) -> None:
 
 def run_tune(context: Context, round: int = 1) -> None:
     """The tuned LVLM that writes in a round, from finished groups."""
-    read = ("images", f"{name_round(round - 1)}/parsed", name_step("groups", round))
-    tune_stage(context, *(need(context, name) for name in read), round=round)
+    groups = need(context, name_step("groups", round))
+    images, parsed = (need(context, name) for name in ("images", f"{name_round(round - 1)}/parsed"))
+    tune_stage(context, images, parsed, groups, round=round)
 
 
 def run_filter(context: Context) -> None:
@@ -189,6 +192,7 @@ def generate_stage(context: Context, images: Stage, *, round: int) -> Stage:
     stage = ModelStage(
         name=f"{name_round(round)}/generated",
         source=images,
+        read=lambda shard: tuple(images.read_shard(shard, ImageRef)),
         work=write_drafts,
         round=round,
         model=writer_of(context.run, context.config, round),
@@ -218,12 +222,13 @@ def _reader(context: Context, written: Stage) -> Callable[[int], Iterator[Sample
     return lambda shard: parse(written.read_shard(shard, Generation), templates, config.pairs_per_image)
 
 
-def score_stage(context: Context, parsed: Stage, *, round: int) -> Stage:
+def score_stage(context: Context, images: Stage, parsed: Stage, *, round: int) -> Stage:
     """Each pair's per-token numbers with and without the picture, and S(I2C) in the form of now."""
     scorer = round if context.config.scoring.scorer == "tuned" else 0
     stage = ModelStage(
         name=f"{name_round(round)}/scored",
         source=parsed,
+        read=read_pairs(context.config, images, parsed),
         work=score_pairs,
         round=round,
         model=writer_of(context.run, context.config, scorer),

@@ -27,10 +27,15 @@ def stages_of_round(round: int) -> list[str]:
     return before + [f"{name_round(round)}/{part}" for part in ("generated", "parsed", "scored")]
 
 
+def _paths(stage: str) -> tuple[str, ...]:
+    return (stage, stage.replace("groups", "selected")) if stage.startswith("groups") else (stage,)
+
+
 STAGES: dict[str, tuple[str, ...]] = {  # in order; what `clean` removes of each
     "images": ("images.jsonl", "images"),
-    **{name: (name,) for round in range(MAX_ROUNDS + 1) for name in stages_of_round(round)},
-    "filtered": ("filtered", "decisions.jsonl", "selection.jsonl"),  # the last of an earlier version
+    # of an earlier version, in which groups were called selected, and decisions selection
+    **{name: _paths(name) for round in range(MAX_ROUNDS + 1) for name in stages_of_round(round)},
+    "filtered": ("filtered", "decisions.jsonl", "selection.jsonl"),
     "export": ("export",),
     "finetuned": ("finetuned",),
     **{f"evaluation/{task}": (f"evaluation/{task}",) for task in get_args(TaskName)},
@@ -98,7 +103,12 @@ class Run:
         return stored
 
     def stored(self, name: str) -> "Stage | None":
-        """The stage as it lies there, done or only begun, whatever its settings; None if there is nothing."""
+        """The stage as it lies there, done or only begun, whatever its settings; None if there is nothing.
+
+        Nothing is what an earlier version filtered: its decisions had another name, and cost nothing to make again.
+        """
+        if name == "filtered" and not (self.path / "decisions.jsonl").exists():
+            return None
         for file in ("stage.json", "begun.json"):
             path = self.path / name / file
             try:

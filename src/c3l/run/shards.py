@@ -3,16 +3,15 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
+from functools import cache
 from typing import Any
 
 from c3l.data.images import open_image
 from c3l.errors import DataError
-from c3l.executors.local import ShardTask, Work
+from c3l.executors.interface import ShardTask, Work
 from c3l.method.generation import OpenImage, generate
 from c3l.method.prompts import choose_templates
-from c3l.method.scoring import rescore, score_samples
+from c3l.method.scoring import draw_pool, rescore, score_samples
 from c3l.models.interface import InferenceModel
 from c3l.records import Form, ImageRef, Sample, ScoredPair, ScoredSample
 from c3l.run.context import Context, save_settings
@@ -110,6 +109,7 @@ class ModelStage:
     Attributes:
         name: Such as ``draft/scored``.
         source: The stage that it reads; it is cut as that is.
+        read: What the work on a shard of this number reads.
         work: Makes the records of a shard.
         round: In which it is made.
         model: Who makes them.
@@ -120,6 +120,7 @@ class ModelStage:
 
     name: str
     source: Stage
+    read: Callable[[int], Any]
     work: Work
     round: int
     model: ModelConfig
@@ -142,8 +143,7 @@ def run_sharded(context: Context, wanted: ModelStage, prepare: Callable[[], None
         return stage
     missing = stage.missing()
     config = context.config.model_copy(update={"model": wanted.model})
-    run = context.run.path
-    tasks = [ShardTask(run, wanted.name, source.stage, shard, wanted.round, config) for shard in missing]
+    tasks = (ShardTask(wanted.name, shard, wanted.round, config, wanted.read(shard)) for shard in missing)
     if missing:
         check_image_root(config)
         prepare()
@@ -184,45 +184,62 @@ def run_here(
 
 
 def write_drafts(task: ShardTask, load: Callable[[], InferenceModel]) -> Iterator[Any]:
-    """The texts that the model writes about the pictures of one shard."""
-    images = list(_source(task).read_shard(task.shard, ImageRef))
-    if images:
+    """The texts that the model writes about the images of one shard, which are the inputs."""
+    if task.inputs:
         config = task.config
         templates = choose_templates(config.generation)
         opener = image_opener(config)
-        yield from generate(images, load(), opener, templates, config.generation, config.seed, task.round)
+        yield from generate(task.inputs, load(), opener, templates, config.generation, config.seed, task.round)
+
+
+@dataclass(frozen=True, slots=True)
+class PairInputs:
+    """What the pairs of a shard are scored with.
+
+    Attributes:
+        samples: The pairs.
+        images: Those that they are about, and those that may stand for no image, by ``image_id``.
+        pool: Ids of the latter.
+    """
+
+    samples: tuple[Sample, ...]
+    images: Mapping[str, ImageRef]
+    pool: tuple[str, ...]
+
+
+def read_pairs(config: RunConfig, images: Stage, parsed: Stage) -> Callable[[int], PairInputs]:
+    """A function from the number of a shard to what its pairs are scored with; the images are read once."""
+    if config.scoring.no_image != "others":
+        return lambda shard: PairInputs(
+            tuple(parsed.read_shard(shard, Sample)),
+            {image.image_id: image for image in images.read_shard(shard, ImageRef)},
+            (),
+        )
+
+    @cache
+    def read_all() -> tuple[dict[str, ImageRef], tuple[str, ...]]:
+        every = {image.image_id: image for image in images.read(ImageRef)}
+        return every, tuple(draw_pool(every, config.scoring, config.seed))
+
+    def read(shard: int) -> PairInputs:
+        every, pool = read_all()
+        samples = tuple(parsed.read_shard(shard, Sample))
+        wanted = {sample.image_id for sample in samples if sample.image_id in every}
+        return PairInputs(samples, {name: every[name] for name in sorted(wanted | set(pool))}, pool)
+
+    return read
 
 
 def score_pairs(task: ShardTask, load: Callable[[], InferenceModel]) -> Iterator[Any]:
-    """The scores of the pairs of one shard."""
-    config = task.config
-    samples = list(_source(task).read_shard(task.shard, Sample))
-    if not samples:
+    """The scores of the pairs of one shard; the inputs are ``PairInputs``."""
+    config, given = task.config, task.inputs
+    if not given.samples:
         return
-    pictures = Run.reader(task.run).stored("images")
-    assert pictures is not None, "pairs were parsed, so their pictures were listed"
-    if config.scoring.no_image == "others":
-        images = _all_images(task.run, (pictures.folder / "stage.json").stat().st_mtime_ns)
-    else:
-        images = {image.image_id: image for image in pictures.read_shard(task.shard, ImageRef)}
-    outcomes = score_samples(samples, images, load(), image_opener(config), config.scoring, config.seed, tuple(images))
+    outcomes = score_samples(
+        given.samples, given.images, load(), image_opener(config), config.scoring, config.seed, given.pool
+    )
     for one in outcomes:
         yield ScoredSample(one.sample, one.scores, one.no_image) if isinstance(one, ScoredPair) else one
-
-
-@lru_cache(maxsize=1)
-def _all_images(run: Path, made: int) -> Mapping[str, ImageRef]:
-    """Every picture of the run as listed at that time, read once for all of its shards."""
-    stage = Run.reader(run).stored("images")
-    assert stage is not None, "its shard was read before"
-    return {image.image_id: image for image in stage.read(ImageRef)}
-
-
-def _source(task: ShardTask) -> Stage:
-    stage = Run.reader(task.run).stored(task.source)
-    if stage is None:
-        raise DataError(f"stage {task.source} in {task.run} is gone; start the run again")
-    return stage
 
 
 def read_scored(scored: Stage, form: Form) -> Iterator[ScoredPair]:

@@ -88,7 +88,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             f"cannot read the config {path}: {error.strerror}; expected a YAML file of settings"
         ) from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"cannot read the config {path}: {one_line(error)}") from None
+        raise ConfigError(f"cannot read the config {path}: {one_line(error, 3000)}") from None
     if data is not None and not isinstance(data, dict):
         raise ConfigError(f"the config {path} holds a {type(data).__name__}, expected `section: settings` lines")
     # `scoring:` with nothing below it, or with all of it commented out, is a section of defaults

@@ -1,4 +1,4 @@
-"""The settings of a run: one small model a stage, as ``config_file`` reads them.
+"""The settings of a run: one small model a stage, as ``load`` reads them.
 
 Every default names its source: *paper* (arXiv 2405.12752), *CLAPS* (Lee et al., ICLR 2021, whose contrastive
 step the paper's wording follows), *ours* (measured in docs/experiments.md) or *choice*.
@@ -201,6 +201,23 @@ class EvaluationConfig(Settings):
         return self
 
 
+class ExecutorConfig(Settings):
+    """Where the shards of a run are made; changes no result."""
+
+    name: Literal["local", "ray"] = Field(
+        "local", description="local: in this process; ray: by the workers of a Ray cluster, docs/clusters.md"
+    )
+    address: str | None = Field(
+        None, description="ray: of a running cluster, such as auto or HOST:6379; null: a cluster of this machine alone"
+    )
+    workers: int = Field(1, ge=1, description="ray: processes that make shards, each with a model of its own")
+    num_cpus: float = Field(1.0, ge=0, description="ray: CPUs that a worker asks for, and computes with")
+    num_gpus: float = Field(0.0, ge=0, description="ray: GPUs that a worker asks for")
+    max_retries: int = Field(
+        2, ge=0, description="ray: times a shard whose worker was lost is tried again, before the run stops"
+    )
+
+
 class RunConfig(Settings):
     """A whole run; what ``config.yaml`` in a run folder holds."""
 
@@ -221,6 +238,7 @@ class RunConfig(Settings):
     export: ExportConfig = ExportConfig()
     finetuning: FinetuningConfig = FinetuningConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    executor: ExecutorConfig = ExecutorConfig()
 
     def with_dtype(self, dtype: str) -> Self:
         """The same settings with the model in this dtype, where ``auto`` was decided."""

@@ -1,7 +1,8 @@
 """Work that survives a kill: a folder says what it was begun with, and is gone on with only if that is still so.
 
 A job writes its settings before anything else and its result last. In between it leaves whole files, or lines of a
-journal, so that who comes next does what is missing. A stage of a run is a job that is cut into shards.
+journal, so that who comes next does what is missing. A stage of a run (``storage/stage.py``) is
+a job that is cut into shards, under its run's lock and with a fingerprint that holds those of the stages before it.
 """
 
 import hashlib
@@ -30,7 +31,14 @@ class Job:
         folder: Where it lies.
     """
 
-    def __init__(self, folder: Path, command: str, mark: str, begun: str = "settings.json") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        command: str,
+        mark: str,
+        begun: str = "settings.json",
+        remedy: str = "choose another --out",
+    ) -> None:
         """Name a job; nothing is read or written.
 
         Args:
@@ -38,9 +46,10 @@ class Job:
             command: Who writes it, for messages.
             mark: A setting that the settings of all jobs of this command have, and those of no other.
             begun: The file that says what it was begun with.
+            remedy: What to do where the folder is another's.
         """
         self.folder = folder
-        self._command, self._mark, self._begun = command, mark, folder / begun
+        self._command, self._mark, self._begun, self._remedy = command, mark, folder / begun, remedy
 
     @contextmanager
     def open(self) -> Iterator["Job"]:
@@ -100,7 +109,7 @@ class Job:
     def _refuse(self, held: str) -> DataError:
         return DataError(
             f"{self.folder} holds {held} and was not made by c3l {self._command}, expected a new or empty folder, or "
-            "one that it began; choose another --out"
+            f"one that it began; {self._remedy}"
         )
 
 

@@ -64,7 +64,7 @@ def check_processes(folder: Path, writes: bool) -> None:
 
 
 def choose_cpu(device: torch.device, pieces: Pieces | None) -> bool:
-    """Whether the tuning is to run on CPUs, for ``Trainer``; a model that is shared out comes from there to the cards.
+    """Whether the tuning is to run on CPUs, for ``Trainer``; a model that is sharded comes from there to the cards.
 
     Raises:
         BackendError: If it lies on a card that ``Trainer`` would not take.

@@ -11,7 +11,7 @@ from c3l.models.hf import forcing, rounding
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.forcing import TeacherForcing
 from c3l.models.hf.packing import RowPath, pack
-from c3l.models.hf.rows import Row
+from c3l.models.hf.rows import ForcingRow
 from c3l.models.hf.vision import VisionEncoder
 from tiny_models import FAMILIES, make_picture
 
@@ -29,7 +29,7 @@ def make_rows(taught, pictures=(0, 1), **more):
     encode = taught._encoder.encode_completion
     images = [make_picture(number, (40 + 24 * number, 30)) for number in pictures]
     return [
-        Row(image, prompt, encode(completion), request, **more)
+        ForcingRow(image, prompt, encode(completion), request, **more)
         for request, image in enumerate(images)
         for prompt in ("What is it?", "What is there?")
         for completion in COMPLETIONS

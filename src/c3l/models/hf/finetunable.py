@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,6 +107,10 @@ class FinetunableHfModel:
         """Whether the chat template shows a system prompt."""
         return self._encoder.takes_system
 
+    def batch(self) -> AbstractContextManager[None]:
+        """A block in which an image is processed once."""
+        return self._encoder.batch()
+
     def find_fault(self, conversation: Conversation) -> Unfit | None:
         """Why a conversation cannot be taught as it is, if it cannot."""
         with self._encoder.batch():
@@ -136,7 +141,7 @@ class FinetunableHfModel:
             measured: it ends a turn, or there is no picture.
 
         Raises:
-            BackendError: If the model has no such conversations, is shared out, or gives what is no number.
+            BackendError: If the model has no such conversations, is sharded, or gives what is no number.
         """
         seen = self._encode(conversation).cut(self._longest)
         ends = [end for end, taught in zip(seen.ends, seen.taught, strict=True) if taught]

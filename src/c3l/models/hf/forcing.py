@@ -21,7 +21,7 @@ from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.layout import attention_mask, find_obstacle, image_token_id, make_path
 from c3l.models.hf.packing import Packed, pack
 from c3l.models.hf.rounding import widened
-from c3l.models.hf.rows import Row
+from c3l.models.hf.rows import ForcingRow
 from c3l.models.hf.trials import Trial
 from c3l.models.hf.vision import ImageFeatures, VisionEncoder, move
 
@@ -56,7 +56,7 @@ class TeacherForcing:
         self._ways: Ways | None = None  # unknown until somebody asks
 
     def predict(
-        self, lists: Sequence[Sequence[Row]], features: dict[int, ImageFeatures] | None = None
+        self, lists: Sequence[Sequence[ForcingRow]], features: dict[int, ImageFeatures] | None = None
     ) -> Iterator[Tensor]:
         """For each list the logits (A, V) that predict its completions, row after row.
 
@@ -74,7 +74,7 @@ class TeacherForcing:
             for rows in lists:
                 yield from self._predict_packed([rows], features)
 
-    def predict_apart(self, rows: Sequence[Row], features: dict[int, ImageFeatures]) -> Tensor:
+    def predict_apart(self, rows: Sequence[ForcingRow], features: dict[int, ImageFeatures]) -> Tensor:
         """Logits (A, V) of rows that are computed whole."""
         if len(rows) > 1 and not self.ways().side_by_side:
             return torch.cat([self._predict_whole([row], features) for row in rows])
@@ -85,7 +85,7 @@ class TeacherForcing:
         vision = {key: move(tensor, self._model) for key, tensor in prompt.vision.items() if key not in ALONG_KEYS}
         return self._feed([EncodedRow(prompt, completion)], vision)
 
-    def _predict_whole(self, rows: Sequence[Row], features: dict[int, ImageFeatures]) -> Tensor:
+    def _predict_whole(self, rows: Sequence[ForcingRow], features: dict[int, ImageFeatures]) -> Tensor:
         """Logits (A, V) of rows as one batch."""
         prompts = [self._encoder.encode_prompt(row.prompt, row.image, row.system) for row in rows]
         images = self._show_images(rows, prompts, features)
@@ -187,7 +187,9 @@ class TeacherForcing:
         gap = trial.compare_logits(found, places)
         return f"{what} are off by {gap}" if gap else ""
 
-    def _predict_packed(self, lists: Sequence[Sequence[Row]], features: dict[int, ImageFeatures]) -> Iterator[Tensor]:
+    def _predict_packed(
+        self, lists: Sequence[Sequence[ForcingRow]], features: dict[int, ImageFeatures]
+    ) -> Iterator[Tensor]:
         rows = [row for of_list in lists for row in of_list]
         prompts = [self._encoder.encode_prompt(row.prompt, row.image, row.system) for row in rows]
         self._encode_images(rows, prompts, features)
@@ -227,7 +229,7 @@ class TeacherForcing:
         return (kept[rank[tree, list(places)].to(kept.device)] for tree, places in wanted)
 
     def _show_images(
-        self, rows: Sequence[Row], prompts: Sequence[EncodedPrompt], features: dict[int, ImageFeatures]
+        self, rows: Sequence[ForcingRow], prompts: Sequence[EncodedPrompt], features: dict[int, ImageFeatures]
     ) -> dict[str, Any]:
         images = [row.image for row in rows if row.image is not None]
         if not images:
@@ -239,7 +241,7 @@ class TeacherForcing:
         return self._vision.join([features[id(image)] for image in images])
 
     def _encode_images(
-        self, rows: Sequence[Row], prompts: Sequence[EncodedPrompt], features: dict[int, ImageFeatures]
+        self, rows: Sequence[ForcingRow], prompts: Sequence[EncodedPrompt], features: dict[int, ImageFeatures]
     ) -> None:
         for row, prompt in zip(rows, prompts, strict=True):
             if row.image is not None and id(row.image) not in features:

@@ -14,7 +14,7 @@ GREY = (128, 128, 128)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ForcingRow:
     """One completion after one prompt, shown one picture, no picture, or one that it may not look at.
 
     Attributes:
@@ -34,14 +34,14 @@ class Row:
     system: str = ""
 
 
-def rows_with(requests: Sequence[ScoreRequest], completions: Sequence[Sequence[tuple[int, ...]]]) -> list[Row]:
+def rows_with(requests: Sequence[ScoreRequest], completions: Sequence[Sequence[tuple[int, ...]]]) -> list[ForcingRow]:
     """One row for each completion that has tokens, with its own image."""
     return _rows(requests, completions, [request.image for request in requests])
 
 
 def rows_without(
     requests: Sequence[ScoreRequest], completions: Sequence[Sequence[tuple[int, ...]]], no_image: NoImageMode
-) -> Iterator[list[Row]]:
+) -> Iterator[list[ForcingRow]]:
     """The same rows without it: one list of all rows, or m of them for the mixture over m other images.
 
     Raises:
@@ -63,16 +63,16 @@ def _rows(
     requests: Sequence[ScoreRequest],
     completions: Sequence[Sequence[tuple[int, ...]]],
     images: Sequence[Image.Image | None],
-) -> list[Row]:
+) -> list[ForcingRow]:
     return [
-        Row(image, pair.prompt, completion, number, system=request.system)
+        ForcingRow(image, pair.prompt, completion, number, system=request.system)
         for number, (request, of_request, image) in enumerate(zip(requests, completions, images, strict=True))
         for pair, completion in zip(request.pairs, of_request, strict=True)
         if completion
     ]
 
 
-def _share(rows: list[Row]) -> list[Row]:
+def _share(rows: list[ForcingRow]) -> list[ForcingRow]:
     """Rows that show one picture as if they were of one request."""
     first: dict[int, int] = {}
     return [replace(row, request=first.setdefault(id(row.image), row.request)) for row in rows]

@@ -17,7 +17,7 @@ from c3l.models.hf.encoded import EncodedPrompt
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.logits import log_probs
 from c3l.models.hf.rounding import allow, distance, shaken
-from c3l.models.hf.rows import Row
+from c3l.models.hf.rows import ForcingRow
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -39,13 +39,13 @@ class Trial:
             alone: Logits (N, V) of one row, the plain way.
         """
 
-        def predict(row: Row) -> Tensor:
+        def predict(row: ForcingRow) -> Tensor:
             return log_probs(alone(encoder.encode_prompt(row.prompt, row.image), row.completion))
 
         ids = encoder.encode_completion("yes, it is") or (0,)
         wide, square = draw(96, 64), draw(64, 64)  # wider than high: positions may follow the picture's grid
         asked = zip((wide, wide, square), PROMPTS, (0, 0, 1), strict=True)
-        shown = [Row(image, prompt, ids, request) for image, prompt, request in asked]
+        shown = [ForcingRow(image, prompt, ids, request) for image, prompt, request in asked]
         bare = [replace(row, image=None) for row in shown] if has_bare_chats(encoder) else []
         self.lists = [rows for rows in (shown, bare) if rows]
         self._right = [[predict(row) for row in rows] for rows in self.lists]
@@ -54,7 +54,7 @@ class Trial:
         moved = distance((one, right[0]) for one, right in zip(again, self._right, strict=True))
         self.allowed = allow(moved, model.dtype)
 
-    def pick(self, places: Sequence[int]) -> list[list[Row]]:
+    def pick(self, places: Sequence[int]) -> list[list[ForcingRow]]:
         """These rows of every list."""
         return [[rows[place] for place in places] for rows in self.lists]
 

@@ -1,0 +1,164 @@
+"""Shards by the workers of a real cluster of two nodes: the same bytes, a lost node, a poison shard, errors."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from c3l.data.images import inspect_image
+from c3l.errors import BackendError, ConfigError, DataError
+from c3l.executors.choose import make_executor
+from c3l.executors.interface import ShardTask
+from c3l.executors.local import LocalExecutor
+from c3l.progress import SilentProgress
+from c3l.records import ImageRef
+from c3l.run.context import open_context
+from c3l.run.pipeline import run_method
+from c3l.run.shards import write_drafts
+from c3l.settings.schema import ExecutorConfig, RunConfig
+from runs import draw_pictures, make_config, read_all
+
+ray = pytest.importorskip("ray")
+
+from c3l.executors.ray import RayExecutor, Worker  # noqa: E402
+
+Load = Callable[[], Any]
+SHORT = ("generation.max_new_tokens=12", "generation.batch_size=2", "shard_size=1")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two nodes of one CPU each on this machine; functions of this file are sent as they are."""
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    made.add_node(num_cpus=1)
+    ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, copy_tiny: Callable[..., Path]) -> Path:
+    root = tmp_path_factory.mktemp("cluster")
+    draw_pictures(root / "images", 5)
+    copy_tiny("llava", root / "model")
+    return root
+
+
+def configure(world: Path, run: Path, *overrides: str) -> RunConfig:
+    return make_config(run, world / "images", world / "model", *SHORT, *overrides)
+
+
+@pytest.fixture
+def crew(cluster: Any) -> Iterator[RayExecutor]:
+    executor = RayExecutor(ExecutorConfig(name="ray", workers=2, max_retries=1))
+    yield executor
+    executor.forget_model()
+
+
+def draft_tasks(world: Path, tmp_path: Path) -> list[ShardTask]:
+    config = configure(world, tmp_path / "run")
+    paths = sorted(path.name for path in (world / "images").glob("*.png"))
+    images = [inspect_image(world / "images", path, config.images) for path in paths]
+    return [
+        ShardTask("draft/generated", number, 0, config, (image,))
+        for number, image in enumerate(images)
+        if isinstance(image, ImageRef)
+    ]
+
+
+def test_two_workers_write_the_bytes_that_one_process_writes(world: Path, tmp_path: Path, cluster: Any) -> None:
+    more = ("executor.name=ray", "executor.workers=2", "scoring.no_image=others", "scoring.others=2")
+    for name, overrides in (("local", more[2:]), ("ray", more)):
+        with open_context(configure(world, tmp_path / name, *overrides), SilentProgress()) as context:
+            assert context.executor.name == name
+            run_method(context)
+    assert ray.is_initialized(), "a cluster that was not started here is left alone"
+    local, by_ray = (read_all(tmp_path / name) for name in ("local", "ray"))
+    assert by_ray == local
+    assert sum(name.startswith("draft/scored/0") for name in local) == 6
+
+
+def test_a_node_that_is_lost_costs_a_shard_and_no_byte(
+    world: Path, tmp_path: Path, cluster: Any, crew: RayExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = cluster.add_node(num_cpus=1, resources={"third": 1})
+    tasks = draft_tasks(world, tmp_path)
+    whole = {one.shard: one.records for one in LocalExecutor().run(write_drafts, tasks, lambda count: None)}
+    crew._config = ExecutorConfig(name="ray", workers=3, max_retries=1)
+    found, slowly = {}, partial(write_slowly, seconds=1.0)
+    for one in crew.run(
+        slowly, [*tasks, *(replace(task, shard=task.shard + 10) for task in tasks)], lambda count: None
+    ):
+        if not found:
+            cluster.remove_node(node, allow_graceful=False)
+        found[one.shard] = one.records
+    assert found == whole | {shard + 10: records for shard, records in whole.items()}
+    assert "lost its worker, and is made again" in caplog.text
+
+
+def write_slowly(task: ShardTask, load: Load, seconds: float) -> Iterator[Any]:
+    time.sleep(seconds)
+    yield from write_drafts(task, load)
+
+
+def end_the_process(task: ShardTask, load: Load) -> Iterator[Any]:
+    if task.shard == 1:
+        os._exit(1)
+    yield from task.inputs
+
+
+def test_a_shard_that_ends_every_worker_stops_with_its_number(world: Path, tmp_path: Path, crew: RayExecutor) -> None:
+    done = []
+    with pytest.raises(BackendError, match="shard 1 of draft/generated lost its worker 2 times"):
+        for one in crew.run(end_the_process, draft_tasks(world, tmp_path)[:3], lambda count: None):
+            done.append(one.shard)
+    assert 1 not in done
+
+
+def refuse(task: ShardTask, load: Load) -> Iterator[Any]:
+    yield from ()
+    raise DataError("the row is bad")
+
+
+def trip(task: ShardTask, load: Load) -> Iterator[Any]:
+    yield from ()
+    raise ZeroDivisionError("by nothing")
+
+
+def test_an_error_of_the_work_comes_as_it_is_with_its_shard(world: Path, tmp_path: Path, crew: RayExecutor) -> None:
+    task = draft_tasks(world, tmp_path)[2]
+    with pytest.raises(DataError, match="the row is bad") as caught:
+        list(crew.run(refuse, [task], lambda count: None))
+    assert caught.value.__notes__ == ["in shard 2 of draft/generated"]
+    with pytest.raises(RuntimeError, match="ZeroDivisionError: by nothing"):
+        list(crew.run(trip, [task], lambda count: None))
+    made = list(crew.run(end_well, [task], lambda count: None))
+    assert made[0].records == task.inputs, "the workers go on after an error"
+
+
+def end_well(task: ShardTask, load: Load) -> Iterator[Any]:
+    yield from task.inputs
+
+
+def test_a_worker_refuses_another_model_than_the_run_began_with(world: Path, tmp_path: Path) -> None:
+    [task, *_] = draft_tasks(world, tmp_path)
+    made = Worker(str(tmp_path), 0).make(end_well, task, "another hash")
+    assert made.result is None
+    assert "is another than where the run was started" in str(made.error)
+
+
+def test_without_ray_it_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("c3l.executors.ray.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'c3l\[ray\]'"):
+        make_executor(ExecutorConfig(name="ray"))
