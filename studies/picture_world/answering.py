@@ -32,7 +32,7 @@ class Answer:
     """
 
     sample: Sample
-    finish_reason: Literal["stop", "length", "non_finite_logits", "too_long", "oom"]
+    finish_reason: Literal["stop", "length", "non_finite_logits", "too_long", "refused", "oom"]
 
     @property
     def is_whole(self) -> bool:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from c3l.errors import C3LError, ConfigError, DataError, OutOfMemoryError, name_error
-from c3l.evaluation.refusals import SYSTEM_TURN, Concerns, apply_remedy, explain_silence, read_content, read_refusal
 from c3l.models.interface import Completion, GenerateRequest, Sampling
+from c3l.models.refusals import SYSTEM_TURN, Concerns, apply_remedy, explain_silence, read_content, read_refusal
 from c3l.storage.journal import append_lines, read_lines
 
 TEMPERATURE = 0.2  # the original's, as is MAX_TOKENS

@@ -124,7 +124,7 @@ def _split(answer: Completion) -> tuple[str | None, str]:
 def _find_problem(answer: Completion) -> str:
     if answer.finish_reason == "non_finite_logits":
         return "the model gave numbers that are not finite; try --dtype float32"
-    return f"too_long: {answer.problem}" if answer.finish_reason == "too_long" else ""
+    return f"{answer.finish_reason}: {answer.problem}" if answer.finish_reason in ("too_long", "refused") else ""
 
 
 def _compare(jobs: Sequence[_OpenedItem], model: InferenceModel, blind: bool) -> dict[str, Prediction]:

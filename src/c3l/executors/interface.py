@@ -1,7 +1,7 @@
 """What an executor is: it makes shards somewhere, out of work items that can be sent anywhere, never a live model."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from c3l.models.interface import InferenceModel
@@ -32,11 +32,19 @@ class ShardTask:
 
 @dataclass(frozen=True, slots=True)
 class ShardResult:
-    """The records of one shard, and the model that made them; None if the shard needed none."""
+    """What came of one shard.
+
+    Attributes:
+        shard: Its number.
+        records: What it holds.
+        provenance: The model that made them; None if the shard needed none.
+        usage: What a served model counted meanwhile: tokens read and written.
+    """
 
     shard: int
     records: tuple[Any, ...]
     provenance: Provenance | None
+    usage: Mapping[str, int] = field(default_factory=dict)
 
 
 Work = Callable[[ShardTask, Callable[[], InferenceModel]], Iterator[Any]]

@@ -69,7 +69,8 @@ class LocalExecutor:
             except Exception as error:
                 error.add_note(f"in shard {task.shard} of {task.stage}")
                 raise
-            yield ShardResult(task.shard, tuple(made), asked[0].provenance if asked else None)
+            usage: dict[str, int] = getattr(asked[0], "take_usage", dict)() if asked else {}
+            yield ShardResult(task.shard, tuple(made), asked[0].provenance if asked else None, usage)
 
     def _get_model(self, config: RunConfig, asked: list[InferenceModel]) -> InferenceModel:
         asked.append(self._model(config.model, config.seed))

@@ -48,7 +48,7 @@ def generate(
     Each request is seeded by where it comes from, so that batch size, order and resume change nothing.
     Rejections: ``unreadable_image`` where ``open_image`` raises DataError, ``oom`` where a request does not
     fit alone, ``too_long`` where the prompt leaves no position to write at, ``non_finite_logits`` where the model
-    breaks down.
+    breaks down, ``refused`` where a server will not answer.
 
     Args:
         images: What to write about.
@@ -145,6 +145,8 @@ def _run(batch: Sequence[_Draft], model: InferenceModel, sampling: Sampling) -> 
 def _judge_completion(job: _Draft, completion: Completion) -> Generation | Rejected:
     if completion.finish_reason == "too_long":
         return _reject(job, "too_long", completion.problem)
+    if completion.finish_reason == "refused":
+        return _reject(job, "refused", completion.problem)
     if completion.finish_reason == "non_finite_logits":
         return _reject(job, "non_finite_logits", f"after {len(completion.text)} characters; try model.dtype=float32")
     return Generation(

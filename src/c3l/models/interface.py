@@ -60,13 +60,13 @@ class Completion:
         text: Without the tokens that steer a chat; a thought before the answer is part of it, with the opening that
             the chat template wrote (``c3l.markup.thoughts`` cuts it off).
         finish_reason: ``length``: it was cut off; ``non_finite_logits``: the model broke down after this text;
-            ``too_long``: the prompt alone is longer than the model's positions.
-        problem: One line for a person where the prompt is too long.
+            ``too_long``: the prompt alone is longer than the model's positions; ``refused``: a server would not answer.
+        problem: One line for a person in the last two cases.
     """
 
     request_id: str
     text: str
-    finish_reason: Literal["stop", "length", "non_finite_logits", "too_long"]
+    finish_reason: Literal["stop", "length", "non_finite_logits", "too_long", "refused"]
     problem: str = ""
 
 

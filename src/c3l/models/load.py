@@ -34,11 +34,14 @@ def weights_hash(config: ModelConfig) -> str:
 
     Returns:
         For a folder, the hash of its weights, configuration, tokenizer, processor and chat template; for
-        ``builtin``, that of what it is assembled from; for a hub id, the commit that its revision names.
+        ``builtin``, that of what it is assembled from; for a hub id, the commit that its revision names; for a served
+        model, its name and the size of the images that it is sent.
 
     Raises:
         BackendError: If there is no such model.
     """
+    if config.backend == "openai":
+        return f"{config.name}, images of {config.image_side or 'their'} pixels"
     if config.name == "builtin":
         from c3l.models.builtin.parts import recipe, trained_weights
 
@@ -52,6 +55,8 @@ def resolve_dtype(config: ModelConfig) -> Literal["float32", "bfloat16", "float1
     """The arithmetic that the config means on this machine; only ``auto`` needs torch to tell."""
     if config.dtype != "auto":
         return config.dtype
+    if config.backend == "openai":
+        return "float32"
     name: Literal["float32", "bfloat16", "float16"] = str(_choose_dtype(config)).removeprefix("torch.")  # type: ignore[assignment]
     return name
 
@@ -74,6 +79,10 @@ def load_model(config: ModelConfig, seed: int) -> InferenceModel:
         BackendError: If it cannot be loaded: no such model or device, weights that are not safetensors, code
             of its own, attention that is not causal.
     """
+    if config.backend == "openai":
+        from c3l.models.openai import OpenAIModel
+
+        return OpenAIModel(config, _describe(config, weights_hash(config), "server", "as it likes", seed))
     from c3l.models.hf.inference import HfModel
 
     weights = weights_hash(config)
@@ -123,6 +132,10 @@ def load_finetunable(config: ModelConfig, finetuning: FinetuningConfig, seed: in
 
 def _load_for_tuning(make: Callable[[Any, Any, Provenance, R], M], config: ModelConfig, recipe: R, seed: int) -> M:
     """What is made of the model on its device, its processor, what they are, and the recipe; seeded."""
+    if config.backend == "openai":
+        raise BackendError(
+            f"the served model {config.name} can write, but not be tuned: set rounds=0, or take a folder"
+        )
     import torch
 
     from c3l.models.hf.sharding import is_sharded
@@ -153,7 +166,7 @@ def merge_adapter(config: ModelConfig, adapter: Path, folder: Path) -> None:
     save_processor(processor, folder)
 
 
-def _describe(config: ModelConfig, weights: str, device: str, dtype: "torch.dtype", seed: int) -> Provenance:
+def _describe(config: ModelConfig, weights: str, device: str, dtype: "torch.dtype | str", seed: int) -> Provenance:
     return Provenance(
         model=config.name,
         weights=weights,

@@ -72,7 +72,8 @@ def _check_model(config: RunConfig, load: LoadModel, good: Sequence[ImageRef], f
     if not ok:
         failed.append("prompt")
     try:
-        ok, lines = _check_score(config, model, image, other)
+        scorer = model if config.scoring.model is None else load(config.scorer, config.seed)
+        ok, lines = _check_score(config, scorer, image, other)
     except BackendError as error:
         ok, lines = False, [f"score: {error} {_mark(False)}"]
     yield from lines

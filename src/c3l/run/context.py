@@ -58,13 +58,13 @@ def open_context(
         BackendError: If there is no such model.
     """
     with Run.open(config.run) as run:
-        model, weights = _resolve_model(run, config.model, needs_model)
+        model, weights, scorer = _resolve_models(run, config, needs_model)
         images = config.images
         if images.root.is_dir():  # so that another working directory finds it; else it is told as it was named
             images = images.model_copy(update={"root": images.root.absolute()})
         config = config.model_copy(update={"model": model, "images": images})
         _check_root(run, images.root.absolute(), images.follow_links)
-        plan = make_plan(config, weights)
+        plan = make_plan(config, weights, scorer)
         check_costly(run, plan)
         with closing(executor or make_executor(config.executor)) as chosen:
             yield Context(run, config, plan, chosen, progress)
@@ -107,13 +107,17 @@ def _read_root(run: Run) -> Path | None:
         return None
 
 
-def _resolve_model(run: Run, model: ModelConfig, needs_model: bool) -> tuple[ModelConfig, str]:
-    """The model with the dtype that the run began with, or begins with now, and its weights' hash."""
-    begun = run.stored("draft/generated")
+def _resolve_models(run: Run, config: RunConfig, needs_model: bool) -> tuple[ModelConfig, str, str | None]:
+    """The model with the dtype that the run began with, or begins with now; its weights' hash, and the scorer's."""
+    model, begun = config.model, run.stored("draft/generated")
     if begun is not None and model.dtype == "auto":
         model = model.model_copy(update={"dtype": begun.info.settings["model.dtype"]})
     maker = begun.info.provenance if begun else None
+    scored = run.stored("draft/scored")
     if begun is not None and maker is not None and maker.model == model.name and not needs_model:
-        return model, begun.info.settings["weights"]
+        scorer = scored.info.settings["weights"] if scored and config.scoring.model else None
+        return model, begun.info.settings["weights"], scorer
     weights = weights_hash(model)
-    return model.model_copy(update={"dtype": resolve_dtype(model)}), weights
+    scorer = weights_hash(config.scorer) if config.scoring.model else None
+    dtype = resolve_dtype(config.scorer if model.dtype == "auto" else model)
+    return model.model_copy(update={"dtype": dtype}), weights, scorer

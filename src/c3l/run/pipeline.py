@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from c3l.data.export import FILES, export, verify
 from c3l.data.images import inspect_image
-from c3l.errors import DataError
+from c3l.errors import ConfigError, DataError
 from c3l.method.filtering import filter_samples
 from c3l.method.generation import parse
 from c3l.method.prompts import choose_templates
@@ -56,6 +56,7 @@ DECISIONS = "decisions.jsonl"
 def run_method(context: Context) -> None:
     """Every stage that is not done yet."""
     rounds = context.config.rounds
+    check_backends(context.config)
     check_tasks(context)  # before hours of work, as is the next but one
     images = image_stage(context)
     if few := tell_few_others(context.config.scoring, images.info.out.get("imageref", 0)):
@@ -73,6 +74,24 @@ def run_method(context: Context) -> None:
         finetune_stage(context, exported)
     evaluate_stages(context)
     report_stage(context)
+
+
+def check_backends(config: RunConfig) -> None:
+    """Look whether each model can do what the run asks of it, before any is asked.
+
+    Raises:
+        ConfigError: If a served model would have to score, to be tuned, or to be taught.
+    """
+    if config.model.backend != "openai":
+        return
+    wanted = {
+        "score": (config.scorer.backend == "openai", "name who does with --set scoring.model=FOLDER"),
+        "be tuned": (config.rounds > 0, "set rounds=0"),
+        "be taught": (config.finetuning.enabled, "leave finetuning out, and tune a model with c3l finetune"),
+    }
+    for verb, (asked, remedy) in wanted.items():
+        if asked:
+            raise ConfigError(f"the served model {config.model.name} can write, but not {verb}; {remedy}")
 
 
 def write_and_score(context: Context, images: Stage, *, round: int) -> tuple[Stage, Stage]:
@@ -231,7 +250,7 @@ def score_stage(context: Context, images: Stage, parsed: Stage, *, round: int) -
         read=read_pairs(context.config, images, parsed),
         work=score_pairs,
         round=round,
-        model=writer_of(context.run, context.config, scorer),
+        model=context.config.scorer if scorer == 0 else writer_of(context.run, context.config, scorer),
         inputs=parsed.info.out.get("sample", 0),
         unit="pairs",
         recorded={"scoring.batch_size": context.config.scoring.batch_size},

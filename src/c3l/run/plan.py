@@ -47,12 +47,13 @@ class StagePlan:
 Plan = Mapping[str, StagePlan]
 
 
-def make_plan(config: RunConfig, weights: str) -> dict[str, StagePlan]:
+def make_plan(config: RunConfig, weights: str, scorer: str | None = None) -> dict[str, StagePlan]:
     """The stages of a run in order, by name.
 
     Args:
         config: The settings, with a dtype that is not ``auto``.
         weights: What ``c3l.models.load.weights_hash`` says of the model.
+        scorer: The same of ``config.scorer``, where that is another.
 
     Raises:
         ConfigError: If an instruction template is unknown.
@@ -60,7 +61,8 @@ def make_plan(config: RunConfig, weights: str) -> dict[str, StagePlan]:
     form = {"scoring.form": config.scoring.form}
     rules = results_of("images", config.images) | {"image_reader_version": IMAGE_READER_VERSION}
     images = _plan("images", rules, costly=True)
-    stages = [images, *_plan_round(config, weights, weights, 0, images)]
+    scorer = weights if scorer is None else scorer
+    stages = [images, *_plan_round(config, scorer, weights, 0, images)]
     writer = weights
     for round in range(1, max(config.rounds, 1) + 1):
         choosing = form | results_of("selection", config.selection) | {"seed": config.seed}
@@ -68,7 +70,7 @@ def make_plan(config: RunConfig, weights: str) -> dict[str, StagePlan]:
         if config.rounds:
             stages.append(_plan_tuning(config, writer, round, stages[-1]))
             writer = stages[-1].fingerprint
-            stages += _plan_round(config, weights, writer, round, stages[-1])
+            stages += _plan_round(config, scorer, writer, round, stages[-1])
     scored = next(stage for stage in reversed(stages) if stage.name == f"{name_round(config.rounds)}/scored")
     filtering = results_of("filtering", config.filtering)
     filtered = _plan("filtered", form | filtering | {"seed": config.seed}, scored)
@@ -133,13 +135,13 @@ def _plan_model(config: RunConfig, weights: str) -> dict[str, Any]:
 
 
 def _plan_round(
-    config: RunConfig, base: str, writer: str, round: int, source: StagePlan
+    config: RunConfig, scorer: str, writer: str, round: int, source: StagePlan
 ) -> tuple[StagePlan, StagePlan, StagePlan]:
     """The stages generated, parsed and scored of one round.
 
     Args:
         config: The settings.
-        base: What stands for the weights of the config's model.
+        scorer: What stands for the weights of the model that scores where the writer does not.
         writer: What stands for those of the model that writes in this round.
         round: 0 for the draft.
         source: The stage that the writing depends on: the pictures, or the tuning of the writer.
@@ -167,8 +169,9 @@ def _plan_round(
         blind["others"] = config.scoring.others
     if round:
         blind["scoring.scorer"] = config.scoring.scorer
-    scorer = _plan_model(config, base if config.scoring.scorer == "base" else writer)
-    return generated, parsed, _plan(f"{name}/scored", scorer | blind, parsed, costly=True)
+    by = _plan_model(config, scorer if config.scoring.scorer == "base" else writer)
+    by |= results_of("model", config.scorer)
+    return generated, parsed, _plan(f"{name}/scored", by | blind, parsed, costly=True)
 
 
 def _plan(

@@ -1,6 +1,7 @@
 """Run one stage of a run: its shards if they are missing, through an executor or here."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -148,6 +149,7 @@ def run_sharded(context: Context, wanted: ModelStage, prepare: Callable[[], None
         check_image_root(config)
         prepare()
     start, loading = time.monotonic(), context.executor.loading_seconds
+    used: Counter[str] = Counter()
     done = inputs * (stage.info.shards - len(missing)) // max(stage.info.shards, 1)
     with context.progress.track(wanted.name, wanted.unit, inputs, done) as advance:
         for result in context.executor.run(wanted.work, tasks, advance):
@@ -155,10 +157,13 @@ def run_sharded(context: Context, wanted: ModelStage, prepare: Callable[[], None
                 stage.info = replace(stage.info, provenance=result.provenance)
             mark_begun(context, stage)
             stage.write_shard(result.shard, result.records)
+            used.update(result.usage)
+    if used:
+        context.progress.note(f"{wanted.name}: {used['tokens_in']} tokens read and {used['tokens_out']} written")
     loading = context.executor.loading_seconds - loading
     timed = {"executor": context.executor.name, "shards_timed": len(missing), "loading_seconds": loading}
     seconds = time.monotonic() - start - loading
-    stage.finish(stage.info.provenance, seconds, inputs=inputs, recorded={**wanted.recorded, **timed})
+    stage.finish(stage.info.provenance, seconds, inputs=inputs, recorded={**wanted.recorded, **timed, **used})
     return stage
 
 

@@ -103,7 +103,9 @@ def _plan_again(run: Run, config: RunConfig) -> Plan:
     if config.model.dtype == "auto":
         config = config.with_dtype(began["model.dtype"])
     try:
-        return make_plan(config, began["weights"])
+        scored = run.stored("draft/scored")
+        scorer = scored.info.settings["weights"] if scored and config.scoring.model else None
+        return make_plan(config, began["weights"], scorer)
     except ConfigError:  # templates of one's own may be gone by now, and what they made can still be looked at
         return {}
 

@@ -5,7 +5,7 @@ step the paper's wording follows), *ours* (measured in docs/experiments.md) or *
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -20,17 +20,30 @@ FilterRule = Literal[
 ]
 
 
+SERVED = "openai:"  # before the name of a model behind a server
 FollowLinks = Literal["inside", "all", "none"]
 
 
 class ModelConfig(Settings):
     """Which LVLM, and in what arithmetic."""
 
-    no_result = frozenset({"name", "revision", "device", "trust_remote_code"})  # the weights' hash says which
+    # the weights' hash says which; of a served one its name and the size of its images stand for it
+    no_result = frozenset({"name", "revision", "device", "trust_remote_code", "endpoint", "concurrency", "image_side"})
 
-    name: str = Field("builtin", description="`builtin`, a folder, or a hub id")
+    name: str = Field(
+        "builtin", description="`builtin`, a folder, or a hub id; `openai:NAME` for a served one, docs/backends.md"
+    )
     revision: str | None = Field(None, description="Revision of a hub id; pin it for a run you mean to repeat")
-    backend: Literal["hf"] = Field("hf", description="What runs the model: transformers")
+    backend: Literal["hf", "openai"] = Field(
+        "hf", description="hf: transformers runs it; openai: a server does, it writes and cannot score"
+    )
+    endpoint: str | None = Field(
+        None, description="openai: the server, such as http://localhost:8000/v1; the key is OPENAI_API_KEY"
+    )
+    concurrency: int = Field(8, ge=1, description="openai: requests at once; changes speed only")
+    image_side: int | None = Field(
+        1024, ge=16, description="openai: images with a longer side are sent smaller; null sends them as they are"
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="auto = bfloat16 where the device computes it fast, else float32; float32 for `builtin`"
     )
@@ -39,6 +52,19 @@ class ModelConfig(Settings):
         None, description="Such as sdpa or eager; null leaves the choice to transformers"
     )
     trust_remote_code: bool = Field(False, description="Run code that a model folder brings along")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_says_the_backend(cls, given: Any) -> Any:
+        if isinstance(given, dict) and str(given.get("name", "")).startswith(SERVED):
+            return {**given, "name": str(given["name"]).removeprefix(SERVED), "backend": "openai"}
+        return given
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> Self:
+        if self.backend == "openai" and self.endpoint is None:
+            raise ValueError("a served model needs its endpoint: --set model.endpoint=http://localhost:8000/v1")
+        return self
 
 
 class ImagesConfig(Settings):
@@ -94,6 +120,9 @@ class ScoringConfig(Settings):
     )
     others: int = Field(4, ge=1, le=64, description="m, pictures averaged in the `others` mode")
     batch_size: int = Field(4, ge=1, description="Images a batch, each with all its pairs; changes speed only")
+    model: str | None = Field(
+        None, description="Another model that scores, `builtin`, a folder or a hub id; null: that of the config"
+    )
     scorer: Literal["base", "tuned"] = Field(
         "base", description="Who scores what a tuned LVLM wrote: the model of the config, or the writer; choice"
     )
@@ -239,6 +268,13 @@ class RunConfig(Settings):
     finetuning: FinetuningConfig = FinetuningConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     executor: ExecutorConfig = ExecutorConfig()
+
+    @property
+    def scorer(self) -> ModelConfig:
+        """The model that scores what the config's own writes: itself, or the one that ``scoring.model`` names."""
+        if self.scoring.model is None:
+            return self.model
+        return self.model.model_copy(update={"name": self.scoring.model, "revision": None, "backend": "hf"})
 
     def with_dtype(self, dtype: str) -> Self:
         """The same settings with the model in this dtype, where ``auto`` was decided."""

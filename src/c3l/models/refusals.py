@@ -1,4 +1,4 @@
-"""What a judge's server means when it refuses a request, or answers without an answer.
+"""What an OpenAI-compatible server means when it refuses a request, or answers without an answer.
 
     prompt    about this one text: too long, filtered; the next may fare better
     request   about a parameter, the model's name or the account: every prompt would be refused alike
@@ -130,9 +130,8 @@ def explain_silence(message: Any, reason: str | None) -> str:
         return f": it refuses, {refusal[:100]!a}"
     thought = any(getattr(message, name, None) for name in ("reasoning_content", "reasoning", "reasoning_details"))
     if reason == "length":
-        return (
-            ": its tokens were used up before it (finish_reason length), by thinking; raise evaluation.judge.max_tokens"
-        )
+        told = "its tokens were used up before it (finish_reason length), by thinking"
+        return f": {told}; raise evaluation.judge.max_tokens"
     if thought:
         return f": there is reasoning, but content is empty ({reason}); turn its thinking off or look at the server"
     return f" ({reason})"
