@@ -27,7 +27,13 @@ DOCUMENTS = [
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 UNFIT = {"control_token_in_text", "too_long"}  # what a model says of a text
-WRITING = {"unreadable_image", "oom", "non_finite_logits", "too_long"}  # the other reasons of its file are of reading
+WRITING = {
+    "unreadable_image",
+    "oom",
+    "non_finite_logits",
+    "too_long",
+    "refused",
+}  # the other reasons of its file are of reading
 READING = [f"data/{name}.py" for name in ("formats", "flags", "jsonrows", "media", "rejection", "turns")]
 SHELLS = {"", "sh", "bash", "shell", "console"}
 

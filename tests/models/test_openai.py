@@ -3,6 +3,11 @@
 import base64
 import io
 import json
+import os
+import socket
+import subprocess
+import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -278,6 +283,50 @@ def test_it_is_evaluated_by_what_it_writes(world: Path, capsys: pytest.CaptureFi
         )  # fmt: skip
     assert code == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["scores"]["strict"]["mean_f1"] == 1.0
+
+
+@contextmanager
+def serve_by_transformers(folder: Path) -> Iterator[str]:
+    """``transformers serve`` of a folder, in a process of its own; the address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(folder), "--host", "127.0.0.1"]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [*command, "--port", str(port), "--device", "cpu"],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        for _ in range(600):
+            with socket.socket() as asked:
+                if asked.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert process.poll() is None, "the server ended"
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_real_server_draws_by_temperature_and_seed_and_its_end_is_one_line(world: Path) -> None:
+    pytest.importorskip("fastapi")
+    pytest.importorskip("uvicorn")
+    folder = world / "scorer"
+    with serve_by_transformers(folder) as address:
+        config = load_config(None, [f"model.name=openai:{folder}", f"model.endpoint={address}"])
+        model = load_model(config.model, 0)
+        assert any("another seed gives another text" in note for note in model.provenance.notes)
+        image = Image.open(world / "pictures/picture_0.png").convert("RGB")
+        made = ask(model, *(request(number, image) for number in range(2)))
+        assert [one.request_id for one in made] == ["r0", "r1"]
+        assert made[0].text != made[1].text
+        assert model.take_usage()["tokens_out"] > 0
+    with pytest.raises(BackendError, match=r"got no text from .*finished shards are kept"):
+        ask(model, request(0))
 
 
 def test_a_fake_without_a_count_of_tokens_is_no_served_model() -> None:
