@@ -1,5 +1,6 @@
 """Shards by the workers of a real cluster of two nodes: the same bytes, a lost node, a poison shard, errors."""
 
+import json
 import os
 import sys
 import time
@@ -16,12 +17,14 @@ from c3l.errors import BackendError, ConfigError, DataError
 from c3l.executors.choose import make_executor
 from c3l.executors.interface import ShardTask
 from c3l.executors.local import LocalExecutor
+from c3l.jobs import evaluate as evaluate_job
+from c3l.jobs import score as score_job
 from c3l.progress import SilentProgress
 from c3l.records import ImageRef
 from c3l.run.context import open_context
 from c3l.run.pipeline import run_method
 from c3l.run.shards import write_drafts
-from c3l.settings.schema import ExecutorConfig, RunConfig
+from c3l.settings.schema import BenchmarkConfig, ExecutorConfig, RunConfig
 from runs import draw_pictures, make_config, read_all
 
 ray = pytest.importorskip("ray")
@@ -105,6 +108,38 @@ def test_a_node_that_is_lost_costs_a_shard_and_no_byte(
         found[one.shard] = one.records
     assert found == whole | {shard + 10: records for shard, records in whole.items()}
     assert "lost its worker, and is made again" in caplog.text
+
+
+def test_a_data_set_is_scored_and_a_benchmark_asked_by_workers_too(
+    world: Path, tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(score_job, "CHUNK_ROWS", 2)
+    monkeypatch.setattr(evaluate_job, "_SYNC_EVERY", 2)
+    rows = [
+        {"id": number, "image": f"picture_{number % 5}.png", "conversations": [
+            {"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": f"Thing {number}."}]}
+        for number in range(7)
+    ]  # fmt: skip
+    (tmp_path / "data.json").write_text(json.dumps(rows))
+    asked = [
+        {
+            "question_id": number,
+            "image": f"picture_{number % 5}.png",
+            "text": f"Is there a dog {number}?",
+            "label": "yes",
+        }
+        for number in range(7)
+    ]
+    (tmp_path / "coco_pope_random.json").write_text("\n".join(map(json.dumps, asked)))
+    task = BenchmarkConfig(task="pope", data=(tmp_path / "coco_pope_random.json",), image_root=world / "images")
+    for name, more in (("local", ()), ("ray", ("executor.name=ray", "executor.workers=2"))):
+        config = configure(world, tmp_path / "run", "evaluation.max_new_tokens=6", *more)
+        summary = score_job.score_file([tmp_path / "data.json"], tmp_path / f"{name}.jsonl", config, SilentProgress())
+        assert (summary["ok"], summary["rejected"]) == (7, {})
+        evaluate_job.evaluate_files(task, tmp_path / name, config, SilentProgress())
+    assert (tmp_path / "ray.jsonl").read_bytes() == (tmp_path / "local.jsonl").read_bytes()
+    for file in ("predictions.jsonl", "scores.json", "settings.json"):
+        assert (tmp_path / "ray" / file).read_bytes() == (tmp_path / "local" / file).read_bytes()
 
 
 def write_slowly(task: ShardTask, load: Load, seconds: float) -> Iterator[Any]:

@@ -81,3 +81,13 @@ class Executor(Protocol):
             advance: Told how many records were made since it was last told.
         """
         ...
+
+
+def in_order(results: Iterable[ShardResult], first: int = 0) -> Iterator[ShardResult]:
+    """Results by the number of their shard, each as soon as all before it are there."""
+    waiting: dict[int, ShardResult] = {}
+    for result in results:
+        waiting[result.shard] = result
+        while first in waiting:
+            yield waiting.pop(first)
+            first += 1

@@ -55,7 +55,8 @@ class LocalExecutor:
         self._model.forget()
 
     def close(self) -> None:
-        """Nothing is held but the model, which goes with the process."""
+        """Let go of the loaded model."""
+        self._model.forget()
 
     def run(self, work: Work, tasks: Iterable[ShardTask], advance: Callable[[int], None]) -> Iterator[ShardResult]:
         """The shards in the order of the tasks; an error says in which shard it happened."""

@@ -8,10 +8,10 @@ whom.
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from functools import cache, partial
-from itertools import islice
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ from c3l.evaluation.predict import predict
 from c3l.evaluation.reading import find_image_root, hash_files, read_benchmark
 from c3l.evaluation.scores import score, was_blind
 from c3l.evaluation.task import Benchmark, Item, Prediction
-from c3l.executors.interface import LoadModel
+from c3l.executors.choose import make_executor
+from c3l.executors.interface import LoadModel, ShardTask, in_order
 from c3l.models.interface import Completion, GenerateRequest, InferenceModel, Sampling
 from c3l.models.load import choose_dtype, load_model, weights_hash
 from c3l.progress import Progress
@@ -66,7 +67,7 @@ def evaluate_files(
     out: Path,
     config: RunConfig,
     progress: Progress,
-    load: LoadModel = load_model,
+    load: LoadModel | None = None,
     *,
     baseline: Path | None = None,
     rescore: bool = False,
@@ -79,7 +80,7 @@ def evaluate_files(
         out: The folder of this model on this benchmark.
         config: Model, seed, image rules and ``evaluation``.
         progress: Who is told how far it is.
-        load: Loads the model; called only if there is something to ask.
+        load: Loads the model in this process, if not as the settings say; called only if there is something to ask.
         baseline: The folder of another model on the same files, for paired differences.
         rescore: Use the predictions that are there, and no model.
         limit: Take only so many of the first questions; another limit goes on with the same predictions.
@@ -91,7 +92,7 @@ def evaluate_files(
         DataError: If a file cannot be read, ``out`` holds other work, or a prediction that is needed is missing.
         TooManyRejectedError: If too many of the pictures are not there.
     """
-    judge = _make_judge(task, out, config, load)
+    judge = _make_judge(task, out, config, load or load_model)
     whole = read_benchmark(task, judge, config.evaluation.judge)
     benchmark = whole if limit is None else whole.take(limit)
     hashes = hash_files(task)
@@ -195,7 +196,7 @@ def _predict_rest(
     settings: Mapping[str, Any],
     config: RunConfig,
     progress: Progress,
-    load: LoadModel,
+    load: LoadModel | None,
 ) -> None:
     """Ask what has no answer yet; what failed is asked again, unless its picture still does not open.
 
@@ -218,25 +219,60 @@ def _predict_rest(
     if not rest:
         return
     check_images(benchmark.items, root, config.max_error_rate, config.images.follow_links)
-    model = load(config.model, config.seed)
-    job.begin(settings, model=json.loads(to_json(model.provenance)))
     path, shows = out / PREDICTIONS, {item.item_id: item.image for item in rest}
     kept = [one for name, one in made.items() if name not in shows]
-    write_atomic(path, map(to_json, kept))
-    found = predict(
-        rest,
-        model,
-        opener,
-        max_new_tokens=_length(benchmark, config),
-        batch_size=config.evaluation.batch_size,
-        blind=config.evaluation.blind,
-    )
     sign = cache(partial(sign_item_image, root, links=config.images.follow_links))
-    with progress.track(task.task, "questions", len(benchmark.items), len(benchmark.items) - len(rest)) as advance:
-        while block := list(islice(found, _SYNC_EVERY)):
-            signed = [one if one.failed else replace(one, picture=sign(shows[one.item_id])) for one in block]
+    size = max(_SYNC_EVERY, config.evaluation.batch_size)
+    tasks = (
+        ShardTask(task.task, number, 0, config, Asked(items, root, _length(benchmark, config)))
+        for number, items in enumerate(_blocks(rest, size))
+    )
+    with (
+        closing(make_executor(config.executor, load)) as executor,
+        progress.track(task.task, "questions", len(benchmark.items), len(benchmark.items) - len(rest)) as advance,
+    ):
+        for result in in_order(executor.run(ask_items, tasks, lambda count: None)):
+            if result.shard == 0:
+                assert result.provenance is not None, "a model was asked"
+                job.begin(settings, model=json.loads(to_json(result.provenance)))
+                write_atomic(path, map(to_json, kept))
+            signed = [one if one.failed else replace(one, picture=sign(shows[one.item_id])) for one in result.records]
             append_lines(path, map(to_json, signed))
-            advance(len(block))
+            advance(len(signed))
+
+
+def _blocks(items: Sequence[Item], size: int) -> Iterator[tuple[Item, ...]]:
+    """Items in blocks of about that size; those about one picture that follow each other stay together."""
+    block: list[Item] = []
+    for _, about_one in groupby(items, key=lambda item: item.image):
+        if len(block) >= size:
+            yield tuple(block)
+            block = []
+        block += about_one
+    if block:
+        yield tuple(block)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Questions of a benchmark, where their pictures lie, and how many tokens an answer may have."""
+
+    items: tuple[Item, ...]
+    root: Path
+    max_new_tokens: int
+
+
+def ask_items(task: ShardTask, load: Callable[[], InferenceModel]) -> Iterator[Prediction]:
+    """The predictions for some questions, which are the input."""
+    asked, rules = task.inputs, task.config
+    yield from predict(
+        asked.items,
+        load(),
+        lambda image: open_item_image(asked.root, image, rules.images),
+        max_new_tokens=asked.max_new_tokens,
+        batch_size=rules.evaluation.batch_size,
+        blind=rules.evaluation.blind,
+    )
 
 
 def _is_to_ask(item: Item, made: Mapping[str, Prediction], opener: Callable[[str], Image]) -> bool:

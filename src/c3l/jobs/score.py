@@ -8,7 +8,9 @@ there from the first rows on: what fails before them leaves nothing behind. With
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -19,7 +21,8 @@ from c3l.data.images import image_id_of, open_image
 from c3l.data.noted import tell_noted
 from c3l.data.sources import check_files, name_files
 from c3l.errors import DataError, StorageError, tell_rejected
-from c3l.executors.interface import LoadModel
+from c3l.executors.choose import make_executor
+from c3l.executors.interface import Executor, LoadModel, ShardTask, in_order
 from c3l.jobs.score_state import (
     EARLIER,
     ScoreRow,
@@ -36,7 +39,6 @@ from c3l.method.i2c import FORMS, compute_i2c
 from c3l.method.scoring import draw_pool, score_samples, tell_few_others
 from c3l.method.specificity import show_specificity
 from c3l.models.interface import InferenceModel
-from c3l.models.load import load_model
 from c3l.progress import Progress, find_width
 from c3l.records import KL_FORMS, ImageRef, Rejected, Sample, ScoredPair, make_id
 from c3l.settings.schema import RunConfig
@@ -50,7 +52,7 @@ Item = Turn | BadTurn
 
 
 def score_file(
-    data: Sequence[Path], out: Path, config: RunConfig, progress: Progress, load: LoadModel = load_model
+    data: Sequence[Path], out: Path, config: RunConfig, progress: Progress, load: LoadModel | None = None
 ) -> dict[str, Any]:
     """Score every turn of ``data`` into ``out``; returns counts for the summary line.
 
@@ -61,7 +63,7 @@ def score_file(
         out: The JSONL file to write or to go on with.
         config: Model, scoring, image rules and root, seed; ``images.limit`` is a number of turns here.
         progress: Who is told how far it is, and how many rows were rejected for which reason.
-        load: Loads the model; called only if there is a turn to score.
+        load: Loads the model in this process, if not as the settings say; called only if there is a turn to score.
 
     Raises:
         StaleStageError: If ``out`` was made with other settings, or is not of this command.
@@ -74,7 +76,8 @@ def score_file(
     with job.open():
         config, state = resume(data, out, job, config, progress)
         if not state.done:
-            _score_rest(data, out, job, config, state, progress, load)
+            with closing(make_executor(config.executor, load)) as executor:
+                _score_rest(data, out, job, config, state, progress, executor)
     if state.rejected:
         progress.note(tell_rejected(state.rejected, f"of {state.rows} turns", f"`error` in their rows of {out}"))
     for told in tell_noted(state.noted, "scored", f"{state.rows} turns"):
@@ -108,32 +111,83 @@ def _check_paths(data: Sequence[Path], out: Path, sidecar: Path, root: Path) -> 
         raise StorageError(f"got --out {out}, but {nearest} is a file, expected a folder; choose another --out")
 
 
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What some turns are scored with.
+
+    Attributes:
+        items: The turns, and what could not be read.
+        stay: The row of each that need not be made again.
+        start: The number of the first.
+        pool: Paths of the images that may stand for no image.
+        takes_system: Whether the model shows system prompts, where it is not asked.
+    """
+
+    items: tuple[Item, ...]
+    stay: tuple[ScoreRow | None, ...]
+    start: int
+    pool: tuple[str, ...]
+    takes_system: bool
+
+    def needs_model(self) -> bool:
+        """Whether a turn is to be scored."""
+        return any(isinstance(item, Turn) and not row for item, row in zip(self.items, self.stay, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRows:
+    """The rows of a chunk, what is noted of them, and whether the model shows system prompts."""
+
+    rows: tuple[ScoreRow, ...]
+    noted: Mapping[str, int]
+    takes_system: bool
+
+
 def _score_rest(
-    data: Sequence[Path], out: Path, job: Job, config: RunConfig, state: State, progress: Progress, load: LoadModel
+    data: Sequence[Path], out: Path, job: Job, config: RunConfig, state: State, progress: Progress, executor: Executor
 ) -> None:
     total, pool = _survey(data, config, progress)
     if not total:
         names = " and ".join(map(str, data))
         raise DataError(f"no row in {names}, expected a JSON list or JSON lines of conversations about pictures")
-    loaded: list[InferenceModel] = []
     earlier = job.folder / EARLIER
-    items = islice(_read(data), state.rows, config.images.limit)
-    staying = rows_that_stay(job.folder, state.rows)
+    tasks = _read_tasks(data, job, config, state, pool)
     with progress.track("score", "turns", total, state.rows) as advance:
-        for chunk in _chunks(items):
-            stay = list(islice(staying, len(chunk)))
-            if not loaded and any(isinstance(item, Turn) and not row for item, row in zip(chunk, stay, strict=True)):
-                loaded.append(load(config.model, config.seed))
-                state.takes_system = loaded[0].takes_system
-                state.notes = list(loaded[0].provenance.notes)
-            rows = _score_chunk(chunk, stay, state.rows, config, loaded[0] if loaded else None, pool)
-            remember_image(rows, config.images.root, state)
-            _write_rows(rows, Counter(_note(chunk, rows, takes_system=state.takes_system)), out, job, state)
-            advance(len(chunk))
+        for result in in_order(executor.run(score_chunk, tasks, lambda count: None)):
+            [made] = result.records
+            if result.provenance is not None:
+                state.notes = list(result.provenance.notes)
+            state.takes_system = made.takes_system
+            remember_image(made.rows, config.images.root, state)
+            _write_rows(made.rows, Counter(made.noted), out, job, state)
+            advance(len(made.rows))
     if earlier.exists():
         remove(earlier)
     state.done = True
     state.write(job)
+
+
+def _read_tasks(
+    data: Sequence[Path], job: Job, config: RunConfig, state: State, pool: tuple[str, ...]
+) -> Iterator[ShardTask]:
+    """The chunks that are still to be scored, as they are read."""
+    start = state.rows
+    items = islice(_read(data), start, config.images.limit)
+    staying = rows_that_stay(job.folder, start)
+    for number, chunk in enumerate(_chunks(items)):
+        stay = tuple(islice(staying, len(chunk)))
+        given = Chunk(tuple(chunk), stay, start, pool, state.takes_system)
+        yield ShardTask("score --data", number, 0, config, given)
+        start += len(chunk)
+
+
+def score_chunk(task: ShardTask, load: Callable[[], InferenceModel]) -> Iterator[ChunkRows]:
+    """The rows of one chunk, which is the input."""
+    chunk: Chunk = task.inputs
+    model = load() if chunk.needs_model() else None
+    rows = _score(chunk, task.config, model)
+    takes = chunk.takes_system if model is None else model.takes_system
+    yield ChunkRows(tuple(rows), Counter(_note(chunk.items, rows, takes_system=takes)), takes)
 
 
 def _write_rows(rows: Sequence[ScoreRow], noted: Counter[str], out: Path, job: Job, state: State) -> None:
@@ -183,7 +237,7 @@ def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
 
 
 def _survey(data: Sequence[Path], config: RunConfig, progress: Progress) -> tuple[int, tuple[str, ...]]:
-    """The number of turns, and what ``_score_chunk`` is to know of other pictures: the paths of those it may show."""
+    """The number of turns, and the paths of the images that may stand for no image."""
     total, paths, shows_others = 0, dict[str, str](), config.scoring.no_image == "others"
     # the first rows get the scores that they get among all, so all are read for other pictures
     for item in islice(_read(data), None if shows_others else config.images.limit):
@@ -196,15 +250,9 @@ def _survey(data: Sequence[Path], config: RunConfig, progress: Progress) -> tupl
     return total, tuple(paths[image_id] for image_id in draw_pool(paths, config.scoring, config.seed))
 
 
-def _score_chunk(
-    chunk: Sequence[Item],
-    stay: Sequence[ScoreRow | None],
-    start: int,
-    config: RunConfig,
-    model: InferenceModel | None,
-    pool: Sequence[str],
-) -> list[ScoreRow]:
-    turns = {place: item for place, item in enumerate(chunk) if isinstance(item, Turn) and not stay[place]}
+def _score(chunk: Chunk, config: RunConfig, model: InferenceModel | None) -> list[ScoreRow]:
+    items, stay, start, pool = chunk.items, chunk.stay, chunk.start, chunk.pool
+    turns = {place: item for place, item in enumerate(items) if isinstance(item, Turn) and not stay[place]}
     outcomes: Iterator[ScoredPair | Rejected] = iter(())
     if model is not None and turns:
         paths = {item.image for item in turns.values()} | set(pool)
@@ -218,7 +266,7 @@ def _score_chunk(
         outcomes = score_samples(samples, images, model, opener, config.scoring, config.seed, ids, systems)
     return [
         row or (_row(item, next(outcomes), config) if isinstance(item, Turn) else _rejected_row(item, item, config))
-        for item, row in zip(chunk, stay, strict=True)
+        for item, row in zip(items, stay, strict=True)
     ]
 
 
