@@ -63,7 +63,7 @@ def test_parts_of_pictures_become_placeholders_and_what_they_name() -> None:
 
 
 BAD = [
-    ({"query": "What?", "response": "A cat.", "images": ["a.png"]}, "unknown_layout", "`query`, `response`, `images`"),
+    ({"ask": "What?", "response": "A cat.", "images": ["a.png"]}, "unknown_layout", "`ask`, `response`, `images`"),
     ({}, "unknown_layout", "no key"),
     ({"conversations": "[{}]"}, "bad_turns", "a str under `conversations`"),
     ({"conversations": [ASK, TELL], **chat("Who?")}, "bad_turns", "other turns under `messages`"),

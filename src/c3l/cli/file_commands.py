@@ -66,7 +66,10 @@ def finetune(
     given: Arguments,
     data: Annotated[
         list[Path],
-        typer.Option(help="A LLaVA file (JSON or JSONL), such as a run's export/llava.json; any number of times"),
+        typer.Option(
+            help="A data file (JSON, JSONL, parquet, a datasets folder), such as a run's export/llava.json; "
+            "any number of times"
+        ),
     ],
     out: Annotated[Path, typer.Option(help="The folder to write: adapter, merged model, log")],
 ) -> None:

@@ -171,7 +171,10 @@ def _score(
     given: Arguments,
     run: MaybeRun = None,
     data: Annotated[
-        list[Path] | None, typer.Option(help="A LLaVA file (JSON or JSONL) to score instead; any number of times")
+        list[Path] | None,
+        typer.Option(
+            help="A data file (JSON, JSONL, parquet, a datasets folder) to score instead; any number of times"
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="With --data: the JSONL file to write")] = None,
     round: Round = 0,

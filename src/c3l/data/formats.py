@@ -1,4 +1,4 @@
-r"""Read instruction data that others wrote in LLaVA's layout, tolerantly and one row at a time.
+r"""Read instruction data that others wrote, in LLaVA's layout or another, tolerantly and one row at a time.
 
 What is normalised on the way: in image paths ``\`` becomes ``/``, while ``./`` and white space at the ends go;
 the ``<image>`` placeholder leaves the text with the white space around it; white space at the ends of ids,
@@ -14,9 +14,11 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from c3l.data.embedded import unpack_images
 from c3l.data.flags import read_row_mark
 from c3l.data.images import image_id_of
 from c3l.data.jsonrows import BadRow, begins_list, iterate_rows
+from c3l.data.layouts import PAIRS, TEXTS
 from c3l.data.media import MAIN, find_image, refused_image
 from c3l.data.rejection import BadRowError, check_text, is_utf8
 from c3l.data.turns import TURN_KEYS, Talk, read_talk
@@ -25,7 +27,7 @@ from c3l.markup.placeholders import PLACEHOLDER, find_placeholder
 from c3l.records import Rejected
 
 # Raise it when the same file gives other turns or conversations: what was made of them is stale then.
-READER_VERSION = 2
+READER_VERSION = 3
 NOT_TAUGHT = "not_taught"  # the reason for what its own data marks so, which is nobody's mistake
 
 R = TypeVar("R")
@@ -112,8 +114,8 @@ class ConversationRow:
     noted: tuple[str, ...] = ()
 
 
-def read_llava(path: Path, file: str = "") -> Iterator[Turn | BadTurn]:
-    """Every question-answer turn of a LLaVA file: a JSON list or JSON lines, plain or packed.
+def read_llava(path: Path, file: str = "", unpack: Path | None = None) -> Iterator[Turn | BadTurn]:
+    """Every question-answer turn of a data file: a JSON list or JSON lines, plain or packed, parquet or Arrow.
 
     Reasons: ``bad_json``, ``row_too_long``, ``bad_row``, ``bad_id``, ``no_image``, ``several_images``, ``bad_path``,
     ``inline_image``, ``other_medium``, ``unknown_layout``, ``bad_turns``, ``bad_loss_flag``, ``bad_text``,
@@ -122,16 +124,17 @@ def read_llava(path: Path, file: str = "") -> Iterator[Turn | BadTurn]:
     Args:
         path: The file.
         file: What its turns say of where they are from.
+        unpack: Where images that lie in the rows themselves are written to; without it they are rejected.
 
     Raises:
         DataError: If the file cannot be read, is of another kind, is not UTF-8, breaks off in the middle of a JSON
             list, begins with something else than JSON, or is one object around the list.
     """
-    for number, row in enumerate(_rows(path)):
+    for number, row in enumerate(_rows(path, unpack)):
         yield from _read_row(number, row, file)
 
 
-def read_conversations(path: Path, file: str = "") -> Iterator[ConversationRow | Rejected]:
+def read_conversations(path: Path, file: str = "", unpack: Path | None = None) -> Iterator[ConversationRow | Rejected]:
     """Every row of a LLaVA file as one conversation, with a picture or without: as many items as rows.
 
     Of a row with a bad turn nothing is taken, since what follows leans on it. Reasons as of ``read_llava``;
@@ -141,11 +144,11 @@ def read_conversations(path: Path, file: str = "") -> Iterator[ConversationRow |
     Raises:
         DataError: As ``read_llava``.
     """
-    for number, row in enumerate(_rows(path)):
+    for number, row in enumerate(_rows(path, unpack)):
         yield _read_conversation(number, row, f", in {file}" if file else "")
 
 
-def _rows(path: Path) -> Iterator[Any]:
+def _rows(path: Path, unpack: Path | None) -> Iterator[Any]:
     """The rows, unless the first of them tells that the file is of another kind."""
     rows = iterate_rows(path)
     head = list(islice(rows, 2))
@@ -157,12 +160,13 @@ def _rows(path: Path) -> Iterator[Any]:
     key = _key_of_list(head[0]) if len(head) == 1 else None
     if key is not None and not begins_list(path):
         raise DataError(f"{path}: got an object, expected a list of rows; save what it has under {key!a} as the file")
-    yield from chain(head, rows)
+    every = chain(head, rows)
+    yield from every if unpack is None else (unpack_images(row, unpack) for row in every)
 
 
 def _key_of_list(row: Any) -> str | None:
     """Where an object that is no row holds a list of objects."""
-    if not isinstance(row, dict) or row.keys() & {"id", MAIN[0], *TURN_KEYS}:
+    if not isinstance(row, dict) or row.keys() & {"id", MAIN[0], *TURN_KEYS, TEXTS, *chain(*PAIRS)}:
         return None
     return next(
         (key for key, value in row.items() if isinstance(value, list) and value and isinstance(value[0], dict)), None

@@ -1,4 +1,4 @@
-"""Rows of a JSON list or of JSON lines, one at a time, from plain or packed files of any size."""
+"""Rows of a JSON list or of JSON lines, plain or packed, or of a table: one at a time, from files of any size."""
 
 import bz2
 import gzip
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from c3l.data.magic import HEAD, Kind, tell_kind
+from c3l.data.tables import find_table, iterate_table
 from c3l.errors import DataError, one_line
 
 MAX_ROW = 2**24  # characters; a longer row is no instruction data, and could fill the memory
@@ -39,6 +40,8 @@ class BadRow:
 def iterate_rows(path: Path) -> Iterator[Any]:
     """The rows as JSON values, and a ``BadRow`` for each line that is not JSON; blank lines are no rows.
 
+    A parquet or Arrow file is read row by row as well, whatever its name.
+
     The first character decides: ``[`` begins a list, anything else is read line by line. A byte order mark is
     skipped. What is packed (gzip, bzip2, xz, zstd) is told by its bytes, whatever its name. Of a row of more than
     ``MAX_ROW`` characters nothing is kept but a ``BadRow``; an item of a list may have up to twice as many.
@@ -47,6 +50,9 @@ def iterate_rows(path: Path) -> Iterator[Any]:
         DataError: If the file cannot be opened or unpacked, is of another kind, is not UTF-8, or is a list that
             breaks off or breaks the rules of JSON.
     """
+    if kind := _find_table(path):
+        yield from iterate_table(path, kind)
+        return
     try:
         with _open(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="\n") as text:
             head = _first_character(text)
@@ -58,9 +64,19 @@ def iterate_rows(path: Path) -> Iterator[Any]:
 
 
 def begins_list(path: Path) -> bool:
-    """Whether a file that ``iterate_rows`` can read holds a JSON list."""
+    """Whether a file that ``iterate_rows`` can read holds a JSON list, or is a table."""
+    if _find_table(path):
+        return True
     with _open(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig") as text:
         return _first_character(text) == "["
+
+
+def _find_table(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return find_table(file.read(HEAD))
+    except OSError:  # told where the file is read
+        return None
 
 
 def _open(path: Path) -> io.BufferedReader:

@@ -174,7 +174,8 @@ def _refuse(value: Any) -> Iterator[str]:
 
 def _inline() -> BadRowError:
     return BadRowError(
-        "inline_image", "the picture itself is in the row; write it to a file under the image root, and name that"
+        "inline_image",
+        "the picture itself is in the row; --set images.unpack=true writes such pictures to files under --image-root",
     )
 
 

@@ -1,11 +1,34 @@
 """The data files that a command is given: looked for, hashed, and named so that rows can say where they are from."""
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from c3l.errors import ConfigError, DataError
+
+_STATE = "state.json"
+
+
+def list_files(paths: Sequence[Path]) -> list[Path]:
+    """The files; for a folder that `datasets` saved (``save_to_disk``) those that hold its rows.
+
+    Raises:
+        DataError: If such a folder is not whole.
+    """
+    return [file for path in paths for file in (_saved(path) if (path / _STATE).is_file() else [path])]
+
+
+def _saved(folder: Path) -> list[Path]:
+    try:
+        names = [str(one["filename"]) for one in json.loads((folder / _STATE).read_bytes())["_data_files"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DataError(f"{folder / _STATE} is not what `datasets` writes; save the data set anew") from None
+    missing = [name for name in names if not (folder / Path(name).name).is_file()]
+    if missing or not names:
+        raise DataError(f"got the data set {folder} without {missing[0] if missing else 'any row'}; save it anew")
+    return [folder / Path(name).name for name in names]
 
 
 def check_files(paths: Sequence[Path]) -> None:
@@ -20,7 +43,9 @@ def check_files(paths: Sequence[Path]) -> None:
     for path in paths:
         if not path.is_file():
             got = "which is a folder" if path.is_dir() else "where no file is"
-            raise DataError(f"got --data {path}, {got}; expected a LLaVA file, JSON or JSON lines")
+            raise DataError(
+                f"got --data {path}, {got}; expected a file of JSON or parquet, or a folder that `datasets` saved"
+            )
     [(path, times)] = Counter(path.resolve() for path in paths).most_common(1)
     if times > 1:
         raise ConfigError(f"got --data {path} {times} times, expected each file once")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from c3l.data.flags import is_taught
+from c3l.data.layouts import find_turns
 from c3l.data.media import is_image_key, is_other_medium
 from c3l.data.rejection import BadRowError
 from c3l.markup.placeholders import PLACEHOLDER
@@ -78,7 +79,9 @@ def read_talk(row: Mapping[str, Any]) -> Talk:
 def _read_turns(row: Mapping[str, Any]) -> list[Said]:
     present = {key: row[key] for key in TURN_KEYS if row.get(key) is not None}
     if not present:
-        raise BadRowError("unknown_layout", _tell_layout(row))
+        if (found := find_turns(row)) is None:
+            raise BadRowError("unknown_layout", _tell_layout(row))
+        return [_read_turn(turn) for turn in found]
     full = {key: value for key, value in present.items() if value not in ([], {}, "")} or present
     key, turns = next(iter(full.items()))
     if not isinstance(turns, list) or not turns:
@@ -94,8 +97,9 @@ def _read_turns(row: Mapping[str, Any]) -> list[Said]:
 def _tell_layout(row: Mapping[str, Any]) -> str:
     keys = ", ".join(f"`{str(key)[:40]}`" for key in [*row][:8]) or "no key"
     return (
-        f"got a row of {keys}, expected LLaVA's `conversations` (turns of `from` and `value`) or `messages` (turns of "
-        "`role` and `content`); write its texts so"
+        f"got a row of {keys}, expected LLaVA's `conversations` (turns of `from` and `value`), `messages` (turns of "
+        "`role` and `content`), `texts`, or two of `query` and `response`, `prompt` and `completion`, `instruction` "
+        "and `output`, `question` and `answer`; write its texts so"
     )
 
 

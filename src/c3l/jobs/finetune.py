@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from c3l.data.formats import NOT_TAUGHT, READER_VERSION, ConversationRow
 from c3l.data.noted import tell_noted
-from c3l.data.sources import check_files, hash_files
+from c3l.data.sources import check_files, hash_files, list_files
 from c3l.errors import ConfigError, DataError, StaleStageError, TooManyRejectedError, tell_rejected, tell_too_many
 from c3l.jobs.learnable import iterate_rows, make_opener, mark_cut, note_unused, read_learnable, to_texts
 from c3l.jobs.taught_tokens import TokenChoice, count_tokens, tell_tokens, weigh_tokens
@@ -25,7 +25,7 @@ from c3l.progress import Progress, SilentProgress
 from c3l.records import Rejected, from_json, to_json
 from c3l.settings.base import results_of
 from c3l.settings.schema import RunConfig
-from c3l.storage.atomic import atomic_folder, remove, write_atomic
+from c3l.storage.atomic import atomic_folder, make_folder, remove, write_atomic
 from c3l.storage.job import Job, plain, refuse_changes
 
 if TYPE_CHECKING:
@@ -76,7 +76,10 @@ def finetune_files(
         TooManyRejectedError: If more rows than ``max_error_rate`` were rejected; nothing is trained then.
         BackendError: If the model cannot be loaded or tuned.
     """
+    data = list_files(data)
     check_files(data)
+    if config.images.unpack:
+        make_folder(config.images.root)
     if not config.images.root.is_dir():
         raise DataError(f"got the image root {config.images.root}, expected the folder that picture paths begin in")
     job = Job(out, "finetune", "finetuner_version")
@@ -253,7 +256,7 @@ def _look_through(
     looked = out / CHECKPOINTS / _LOOKED
     if looked.exists():
         cut = {int(place): is_cut for place, is_cut in json.loads(looked.read_bytes()).items()}
-        read = ((place, row) for place, row in enumerate(iterate_rows(data)) if place in cut)
+        read = ((place, row) for place, row in enumerate(iterate_rows(data, config.images.unpack_root)) if place in cut)
         learned = {place: mark_cut(row, cut=cut[place]) for place, row in read if isinstance(row, ConversationRow)}
         rejected = [from_json(Rejected, line) for line in (out / REJECTED).read_bytes().splitlines()]
         _check_share(learned, rejected, config, out)

@@ -19,7 +19,7 @@ from typing import Any
 from c3l.data.formats import NOT_TAUGHT, BadTurn, Turn, read_llava
 from c3l.data.images import image_id_of, open_image
 from c3l.data.noted import tell_noted
-from c3l.data.sources import check_files, name_files
+from c3l.data.sources import check_files, list_files, name_files
 from c3l.errors import DataError, StorageError, tell_rejected
 from c3l.executors.choose import make_executor
 from c3l.executors.interface import Executor, LoadModel, ShardTask, in_order
@@ -42,7 +42,7 @@ from c3l.models.interface import InferenceModel
 from c3l.progress import Progress, find_width
 from c3l.records import KL_FORMS, ImageRef, Rejected, Sample, ScoredPair, make_id
 from c3l.settings.schema import RunConfig
-from c3l.storage.atomic import durable, remove
+from c3l.storage.atomic import durable, make_folder, remove
 from c3l.storage.job import Job
 from c3l.storage.journal import append_lines
 
@@ -71,6 +71,9 @@ def score_file(
         DataError: If a file or the image root cannot be read, or no file has a row.
         StorageError: If ``out`` cannot be written.
     """
+    data = list_files(data)
+    if config.images.unpack:
+        make_folder(config.images.root)
     job = open_job(out)
     _check_paths(data, out, job.folder, config.images.root)
     with job.open():
@@ -172,7 +175,7 @@ def _read_tasks(
 ) -> Iterator[ShardTask]:
     """The chunks that are still to be scored, as they are read."""
     start = state.rows
-    items = islice(_read(data), start, config.images.limit)
+    items = islice(_read(data, config), start, config.images.limit)
     staying = rows_that_stay(job.folder, start)
     for number, chunk in enumerate(_chunks(items)):
         stay = tuple(islice(staying, len(chunk)))
@@ -206,9 +209,9 @@ def _write_rows(rows: Sequence[ScoreRow], noted: Counter[str], out: Path, job: J
     state.write(job)
 
 
-def _read(data: Sequence[Path]) -> Iterator[Item]:
+def _read(data: Sequence[Path], config: RunConfig) -> Iterator[Item]:
     files = zip(data, name_files(data), strict=True)
-    return chain.from_iterable(read_llava(path, name) for path, name in files)
+    return chain.from_iterable(read_llava(path, name, config.images.unpack_root) for path, name in files)
 
 
 def _note(chunk: Sequence[Item], rows: Sequence[ScoreRow], *, takes_system: bool) -> Iterator[str]:
@@ -240,7 +243,7 @@ def _survey(data: Sequence[Path], config: RunConfig, progress: Progress) -> tupl
     """The number of turns, and the paths of the images that may stand for no image."""
     total, paths, shows_others = 0, dict[str, str](), config.scoring.no_image == "others"
     # the first rows get the scores that they get among all, so all are read for other pictures
-    for item in islice(_read(data), None if shows_others else config.images.limit):
+    for item in islice(_read(data, config), None if shows_others else config.images.limit):
         total += 1
         if shows_others and isinstance(item, Turn):
             paths[image_id_of(item.image)] = item.image

@@ -70,7 +70,8 @@ class ModelConfig(Settings):
 class ImagesConfig(Settings):
     """Which pictures, and what is refused before decoding."""
 
-    no_result = frozenset({"root"})  # each picture is known by its path and hash, wherever the folder lies by now
+    # each picture is known by its path and hash, wherever the folder lies by now
+    no_result = frozenset({"root", "unpack"})
 
     root: Path = Field(
         Path("examples/images"),
@@ -85,6 +86,14 @@ class ImagesConfig(Settings):
         description="Links to pictures: inside = those that end under the root, or in the hub's cache around it; all = "
         "anywhere, linked folders too; none",
     )
+    unpack: bool = Field(
+        False, description="Images lie in the rows of the data files themselves: write them to files under root first"
+    )
+
+    @property
+    def unpack_root(self) -> Path | None:
+        """Where images that lie in rows are written to; None if they are not."""
+        return self.root if self.unpack else None
 
 
 class GenerationConfig(Settings):

@@ -1,0 +1,77 @@
+"""Rows whose question and answer stand under keys of their own, as tools and tables have them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from c3l.data.formats import BadTurn, Turn, read_conversations, read_llava
+from c3l.data.layouts import find_turns
+from c3l.data.rejection import BadRowError
+from c3l.records import Rejected
+
+ASK, TELL = "What is it?", "A cat."
+ONE = [(ASK, TELL)]
+
+ROWS: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
+    ({"texts": [{"user": ASK, "assistant": TELL}, {"user": "Why?", "assistant": "So.", "source": "x"}]},
+     [*ONE, ("Why?", "So.")]),
+    ({"query": f"<image>{ASK}", "response": TELL}, ONE),
+    ({"query": ASK, "response": TELL, "history": [["Who?", "I."]], "system": "Be kind."}, [("Who?", "I."), *ONE]),
+    ({"prompt": ASK, "completion": TELL}, ONE),
+    ({"prompt": [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": ASK}]}],
+      "completion": [{"role": "assistant", "content": TELL}]}, ONE),
+    ({"instruction": ASK, "input": "", "output": TELL}, ONE),
+    ({"instruction": "Describe.", "input": "In short.", "output": TELL}, [("Describe.\nIn short.", TELL)]),
+    ({"question": ASK, "answer": TELL, "history": None}, ONE),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("row", "pairs"), ROWS)
+def test_the_turns_of_each_layout_are_read(tmp_path: Path, row: dict[str, Any], pairs: list[tuple[str, str]]) -> None:
+    (tmp_path / "data.json").write_text(json.dumps([{"id": 3, "image": "a.png", **row}]))
+    turns = list(read_llava(tmp_path / "data.json"))
+    assert all(isinstance(turn, Turn) for turn in turns)
+    assert [(turn.question, turn.answer) for turn in turns] == pairs
+    assert {(turn.id, turn.image, turn.system) for turn in turns if isinstance(turn, Turn)} == {
+        (3, "a.png", row.get("system", ""))
+    }
+    [whole] = read_conversations(tmp_path / "data.json")
+    assert not isinstance(whole, Rejected)
+    assert list(whole.turns) == pairs
+
+
+def test_one_row_alone_is_no_object_around_a_list(tmp_path: Path) -> None:
+    (tmp_path / "data.jsonl").write_text(json.dumps({"texts": [{"user": ASK, "assistant": TELL}], "images": ["a.png"]}))
+    [turn] = read_llava(tmp_path / "data.jsonl")
+    assert (turn.question, turn.image) == (ASK, "a.png")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"texts": ["What?", "A cat."]},
+        {"texts": [{"user": ASK}]},
+        {"query": ASK, "response": TELL, "history": [["Who?"]]},
+    ],
+)
+def test_what_is_of_another_kind_is_told(tmp_path: Path, row: dict[str, Any]) -> None:
+    with pytest.raises(BadRowError, match="bad_turns: got something else under"):
+        find_turns(row)
+    (tmp_path / "data.json").write_text(json.dumps([{"image": "a.png", **row}] * 2))
+    turns = list(read_llava(tmp_path / "data.json"))
+    assert [turn.reason for turn in turns if isinstance(turn, BadTurn)] == ["bad_turns"] * 2
+
+
+def test_a_row_without_such_keys_has_no_turns() -> None:
+    assert find_turns({"image": "a.png", "caption": "A cat."}) is None
+    assert find_turns({"question": ASK, "answer": None}) is None
+
+
+def test_the_usual_turns_come_first(tmp_path: Path) -> None:
+    row = {"image": "a.png", "question": "Other?", "answer": "Other.", "conversations": [
+        {"from": "human", "value": ASK}, {"from": "gpt", "value": TELL}]}  # fmt: skip
+    (tmp_path / "data.json").write_text(json.dumps([row]))
+    [turn] = read_llava(tmp_path / "data.json")
+    assert turn.question == ASK
