@@ -1,8 +1,8 @@
 """A control: what the question adds to an answer, in the place of what the picture adds.
 
-Run ``python -m studies.picture_world.questionless WORLD STUDY OUT`` where STUDY is the folder of ``study``. Every answer of
-its drafts is forced once more behind its picture and no question at all; what it gains by the question is then ranked
-as S(I2C) ranks what it gains by the picture. ``OUT/questionless.md`` has the table, over all seeds of the study.
+Run ``python -m studies.picture_world.questionless WORLD STUDY OUT`` where STUDY is the folder of ``study``. Every answer
+of its drafts is forced once more behind its picture and no question at all; what it gains by the question is then
+ranked as S(I2C) ranks what it gains by the picture. ``OUT/questionless.md`` has the table, over all seeds of the study.
 """
 
 import argparse
@@ -58,9 +58,9 @@ def _exchange(pair: GradedPair, alone: AnswerScores) -> GradedPair:
     return replace(pair, scored=replace(pair.scored, scores=scores))
 
 
-def measure(runs: Sequence[GradedRun]) -> list[dict[str, Any]]:
+def measure(runs: Sequence[GradedRun]) -> list[dict[Any, Any]]:
     """For each form: what it ranks, and the half and the quarter that it keeps."""
-    rows = []
+    rows: list[dict[Any, Any]] = []
     for name in MEASURED:
         measured = [remeasure(run, CANDIDATES[name]) for run in runs]
         kept = {
