@@ -1,8 +1,9 @@
 """A control: what the question adds to an answer, in the place of what the picture adds.
 
 Run ``python -m studies.picture_world.questionless WORLD STUDY OUT`` where STUDY is the folder of ``study``. Every
-answer of its drafts is forced once more behind its picture and no question at all; what it gains by the question is then
-ranked as S(I2C) ranks what it gains by the picture. ``OUT/questionless.md`` has the table, over all seeds of the study.
+answer of its drafts is forced once more behind its picture and no question at all; what it gains by the question is
+then ranked as S(I2C) ranks what it gains by the picture. ``OUT/questionless.md`` has the
+table, over all seeds of the study.
 """
 
 import argparse

@@ -105,6 +105,17 @@ def test_ids_are_one_a_line(write: Export) -> None:
     assert write("ids")["ids.txt"].read_text() == "s1\ns2\ns3\n"
 
 
+def test_finevision_has_a_row_a_picture_with_the_scores_of_its_texts(write: Export) -> None:
+    path = write("finevision")["finevision.parquet"]
+    found = datasets.load_dataset("parquet", data_files=str(path), split="train")
+    assert [len(row["texts"]) for row in found] == [2, 1]
+    assert found[0]["texts"][0] == {"user": "What is this?", "assistant": "A cat."}
+    assert (found[0]["ids"], found[0]["i2c_scores"], found[0]["i2c_min"]) == (["s1", "s2"], [0.1, 0.1], 0.1)
+    assert found[0]["images"][0].size == (16, 24)  # as its EXIF says
+    turns = [turn for turn in read_llava(path, unpack=path.parent / "unpacked") if isinstance(turn, Turn)]
+    assert [turn.answer for turn in turns] == ["A cat.", "Où ça ?\tLà-bas 🐈", "No."]
+
+
 @pytest.mark.parametrize("with_scores", [False, True])
 @pytest.mark.parametrize("name", ["llava", "llava_jsonl", "llamafactory", "swift"])
 def test_json_is_opened_by_datasets(name: ExportFormat, with_scores: bool, write: Export) -> None:

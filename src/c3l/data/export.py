@@ -24,6 +24,7 @@ FILES: dict[ExportFormat, str] = {
     "llamafactory": "llamafactory.json",
     "swift": "swift.jsonl",
     "trl": "trl.parquet",
+    "finevision": "finevision.parquet",
     "ids": "ids.txt",
 }
 DATASET_INFO = {  # what LLaMA-Factory looks up under `dataset: c3l`; give it `media_dir: IMAGE_ROOT`
@@ -54,12 +55,13 @@ JsonRow = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ExportRow:
-    """What a layout needs of a kept pair; ``scores`` is empty without ``with_scores``."""
+    """What a layout needs of a kept pair; ``scores`` is empty without ``with_scores``, ``i2c`` is always there."""
 
     id: str
     image: ImageRef
     question: str
     answer: str
+    i2c: float
     scores: Mapping[str, str | float | int]
 
 
@@ -79,11 +81,11 @@ def export(
         folder: Where the files go; ``FILES`` has their names.
         config: Formats, and whether rows carry their scores.
         provenance: The model that scored.
-        image_root: Needed by ``trl``, whose file holds the pictures themselves.
+        image_root: Needed by ``trl`` and ``finevision``, whose files hold the pictures themselves.
 
     Raises:
         DataError: If a picture is unknown or gone, an id comes twice, or a text holds a placeholder.
-        ConfigError: If ``trl`` is asked for without its packages or without ``image_root``.
+        ConfigError: If such a file is asked for without its packages or without ``image_root``.
     """
     pairs = [_pair(row, images, provenance if config.with_scores else None) for row in rows]
     _check_unique(folder, (pair.id for pair in pairs))
@@ -116,7 +118,7 @@ def _pair(row: ScoredPair, images: Mapping[str, ImageRef], provenance: Provenanc
     if any(placeholder in text for text in (sample.question, sample.answer) for placeholder in PLACEHOLDERS):
         raise DataError(f"sample {sample.sample_id} holds one of {', '.join(PLACEHOLDERS)} in its text; reject it")
     scores = _scores(row, provenance) if provenance else {}
-    return ExportRow(sample.sample_id, images[sample.image_id], sample.question, sample.answer, scores)
+    return ExportRow(sample.sample_id, images[sample.image_id], sample.question, sample.answer, row.i2c, scores)
 
 
 def _scores(row: ScoredPair, provenance: Provenance) -> dict[str, str | float | int]:
@@ -135,6 +137,9 @@ def _write(name: ExportFormat, pairs: list[ExportRow], folder: Path, image_root:
     if name == "trl":
         types = _SCORE_TYPES if any(pair.scores for pair in pairs) else {}
         parquet.write_trl(path, ((_trl_row(pair), pair.image) for pair in pairs), types, image_root)
+        return [path]
+    if name == "finevision":
+        parquet.write_finevision(path, _finevision_rows(pairs), image_root)
         return [path]
     write_atomic(path, _TEXTS[name](pairs))
     if name != "llamafactory":
@@ -159,6 +164,28 @@ def _messages_row(pair: ExportRow) -> JsonRow:
 
 def _trl_row(pair: ExportRow) -> JsonRow:
     return {"id": pair.id, "messages": _messages(pair.question, pair.answer), **pair.scores}
+
+
+def _finevision_rows(pairs: Iterable[ExportRow]) -> Iterator[tuple[JsonRow, ImageRef]]:
+    """A row a picture, in the order in which the pictures come first."""
+    about: dict[str, list[ExportRow]] = {}
+    for pair in pairs:
+        about.setdefault(pair.image.image_id, []).append(pair)
+    for group in about.values():
+        row = {
+            "texts": [{"user": pair.question, "assistant": pair.answer} for pair in group],
+            "source": "c3l",
+            "ids": [pair.id for pair in group],
+            "i2c_scores": [pair.i2c for pair in group],
+            "i2c_min": min(pair.i2c for pair in group),
+        }
+        yield row, group[0].image
+
+
+def _read_finevision(path: Path) -> Iterator[JsonRow]:
+    for row in parquet.read_parquet(path):
+        for name, text in zip(row["ids"], row["texts"], strict=True):
+            yield {"id": name, "messages": _messages(text["user"], text["assistant"]), "images": row["images"]}
 
 
 def _messages(question: str, answer: str) -> list[JsonRow]:
@@ -213,7 +240,8 @@ _READERS: dict[ExportFormat, Callable[[Path], Iterable[JsonRow]]] = {
     "llava_jsonl": _read_lines,
     "llamafactory": _read_list,
     "swift": _read_lines,
-    "trl": parquet.read_trl,
+    "trl": parquet.read_parquet,
+    "finevision": _read_finevision,
     "ids": _read_ids,
 }
 
@@ -225,7 +253,7 @@ def _check_row(path: Path, row: JsonRow, name: ExportFormat) -> None:
     texts = [message["content"] for message in row["messages"]]
     found = sum(text.count(PLACEHOLDER) for text in texts)
     images = len(row["images"])
-    if found != (0 if name == "trl" else images) or images != 1:
+    if found != (0 if name in ("trl", "finevision") else images) or images != 1:
         raise DataError(f"{path}: row {row['id']} has {found} {PLACEHOLDER} for {images} pictures")
     if roles != ["user", "assistant"] or not all(text.replace(PLACEHOLDER, "").strip() for text in texts):
         raise DataError(f"{path}: row {row['id']} has turns of {roles}, expected a question and an answer with text")

@@ -1,4 +1,4 @@
-"""Parquet for TRL: pictures inside the file, typed so that ``datasets`` and TRL open it untold."""
+"""Parquet with the pictures inside, typed so that ``datasets`` opens it untold: for TRL, and as FineVision has it."""
 
 import io
 from collections.abc import Iterable, Iterator, Mapping
@@ -37,14 +37,59 @@ def write_trl(
         DataError: If ``image_root`` is no folder.
         ConfigError: If there is no ``image_root``, or the packages of the extra `export` are missing.
     """
+    datasets = _datasets("trl")
+    text = datasets.Value("string")
+    columns = {
+        "id": text,
+        "messages": datasets.List({"role": text, "content": text}),
+        **{name: datasets.Value(kind) for name, kind in score_types.items()},
+    }
+    _write(path, rows, columns, image_root, "trl")
+
+
+def write_finevision(path: Path, rows: Iterable[tuple[ParquetRow, ImageRef]], image_root: Path | None) -> None:
+    """Write a row a picture in FineVision's columns: `texts` of `user` and `assistant`, `source`, and their scores.
+
+    Args:
+        path: The file.
+        rows: `texts`, `source`, `ids`, `i2c_scores`, `i2c_min`; and the picture.
+        image_root: Where the pictures lie.
+
+    Raises:
+        BadImageError: As ``write_trl``, and so for the others.
+    """
+    datasets = _datasets("finevision")
+    text, number = datasets.Value("string"), datasets.Value("float64")
+    columns = {
+        "texts": datasets.List({"user": text, "assistant": text}),
+        "source": text,
+        "ids": datasets.List(text),
+        "i2c_scores": datasets.List(number),
+        "i2c_min": number,
+    }
+    _write(path, rows, columns, image_root, "finevision")
+
+
+def _write(
+    path: Path,
+    rows: Iterable[tuple[ParquetRow, ImageRef]],
+    columns: Mapping[str, Any],
+    image_root: Path | None,
+    name: str,
+) -> None:
     if image_root is None:
-        raise ConfigError("the export format trl holds the pictures themselves, so it needs --image-root")
+        raise ConfigError(f"the export format {name} holds the pictures themselves, so it needs --image-root")
     if not image_root.is_dir():
         raise DataError(
-            f"got the image root {image_root}, which is not a folder, expected the pictures that the export format trl "
-            "holds; say where they lie now with --image-root"
+            f"got the image root {image_root}, which is not a folder, expected the pictures that the export format "
+            f"{name} holds; say where they lie now with --image-root"
         )
-    pyarrow, parquet, schema = _packages(score_types)
+    datasets = _datasets(name)
+    import pyarrow
+    from pyarrow import parquet
+
+    # the schema carries the types of `datasets`
+    schema = datasets.Features({**columns, "images": datasets.List(datasets.Image())}).arrow_schema
     pending = iter(rows)
     with atomic_path(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
         while group := list(islice(pending, _ROWS_A_GROUP)):
@@ -52,30 +97,22 @@ def write_trl(
             writer.write_table(pyarrow.Table.from_pylist(filled, schema=schema))
 
 
-def read_trl(path: Path) -> Iterator[ParquetRow]:
-    """The rows of a file that ``write_trl`` wrote."""
-    _, parquet, _ = _packages({})
+def read_parquet(path: Path) -> Iterator[ParquetRow]:
+    """The rows of a file that was written here."""
+    _datasets("trl")
+    from pyarrow import parquet
+
     with parquet.ParquetFile(path) as file:
         for batch in file.iter_batches(_ROWS_A_GROUP):
             yield from batch.to_pylist()
 
 
-def _packages(score_types: Mapping[str, str]) -> tuple[Any, Any, Any]:
-    """Pyarrow, its parquet part, and the schema of the file, which carries the types of ``datasets``."""
+def _datasets(name: str) -> Any:
     try:
         import datasets
-        import pyarrow
-        from pyarrow import parquet
     except ImportError:
-        raise ConfigError("the export format trl needs more packages: pip install 'c3l[export]'") from None
-    text = datasets.Value("string")
-    features = {
-        "id": text,
-        "messages": datasets.List({"role": text, "content": text}),
-        **{name: datasets.Value(kind) for name, kind in score_types.items()},
-        "images": datasets.List(datasets.Image()),
-    }
-    return pyarrow, parquet, datasets.Features(features).arrow_schema
+        raise ConfigError(f"the export format {name} needs more packages: pip install 'c3l[export]'") from None
+    return datasets
 
 
 def _embed(image_root: Path, image: ImageRef) -> ParquetRow:

@@ -14,7 +14,7 @@ from c3l.settings.base import LISTED, Settings
 from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig
 
 TaskName = Literal["pope", "mmbench", "seed_bench", "llava_bench"]
-ExportFormat = Literal["llava", "llava_jsonl", "llamafactory", "swift", "trl", "ids"]
+ExportFormat = Literal["llava", "llava_jsonl", "llamafactory", "swift", "trl", "finevision", "ids"]
 FilterRule = Literal[
     "top_fraction", "top_k", "threshold", "band", "best_per_image", "random", "longest", "lowest", "all"
 ]
