@@ -54,6 +54,15 @@ def test_each_image_becomes_one_file_by_its_content(tmp_path: Path) -> None:
     }
 
 
+def test_the_names_that_images_had_do_not_count_beside_them(tmp_path: Path) -> None:
+    named = {"image": {"bytes": encode(1), "path": "x.png"}, "file_name": "x.png"}
+    for row in (named, {"image": encode(1), "image_id": "x"}):
+        found = unpack_images({"id": 1, **row}, tmp_path)
+        path = found["image"]["path"] if isinstance(found["image"], dict) else found["image"]
+        assert found.keys() == {"id", "image"}
+        assert (tmp_path / path).read_bytes() == encode(1)
+
+
 def test_without_being_asked_nothing_is_unpacked_and_the_row_says_what_to_do(table: Path) -> None:
     turns = list(read_llava(table))
     assert {turn.reason for turn in turns if isinstance(turn, BadTurn)} == {"inline_image"}

@@ -48,20 +48,20 @@ def test_one_row_alone_is_no_object_around_a_list(tmp_path: Path) -> None:
     assert (turn.question, turn.image) == (ASK, "a.png")
 
 
-@pytest.mark.parametrize(
-    "row",
-    [
-        {"texts": ["What?", "A cat."]},
-        {"texts": [{"user": ASK}]},
-        {"query": ASK, "response": TELL, "history": [["Who?"]]},
-    ],
-)
-def test_what_is_of_another_kind_is_told(tmp_path: Path, row: dict[str, Any]) -> None:
+def test_a_history_of_another_kind_is_told(tmp_path: Path) -> None:
+    row = {"query": ASK, "response": TELL, "history": [["Who?"]]}
     with pytest.raises(BadRowError, match="bad_turns: got something else under"):
         find_turns(row)
     (tmp_path / "data.json").write_text(json.dumps([{"image": "a.png", **row}] * 2))
     turns = list(read_llava(tmp_path / "data.json"))
     assert [turn.reason for turn in turns if isinstance(turn, BadTurn)] == ["bad_turns"] * 2
+
+
+def test_what_only_has_the_name_of_a_layout_hides_no_other() -> None:
+    good = {"question": ASK, "answer": TELL}
+    plain = [{"role": "user", "content": ASK}, {"role": "assistant", "content": TELL}]
+    for more in ({"texts": ["STOP", "GO"]}, {"history": "diabetes"}, {"prompt": "p", "completion": ""}):
+        assert find_turns({**more, **good}) == plain
 
 
 def test_a_row_without_such_keys_has_no_turns() -> None:

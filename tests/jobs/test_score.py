@@ -331,8 +331,8 @@ def test_without_a_score_nothing_is_said_of_specificity(work):
 @pytest.mark.parametrize(
     ("paths", "error", "message"),
     [
-        ({"data": "missing.json"}, DataError, "got --data .*missing.json, where no file is; expected a LLaVA"),
-        ({"data": "pictures"}, DataError, "got --data .*pictures, which is a folder; expected a LLaVA"),
+        ({"data": "missing.json"}, DataError, "got --data .*missing.json, where no file is; expected a file of JSON"),
+        ({"data": "pictures"}, DataError, "got --data .*pictures, which is a folder; expected a file of JSON"),
         ({"root": "data.json"}, DataError, "got --image-root .*data.json, expected the folder"),
         ({"out": "pictures"}, StorageError, "got --out .*pictures, which is a folder; expected the JSONL file"),
         ({"out": "data.json/out"}, StorageError, "got --out .*out, but .*data.json is a file, expected a folder"),

@@ -18,11 +18,11 @@ import pytest
 from PIL import Image
 
 from c3l.cli.main import main
-from c3l.errors import BackendError
+from c3l.errors import BackendError, ConfigError
 from c3l.models.interface import GenerateRequest, Sampling
 from c3l.models.load import load_finetunable, load_model, load_trainable, weights_hash
 from c3l.models.openai import to_uri
-from c3l.settings.load import load_config
+from c3l.settings.load import dump_config, load_config
 from c3l.settings.schema import RunConfig
 from chat_server import Reply, Server, completion, refusal, refuse_as_new_models, serve
 from fakes import FakeModel
@@ -172,6 +172,30 @@ def test_parameters_that_a_server_refuses_are_sent_otherwise_from_then_on() -> N
     assert not {"max_tokens", "temperature", "seed"} & last.keys()
 
 
+def test_a_parameter_that_threads_find_refused_together_is_left_out_and_told() -> None:
+    def strict(body: Body) -> Reply:
+        if body.get("top_p", 1) != 1:
+            return refusal("Unrecognized request argument supplied: top_p", "top_p", "unknown_parameter")
+        return completion(words(body))
+
+    with served(strict) as server:
+        model = load(server)
+        assert len(ask(model, *(request(number) for number in range(8)))) == 8
+        assert sum("refuses top_p" in note for note in model.provenance.notes) == 1
+
+
+def test_a_strict_server_that_always_says_the_same_is_taken_as_it_is() -> None:
+    def strict(body: Body) -> Reply:
+        if "generation_config" in body:
+            return refusal("Unrecognized request argument supplied: generation_config", "generation_config")
+        return completion("" if body["max_tokens"] == 24 else "Well.")
+
+    with served(strict) as server:
+        model = load(server)
+        assert ask(model, request())[0].text == "Well."
+        assert any("could not be seen" in note for note in model.provenance.notes)
+
+
 def test_a_server_that_stumbles_is_asked_again_and_one_that_is_gone_is_one_line(monkeypatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
     stumbles = iter([(500, "oops"), (429, "slow down"), (503, "")])
@@ -263,6 +287,18 @@ def test_what_a_run_cannot_have_of_it_is_told_before_it_is_asked(world, capsys, 
         assert run(server, *more) == 2
         assert told in capsys.readouterr().err
         assert not server.bodies
+
+
+def test_a_saved_served_model_is_taken_and_another_name_is_another_backend(tmp_path: Path) -> None:
+    with served() as server:
+        config = configure(server, "scoring.model=builtin")
+    (tmp_path / "config.yaml").write_text(dump_config(config))
+    saved = load_config(tmp_path / "config.yaml")
+    assert (saved.model.backend, saved.scorer.backend) == ("openai", "hf")
+    other = load_config(tmp_path / "config.yaml", ["model.name=builtin", "scoring.model=null"])
+    assert (other.model.backend, other.scorer.name) == ("hf", "builtin")
+    with pytest.raises(ConfigError, match="a served model cannot score"):
+        load_config(None, ["scoring.model=openai:tiny"])
 
 
 def test_it_needs_an_endpoint(world: Path, capsys: pytest.CaptureFixture[str]) -> None:

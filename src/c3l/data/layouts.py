@@ -19,20 +19,21 @@ def find_turns(row: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     Raises:
         BadRowError: ``bad_turns`` if what lies under them is of another kind.
     """
-    if row.get(TEXTS) not in (None, []):
-        return _of_texts(row[TEXTS])
+    if _has_texts(row):
+        return [turn for one in row[TEXTS] for turn in _pair(one["user"], one["assistant"])]
     for asked, answered in PAIRS:
-        if row.get(asked) is not None and row.get(answered) is not None:
+        if row.get(asked) and row.get(answered):
             before = [turn for earlier in _history(row) for turn in _pair(*earlier)]
             return [*before, *_messages(_question(row, asked), "user"), *_messages(row[answered], "assistant")]
     return None
 
 
-def _of_texts(texts: Any) -> list[dict[str, Any]]:
-    both = {"user", "assistant"}
-    if not isinstance(texts, list) or not all(isinstance(one, dict) and both <= one.keys() for one in texts):
-        raise BadRowError("bad_turns", f"got something else under `{TEXTS}` than a list of `user` and `assistant`")
-    return [turn for one in texts for turn in _pair(one["user"], one["assistant"])]
+def _has_texts(row: Mapping[str, Any]) -> bool:
+    """Whether there are texts of two: other tables have what is written in the picture under that name."""
+    texts, both = row.get(TEXTS), {"user", "assistant"}
+    return (
+        bool(texts) and isinstance(texts, list) and all(isinstance(one, dict) and both <= one.keys() for one in texts)
+    )
 
 
 def _pair(question: Any, answer: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -46,9 +47,15 @@ def _question(row: Mapping[str, Any], asked: str) -> Any:
 
 
 def _history(row: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
-    """The earlier turns, as LLaMA-Factory and ms-swift have them: pairs of texts."""
-    history = row.get(HISTORY) or []
-    if not isinstance(history, list) or not all(isinstance(one, list) and len(one) == 2 for one in history):
+    """The earlier turns, as LLaMA-Factory and ms-swift have them: pairs of texts. Something else is no history.
+
+    Raises:
+        BadRowError: ``bad_turns`` for a list of something else.
+    """
+    history = row.get(HISTORY)
+    if not isinstance(history, list):
+        return []
+    if not all(isinstance(one, list) and len(one) == 2 for one in history):
         raise BadRowError("bad_turns", f"got something else under `{HISTORY}` than a list of questions with answers")
     return history
 

@@ -83,6 +83,12 @@ def is_other_medium(kind: str) -> bool:
     return _OTHER_KEY.fullmatch(_plain(kind)) is not None or _plain(kind) in ("file", "input_file", "media")
 
 
+def names_file(key: str, value: Any) -> bool:
+    """Whether a key beside a row's pictures names a picture's file: ``file_name``, ``image_path``, ``image_id``."""
+    named = _IMAGE_KEY.fullmatch(_plain(key)) or _MAYBE_KEY.fullmatch(_plain(key))
+    return named is not None and all(isinstance(one, str) for one in (value if isinstance(value, list) else [value]))
+
+
 def _plain(key: str) -> str:
     return key.strip().lower().replace("-", "_")
 

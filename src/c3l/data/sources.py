@@ -43,6 +43,8 @@ def check_files(paths: Sequence[Path]) -> None:
     for path in paths:
         if not path.is_file():
             got = "which is a folder" if path.is_dir() else "where no file is"
+            if (path / "dataset_dict.json").is_file():
+                raise DataError(f"got --data {path}, which holds several splits; name one, such as {path / 'train'}")
             raise DataError(
                 f"got --data {path}, {got}; expected a file of JSON or parquet, or a folder that `datasets` saved"
             )

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from c3l.errors import BackendError, C3LError, ConfigError, name_error
+from c3l.errors import BackendError, C3LError, ConfigError, DataError, name_error
 from c3l.executors.interface import ShardResult, ShardTask, Work
 from c3l.executors.local import LocalExecutor
 from c3l.models.load import weights_hash
@@ -73,6 +73,11 @@ class Worker:
         """
         try:
             self._check(task.config.model, weights)
+            if not task.config.images.root.is_dir() and task.stage.endswith(("/generated", "/scored", "score --data")):
+                raise DataError(
+                    f"got the image root {task.config.images.root}, which is not there on {socket.gethostname()}; put "
+                    "the images at the same path on every node"
+                )
             [result] = self._local.run(work, [task], lambda count: None)
         except Exception as error:
             return Made(None, _portable(error), self._local.loading_seconds, self._heard.take())
@@ -138,6 +143,7 @@ class RayExecutor:
             raise ConfigError("executor.name=ray needs ray: pip install 'c3l[ray]'")
         self._config, self._crew, self._ours = config, _Crew(), False
         self._told: set[str] = set()
+        self._false_starts = 0
         self.loading_seconds = 0.0
 
     def run(self, work: Work, tasks: Iterable[ShardTask], advance: Callable[[int], None]) -> Iterator[ShardResult]:
@@ -151,8 +157,30 @@ class RayExecutor:
 
         waiting, losses, hashes = iter(tasks), Counter[int](), dict[ModelConfig, str]()
         again: deque[ShardTask] = deque()
-        crew, began, warned = self._crew, time.monotonic(), False
+        first = next(waiting, None)
+        if first is None:
+            return
+        again.append(first)
         self._start()
+        try:
+            yield from self._run(work, waiting, again, losses, hashes, advance)
+        finally:  # what is still made when nobody waits for it any more
+            for actor, _ in self._crew.busy.values():
+                ray.kill(actor)
+            self._crew.busy.clear()
+
+    def _run(
+        self,
+        work: Work,
+        waiting: Iterator[ShardTask],
+        again: deque[ShardTask],
+        losses: Counter[int],
+        hashes: dict[ModelConfig, str],
+        advance: Callable[[int], None],
+    ) -> Iterator[ShardResult]:
+        import ray
+
+        crew, began, warned = self._crew, time.monotonic(), False
         while True:
             while crew.idle and (task := again.popleft() if again else next(waiting, None)) is not None:
                 model = task.config.model
@@ -211,11 +239,13 @@ class RayExecutor:
         actor = self._crew.starting.pop(reference)
         try:
             ray.get(reference)
-        except ray.exceptions.RayActorError as error:
-            if "creation task" in str(error):  # it raised, and so would the next
+        except ray.exceptions.RayError as error:
+            self._false_starts += 1
+            if self._false_starts > self._config.max_retries or "creation task" in str(error):
                 raise BackendError(f"a worker cannot start: {name_error(error, 600)}") from None
             self._hire()
         else:
+            self._false_starts = 0
             self._crew.idle.append(actor)
 
     def _collect(
@@ -231,7 +261,9 @@ class RayExecutor:
 
         try:
             made: Made = ray.get(reference)
-        except ray.exceptions.RayActorError as error:
+        except ray.exceptions.RayTaskError as error:  # what cannot be sent back, or read: every worker would fail so
+            raise BackendError(f"shard {task.shard} of {task.stage}: {name_error(error, 600)}") from None
+        except ray.exceptions.RayError as error:  # a dead worker or node, memory, a result that was lost with it
             losses[task.shard] += 1
             if losses[task.shard] > self._config.max_retries:
                 raise BackendError(

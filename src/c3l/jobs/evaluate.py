@@ -346,7 +346,7 @@ def _make_judge(task: BenchmarkConfig, out: Path, config: RunConfig, load: LoadM
         return None
     if rules.endpoint is not None:
         return CachedJudge(EndpointJudge(rules.model, rules.endpoint, max_tokens=rules.max_tokens), out / REVIEWS)
-    chosen = config.model.model_copy(update={"name": rules.model, "revision": None})
+    chosen = config.model.model_copy(update={"name": rules.model, "revision": None, "backend": "hf"})
     local = ModelJudge(_LoadedLater(lambda: load(chosen, config.seed)), rules.model, max_new_tokens=rules.max_tokens)
     return CachedJudge(local, out / REVIEWS)
 

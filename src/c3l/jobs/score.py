@@ -72,8 +72,13 @@ def score_file(
         StorageError: If ``out`` cannot be written.
     """
     data = list_files(data)
+    config = config.model_copy(update={"model": config.scorer})
     if config.images.unpack:
         make_folder(config.images.root)
+    if config.images.root.is_dir():  # so that workers elsewhere find it too
+        config = config.model_copy(
+            update={"images": config.images.model_copy(update={"root": config.images.root.absolute()})}
+        )
     job = open_job(out)
     _check_paths(data, out, job.folder, config.images.root)
     with job.open():

@@ -1,5 +1,6 @@
 """Scores from Python: pairs in the memory in, numbers out, without files."""
 
+import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -65,7 +66,7 @@ class Scorer:
 
     @cached_property
     def _model(self) -> InferenceModel:
-        return load_model(self._config.model, self._config.seed)
+        return load_model(self._config.scorer, self._config.seed)
 
     def score(self, rows: Iterable[Mapping[str, Any]]) -> list[PairScore]:
         """One score a row, in order; a row that cannot be scored says why, and costs no other.
@@ -119,8 +120,15 @@ def _name(image: Any) -> str:
     """What tells images apart: paths by their text, others by their content."""
     if isinstance(image, str | Path):
         return make_id("path", str(image))
-    content = image if isinstance(image, bytes) else image.tobytes()
-    return make_id("image", str(getattr(image, "size", "")), sha256(content).hexdigest())
+    content = image if isinstance(image, bytes) else _encode(image)
+    return make_id("image", sha256(content).hexdigest())
+
+
+def _encode(image: "Image") -> bytes:
+    """An opened image as the bytes of a file, so that it is seen as that file would be."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _open(image: Any, rules: Any) -> "Image":
@@ -129,5 +137,5 @@ def _open(image: Any, rules: Any) -> "Image":
             image = Path(image).expanduser().read_bytes()
         except OSError as error:
             raise DataError(f"cannot read {image}: {error.strerror}") from None
-    opened: Image = decode_image(image, rules) if isinstance(image, bytes) else image.convert("RGB")
+    opened: Image = decode_image(image if isinstance(image, bytes) else _encode(image), rules)
     return opened

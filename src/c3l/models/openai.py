@@ -10,7 +10,9 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, Literal, NoReturn
 
 from PIL.Image import Image
@@ -20,7 +22,7 @@ from c3l.models.interface import Completion, GenerateRequest, Sampling, ScoreReq
 from c3l.models.notes import add_notes
 from c3l.models.refusals import apply_remedy, read_content, read_refusal
 from c3l.records import NoImageMode, Provenance
-from c3l.settings.schema import ModelConfig
+from c3l.settings.schema import SERVED, ModelConfig
 
 RETRIES = 5  # of a request after a lost connection, 408, 409, 429 or 5xx, with growing waits; choice
 TIMEOUT = 600.0  # seconds; choice
@@ -59,12 +61,16 @@ class OpenAIModel:
         self._client: Any = openai.OpenAI(
             base_url=config.endpoint, api_key=self._key, max_retries=RETRIES, timeout=TIMEOUT
         )
-        self._config = config
+        self._config, self._name = config, config.name.removeprefix(SERVED)
         self._length_name, self._left_out = "max_tokens", frozenset[str]()
         self._samples_by_config = False
         self._usage = {"tokens_in": 0, "tokens_out": 0}
-        self._provenance = add_notes(provenance, self._probe())
+        self._lock, self._provenance = Lock(), provenance
+        self._provenance = self._with_notes(self._probe())
         self.take_usage()
+
+    def _with_notes(self, notes: list[str]) -> Provenance:
+        return add_notes(self._provenance, notes)
 
     @property
     def provenance(self) -> Provenance:
@@ -94,7 +100,7 @@ class OpenAIModel:
 
     def _refuse_scoring(self) -> NoReturn:
         raise BackendError(
-            f"the served model {self._config.name} can write, but not score: name one that scores with "
+            f"the served model {self._name} can write, but not score: name one that scores with "
             "--set scoring.model=FOLDER (or a hub id, or builtin)"
         )
 
@@ -115,8 +121,11 @@ class OpenAIModel:
         pool = ThreadPoolExecutor(min(self._config.concurrency, max(len(requests), 1)))
         try:
             written = list(pool.map(lambda request: self._write(request, sampling), requests))
-        finally:
-            pool.shutdown(cancel_futures=True)
+        except BaseException:  # Ctrl-C too: nobody waits for what is under way
+            self._client.close()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        pool.shutdown()
         for one in written:
             self._usage["tokens_in"] += one.tokens_in
             self._usage["tokens_out"] += one.tokens_out
@@ -132,9 +141,11 @@ class OpenAIModel:
         texts = self._draw_probes()
         if texts[0] == texts[1]:
             self._samples_by_config = True  # `transformers serve` draws only where a generation config says so
-            texts = self._draw_probes()
-            if texts[0] == texts[1]:
-                self._samples_by_config = False
+            with suppress(BackendError):  # strict servers refuse what they do not know
+                texts = self._draw_probes()
+            self._samples_by_config = texts[0] != texts[1]
+        if not any(texts):  # all was used up by thinking
+            return [f"served by {self._config.endpoint}: whether temperature and seed are heeded could not be seen"]
         differs, repeats = texts[0] != texts[1], texts[0] == texts[2]
         return [
             f"served by {self._config.endpoint}: another seed gives {'another' if differs else 'the same'} text"
@@ -153,7 +164,7 @@ class OpenAIModel:
             sent = self._numbers(request, sampling)
             try:
                 reply = self._client.chat.completions.create(
-                    model=self._config.name,
+                    model=self._name,
                     messages=[{"role": "user", "content": self._content(request)}],
                     extra_body=self._extra(sampling, request.seed),
                     **sent,
@@ -204,15 +215,23 @@ class OpenAIModel:
             return None
         if refusal.remedy in ("no_length", "no_temperature"):
             changed = apply_remedy(refusal.remedy, sent)
-            self._left_out |= {name for name, value in changed.items() if isinstance(value, str)}
+            for name in [name for name, value in changed.items() if isinstance(value, str)]:
+                self._leave_out(name)
             return None
         named = next((name for name in ("seed", "top_p") if name in str(error.param or error)), None)
-        if refusal.concerns == "request" and named and named not in self._left_out:
-            self._left_out |= {named}
+        if refusal.concerns == "request" and named and named in sent:
+            self._leave_out(named)
             return None
         if refusal.concerns != "prompt":
             raise self._lost(error)
         return _Written(Completion(request.request_id, "", "refused", self._describe(error)))
+
+    def _leave_out(self, name: str) -> None:
+        """Send a parameter no longer, and say so once; threads may find it out together."""
+        with self._lock:
+            if name not in self._left_out:
+                self._left_out |= {name}
+                self._provenance = add_notes(self._provenance, [f"the server refuses {name}, and uses its own"])
 
     def _read(self, request: GenerateRequest, reply: Any) -> _Written:
         choices = getattr(reply, "choices", None)
@@ -236,7 +255,7 @@ class OpenAIModel:
 
     def _lost(self, error: Exception) -> BackendError:
         return BackendError(
-            f"got no text from {self._config.name} at {self._config.endpoint}: {self._describe(error)}; look at the "
+            f"got no text from {self._name} at {self._config.endpoint}: {self._describe(error)}; look at the "
             "server, the name of its model and OPENAI_API_KEY, then start again, finished shards are kept"
         )
 

@@ -23,9 +23,10 @@ _LEFT_OUT = "the server's own, others are refused"
 _PROMPT = re.compile(
     r"context.?(?:length|window)|maximum context|too long|too large for|reduce the length|input (?:length|tokens)|"
     r"prompt.{0,40}(?:exceed|longer)|string.?above.?max|content.?(?:filter|policy|management)|responsible.?ai|"
-    r"moderation|flagged|safety|harmful|inappropriate|blocked",
+    r"moderation|flagged|safety|harmful|inappropriate|blocked|could not finish",
     re.I,
 )
+_ACCOUNT = re.compile(r"account|image\(s\) may be provided|does not support (?:image|vision)", re.I)
 _UNKNOWN = re.compile(
     r"unsupported|not supported|not support|unrecognized|unknown|unexpected|extra (?:inputs|fields)|not permitted|"
     r"not allowed|no longer|deprecated|only the default|use '?max_completion_tokens|must be (?:1|default)|"
@@ -65,6 +66,8 @@ def read_refusal(status: int, told: str, parameter: str | None, code: str | None
     """
     if status not in (400, 403, 413, 422):
         return Refusal("server")
+    if _ACCOUNT.search(f"{told} {code}"):
+        return Refusal("request" if status != 403 else "server")
     if status == 413 or _PROMPT.search(f"{told} {code}"):
         return Refusal("prompt")
     if status == 403:

@@ -109,11 +109,11 @@ def _read_root(run: Run) -> Path | None:
 
 def _resolve_models(run: Run, config: RunConfig, needs_model: bool) -> tuple[ModelConfig, str, str | None]:
     """The model with the dtype that the run began with, or begins with now; its weights' hash, and the scorer's."""
-    model, begun = config.model, run.stored("draft/generated")
-    if begun is not None and model.dtype == "auto":
-        model = model.model_copy(update={"dtype": begun.info.settings["model.dtype"]})
+    model, begun, scored = config.model, run.stored("draft/generated"), run.stored("draft/scored")
+    dtypes = [stage.info.settings.get("model.dtype") for stage in (begun, scored) if stage is not None]
+    if model.dtype == "auto" and (dtype := next(filter(None, dtypes), None)):
+        model = model.model_copy(update={"dtype": dtype})
     maker = begun.info.provenance if begun else None
-    scored = run.stored("draft/scored")
     if begun is not None and maker is not None and maker.model == model.name and not needs_model:
         scorer = scored.info.settings["weights"] if scored and config.scoring.model else None
         return model, begun.info.settings["weights"], scorer

@@ -87,6 +87,10 @@ def check_backends(config: RunConfig) -> None:
     wanted = {
         "score": (config.scorer.backend == "openai", "name who does with --set scoring.model=FOLDER"),
         "be tuned": (config.rounds > 0, "set rounds=0"),
+        "answer by likelihood": (
+            any(task.by == "likelihood" for task in config.evaluation.tasks),
+            "leave by: likelihood out of evaluation.tasks",
+        ),
         "be taught": (config.finetuning.enabled, "leave finetuning out, and tune a model with c3l finetune"),
     }
     for verb, (asked, remedy) in wanted.items():

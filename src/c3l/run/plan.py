@@ -152,6 +152,8 @@ def _plan_round(
         "generation.instructions": [template.id for template in templates],
         "templates": {template.id: [template.version, _digest(template)] for template in templates},
     }
+    if config.model.backend == "openai":  # in which arithmetic is the server's affair
+        model = {key: value for key, value in model.items() if key not in ("model.dtype", "model.attn_implementation")}
     generated = _plan(
         f"{name}/generated",
         model | asked | {"round": round, "writer_version": WRITER_VERSION},
@@ -169,8 +171,8 @@ def _plan_round(
         blind["others"] = config.scoring.others
     if round:
         blind["scoring.scorer"] = config.scoring.scorer
-    by = _plan_model(config, scorer if config.scoring.scorer == "base" else writer)
-    by |= results_of("model", config.scorer)
+    is_base = not round or config.scoring.scorer == "base"
+    by = _plan_model(config, scorer if is_base else writer) | results_of("model", config.scorer)
     return generated, parsed, _plan(f"{name}/scored", by | blind, parsed, costly=True)
 
 

@@ -100,10 +100,11 @@ def _plan_again(run: Run, config: RunConfig) -> Plan:
     if draft is None or not (run.path / "config.yaml").exists():
         return {}
     began = draft.info.settings
+    scored = run.stored("draft/scored")
     if config.model.dtype == "auto":
-        config = config.with_dtype(began["model.dtype"])
+        later = scored.info.settings if scored else {}
+        config = config.with_dtype(began.get("model.dtype") or later.get("model.dtype", "float32"))
     try:
-        scored = run.stored("draft/scored")
         scorer = scored.info.settings["weights"] if scored and config.scoring.model else None
         return make_plan(config, began["weights"], scorer)
     except ConfigError:  # templates of one's own may be gone by now, and what they made can still be looked at

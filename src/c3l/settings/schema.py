@@ -35,7 +35,7 @@ class ModelConfig(Settings):
     )
     revision: str | None = Field(None, description="Revision of a hub id; pin it for a run you mean to repeat")
     backend: Literal["hf", "openai"] = Field(
-        "hf", description="hf: transformers runs it; openai: a server does, it writes and cannot score"
+        "hf", description="By the name: hf: transformers runs it; openai: a server does, it writes and cannot score"
     )
     endpoint: str | None = Field(
         None, description="openai: the server, such as http://localhost:8000/v1; the key is OPENAI_API_KEY"
@@ -56,8 +56,8 @@ class ModelConfig(Settings):
     @model_validator(mode="before")
     @classmethod
     def _name_says_the_backend(cls, given: Any) -> Any:
-        if isinstance(given, dict) and str(given.get("name", "")).startswith(SERVED):
-            return {**given, "name": str(given["name"]).removeprefix(SERVED), "backend": "openai"}
+        if isinstance(given, dict) and "name" in given:
+            return {**given, "backend": "openai" if str(given["name"]).startswith(SERVED) else "hf"}
         return given
 
     @model_validator(mode="after")
@@ -277,6 +277,12 @@ class RunConfig(Settings):
     finetuning: FinetuningConfig = FinetuningConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     executor: ExecutorConfig = ExecutorConfig()
+
+    @model_validator(mode="after")
+    def _scorer_is_not_served(self) -> Self:
+        if self.scoring.model is not None and self.scoring.model.startswith(SERVED):
+            raise ValueError(f"got scoring.model={self.scoring.model}: a served model cannot score, name a folder")
+        return self
 
     @property
     def scorer(self) -> ModelConfig:
