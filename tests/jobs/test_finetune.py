@@ -278,7 +278,7 @@ def test_what_has_learned_nothing_does_not_block_other_settings(world, tmp_path)
 def test_data_that_is_no_file_is_one_line(place, world, tmp_path, capsys):
     root, _ = world
     assert main(name_all(root, root / place, tmp_path / "out")) == 1
-    assert "expected a LLaVA file" in capsys.readouterr().err
+    assert "expected a file of JSON" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
