@@ -9,9 +9,8 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +27,12 @@ from c3l.evaluation.judges import CachedJudge, EndpointJudge, Judge, ModelJudge
 from c3l.evaluation.llava_bench import LlavaBench
 from c3l.evaluation.panel import ReviewLog
 from c3l.evaluation.pictures import IMAGE_ROOT, check_images, open_item_image, read_signature, sign_item_image
-from c3l.evaluation.predict import predict
 from c3l.evaluation.reading import find_image_root, hash_files, read_benchmark
 from c3l.evaluation.scores import score, was_blind
 from c3l.evaluation.task import Benchmark, Item, Prediction
 from c3l.executors.choose import make_executor
 from c3l.executors.interface import LoadModel, ShardTask, in_order
+from c3l.jobs.asking import Asked, ask_items, split_items
 from c3l.models.interface import Completion, GenerateRequest, InferenceModel, Sampling
 from c3l.models.load import choose_dtype, load_model, weights_hash
 from c3l.progress import Progress
@@ -225,7 +224,7 @@ def _predict_rest(
     size = max(_SYNC_EVERY, config.evaluation.batch_size)
     tasks = (
         ShardTask(task.task, number, 0, config, Asked(items, root, _length(benchmark, config)))
-        for number, items in enumerate(_blocks(rest, size))
+        for number, items in enumerate(split_items(rest, size))
     )
     with (
         closing(make_executor(config.executor, load)) as executor,
@@ -239,40 +238,6 @@ def _predict_rest(
             signed = [one if one.failed else replace(one, picture=sign(shows[one.item_id])) for one in result.records]
             append_lines(path, map(to_json, signed))
             advance(len(signed))
-
-
-def _blocks(items: Sequence[Item], size: int) -> Iterator[tuple[Item, ...]]:
-    """Items in blocks of about that size; those about one picture that follow each other stay together."""
-    block: list[Item] = []
-    for _, about_one in groupby(items, key=lambda item: item.image):
-        if len(block) >= size:
-            yield tuple(block)
-            block = []
-        block += about_one
-    if block:
-        yield tuple(block)
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Questions of a benchmark, where their pictures lie, and how many tokens an answer may have."""
-
-    items: tuple[Item, ...]
-    root: Path
-    max_new_tokens: int
-
-
-def ask_items(task: ShardTask, load: Callable[[], InferenceModel]) -> Iterator[Prediction]:
-    """The predictions for some questions, which are the input."""
-    asked, rules = task.inputs, task.config
-    yield from predict(
-        asked.items,
-        load(),
-        lambda image: open_item_image(asked.root, image, rules.images),
-        max_new_tokens=asked.max_new_tokens,
-        batch_size=rules.evaluation.batch_size,
-        blind=rules.evaluation.blind,
-    )
 
 
 def _is_to_ask(item: Item, made: Mapping[str, Prediction], opener: Callable[[str], Image]) -> bool:

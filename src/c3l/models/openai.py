@@ -66,11 +66,8 @@ class OpenAIModel:
         self._samples_by_config = False
         self._usage = {"tokens_in": 0, "tokens_out": 0}
         self._lock, self._provenance = Lock(), provenance
-        self._provenance = self._with_notes(self._probe())
+        self._provenance = add_notes(provenance, self._probe())
         self.take_usage()
-
-    def _with_notes(self, notes: list[str]) -> Provenance:
-        return add_notes(self._provenance, notes)
 
     @property
     def provenance(self) -> Provenance:
@@ -166,7 +163,7 @@ class OpenAIModel:
                 reply = self._client.chat.completions.create(
                     model=self._name,
                     messages=[{"role": "user", "content": self._content(request)}],
-                    extra_body=self._extra(sampling, request.seed),
+                    extra_body=self._extra(sampling),
                     **sent,
                 )
             except self._openai.APIStatusError as error:
@@ -186,7 +183,7 @@ class OpenAIModel:
         }
         return {name: value for name, value in numbers.items() if name not in self._left_out}
 
-    def _extra(self, sampling: Sampling, seed: int) -> dict[str, str] | None:
+    def _extra(self, sampling: Sampling) -> dict[str, str] | None:
         if not self._samples_by_config or sampling.temperature == 0:
             return None
         rules = {

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from c3l.data.export import FILES, export, verify
 from c3l.data.images import inspect_image
-from c3l.errors import ConfigError, DataError
+from c3l.errors import DataError
 from c3l.method.filtering import filter_samples
 from c3l.method.generation import parse
 from c3l.method.prompts import choose_templates
@@ -27,6 +27,7 @@ from c3l.records import (
     name_step,
 )
 from c3l.report.build import write_report
+from c3l.run.backends import check_backends
 from c3l.run.context import Context, save_settings
 from c3l.run.image_list import freeze_list, read_list, tell_changed_folder
 from c3l.run.learn_stages import check_tasks, evaluate_stages, finetune_stage
@@ -74,28 +75,6 @@ def run_method(context: Context) -> None:
         finetune_stage(context, exported)
     evaluate_stages(context)
     report_stage(context)
-
-
-def check_backends(config: RunConfig) -> None:
-    """Look whether each model can do what the run asks of it, before any is asked.
-
-    Raises:
-        ConfigError: If a served model would have to score, to be tuned, or to be taught.
-    """
-    if config.model.backend != "openai":
-        return
-    wanted = {
-        "score": (config.scorer.backend == "openai", "name who does with --set scoring.model=FOLDER"),
-        "be tuned": (config.rounds > 0, "set rounds=0"),
-        "answer by likelihood": (
-            any(task.by == "likelihood" for task in config.evaluation.tasks),
-            "leave by: likelihood out of evaluation.tasks",
-        ),
-        "be taught": (config.finetuning.enabled, "leave finetuning out, and tune a model with c3l finetune"),
-    }
-    for verb, (asked, remedy) in wanted.items():
-        if asked:
-            raise ConfigError(f"the served model {config.model.name} can write, but not {verb}; {remedy}")
 
 
 def write_and_score(context: Context, images: Stage, *, round: int) -> tuple[Stage, Stage]:
