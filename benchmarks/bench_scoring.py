@@ -99,8 +99,8 @@ def measure(image_tokens: int, k: int, words: int, model: Any, processor: Any, r
     pairs = make_pairs(k, words)
 
     def ours() -> list[list[float]]:
-        [scores] = backend.score([ScoreRequest(image, pairs)], "drop")
-        found = [one for one in scores if isinstance(one, AnswerScores)]
+        scores = backend.score([ScoreRequest(image, pairs)], "drop")
+        found = [one for one in scores.values() if isinstance(one, AnswerScores)]
         return [list(half) for one in found for half in (one.logprobs_with_image, one.logprobs_without_image)]
 
     others: dict[str, Callable[[], Any]] = {

@@ -85,7 +85,7 @@ def make_pairs(k: int, answer_words: int, first: int = 0) -> tuple[Pair, ...]:
     for number in range(k):
         question = " ".join(rng.choice(WORDS, 10))
         answer = " ".join(rng.choice(WORDS, answer_words))
-        pairs.append(Pair(str(number), f"{question.capitalize()}?", f"{answer.capitalize()}."))
+        pairs.append(Pair(f"{first}/{number}", f"{question.capitalize()}?", f"{answer.capitalize()}."))
     return tuple(pairs)
 
 

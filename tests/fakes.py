@@ -9,7 +9,7 @@ from PIL.Image import Image
 from safetensors.numpy import save
 
 from c3l.errors import OutOfMemoryError
-from c3l.models.interface import Completion, GenerateRequest, Sampling, ScoreRequest
+from c3l.models.interface import Completion, GenerateRequest, Sampling, ScoreRequest, Unfit, check_pair_ids
 from c3l.records import AnswerScores, NoImageMode, Provenance
 
 _THINGS = ("dog", "lamp", "boat", "tree", "cup", "door", "bird", "chair")
@@ -76,13 +76,15 @@ class FakeModel:
         self.generated += requests
         return [Completion(request.request_id, self.write(request), self.finish_reason) for request in requests]
 
-    def score(self, requests: Sequence[ScoreRequest], no_image: NoImageMode) -> list[list[AnswerScores]]:
+    def score(self, requests: Sequence[ScoreRequest], no_image: NoImageMode) -> dict[str, AnswerScores | Unfit]:
         """Each word is a token; its log-probability, in (-3, 0), hangs on the words before and the image."""
         self._fit(len(requests))
-        return [
-            [self._score(request, no_image, request.system + pair.prompt, pair.completion) for pair in request.pairs]
+        check_pair_ids(requests)
+        return {
+            pair.pair_id: self._score(request, no_image, request.system + pair.prompt, pair.completion)
             for request in requests
-        ]
+            for pair in request.pairs
+        }
 
     def _score(self, request: ScoreRequest, no_image: NoImageMode, prompt: str, completion: str) -> AnswerScores:
         words = completion.split()

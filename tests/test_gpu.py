@@ -5,6 +5,7 @@ from copy import deepcopy
 
 import pytest
 import torch
+from tests.scores import score_rows
 
 from c3l.models.hf.finetunable import FinetunableHfModel
 from c3l.models.hf.inference import HfModel
@@ -49,7 +50,7 @@ def score(backend, mode, requests=REQUESTS):
     return torch.tensor(
         [
             numbers
-            for of_request in backend.score(requests, mode)
+            for of_request in score_rows(backend, requests, mode)
             for one in of_request
             for numbers in zip(one.logprobs_with_image, one.logprobs_without_image, one.token_kl, strict=True)
         ]

@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from tests.scores import score_rows
 
 from c3l.cli.main import main
 from c3l.cli.tables import format_pairs, format_status
@@ -114,7 +115,7 @@ def test_what_writes_and_scores_round_1_is_the_merged_model(world):
     scores = {}
     for name in (merged, world / "llava"):
         model = load_model(ModelConfig(name=str(name), dtype="float32", device="cpu"), 0)
-        scores[name] = model.score([ScoreRequest(Image.open(image).convert("RGB"), (pair,))], "drop")[0][0]
+        scores[name] = score_rows(model, [ScoreRequest(Image.open(image).convert("RGB"), (pair,))], "drop")[0][0]
     assert one.scores.logprobs_with_image == pytest.approx(scores[merged].logprobs_with_image, abs=1e-5)
     gap = [abs(a - b) for a, b in zip(*(scores[n].logprobs_with_image for n in scores), strict=True)]
     assert max(gap) > 1e-3, "the tuning changed nothing: nothing was shown"

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,17 +87,23 @@ def draw(seed: int, size: tuple[int, int]) -> Image.Image:
 def _requests() -> list[ScoreRequest]:
     images = [draw(seed, size) for seed, size in enumerate(_SIZES)]
     return [
-        ScoreRequest(image, _PAIRS, seed=seed, others=tuple(other for other in images if other is not image))
+        ScoreRequest(image, _pairs_of(seed), seed=seed, others=tuple(other for other in images if other is not image))
         for seed, image in enumerate(images)
     ]
+
+
+def _pairs_of(image: int) -> tuple[Pair, ...]:
+    return tuple(replace(pair, pair_id=f"{image}/{pair.pair_id}") for pair in _PAIRS)
 
 
 def _compare_scores(model: Any, plain: Plain, mode: NoImageMode) -> float:
     """The largest difference of log p, log q or KL to the plain loop, over all pairs and tokens."""
     requests = _requests()
     worst = 0.0
-    for request, results in zip(requests, model.score(requests, mode), strict=True):
-        for pair, scores in zip(request.pairs, results, strict=True):
+    results = model.score(requests, mode)
+    for request in requests:
+        for pair in request.pairs:
+            scores = results[pair.pair_id]
             ids = plain.answer_ids(pair.completion)
             log_p = plain.log_probs(request.image, pair.prompt, ids)
             log_q = _leave_out(plain, request, pair.prompt, ids, mode)
@@ -132,7 +138,8 @@ def _pick(table: Tensor, ids: list[int]) -> Tensor:
 def _measure_effect(model: Any) -> float:
     """The least over the pairs of how much another picture changes the log-likelihood of a token at most."""
     one, two = ([ScoreRequest(draw(seed, _SIZES[0]), _PAIRS)] for seed in (1, 2))
-    both = zip(model.score(one, "blank")[0], model.score(two, "blank")[0], strict=True)
+    of_one, of_two = model.score(one, "blank"), model.score(two, "blank")
+    both = ((of_one[name], of_two[name]) for name in of_one)
     changes = (zip(a.logprobs_with_image, b.logprobs_with_image, strict=True) for a, b in both)
     return float(min(max(abs(p - q) for p, q in change) for change in changes))
 

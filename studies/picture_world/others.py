@@ -59,10 +59,9 @@ def rescored(run: GradedRun, model: InferenceModel, folder: Path, draw: Draw, co
     for first in range(0, len(names), BATCH):
         batch = names[first : first + BATCH]
         requests = [_request(by_picture[name], images, name, draw(name, count)) for name in batch]
-        for name, found in zip(batch, model.score(requests, "others"), strict=True):
-            for pair, numbers in zip(by_picture[name], found, strict=True):
-                assert isinstance(numbers, AnswerScores), "it was scored before"
-                scores[pair.scored.sample.sample_id] = numbers
+        for pair_id, numbers in model.score(requests, "others").items():
+            assert isinstance(numbers, AnswerScores), "it was scored before"
+            scores[pair_id] = numbers
     pairs = (replace(p, scored=replace(p.scored, scores=scores[p.scored.sample.sample_id])) for p in run.pairs)
     return replace(run, pairs=tuple(pairs))
 

@@ -39,12 +39,10 @@ def without_questions(run: GradedRun, model: InferenceModel, folder: Path) -> Gr
     names, found = list(by_picture), dict[str, AnswerScores]()
     for first in range(0, len(names), BATCH):
         batch = names[first : first + BATCH]
-        for name, scores in zip(
-            batch, model.score([_ask(folder, n, by_picture[n]) for n in batch], "blank"), strict=True
-        ):
-            for pair, numbers in zip(by_picture[name], scores, strict=True):
-                assert isinstance(numbers, AnswerScores), "it was scored before"
-                found[pair.scored.sample.sample_id] = numbers
+        scores = model.score([_ask(folder, name, by_picture[name]) for name in batch], "blank")
+        for pair_id, numbers in scores.items():
+            assert isinstance(numbers, AnswerScores), "it was scored before"
+            found[pair_id] = numbers
     return replace(run, pairs=tuple(_exchange(pair, found[pair.scored.sample.sample_id]) for pair in run.pairs))
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from PIL import Image
+from tests.scores import score_rows
 
 from c3l.errors import DataError
 from c3l.evaluation.predict import predict
@@ -54,7 +55,7 @@ def test_the_picture_matters_and_blind_answers_do_not_see_it(model):
 def test_likelihoods_are_means_over_a_choices_tokens(model):
     [made] = ask(model, COMPARED)
     pairs = tuple(Pair(text, COMPARED[0].prompt, text) for text in COMPARED[0].choices)
-    [scores] = model.score([ScoreRequest(PICTURES["0.png"], pairs)], "drop")
+    [scores] = score_rows(model, [ScoreRequest(PICTURES["0.png"], pairs)], "drop")
     means = [sum(one.logprobs_with_image) / len(one.token_ids) for one in scores]
     assert made.likelihoods == pytest.approx(means, abs=1e-5)
 

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.scores import score_rows
 
 import c3l
 from c3l import PairScore, Scorer
@@ -32,7 +33,7 @@ def test_a_score_is_what_the_model_gives(scorer: Scorer) -> None:
     picture = make_picture(1)
     [one] = scorer.score([row(picture)])
     model = load_model(ModelConfig(name=scorer._config.model.name, dtype="float32"), 0)
-    [[scores]] = model.score([ScoreRequest(picture, (Pair("p", ASK, TELL),))], "drop")
+    [[scores]] = score_rows(model, [ScoreRequest(picture, (Pair("p", ASK, TELL),))], "drop")
     assert one.i2c == pytest.approx(compute_i2c(scores, "log_ratio"), abs=1e-5)
     assert one.forms["lift"] == pytest.approx(compute_i2c(scores, "lift"), abs=1e-5)
     assert (one.tokens, one.unit, one.error) == (scores.tokens, "nats", "")

@@ -47,7 +47,7 @@ class FakeModel:
         if len(requests) > self.fits or words > self.words:
             raise OutOfMemoryError("did not fit")
         self.requests += requests
-        return [[self.answer(request, pair) for pair in request.pairs] for request in requests]
+        return {pair.pair_id: self.answer(request, pair) for request in requests for pair in request.pairs}
 
     def answer(self, request, pair):
         words = pair.completion.split()
@@ -310,3 +310,12 @@ def test_a_new_version_of_the_code_makes_its_stage_stale(name, stage, monkeypatc
     after = make_plan(config, "weights")
     changed = [one for one in before if after[one].fingerprint != before[one].fingerprint]
     assert changed[0] == stage and after[stage].settings[name.lower()] == 99
+
+
+def test_scores_of_other_pairs_are_never_taken_for_those_asked_for():
+    class Renaming(FakeModel):
+        def score(self, requests, no_image):
+            return {f"{name}?": scores for name, scores in super().score(requests, no_image).items()}
+
+    with pytest.raises(BackendError, match="got scores of"):
+        run(model=Renaming())

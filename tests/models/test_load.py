@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+from tests.scores import score_rows
 
 from c3l.errors import BackendError
 from c3l.models import hashing
@@ -36,7 +37,7 @@ def config_of(folder, **more):
 
 def test_a_folder_becomes_a_model_that_scores_and_says_what_it_is(folder):
     model = load_model(config_of(folder), seed=3)
-    scores = model.score([ScoreRequest(make_picture(1), (Pair("p", "What?", "A dog."),))], "drop")[0][0]
+    scores = score_rows(model, [ScoreRequest(make_picture(1), (Pair("p", "What?", "A dog."),))], "drop")[0][0]
     assert scores.is_finite()
     assert model.provenance.weights == weights_hash(config_of(folder))
     assert (model.provenance.dtype, model.provenance.device, model.provenance.seed) == ("float32", "cpu", 3)
@@ -247,7 +248,7 @@ def test_a_model_to_be_tuned_says_what_it_is_and_begins_as_the_loaded_one(folder
     row = ForcedRow(make_picture(1), "What?", "A dog.")
     found = model.read(model.collate([row])).log_likelihood.item()
     request = ScoreRequest(row.image, (Pair("p", row.prompt, row.completion),))
-    scores = load_model(config_of(folder), 0).score([request], "drop")
+    scores = score_rows(load_model(config_of(folder), 0), [request], "drop")
     logprobs = scores[0][0].logprobs_with_image
     assert found == pytest.approx(sum(logprobs) / len(logprobs), abs=1e-4)
 
@@ -283,7 +284,7 @@ def test_a_merged_folder_is_loaded_as_any_other_and_an_adapter_folder_refused(fo
     model.save_adapter(tmp_path / "adapter")
     model.save_merged(tmp_path / "merged")
     loaded = load_model(config_of(tmp_path / "merged"), 0)
-    scores = loaded.score([ScoreRequest(row.image, (Pair("p", row.prompt, row.completion),))], "drop")[0][0]
+    scores = score_rows(loaded, [ScoreRequest(row.image, (Pair("p", row.prompt, row.completion),))], "drop")[0][0]
     assert sum(scores.logprobs_with_image) / len(scores.token_ids) == pytest.approx(expected, abs=1e-4)
     assert weights_hash(config_of(tmp_path / "merged")) != weights_hash(config_of(folder))
     with pytest.raises(BackendError, match="merge it into its base"):

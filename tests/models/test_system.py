@@ -4,6 +4,7 @@ from copy import copy, deepcopy
 
 import pytest
 import torch
+from tests.scores import score_rows
 
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.finetunable import IGNORE_INDEX, FinetunableHfModel
@@ -58,7 +59,7 @@ def test_both_passes_see_the_system_prompt_before_the_question(family):
     model, picture = HfModel(family.model, family.processor, PROVENANCE), make_picture(0)
     assert model.takes_system
     requests = [ScoreRequest(picture, PAIRS, system=system) for system in (SYSTEM, "", "Be kind.")]
-    together = model.score(requests, "drop")
+    together = score_rows(model, requests, "drop")
     for request, scores in zip(requests, together, strict=True):
         for pair, one in zip(PAIRS, scores, strict=True):
             for image, found in ((picture, one.logprobs_with_image), (None, one.logprobs_without_image)):

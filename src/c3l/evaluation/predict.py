@@ -131,15 +131,16 @@ def _compare(jobs: Sequence[_OpenedItem], model: InferenceModel, blind: bool) ->
     requests = []
     for job in jobs:
         assert job.picture is not None, "only what opened is asked"
-        pairs = tuple(Pair(str(place), job.item.prompt, text) for place, text in enumerate(job.item.choices))
+        pairs = tuple(Pair(name, job.item.prompt, text) for name, text in _name_choices(job.item))
         requests.append(ScoreRequest(job.picture, pairs))
     bare = "drop" in model.no_image_modes()
     if blind and not bare:
         raise BackendError("the model has no chats without an image to be asked in blind: set evaluation.blind=false")
     made = {}
     # what is shown instead counts only where it is asked for
-    for job, scores in zip(jobs, model.score(requests, "drop" if bare else "blank"), strict=True):
-        name = job.item.item_id
+    by_choice = model.score(requests, "drop" if bare else "blank")
+    for job in jobs:
+        name, scores = job.item.item_id, [by_choice[choice] for choice, _ in _name_choices(job.item)]
         if unfit := next((one for one in scores if isinstance(one, Unfit)), None):
             made[name] = Prediction(name, failed=f"{unfit.reason}: {unfit.detail}")
             continue
@@ -150,6 +151,11 @@ def _compare(jobs: Sequence[_OpenedItem], model: InferenceModel, blind: bool) ->
             found = Prediction(name, failed="a choice has no token, or its likelihood is not finite")
         made[name] = found
     return made
+
+
+def _name_choices(item: Item) -> list[tuple[str, str]]:
+    """The choices of a question, each with an id that no other one has."""
+    return [(f"{item.item_id}/{place}", text) for place, text in enumerate(item.choices)]
 
 
 def _means(scores: AnswerScores) -> tuple[float, float]:

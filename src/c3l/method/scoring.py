@@ -209,8 +209,11 @@ def _score_batch(
     batch: Sequence[_OpenedPairs], model: InferenceModel, config: ScoringConfig
 ) -> list[dict[int, Outcome]]:
     requests = [job.request for job in batch if job.request]
-    scores = iter(model.score(requests, config.no_image) if requests else [])
-    return [_judge_job(job, next(scores), config) if job.request else _reject_job(job, *job.problem) for job in batch]
+    scores = model.score(requests, config.no_image) if requests else {}
+    if scores.keys() != {pair.pair_id for request in requests for pair in request.pairs}:
+        pairs = sum(len(request.pairs) for request in requests)
+        raise BackendError(f"got scores of {len(scores)} pairs, expected those of these {pairs}")
+    return [_judge_job(job, scores, config) if job.request else _reject_job(job, *job.problem) for job in batch]
 
 
 def _score_halves(job: _OpenedPairs, detail: str, model: InferenceModel, config: ScoringConfig) -> dict[int, Outcome]:
@@ -236,9 +239,10 @@ def _part(job: _OpenedPairs, request: ScoreRequest, part: slice) -> _OpenedPairs
     return _OpenedPairs(samples, replace(request, pairs=request.pairs[part]))
 
 
-def _judge_job(job: _OpenedPairs, scores: Sequence[AnswerScores | Unfit], config: ScoringConfig) -> dict[int, Outcome]:
-    pairs = zip(job.samples.items(), scores, strict=True)
-    return {place: _judge(sample, numbers, config) for (place, sample), numbers in pairs}
+def _judge_job(
+    job: _OpenedPairs, scores: Mapping[str, AnswerScores | Unfit], config: ScoringConfig
+) -> dict[int, Outcome]:
+    return {place: _judge(sample, scores[sample.sample_id], config) for place, sample in job.samples.items()}
 
 
 def _judge(sample: Sample, scores: AnswerScores | Unfit, config: ScoringConfig) -> Outcome:

@@ -4,6 +4,7 @@ It speaks TRL's words, *prompt* and *completion*; the method's own are instructi
 Pictures arrive opened, as RGB ``PIL.Image``, so that no backend opens a file.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from PIL.Image import Image
 
+from c3l.errors import BackendError
 from c3l.records import AnswerScores, NoImageMode, Provenance
 
 if TYPE_CHECKING:
@@ -145,25 +147,36 @@ class InferenceModel(Protocol):
         """
         ...
 
-    def score(self, requests: Sequence[ScoreRequest], no_image: NoImageMode) -> list[list[AnswerScores | Unfit]]:
-        """Teacher-forced scores of every pair, with and without the image, in order, as one batch.
+    def score(self, requests: Sequence[ScoreRequest], no_image: NoImageMode) -> dict[str, AnswerScores | Unfit]:
+        """Teacher-forced scores of every pair, with and without the image, by its id, as one batch.
 
         A completion is what the model's own tokenizer makes of it. Of a model that thinks it follows an empty thought.
 
         Args:
-            requests: B images with their pairs.
+            requests: B images with their pairs; no two pairs of the batch have the same id.
             no_image: What "without the image" means.
 
         Returns:
-            For each request, one AnswerScores a pair; N = 0 where the completion has no token; or why the model cannot
-            be shown it.
+            For each pair's id its AnswerScores, N = 0 where the completion has no token; or why the model cannot be
+            shown it.
             Numbers may be non-finite: judging them is the caller's.
 
         Raises:
-            BackendError: If the mode cannot be done by this backend.
+            BackendError: If the mode cannot be done by this backend, or an id is there twice.
             OutOfMemoryError: If the batch did not fit.
         """
         ...
+
+
+def check_pair_ids(requests: Sequence[ScoreRequest]) -> None:
+    """Refuse a batch in which two pairs could not be told apart.
+
+    Raises:
+        BackendError: If an id is there twice.
+    """
+    counts = Counter(pair.pair_id for request in requests for pair in request.pairs)
+    if twice := [name for name, count in counts.items() if count > 1]:
+        raise BackendError(f"got the pair id {twice[0]!r} twice in a batch, expected one of its own for each pair")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -141,8 +142,12 @@ def _check_score(
     """Whether another picture changes the score of the same answer."""
     scoring = config.scoring
     grey = (Image.new("RGB", picture.size, "grey"),) if scoring.no_image == "others" else ()
-    requests = [ScoreRequest(image, (PROBE,), 0, grey) for image in (picture, other)]
-    mine, its = (scores[0] for scores in model.score(requests, scoring.no_image))
+    requests = [
+        ScoreRequest(image, (replace(PROBE, pair_id=name),), 0, grey)
+        for name, image in (("mine", picture), ("its", other))
+    ]
+    scores = model.score(requests, scoring.no_image)
+    mine, its = scores["mine"], scores["its"]
     if isinstance(mine, Unfit) or isinstance(its, Unfit):
         return False, [f"score: the model cannot be shown a question and an answer, {mine} {_mark(False)}"]
     if not (mine.is_finite() and its.is_finite()):

@@ -1,6 +1,7 @@
 """Which special tokens steer a chat, and which are words: taught and read as the model's own tokenizer has them."""
 
 import pytest
+from tests.scores import score_rows
 from transformers import AddedToken
 
 from c3l.models.hf.control import find_control_tokens
@@ -66,7 +67,7 @@ def test_a_box_is_scored_taught_and_written_as_the_models_own_tokens(boxes):
     model, answer, picture = load_model(boxes, 0), "".join(BOX), make_picture(1)
     tokenizer = model._encoder.tokenizer
     own = tuple(tokenizer.convert_tokens_to_ids(list(BOX)))
-    [[scores]] = model.score([ScoreRequest(picture, (Pair("1", "Where?", answer),))], "drop")
+    [[scores]] = score_rows(model, [ScoreRequest(picture, (Pair("1", "Where?", answer),))], "drop")
     assert scores.token_ids == own
     [written] = model.generate([GenerateRequest("1", picture, "Where?", 0)], Sampling(temperature=0, max_new_tokens=8))
     assert written.text == answer
@@ -83,8 +84,8 @@ def test_a_box_is_scored_taught_and_written_as_the_models_own_tokens(boxes):
 def test_a_text_that_would_break_the_chat_is_named_and_its_neighbours_are_scored(token, boxes):
     model, picture = load_model(boxes, 0), make_picture(1)
     pairs = (Pair("1", "What?", f"A {token} b."), Pair("2", "What?", "A dog."))
-    [[bad, good]] = model.score([ScoreRequest(picture, pairs)], "drop")
-    [[alone]] = model.score([ScoreRequest(picture, pairs[1:])], "drop")
+    [[bad, good]] = score_rows(model, [ScoreRequest(picture, pairs)], "drop")
+    [[alone]] = score_rows(model, [ScoreRequest(picture, pairs[1:])], "drop")
     assert isinstance(bad, Unfit) and bad.reason == "control_token_in_text" and token in bad.detail
     assert good.logprobs_with_image == pytest.approx(alone.logprobs_with_image, abs=1e-4)
     assert model.find_control_token(f"Is {token} it?") == token
@@ -100,5 +101,5 @@ def test_a_text_that_would_break_the_chat_is_named_and_its_neighbours_are_scored
 def test_words_of_the_template_in_an_answer_are_words(boxes):
     model = load_model(boxes, 0)
     answer = " user: Hi\nassistant: Hello "
-    [[scores]] = model.score([ScoreRequest(make_picture(1), (Pair("1", "What?", answer),))], "drop")
+    [[scores]] = score_rows(model, [ScoreRequest(make_picture(1), (Pair("1", "What?", answer),))], "drop")
     assert "".join(scores.tokens) == answer

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from tests.scores import score_rows
 
 from c3l.errors import BackendError
 from c3l.models.interface import Conversation, Pair, ScoreRequest
@@ -21,7 +22,7 @@ def config_of(folder):
 
 def logprobs(folder):
     request = ScoreRequest(make_picture(1), (Pair("p", "What?", "A dog."),))
-    return load_model(config_of(folder), 0).score([request], "drop")[0][0].logprobs_with_image
+    return score_rows(load_model(config_of(folder), 0), [request], "drop")[0][0].logprobs_with_image
 
 
 def refusals(folder):

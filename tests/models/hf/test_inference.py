@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from PIL import Image
+from tests.scores import score_rows
 
 from c3l.errors import BackendError, OutOfMemoryError
 from c3l.models.hf.dictating import WritingWays
@@ -83,7 +84,7 @@ def assert_same(results, expected, tolerance=TOLERANCE):
 
 
 def test_scores_equal_a_plain_loop(family, model):
-    results = model.score(REQUESTS, "drop")
+    results = score_rows(model, REQUESTS, "drop")
     for request, result in zip(REQUESTS, results, strict=True):
         for pair, scores in zip(request.pairs, result, strict=True):
             log_p, ids = score_by_hand(family, request.image, pair)
@@ -100,7 +101,7 @@ def test_scores_equal_a_plain_loop_in_float64(tmp_path):
     tiny.model.double()
     model = HfModel(tiny.model, tiny.processor, PROVENANCE)
     log_p, ids = score_by_hand(tiny, REQUESTS[0].image, PAIRS[1])
-    scores = model.score(REQUESTS, "drop")[0][1]
+    scores = score_rows(model, REQUESTS, "drop")[0][1]
     assert scores.logprobs_with_image == pytest.approx(pick(log_p, ids), abs=1e-12)
 
 
@@ -109,14 +110,14 @@ def test_the_plain_loop_would_catch_a_planted_bug(planted, family, model):
     log_p, ids = score_by_hand(family, REQUESTS[0].image, PAIRS[0], shift=planted == "position")
     if planted == "double_softmax":
         log_p = log_p.exp().log_softmax(-1)
-    scores = model.score(REQUESTS[:1], "drop")[0][0]
+    scores = score_rows(model, REQUESTS[:1], "drop")[0][0]
     wrong = max(abs(a - b) for a, b in zip(scores.logprobs_with_image, pick(log_p, ids), strict=True))
     assert wrong > 1000 * TOLERANCE
 
 
 def test_another_image_changes_the_scores(model):
     """The tolerance of all the other tests means something only because of this one."""
-    first, second = (model.score([ScoreRequest(make_picture(n), PAIRS)], "drop")[0] for n in (1, 2))
+    first, second = (score_rows(model, [ScoreRequest(make_picture(n), PAIRS)], "drop")[0] for n in (1, 2))
     for one, other in zip(first, second, strict=True):
         gaps = [abs(a - b) for a, b in zip(one.logprobs_with_image, other.logprobs_with_image, strict=True)]
         assert max(gaps) > 0.05
@@ -124,13 +125,14 @@ def test_another_image_changes_the_scores(model):
 
 
 def test_batch_size_order_and_padding_change_nothing(model):
-    together = model.score(REQUESTS, "drop")
-    one_image_a_batch = [model.score([request], "drop")[0] for request in REQUESTS]
+    together = score_rows(model, REQUESTS, "drop")
+    one_image_a_batch = [score_rows(model, [request], "drop")[0] for request in REQUESTS]
     assert_same(one_image_a_batch, together)
-    backwards = model.score(REQUESTS[::-1], "drop")[::-1]
+    backwards = score_rows(model, REQUESTS[::-1], "drop")[::-1]
     assert_same(backwards, together)
     one_pair_a_batch = [
-        [model.score([replace(request, pairs=(pair,))], "drop")[0][0] for pair in request.pairs] for request in REQUESTS
+        [score_rows(model, [replace(request, pairs=(pair,))], "drop")[0][0] for pair in request.pairs]
+        for request in REQUESTS
     ]
     assert_same(one_pair_a_batch, together)
 
@@ -153,11 +155,11 @@ def test_vision_encoder_calls_are_images(mode, expected, family, monkeypatch):
     calls = count_encoder_calls(family, monkeypatch)
     model = HfModel(family.model, family.processor, PROVENANCE)
     assert model.shares_images
-    model.score(REQUESTS[:1], "drop")  # at its first rows it tries itself out
+    score_rows(model, REQUESTS[:1], "drop")  # at its first rows it tries itself out
     calls.clear()
     images = [request.image for request in REQUESTS]
     requests = [replace(it, others=tuple(o for o in images if o is not it.image)) for it in REQUESTS]
-    model.score(requests, mode)
+    score_rows(model, requests, mode)
     assert len(calls) == expected  # in `others`, the other pictures are those of the batch
 
 
@@ -166,15 +168,15 @@ def test_other_pictures_are_encoded_once_for_all_calls_and_their_rows_share_them
     model = HfModel(family.model, family.processor, PROVENANCE)
     others = (make_picture(7), make_picture(8))
     requests = [replace(it, others=others) for it in REQUESTS]
-    apart = [model.score([request], "others")[0] for request in requests]
+    apart = [score_rows(model, [request], "others")[0] for request in requests]
     calls.clear()
     tokens = count_tokens(model, monkeypatch)
-    together = model.score(requests, "others")
+    together = score_rows(model, requests, "others")
     assert len(calls) == len(REQUESTS), "none of the others again"
     assert_same(together, apart)
     shared = sum(tokens)
     tokens.clear()
-    model.score([replace(it, others=tuple(other.copy() for other in others)) for it in requests], "others")
+    score_rows(model, [replace(it, others=tuple(other.copy() for other in others)) for it in requests], "others")
     assert shared < sum(tokens), "pictures of their own share nothing"
     assert {id(image) for image, _ in model._standing.values()}.isdisjoint(map(id, others)), "nothing is kept for ever"
 
@@ -192,10 +194,10 @@ def count_tokens(model, monkeypatch):
 
 
 def test_a_model_that_takes_no_ready_features_gives_the_same_scores(family, model, monkeypatch):
-    shared = model.score(REQUESTS, "blank")
+    shared = score_rows(model, REQUESTS, "blank")
     monkeypatch.setattr(model._vision, "can_share", False)
     assert not model.shares_images
-    assert_same(model.score(REQUESTS, "blank"), shared)
+    assert_same(score_rows(model, REQUESTS, "blank"), shared)
 
 
 def test_a_family_with_features_of_a_form_of_its_own_encodes_a_picture_a_row(tiny, llava):
@@ -204,25 +206,25 @@ def test_a_family_with_features_of_a_form_of_its_own_encodes_a_picture_a_row(tin
         patch.setattr(family.model.base_model, "get_image_features", lambda pixel_values, return_dict: [(3, [1.0])])
         model = HfModel(family.model, family.processor, PROVENANCE)
     assert not model.shares_images
-    assert_same(model.score(REQUESTS, "drop"), llava.score(REQUESTS, "drop"))
+    assert_same(score_rows(model, REQUESTS, "drop"), score_rows(llava, REQUESTS, "drop"))
 
 
 def test_blank_is_a_grey_picture_of_the_same_size(family, model):
-    scores = model.score(REQUESTS, "blank")[1][0]
+    scores = score_rows(model, REQUESTS, "blank")[1][0]
     log_q, ids = score_by_hand(family, Image.new("RGB", SIZES[1], (128, 128, 128)), PAIRS[0])
     assert scores.logprobs_without_image == pytest.approx(pick(log_q, ids), abs=TOLERANCE)
 
 
 def test_noise_belongs_to_the_seed_and_not_to_the_batch(llava):
-    together = llava.score(REQUESTS, "noise")
-    assert_same([llava.score([request], "noise")[0] for request in REQUESTS], together)
-    reseeded = llava.score([replace(REQUESTS[0], seed=99)], "noise")[0]
+    together = score_rows(llava, REQUESTS, "noise")
+    assert_same([score_rows(llava, [request], "noise")[0] for request in REQUESTS], together)
+    reseeded = score_rows(llava, [replace(REQUESTS[0], seed=99)], "noise")[0]
     assert (numbers(reseeded[0]) - numbers(together[0][0])).abs().max() > 0.05
 
 
 def test_others_is_the_mean_probability_under_other_pictures(family, model):
     others = tuple(make_picture(n) for n in (7, 8, 9))
-    scores = model.score([replace(REQUESTS[0], others=others)], "others")[0][1]
+    scores = score_rows(model, [replace(REQUESTS[0], others=others)], "others")[0][1]
     tables = [score_by_hand(family, other, PAIRS[1])[0] for other in others]
     log_q = torch.stack(tables).exp().mean(0).log()
     log_p, ids = score_by_hand(family, REQUESTS[0].image, PAIRS[1])
@@ -233,14 +235,14 @@ def test_others_is_the_mean_probability_under_other_pictures(family, model):
 
 def test_others_without_other_pictures_is_refused(llava):
     with pytest.raises(BackendError, match="other images"):
-        llava.score(REQUESTS, "others")
+        score_rows(llava, REQUESTS, "others")
 
 
 def test_mask_hides_the_picture_and_keeps_the_positions(family, model):
     if "mask" not in model.no_image_modes():
         assert family.family in ("qwen2_vl", "qwen3_vl")
         with pytest.raises(BackendError, match=r"scoring\.no_image"):
-            model.score(REQUESTS, "mask")
+            score_rows(model, REQUESTS, "mask")
         return
     token = family.model.config.image_token_id
 
@@ -248,20 +250,25 @@ def test_mask_hides_the_picture_and_keeps_the_positions(family, model):
         inputs["attention_mask"][inputs["input_ids"] == token] = 0
         inputs["position_ids"] = torch.arange(inputs["input_ids"].shape[1])[None]
 
-    scores = model.score(REQUESTS, "mask")
+    scores = score_rows(model, REQUESTS, "mask")
     log_q, ids = score_by_hand(family, REQUESTS[0].image, PAIRS[0], edit=hide)
     assert scores[0][0].logprobs_without_image == pytest.approx(pick(log_q, ids), abs=TOLERANCE)
-    of_another = model.score([replace(REQUESTS[0], image=make_picture(5, SIZES[0]))], "mask")[0][0]
+    of_another = score_rows(model, [replace(REQUESTS[0], image=make_picture(5, SIZES[0]))], "mask")[0][0]
     assert of_another.logprobs_without_image == pytest.approx(scores[0][0].logprobs_without_image, abs=TOLERANCE)
 
 
 def test_an_empty_completion_has_no_numbers_and_moves_nobody_else(llava):
     pairs = (PAIRS[0], Pair("empty", "Why?", ""), PAIRS[1])
-    whole, empty, other = llava.score([replace(REQUESTS[0], pairs=pairs)], "drop")[0]
+    whole, empty, other = score_rows(llava, [replace(REQUESTS[0], pairs=pairs)], "drop")[0]
     assert empty.token_ids == ()
-    assert_same([[whole, other]], [llava.score([replace(REQUESTS[0], pairs=PAIRS[:2])], "drop")[0]])
-    assert llava.score([replace(REQUESTS[0], pairs=pairs[1:2])], "drop")[0][0].token_ids == ()
-    assert llava.score([], "drop") == []
+    assert_same([[whole, other]], [score_rows(llava, [replace(REQUESTS[0], pairs=PAIRS[:2])], "drop")[0]])
+    assert score_rows(llava, [replace(REQUESTS[0], pairs=pairs[1:2])], "drop")[0][0].token_ids == ()
+    assert score_rows(llava, [], "drop") == []
+
+
+def test_pairs_of_one_id_cannot_be_told_apart(llava):
+    with pytest.raises(BackendError, match="got the pair id 'a' twice in a batch"):
+        llava.score([replace(request, pairs=(Pair("a", "What?", "A dog."),)) for request in REQUESTS], "drop")
 
 
 GENERATE = [
@@ -474,7 +481,7 @@ def test_running_out_of_memory_has_one_name(error, llava, monkeypatch):
 
     monkeypatch.setattr(llava._model, "forward", fail)
     with pytest.raises(OutOfMemoryError):
-        llava.score(REQUESTS, "drop")
+        score_rows(llava, REQUESTS, "drop")
 
 
 def test_other_errors_keep_their_name(llava, monkeypatch):
@@ -483,7 +490,7 @@ def test_other_errors_keep_their_name(llava, monkeypatch):
 
     monkeypatch.setattr(llava._model, "forward", fail)
     with pytest.raises(RuntimeError, match="shape"):
-        llava.score(REQUESTS, "drop")
+        score_rows(llava, REQUESTS, "drop")
 
 
 def test_causal_models_pass_the_check(model):

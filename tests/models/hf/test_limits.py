@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from tests.scores import score_rows
 from transformers import LlamaConfig
 
 from c3l.models.hf.limits import count_positions
@@ -37,11 +38,11 @@ def test_an_answer_is_scored_up_to_the_last_position_and_a_longer_one_is_named(s
     assert room > 0 and prompt > len(model.show_prompt("Is it?", None))  # the picture's tokens count
     texts = ("y" * room, "y" * (room + 1), "Yes.")
     pairs = tuple(Pair(str(place), "Is it?", text) for place, text in enumerate(texts))
-    [[fits, over, short_one]] = model.score([ScoreRequest(PICTURE, pairs)], "drop")
+    [[fits, over, short_one]] = score_rows(model, [ScoreRequest(PICTURE, pairs)], "drop")
     assert len(fits.token_ids) == room and fits.is_finite()
     assert isinstance(over, Unfit) and over.reason == "too_long"
     assert all(str(number) in over.detail for number in (prompt, room + 1, POSITIONS))
-    [[alone]] = model.score([ScoreRequest(PICTURE, pairs[2:])], "drop")
+    [[alone]] = score_rows(model, [ScoreRequest(PICTURE, pairs[2:])], "drop")
     assert short_one.logprobs_with_image == pytest.approx(alone.logprobs_with_image, abs=1e-4)
 
 

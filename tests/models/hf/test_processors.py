@@ -4,6 +4,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from tests.scores import score_rows
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import is_torchvision_available
 from transformers.video_processing_utils import VideoProcessorMixin
@@ -36,7 +37,7 @@ def config_of(folder):
 
 
 def logprobs(model, seed):
-    return model.score([ScoreRequest(make_picture(seed), (PAIR,))], "drop")[0][0].logprobs_with_image
+    return score_rows(model, [ScoreRequest(make_picture(seed), (PAIR,))], "drop")[0][0].logprobs_with_image
 
 
 def say_videos(folder):

@@ -1,4 +1,5 @@
 import pytest
+from tests.scores import score_rows
 
 from c3l.errors import BackendError
 from c3l.models.interface import Conversation, Pair, ScoreRequest
@@ -49,7 +50,7 @@ def prompt_of(folder, *, image=True):
 
 def logprobs(model, seed):
     request = ScoreRequest(make_picture(seed), (Pair("p", "What?", "A dog."),))
-    return model.score([request], "drop")[0][0].logprobs_with_image
+    return score_rows(model, [request], "drop")[0][0].logprobs_with_image
 
 
 def test_a_template_that_takes_parts_is_left_as_it_is(folder):
@@ -160,6 +161,6 @@ def test_a_template_that_forgot_where_an_answer_begins_has_the_header_of_its_own
         taught = load_finetunable(config, FinetuningConfig(), 0)
         labels = taught.collate([Conversation(make_picture(1), (("What?", "A dog."), ("And?", "A cat.")))])["input_ids"]
         told = [note for note in model.provenance.notes if "'assistant: ' is put there" in note]
-        found[name] = model.score([request], "drop")[0][0].logprobs_with_image, labels.tolist(), len(told)
+        found[name] = score_rows(model, [request], "drop")[0][0].logprobs_with_image, labels.tolist(), len(told)
     assert found["forgetful"][:2] == found["whole"][:2] != found["at once"][:2]
     assert [found[name][2] for name in found] == [0, 1, 0]

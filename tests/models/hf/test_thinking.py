@@ -1,6 +1,7 @@
 """What a template lets a model think, and where answers are scored and taught then."""
 
 import pytest
+from tests.scores import score_rows
 
 from c3l.markup.thoughts import cut_thoughts
 from c3l.models.hf.encoding import ChatEncoder
@@ -86,7 +87,7 @@ def test_an_answer_is_scored_as_by_hand_behind_an_empty_thought(thinker, tiny):
     import torch
 
     model, picture = load_model(thinker, 0), make_picture(1)
-    [[scores]] = model.score([ScoreRequest(picture, (Pair("1", "Is it?", "Yes."),))], "drop")
+    [[scores]] = score_rows(model, [ScoreRequest(picture, (Pair("1", "Is it?", "Yes."),))], "drop")
     processor = tiny("llava").processor
     numbers = []
     for image in (picture, None):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from peft import PeftModel
+from tests.scores import score_rows
 from torch import nn
 from transformers import AutoModelForImageTextToText
 
@@ -57,7 +58,9 @@ def log_likelihoods(model, rows=ROWS):
 
 def scores_of(loaded, processor, rows=ROWS):
     requests = [ScoreRequest(row.image, (Pair("p", row.prompt, row.completion),)) for row in rows]
-    scores = [one[0].logprobs_with_image for one in HfModel(loaded, processor, PROVENANCE).score(requests, "drop")]
+    scores = [
+        one[0].logprobs_with_image for one in score_rows(HfModel(loaded, processor, PROVENANCE), requests, "drop")
+    ]
     return [sum(each) / len(each) for each in scores]
 
 

@@ -10,7 +10,7 @@ from studies.picture_world.scenes import Scene
 from tests.fakes import FakeModel
 from tests.studies.picture_world.worlds import KINDS, NAMES, Placed
 
-from c3l.models.interface import GenerateRequest, ScoreRequest
+from c3l.models.interface import GenerateRequest, ScoreRequest, Unfit
 from c3l.records import AnswerScores, NoImageMode
 
 
@@ -32,11 +32,12 @@ def thing_in(image: Image.Image | None) -> str:
 class Seeing(FakeModel):
     """Raises the likelihood of answers that name what the picture shows."""
 
-    def score(self, requests: Sequence[ScoreRequest], no_image: NoImageMode) -> list[list[AnswerScores]]:
-        return [
-            [self._judge(thing_in(request.image) in pair.completion.lower(), pair.completion) for pair in request.pairs]
+    def score(self, requests: Sequence[ScoreRequest], no_image: NoImageMode) -> dict[str, AnswerScores | Unfit]:
+        return {
+            pair.pair_id: self._judge(thing_in(request.image) in pair.completion.lower(), pair.completion)
             for request in requests
-        ]
+            for pair in request.pairs
+        }
 
     def _judge(self, right: bool, text: str) -> AnswerScores:
         n = len(text.split())

@@ -6,6 +6,7 @@ import pytest
 from studies.picture_world.grading import GradedPair, GradedRun
 from studies.picture_world.oracle import Graded
 from studies.picture_world.questionless import MEASURED, measure, table, without_questions
+from tests.scores import score_rows
 
 from c3l.models.interface import Pair, ScoreRequest
 from c3l.records import Sample, ScoredPair
@@ -22,7 +23,7 @@ def run(tmp_path: Path) -> GradedRun:
         sample = Sample(
             f"s{number}", str(number % 2), "conversation", f"What is {number}?", f"Thing {number}.", 0, number
         )
-        [[scores]] = model.score([ScoreRequest(image, (Pair("p", sample.question, sample.answer),))], "drop")
+        [[scores]] = score_rows(model, [ScoreRequest(image, (Pair("p", sample.question, sample.answer),))], "drop")
         scored = ScoredPair(sample, scores, 0.0, "log_ratio", "drop")
         grade = Graded(("true", "false")[number % 2], "what")  # type: ignore[arg-type]
         pairs.append(GradedPair(scored, f"{number % 2}.png", grade, (), 0.1 * number))
@@ -36,7 +37,7 @@ def test_the_pass_without_the_question_takes_the_place_of_that_without_the_pictu
     found = without_questions(run, model, tmp_path)
     for before, after in zip(run.pairs, found.pairs, strict=True):
         image = make_picture(int(before.picture[0]))
-        [[alone]] = model.score([ScoreRequest(image, (Pair("p", "", before.scored.sample.answer),))], "blank")
+        [[alone]] = score_rows(model, [ScoreRequest(image, (Pair("p", "", before.scored.sample.answer),))], "blank")
         scores = after.scored.scores
         assert scores.logprobs_with_image == before.scored.scores.logprobs_with_image
         assert scores.logprobs_without_image == alone.logprobs_with_image != before.scored.scores.logprobs_with_image

@@ -24,7 +24,15 @@ from c3l.models.hf.rows import GREY, rows_with, rows_without
 from c3l.models.hf.trials import has_bare_chats
 from c3l.models.hf.vision import ImageFeatures, VisionEncoder
 from c3l.models.hf.writing import Writing
-from c3l.models.interface import Completion, GenerateRequest, Pair, Sampling, ScoreRequest, Unfit
+from c3l.models.interface import (
+    Completion,
+    GenerateRequest,
+    Pair,
+    Sampling,
+    ScoreRequest,
+    Unfit,
+    check_pair_ids,
+)
 from c3l.models.notes import add_notes
 from c3l.records import AnswerScores, NoImageMode, Provenance
 
@@ -194,16 +202,17 @@ class HfModel:
         prompt = self._encoder.encode_prompt(request.prompt, request.image, to_write=True)
         return f"a prompt of {len(prompt.ids)} tokens, the model has {self._positions} positions"
 
-    def score(self, requests: Sequence[ScoreRequest], no_image: NoImageMode) -> list[list[AnswerScores | Unfit]]:
-        """Teacher-forced scores of every pair, with and without the image, in order, as one batch.
+    def score(self, requests: Sequence[ScoreRequest], no_image: NoImageMode) -> dict[str, AnswerScores | Unfit]:
+        """Teacher-forced scores of every pair, with and without the image, by its id, as one batch.
 
         Every distinct picture goes through the vision encoder once, whatever the number of its pairs; the other
         pictures of the ``others`` mode once for as many calls as show the same objects.
 
         Raises:
-            BackendError: If the mode cannot be done by this model.
+            BackendError: If the mode cannot be done by this model, or an id is there twice.
             OutOfMemoryError: If the batch did not fit.
         """
+        check_pair_ids(requests)
         if no_image not in self.no_image_modes():
             raise BackendError(
                 f"{type(self._model).__name__} cannot leave the image out by {no_image!r}; "
@@ -213,9 +222,11 @@ class HfModel:
             taken = [[self._take(request, pair) for pair in request.pairs] for request in requests]
             completions = [[() if isinstance(it, Unfit) else it for it in of_request] for of_request in taken]
             numbers = self._compare(requests, completions, no_image)
-        return [
-            [it if isinstance(it, Unfit) else self._collect(it, numbers) for it in of_request] for of_request in taken
-        ]
+        return {
+            pair.pair_id: it if isinstance(it, Unfit) else self._collect(it, numbers)
+            for request, of_request in zip(requests, taken, strict=True)
+            for pair, it in zip(request.pairs, of_request, strict=True)
+        }
 
     def _take(self, request: ScoreRequest, pair: Pair) -> tuple[int, ...] | Unfit:
         """The ids of a completion, or why it cannot be forced."""
