@@ -17,7 +17,7 @@ from benchmarks.bench_scoring import score_naively
 from benchmarks.setting import describe_machine, load
 from c3l.errors import C3LError
 from c3l.method.filtering import filter_samples
-from c3l.method.scoring import score_samples
+from c3l.method.scoring import ImageSource, score_samples
 from c3l.models.interface import Pair
 from c3l.models.load import load_model
 from c3l.records import ImageRef, Sample, ScoredPair
@@ -74,8 +74,8 @@ def main() -> None:
     def score(dtype: str, batch_size: int, order: int) -> list[ScoredPair]:
         model = load_model(config.model.model_copy(update={"dtype": dtype}), config.seed)
         rules = config.scoring.model_copy(update={"batch_size": batch_size})
-        open_image = image_opener(config)
-        made = list(score_samples(samples[::order], refs, model, open_image, rules, config.seed, list(refs)))
+        source = ImageSource(refs, image_opener(config), list(refs))
+        made = list(score_samples(samples[::order], source, model, rules, config.seed))
         return [one for one in made[::order] if isinstance(one, ScoredPair)]
 
     whole = score("float32", 4, 1)

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.setting import describe_machine, draw_pictures, load, make_pairs, wrap
-from c3l.method.scoring import score_samples
+from c3l.method.scoring import ImageSource, score_samples
 from c3l.models.hf.inference import HfModel
 from c3l.records import ImageRef, Sample
 from c3l.settings.schema import ScoringConfig
@@ -55,7 +55,8 @@ def score(model: HfModel, pictures: int, k: int) -> float:
         for place, pair in enumerate(make_pairs(k, ANSWER_WORDS, first=int(name)))
     ]
     start = time.perf_counter()
-    for _ in score_samples(samples, refs, model, lambda ref: shown[ref.image_id], ScoringConfig(), 0, list(refs)):
+    source = ImageSource(refs, lambda ref: shown[ref.image_id], list(refs))
+    for _ in score_samples(samples, source, model, ScoringConfig(), 0):
         pass
     return time.perf_counter() - start
 

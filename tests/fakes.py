@@ -9,7 +9,7 @@ from PIL.Image import Image
 from safetensors.numpy import save
 
 from c3l.errors import OutOfMemoryError
-from c3l.models.interface import Completion, GenerateRequest, Sampling, ScoreRequest, Unfit, check_pair_ids
+from c3l.models.interface import Completion, GenerateRequest, Pair, Sampling, ScoreRequest, Unfit, check_pair_ids
 from c3l.records import AnswerScores, NoImageMode, Provenance
 
 _THINGS = ("dog", "lamp", "boat", "tree", "cup", "door", "bird", "chair")
@@ -59,6 +59,10 @@ class FakeModel:
         return Provenance("fake", "0" * 16, "fake", "float32", "cpu", 0, {})
 
     @property
+    def takes_turns(self) -> bool:
+        return True
+
+    @property
     def takes_system(self) -> bool:
         return True
 
@@ -81,7 +85,7 @@ class FakeModel:
         self._fit(len(requests))
         check_pair_ids(requests)
         return {
-            pair.pair_id: self._score(request, no_image, request.system + pair.prompt, pair.completion)
+            pair.pair_id: self._score(request, no_image, request.system + _say(pair), pair.completion)
             for request in requests
             for pair in request.pairs
         }
@@ -116,3 +120,7 @@ def _draw(*parts: str | int) -> float:
     """A number in (0, 1) that hangs on the parts alone."""
     digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
     return (int.from_bytes(digest[:4], "big") + 0.5) / 2**32
+
+
+def _say(pair: Pair) -> str:
+    return "".join(f"{question}{answer}" for question, answer in pair.earlier) + pair.prompt

@@ -12,7 +12,7 @@ def score_rows(
 ) -> list[list[AnswerScores | Unfit]]:
     """What the model says of every pair, which requests may share."""
     named = [
-        replace(request, pairs=tuple(replace(pair, pair_id=f"{place}/{pair.pair_id}") for pair in request.pairs))
+        replace(request, pairs=tuple(replace(it, pair_id=f"{place}/{n}") for n, it in enumerate(request.pairs)))
         for place, request in enumerate(requests)
     ]
     found = model.score(named, no_image)

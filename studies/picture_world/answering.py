@@ -7,7 +7,7 @@ from typing import Literal
 
 from c3l.method.batching import run_batches
 from c3l.method.generation import OpenImage
-from c3l.method.scoring import score_samples
+from c3l.method.scoring import ImageSource, score_samples
 from c3l.method.selection import by_falling_score, select
 from c3l.models.interface import GenerateRequest, InferenceModel, Sampling
 from c3l.records import AnswerScores, ContrastiveGroup, ImageRef, Sample, ScoredPair, make_id
@@ -132,7 +132,7 @@ def score(
     An answer without text, or one that the model cannot be shown, is left out.
     """
     config = config.model_copy(update={"no_image": "others"})
-    outcomes = score_samples(samples, images, model, open_image, config, seed, list(images))
+    outcomes = score_samples(samples, ImageSource(images, open_image, list(images)), model, config, seed)
     return (one for one in outcomes if isinstance(one, ScoredPair))
 
 

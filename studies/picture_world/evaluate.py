@@ -21,7 +21,7 @@ from c3l.method.generation import generate, parse
 from c3l.method.i2c import compute_i2c
 from c3l.method.parsing import find_pairs
 from c3l.method.prompts import load_templates
-from c3l.method.scoring import score_samples
+from c3l.method.scoring import ImageSource, score_samples
 from c3l.models.interface import GenerateRequest, InferenceModel, Sampling
 from c3l.models.load import load_model
 from c3l.records import AnswerScores, Generation, ImageRef, NoImageMode, Sample, ScoredPair, make_id
@@ -97,10 +97,15 @@ class Bench:
         """The picture of a reference."""
         return self.pictures[ref.image_id].image
 
+    @property
+    def source(self) -> ImageSource:
+        """The pictures, all of which may stand for "no image"."""
+        return ImageSource(self.refs, self.open, list(self.refs))
+
     def score(self, pairs: Sequence[tuple[str, str, str]], mode: NoImageMode = "drop") -> list[AnswerScores]:
         """Scores of (image id, question, answer)."""
         samples = [Sample(make_id(*pair, i), pair[0], "data", pair[1], pair[2], 0, i) for i, pair in enumerate(pairs)]
-        out = score_samples(samples, self.refs, self.model, self.open, ScoringConfig(no_image=mode), 0, list(self.refs))
+        out = score_samples(samples, self.source, self.model, ScoringConfig(no_image=mode), 0)
         return [scored.scores for scored in out if isinstance(scored, ScoredPair)]
 
 
@@ -185,9 +190,7 @@ def write(bench: Bench, oracle: Oracle, templates: Sequence[str], folder: Path) 
     samples = [s for s in parse(raw, known, 5) if isinstance(s, Sample)]
     found = Counter(s.image_id + s.instruction_id for s in samples)
     graded = {s.sample_id: oracle.grade(bench.pictures[s.image_id].scene, s.question, s.answer) for s in samples}
-    scored = score_samples(
-        samples, bench.refs, bench.model, bench.open, ScoringConfig(batch_size=8), 0, list(bench.refs)
-    )
+    scored = score_samples(samples, bench.source, bench.model, ScoringConfig(batch_size=8), 0)
     rows = [s for s in scored if isinstance(s, ScoredPair)]
     _keep(folder / "written.jsonl", rows, graded, bench.pictures)
     whole = sum(_pairs_in(g) == 5 for g in raw)

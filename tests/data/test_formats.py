@@ -108,10 +108,10 @@ def test_each_question_of_a_row_is_a_turn_of_its_own(tmp_path: Path) -> None:
         "conversations": talk("<image>\nWhat?", "A cat.", "", "Yes.", "And?", " ", "Where?", "Here."),
     }
     first, no_question, no_answer, last = read(tmp_path / "x.json", [row])
-    assert (first, last) == (
-        Turn("a", 0, "x/1.jpg", "What?", "A cat.", 0),
-        Turn("a", 3, "x/1.jpg", "Where?", "Here.", 0),
-    )
+    assert first == Turn("a", 0, "x/1.jpg", "What?", "A cat.", 0)
+    said = ("What?", "A cat."), ("", "Yes."), ("And?", "")
+    fault = "turn 1, before it, cannot be used (empty_question: the question has no text)"
+    assert last == Turn("a", 3, "x/1.jpg", "Where?", "Here.", 0, earlier=said, fault=fault)
     assert no_question == BadTurn("a", 1, "x/1.jpg", "", "Yes.", 0, "empty_question", "the question has no text")
     assert no_answer == BadTurn("a", 2, "x/1.jpg", "And?", "", 0, "empty_answer", "the answer has no text")
 

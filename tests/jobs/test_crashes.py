@@ -72,6 +72,7 @@ class FakeLearner:
 
     provenance = Provenance("fake", "0" * 16, "fake", "float32", "cpu", 0, {})
     takes_system = True
+    takes_turns = True
 
     def batch(self) -> AbstractContextManager[None]:
         return nullcontext()

@@ -32,7 +32,7 @@ ROWS = [
     {
         "id": "a#3",
         "image": "./picture_1.png",
-        "conversations": turns(("What?", "  "), ("And?", "A caf\u00e9 \x1b[31m")),
+        "conversations": turns(("And?", "A caf\u00e9 \x1b[31m"), ("What?", "  ")),
     },
     {"id": "out", "image": "../secret.png", "conversations": turns(("What?", "A cat."))},
     *(
@@ -85,14 +85,14 @@ def test_every_turn_gives_one_row_with_exactly_these_keys_in_order(work):
         ("a#3", 1),
         ("out", 0),
     ]
-    assert [row["status"] for row in rows[:8]] == ["ok", "ok", *["rejected"] * 4, "ok", "rejected"]
+    assert [row["status"] for row in rows[:8]] == ["ok", "ok", *["rejected"] * 3, "ok", *["rejected"] * 2]
     reasons = [row["error"].split(":")[0] for row in rows[:8] if row["error"]]
     assert reasons == ["no_image", "unreadable_image", "unreadable_image", "empty_answer", "bad_path"]
     assert "missing_image" in rows[3]["error"]
     assert "not_an_image" in rows[4]["error"]
     assert rows[0]["i2c"] == rows[0]["discounted_likelihood"]
     assert rows[0]["n_answer_tokens"] == 3
-    assert (rows[0]["question"], rows[6]["answer"]) == ("What?", "A caf\u00e9 \x1b[31m")
+    assert (rows[0]["question"], rows[5]["answer"]) == ("What?", "A caf\u00e9 \x1b[31m")
     texts = [(row["image"], row["question"], row["answer"]) for row in rows if row["status"] == "rejected"]
     assert texts == [
         (None, "Hello?", "Yes."),
@@ -145,7 +145,7 @@ def test_a_run_that_was_stopped_goes_on_without_repeating(work, monkeypatch, fai
 
 @pytest.mark.parametrize("torn", [b"", b'{"id": "torn'])
 def test_a_run_that_was_killed_within_its_first_rows_goes_on(work, monkeypatch, torn):
-    whole = score(work, out="whole.jsonl")
+    whole = score(work, "scoring.context=none", out="whole.jsonl")
 
     def stopping(path, lines):
         path.write_bytes(torn)
@@ -154,8 +154,9 @@ def test_a_run_that_was_killed_within_its_first_rows_goes_on(work, monkeypatch, 
     with monkeypatch.context() as patch:
         patch.setattr(module, "append_lines", stopping)
         with pytest.raises(KeyboardInterrupt):
-            score(work)
-    assert {**score(work), "out": whole["out"]} == whole and whole["noted"], "nothing is counted twice"
+            score(work, "scoring.context=none")
+    again = score(work, "scoring.context=none")
+    assert {**again, "out": whole["out"]} == whole and whole["noted"], "nothing is counted twice"
     assert (work / "out.jsonl").read_bytes() == (work / "whole.jsonl").read_bytes()
 
 
@@ -285,18 +286,18 @@ def test_what_was_rejected_is_told_by_reason(work):
         def note(self, line):
             notes.append(line)
 
-    score(work, progress=Telling())
+    score(work, "scoring.context=none", progress=Telling())
     assert notes[:2] == [
         "5 of 28 turns rejected: 1 bad_path, 1 empty_answer, 1 no_image, 2 unreadable_image; "
         f"`error` in their rows of {work / 'out.jsonl'} says more",
-        "2 of 28 turns were scored without the turns before them",
+        "1 of 28 turns were scored without the turns before them",
     ]
     assert notes[2] == (
         "13% of 23 pairs need their picture (lift >= 0.2 over no picture, not over other pictures as with "
         "scoring.no_image=others), 0% say no"
     )
     assert [line.split(" lift ")[0] for line in notes[3:]] == ["highest"] * 3 + ["lowest"] * 3
-    score(work, progress=Telling())
+    score(work, "scoring.context=none", progress=Telling())
     assert notes[9:] == notes[:9], "also when all was done before"
 
 
@@ -452,7 +453,7 @@ def test_several_files_that_were_stopped_go_on(work, monkeypatch, failing):
 
 def test_a_system_prompt_is_scored_with_where_the_model_shows_it_and_else_told(work):
     (work / "two.json").write_text(json.dumps([ROWS[0], {**ROWS[0], "system_prompt": "Be kind."}]))
-    assert score(work, data="two.json")["noted"] == {"without_earlier_turns": 2}
+    assert score(work, data="two.json")["noted"] == {}
     plain, _, said, _ = read(work / "out.jsonl")
     assert plain["i2c"] != said["i2c"]
 
@@ -460,9 +461,41 @@ def test_a_system_prompt_is_scored_with_where_the_model_shows_it_and_else_told(w
         takes_system = False
 
     told = score(work, data="two.json", out="other.jsonl", loader=Loader(Refusing))
-    assert told["noted"] == {"without_earlier_turns": 2, "without_system": 2}
+    assert told["noted"] == {"without_system": 2}
     first, _, second, _ = read(work / "other.jsonl")
     assert first["i2c"] == second["i2c"] == plain["i2c"]
+
+
+def test_a_turn_is_scored_after_those_before_it_unless_that_is_not_wanted_or_not_shown(work):
+    first, second = ROWS[0]["conversations"][:2], ROWS[0]["conversations"][2:]
+    alone = {**ROWS[0], "conversations": second}
+    (work / "talks.json").write_text(json.dumps([ROWS[0], alone, {**ROWS[0], "conversations": [*first, *second]}]))
+    assert score(work, data="talks.json")["noted"] == {}
+    _, after, without, _, again = read(work / "out.jsonl")
+    assert after["i2c"] == again["i2c"] != without["i2c"]
+
+    told = score(work, "scoring.context=none", data="talks.json", out="none.jsonl")
+    assert told["noted"] == {"without_earlier_turns": 2}
+    assert [row["i2c"] for row in read(work / "none.jsonl")[1:3]] == [without["i2c"]] * 2
+
+    class Hiding(FakeModel):
+        takes_turns = False
+
+    assert score(work, data="talks.json", out="hidden.jsonl", loader=Loader(Hiding))["noted"] == told["noted"]
+    keys = "i2c", "status", "error"
+    rows = [[row[key] for key in keys] for row in read(work / "hidden.jsonl")]
+    assert rows == [[row[key] for key in keys] for row in read(work / "none.jsonl")]
+
+
+def test_what_follows_a_turn_that_cannot_be_used_leans_on_it(work):
+    bad, good = {"from": "gpt", "value": " "}, ROWS[0]["conversations"]
+    (work / "bad.json").write_text(json.dumps([{**ROWS[0], "conversations": [good[0], bad, *good[2:]]}, ROWS[1]]))
+    score(work, data="bad.json")
+    errors = [row["error"] for row in read(work / "out.jsonl")[:2]]
+    assert errors[0].startswith("empty_answer")
+    assert errors[1] == "bad_earlier_turn: turn 0, before it, cannot be used (empty_answer: the answer has no text)"
+    score(work, "scoring.context=none", data="bad.json", out="none.jsonl")
+    assert read(work / "none.jsonl")[1]["status"] == "ok"
 
 
 def test_turns_that_are_not_to_be_learned_are_not_scored_and_are_no_error(work):
@@ -484,5 +517,5 @@ def test_links_that_are_not_followed_are_counted_and_scored_once_they_may_be(wor
     summary = score(work)
     assert (summary["ok"], summary["noted"]["link_not_followed"]) == (0, 24)
     followed = score(work, "images.follow_links=all")
-    assert (followed["ok"], followed["noted"]) == (23, {"without_earlier_turns": 2})
+    assert (followed["ok"], followed["noted"]) == (23, {})
     assert score(work)["ok"] == 23, "what is scored stays"

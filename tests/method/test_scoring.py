@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from c3l.errors import BackendError, DataError, OutOfMemoryError
-from c3l.method.scoring import count_others, draw_pool, rescore, score_samples, tell_few_others
+from c3l.method.scoring import ImageSource, count_others, draw_pool, rescore, score_samples, tell_few_others
 from c3l.records import AnswerScores, ImageRef, Rejected, Sample, ScoredPair
 from c3l.run import plan
 from c3l.run.plan import make_plan
@@ -29,7 +29,7 @@ SAMPLES = [make_sample(f"s{image_id}{k}", image_id) for k in range(2) for image_
 class FakeModel:
     """Scores from the texts and pictures alone, so that batches cannot matter; keeps what it was asked."""
 
-    provenance, takes_system = None, True
+    provenance, takes_system, takes_turns = None, True, True
 
     def __init__(self, fits=100, modes=("drop", "others", "noise"), words=10_000):
         self.words = words
@@ -66,7 +66,7 @@ def open_image(ref):
 def run(samples=SAMPLES, model=None, open_image=open_image, pool=IDS, seed=0, **config):
     model = model or FakeModel()
     config = ScoringConfig(**{"no_image": "drop", "form": "discounted_likelihood"} | config)
-    return list(score_samples(samples, IMAGES, model, open_image, config, seed, pool))
+    return list(score_samples(samples, ImageSource(IMAGES, open_image, pool), model, config, seed))
 
 
 def test_one_outcome_a_sample_in_the_order_of_the_samples():
@@ -87,15 +87,8 @@ def test_all_pairs_of_an_image_are_one_request():
 
 def test_results_come_while_later_batches_are_still_to_do():
     model = FakeModel()
-    outcomes = score_samples(
-        sorted(SAMPLES, key=lambda it: it.image_id),
-        IMAGES,
-        model,
-        open_image,
-        ScoringConfig(batch_size=1),
-        0,
-        IDS,
-    )
+    samples = sorted(SAMPLES, key=lambda it: it.image_id)
+    outcomes = score_samples(samples, ImageSource(IMAGES, open_image, IDS), model, ScoringConfig(batch_size=1), 0)
     next(outcomes)
     assert len(model.batches) == 1
 

@@ -61,7 +61,7 @@ def test_a_bad_override_is_refused(override):
     ("override", "said"),
     [
         ("scoring.from=x", "--set scoring.from=x: unknown key 'scoring.from', did you mean 'form'?"),
-        ("scoring.zzz=x", "'scoring.zzz', expected one of form, no_image, others, batch_size, model, scorer"),
+        ("scoring.zzz=x", "'scoring.zzz', expected one of form, no_image, others, context, batch_size, model, scorer"),
         ("scoring={1: 2}", "unknown key 'scoring.1', expected one of form"),
         ("form=log_ratio", "did you mean 'scoring.form'?"),
         ("scoring.temperature=1", "did you mean 'generation.temperature' or 'contrastive.temperature'?"),

@@ -51,6 +51,8 @@ class Turn:
         file: Which file it is from, where there are several.
         system: The system prompt of its row; empty if there is none.
         noted: Words for what of the row is not used, ``c3l.data.noted``.
+        earlier: The questions and answers of its row before this one.
+        fault: Why one of them cannot be used; empty if all can.
     """
 
     id: str | int
@@ -62,6 +64,8 @@ class Turn:
     file: str = ""
     system: str = ""
     noted: tuple[str, ...] = ()
+    earlier: tuple[tuple[str, str], ...] = ()
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,10 +232,14 @@ def _read_row(number: int, row: Any, file: str) -> Iterator[Turn | BadTurn]:
         yield BadTurn(name, None, known, None, None, number, problems[0].reason, problems[0].detail, file)
         return
     noted = tuple(_note(fields, talk, mark))
-    for turn in range(len(talk.pairs)):
-        question, answer = (text.strip() for text in talk.pairs[turn])
-        read = Turn(name, turn, image or "", _without_placeholder(question), answer, number, file, talk.system, noted)
-        yield _judge(read, talk, problems, unlearned=mark == "untaught", refused=refused_image(fields))
+    said = tuple((_without_placeholder(question.strip()), answer.strip()) for question, answer in talk.pairs)
+    fault = ""
+    for turn, (question, answer) in enumerate(said):
+        read = Turn(name, turn, image or "", question, answer, number, file, talk.system, noted, said[:turn], fault)
+        judged = _judge(read, talk, problems, unlearned=mark == "untaught", refused=refused_image(fields))
+        yield judged
+        if not fault and isinstance(judged, BadTurn) and judged.reason != NOT_TAUGHT:
+            fault = f"turn {turn}, before it, cannot be used ({judged.reason}: {judged.detail})"
 
 
 def _find_shown(row: Mapping[str, Any], talk: Talk | None) -> str:

@@ -36,7 +36,7 @@ from c3l.jobs.score_state import (
 )
 from c3l.jobs.score_summary import summarise_rows, tell_summary
 from c3l.method.i2c import FORMS, compute_i2c
-from c3l.method.scoring import draw_pool, score_samples, tell_few_others
+from c3l.method.scoring import Context, ImageSource, draw_pool, score_samples, tell_few_others
 from c3l.method.specificity import show_specificity
 from c3l.models.interface import InferenceModel
 from c3l.progress import Progress, find_width
@@ -120,6 +120,14 @@ def _check_paths(data: Sequence[Path], out: Path, sidecar: Path, root: Path) -> 
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """Whether the model's chat template shows system prompts, and earlier turns."""
+
+    system: bool
+    turns: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """What some turns are scored with.
 
@@ -128,14 +136,14 @@ class Chunk:
         stay: The row of each that need not be made again.
         start: The number of the first.
         pool: Paths of the images that may stand for no image.
-        takes_system: Whether the model shows system prompts, where it is not asked.
+        shown: What the model shows, where it is not asked.
     """
 
     items: tuple[Item, ...]
     stay: tuple[ScoreRow | None, ...]
     start: int
     pool: tuple[str, ...]
-    takes_system: bool
+    shown: Shown
 
     def needs_model(self) -> bool:
         """Whether a turn is to be scored."""
@@ -144,11 +152,11 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class ChunkRows:
-    """The rows of a chunk, what is noted of them, and whether the model shows system prompts."""
+    """The rows of a chunk, what is noted of them, and what the model shows."""
 
     rows: tuple[ScoreRow, ...]
     noted: Mapping[str, int]
-    takes_system: bool
+    shown: Shown
 
 
 def _score_rest(
@@ -165,7 +173,7 @@ def _score_rest(
             [made] = result.records
             if result.provenance is not None:
                 state.notes = list(result.provenance.notes)
-            state.takes_system = made.takes_system
+            state.takes_system, state.takes_turns = made.shown.system, made.shown.turns
             remember_image(made.rows, config.images.root, state)
             _write_rows(made.rows, Counter(made.noted), out, job, state)
             advance(len(made.rows))
@@ -184,7 +192,7 @@ def _read_tasks(
     staying = rows_that_stay(job.folder, start)
     for number, chunk in enumerate(_chunks(items)):
         stay = tuple(islice(staying, len(chunk)))
-        given = Chunk(tuple(chunk), stay, start, pool, state.takes_system)
+        given = Chunk(tuple(chunk), stay, start, pool, Shown(state.takes_system, state.takes_turns))
         yield ShardTask("score --data", number, 0, config, given)
         start += len(chunk)
 
@@ -193,9 +201,10 @@ def score_chunk(task: ShardTask, load: Callable[[], InferenceModel]) -> Iterator
     """The rows of one chunk, which is the input."""
     chunk: Chunk = task.inputs
     model = load() if chunk.needs_model() else None
+    shown = chunk.shown if model is None else Shown(model.takes_system, model.takes_turns)
     rows = _score(chunk, task.config, model)
-    takes = chunk.takes_system if model is None else model.takes_system
-    yield ChunkRows(tuple(rows), Counter(_note(chunk.items, rows, takes_system=takes)), takes)
+    with_turns = shown.turns and task.config.scoring.context == "turns"
+    yield ChunkRows(tuple(rows), Counter(_note(chunk.items, rows, Shown(shown.system, with_turns))), shown)
 
 
 def _write_rows(rows: Sequence[ScoreRow], noted: Counter[str], out: Path, job: Job, state: State) -> None:
@@ -216,17 +225,26 @@ def _write_rows(rows: Sequence[ScoreRow], noted: Counter[str], out: Path, job: J
 
 def _read(data: Sequence[Path], config: RunConfig) -> Iterator[Item]:
     files = zip(data, name_files(data), strict=True)
-    return chain.from_iterable(read_llava(path, name, config.images.unpack_root) for path, name in files)
+    read = chain.from_iterable(read_llava(path, name, config.images.unpack_root) for path, name in files)
+    return read if config.scoring.context == "none" else map(_refuse_fault, read)
 
 
-def _note(chunk: Sequence[Item], rows: Sequence[ScoreRow], *, takes_system: bool) -> Iterator[str]:
+def _refuse_fault(item: Item) -> Item:
+    """A turn that leans on one that cannot be used is none either."""
+    if isinstance(item, BadTurn) or not item.fault:
+        return item
+    known = item.id, item.turn, item.image, item.question, item.answer, item.row
+    return BadTurn(*known, "bad_earlier_turn", item.fault, item.file)
+
+
+def _note(chunk: Sequence[Item], rows: Sequence[ScoreRow], shown: Shown) -> Iterator[str]:
     """Words for what was scored otherwise than its row asks for, or not for a reason of ours."""
     for item, row in zip(chunk, rows, strict=True):
         if isinstance(item, Turn) and row["status"] == "ok":
             yield from item.noted
-            if item.system and not takes_system:
+            if item.system and not shown.system:
                 yield "without_system"
-            if item.turn:
+            if item.earlier and not shown.turns:
                 yield "without_earlier_turns"
         elif "link_not_followed:" in (row["error"] or ""):
             yield "link_not_followed"
@@ -267,15 +285,19 @@ def _score(chunk: Chunk, config: RunConfig, model: InferenceModel | None) -> lis
         # size and hash are not looked at here: every picture is opened once, when its turns are scored
         images = {image_id_of(path): ImageRef(image_id_of(path), path, "", 0, 0) for path in paths}
         samples = [_sample(item, start + place) for place, item in turns.items()]
-        opener = partial(_open, config)
-        ids = [image_id_of(path) for path in pool]
-        systems = {make_id("data", start + place): item.system for place, item in turns.items() if item.system}
-        systems = systems if model.takes_system else {}
-        outcomes = score_samples(samples, images, model, opener, config.scoring, config.seed, ids, systems)
+        contexts = {make_id("data", start + place): _context(item, config, model) for place, item in turns.items()}
+        source = ImageSource(images, partial(_open, config), [image_id_of(path) for path in pool])
+        outcomes = score_samples(samples, source, model, config.scoring, config.seed, contexts)
     return [
         row or (_row(item, next(outcomes), config) if isinstance(item, Turn) else _rejected_row(item, item, config))
         for item, row in zip(items, stay, strict=True)
     ]
+
+
+def _context(turn: Turn, config: RunConfig, model: InferenceModel) -> Context:
+    """What is said before a question, as far as it is wanted and the model shows it."""
+    with_turns = model.takes_turns and config.scoring.context == "turns"
+    return Context(turn.system if model.takes_system else "", turn.earlier if with_turns else ())
 
 
 def _open(config: RunConfig, image: ImageRef) -> Any:

@@ -45,6 +45,7 @@ class State:
         rejected: How many of them hold no score, by reason.
         noted: How many were scored otherwise than their data asks for, by the words of ``c3l.data.noted``.
         takes_system: Whether the model shows system prompts.
+        takes_turns: Whether it shows earlier turns.
         notes: What the model says of itself.
         bytes: The length of ``OUT``.
         done: Whether no row is missing.
@@ -58,6 +59,7 @@ class State:
     rejected: dict[str, int] = field(default_factory=dict)
     noted: dict[str, int] = field(default_factory=dict)
     takes_system: bool = True
+    takes_turns: bool = True
     bytes: int = 0
     done: bool = False
     root: str = ""

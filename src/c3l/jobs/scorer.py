@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from c3l.data.images import decode_image
 from c3l.errors import DataError
 from c3l.method.i2c import FORMS, compute_i2c, unit_of
-from c3l.method.scoring import score_samples
+from c3l.method.scoring import ImageSource, score_samples
 from c3l.models.interface import InferenceModel
 from c3l.models.load import load_model
 from c3l.records import KL_FORMS, ImageRef, Rejected, Sample, make_id
@@ -91,15 +91,8 @@ class Scorer:
             sample_id = make_id("row", number)
             samples.append(Sample(sample_id, name, "rows", str(row["question"]), str(row["answer"]), 0, number))
         refs = {name: ImageRef(name, name, "", 0, 0) for name in images}
-        outcomes = score_samples(
-            samples,
-            refs,
-            self._model,
-            lambda ref: _open(images[ref.image_id], self._config.images),
-            scoring,
-            self._config.seed,
-            list(refs),
-        )
+        source = ImageSource(refs, lambda ref: _open(images[ref.image_id], self._config.images), list(refs))
+        outcomes = score_samples(samples, source, self._model, scoring, self._config.seed)
         return list(self._tell(outcomes))
 
     def _tell(self, outcomes: Iterable[Any]) -> Iterator[PairScore]:

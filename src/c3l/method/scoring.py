@@ -28,6 +28,32 @@ _SPARE_OTHERS = 8
 
 
 @dataclass(frozen=True, slots=True)
+class ImageSource:
+    """The images that samples are about.
+
+    Attributes:
+        refs: By id: those of the samples, and those of the pool.
+        open: Opens one as RGB, or raises DataError.
+        pool: Ids of all images of the run, from which the ``others`` mode draws.
+    """
+
+    refs: Mapping[str, ImageRef]
+    open: OpenImage
+    pool: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What stands before a question: the system prompt, and the questions and answers of earlier turns."""
+
+    system: str = ""
+    earlier: tuple[tuple[str, str], ...] = ()
+
+
+_NOTHING = Context()
+
+
+@dataclass(frozen=True, slots=True)
 class _OpenedPairs:
     """One image with its samples; without a request it cannot be scored, for the reason and detail in `problem`."""
 
@@ -38,13 +64,11 @@ class _OpenedPairs:
 
 def score_samples(
     samples: Sequence[Sample],
-    images: Mapping[str, ImageRef],
+    images: ImageSource,
     model: InferenceModel,
-    open_image: OpenImage,
     config: ScoringConfig,
     seed: int,
-    pool: Sequence[str],
-    systems: Mapping[str, str] = MappingProxyType({}),
+    contexts: Mapping[str, Context] = MappingProxyType({}),
 ) -> Iterator[Outcome]:
     """Measure S(I2C) of every sample: one outcome a sample, in the order of the samples.
 
@@ -53,14 +77,12 @@ def score_samples(
     not fit in memory alone.
 
     Args:
-        samples: Question-answer pairs; those of one image are scored together, wherever they stand.
-        images: The picture of every id in ``samples`` and ``pool``.
+        samples: Question-answer pairs, no two of one id; those of one image are scored together, wherever they stand.
+        images: What they are about.
         model: What scores.
-        open_image: Opens a picture as RGB, or raises DataError.
         config: Form, way of leaving the image out, images a batch.
         seed: The run's seed.
-        pool: Ids of all pictures of the run, from which the ``others`` mode draws.
-        systems: The system prompts of the samples that have one, by their ids.
+        contexts: What stands before the questions, by the ids of the samples; nothing before those that are not there.
 
     Raises:
         BackendError: If the model cannot leave the image out in this way.
@@ -68,11 +90,14 @@ def score_samples(
     if config.no_image not in model.no_image_modes():
         known = ", ".join(sorted(model.no_image_modes()))
         raise BackendError(f"the model cannot do scoring.no_image={config.no_image}; it can do {known}")
-    judged = ((place, _judge_text(sample, systems, model)) for place, sample in enumerate(samples))
+    judged = (
+        (place, _judge_text(sample, contexts.get(sample.sample_id, _NOTHING), model))
+        for place, sample in enumerate(samples)
+    )
     outcomes: dict[int, Outcome] = {place: rejected for place, rejected in judged if rejected}
-    groups = _group({place: it for place, it in enumerate(samples) if place not in outcomes}, systems)
-    draw = _OtherImages(images, open_image, config, seed, sorted(set(pool)))
-    jobs = map_ahead(lambda group: _open_job(group, images, open_image, draw, seed, systems), groups)
+    groups = _group({place: it for place, it in enumerate(samples) if place not in outcomes}, contexts)
+    draw = _OtherImages(images, config, seed)
+    jobs = map_ahead(lambda group: _open_job(group, images, draw, seed, contexts), groups)
     following = 0
     for done in run_batches(
         jobs,
@@ -96,22 +121,24 @@ def rescore(scored: ScoredSample | ScoredPair, form: Form) -> ScoredPair:
     return ScoredPair(scored.sample, scored.scores, compute_i2c(scored.scores, form), form, scored.no_image)
 
 
-def _judge_text(sample: Sample, systems: Mapping[str, str], model: InferenceModel) -> Rejected | None:
+def _judge_text(sample: Sample, context: Context, model: InferenceModel) -> Rejected | None:
     """A rejection of what cannot be scored, whatever the picture; None if nothing speaks against it."""
     if not sample.answer.strip():
         return _reject(sample, "empty_answer", "the answer has no text")
-    for name, text in (("question", sample.question), ("system prompt", systems.get(sample.sample_id, ""))):
+    earlier = (("earlier turn", text) for turn in context.earlier for text in turn)
+    for name, text in (("question", sample.question), ("system prompt", context.system), *earlier):
         if token := model.find_control_token(text):
             detail = f"the {name} holds {token}, which steers this model's chats and cannot be words in it; take it out"
             return _reject(sample, "control_token_in_text", detail)
     return None
 
 
-def _group(samples: Mapping[int, Sample], systems: Mapping[str, str]) -> list[dict[int, Sample]]:
+def _group(samples: Mapping[int, Sample], contexts: Mapping[str, Context]) -> list[dict[int, Sample]]:
     """The samples that share an image and a system prompt, and so the beginning of their rows."""
     groups: dict[tuple[str, str], dict[int, Sample]] = {}
     for place, sample in samples.items():
-        groups.setdefault((sample.image_id, systems.get(sample.sample_id, "")), {})[place] = sample
+        system = contexts.get(sample.sample_id, _NOTHING).system
+        groups.setdefault((sample.image_id, system), {})[place] = sample
     return list(groups.values())
 
 
@@ -122,15 +149,8 @@ class _OtherImages:
     its rows begin with is computed once for all pairs of a batch.
     """
 
-    def __init__(
-        self,
-        images: Mapping[str, ImageRef],
-        open_image: OpenImage,
-        config: ScoringConfig,
-        seed: int,
-        pool: Sequence[str],
-    ) -> None:
-        self._images, self._open_image = images, open_image
+    def __init__(self, images: ImageSource, config: ScoringConfig, seed: int) -> None:
+        self._images, pool = images, sorted(set(images.pool))
         self._shows, self._wanted = config.no_image == "others", count_others(config, len(pool))
         self._opened: dict[str, Image | None] = {}
         self._opening = Lock()  # pictures are opened by threads, and each of these once
@@ -151,7 +171,7 @@ class _OtherImages:
         with self._opening:
             if image_id not in self._opened:
                 try:
-                    self._opened[image_id] = self._open_image(self._images[image_id])
+                    self._opened[image_id] = self._images.open(self._images.refs[image_id])
                 except DataError:
                     self._opened[image_id] = None
             return self._opened[image_id]
@@ -183,26 +203,26 @@ def tell_few_others(config: ScoringConfig, images: int) -> str:
 
 def _open_job(
     samples: Mapping[int, Sample],
-    images: Mapping[str, ImageRef],
-    open_image: OpenImage,
+    images: ImageSource,
     draw: _OtherImages,
     seed: int,
-    systems: Mapping[str, str],
+    contexts: Mapping[str, Context],
 ) -> _OpenedPairs:
+    said = {sample.sample_id: contexts.get(sample.sample_id, _NOTHING) for sample in samples.values()}
     first = next(iter(samples.values()))
-    image_id, system = first.image_id, systems.get(first.sample_id, "")
-    if image_id not in images:
+    image_id = first.image_id
+    if image_id not in images.refs:
         problem = "unreadable_image", f"picture {image_id} is not among the images of the run"
         return _OpenedPairs(samples, None, problem)
     try:
-        picture = open_image(images[image_id])
+        picture = images.open(images.refs[image_id])
     except DataError as error:
         problem = "unreadable_image", str(error)
         return _OpenedPairs(samples, None, problem)
     others = draw(image_id, picture)
-    pairs = tuple(Pair(sample.sample_id, sample.question, sample.answer) for sample in samples.values())
+    pairs = tuple(Pair(it.sample_id, it.question, it.answer, said[it.sample_id].earlier) for it in samples.values())
     row_seed = int(make_id(seed, image_id, "noise")[:8], 16)  # 32 bits: any backend takes it
-    return _OpenedPairs(samples, ScoreRequest(picture, pairs, row_seed, others, system))
+    return _OpenedPairs(samples, ScoreRequest(picture, pairs, row_seed, others, said[first.sample_id].system))
 
 
 def _score_batch(

@@ -88,11 +88,19 @@ class Unfit:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A prompt and the completion that is teacher-forced after it (a question and its answer)."""
+    """A prompt and the completion that is teacher-forced after it (a question and its answer).
+
+    Attributes:
+        pair_id: Comes back with its scores.
+        prompt: The user's turn, without any image placeholder.
+        completion: What is forced.
+        earlier: Prompts with their completions that were said before, in order; the image stands before the first.
+    """
 
     pair_id: str
     prompt: str
     completion: str
+    earlier: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +133,11 @@ class InferenceModel(Protocol):
     @property
     def takes_system(self) -> bool:
         """Whether the chat template shows a system prompt; where it does not, none may be asked for."""
+        ...
+
+    @property
+    def takes_turns(self) -> bool:
+        """Whether the chat template shows every turn of a conversation; where it does not, pairs have none before."""
         ...
 
     def no_image_modes(self) -> frozenset[NoImageMode]:

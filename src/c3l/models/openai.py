@@ -75,6 +75,11 @@ class OpenAIModel:
         return self._provenance
 
     @property
+    def takes_turns(self) -> bool:
+        """A server scores nothing."""
+        return False
+
+    @property
     def takes_system(self) -> bool:
         """Nothing is known of its chat template."""
         return False

@@ -12,7 +12,7 @@ from c3l.errors import DataError
 from c3l.executors.interface import ShardTask, Work
 from c3l.method.generation import OpenImage, generate
 from c3l.method.prompts import choose_templates
-from c3l.method.scoring import draw_pool, rescore, score_samples
+from c3l.method.scoring import ImageSource, draw_pool, rescore, score_samples
 from c3l.models.interface import InferenceModel
 from c3l.records import Form, ImageRef, Sample, ScoredPair, ScoredSample
 from c3l.run.context import Context, save_settings
@@ -240,9 +240,8 @@ def score_pairs(task: ShardTask, load: Callable[[], InferenceModel]) -> Iterator
     config, given = task.config, task.inputs
     if not given.samples:
         return
-    outcomes = score_samples(
-        given.samples, given.images, load(), image_opener(config), config.scoring, config.seed, given.pool
-    )
+    images = ImageSource(given.images, image_opener(config), given.pool)
+    outcomes = score_samples(given.samples, images, load(), config.scoring, config.seed)
     for one in outcomes:
         yield ScoredSample(one.sample, one.scores, one.no_image) if isinstance(one, ScoredPair) else one
 

@@ -128,6 +128,11 @@ class ScoringConfig(Settings):
         "one; with `drop` the best form has lift +0.193",
     )
     others: int = Field(4, ge=1, le=64, description="m, pictures averaged in the `others` mode")
+    context: Literal["turns", "none"] = Field(
+        "turns",
+        description="`score --data`: whether a question of a conversation is asked after the turns before it, in both "
+        "passes; a run's pairs stand alone",
+    )
     batch_size: int = Field(4, ge=1, description="Images a batch, each with all its pairs; changes speed only")
     model: str | None = Field(
         None, description="Another model that scores, `builtin`, a folder or a hub id; null: that of the config"

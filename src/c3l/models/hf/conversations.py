@@ -72,6 +72,20 @@ class ConversationEncoder:
         between, self._before_answer = text.split(_ANSWER)[1].split(_SECOND)
         self._end, self._before_question = _split_end(between, encoder.tokenizer, stop_ids)
 
+    def encode_prompt(
+        self, prompt: str, image: Image | None, system: str, earlier: Sequence[tuple[str, str]]
+    ) -> EncodedPrompt:
+        """A prompt behind turns that were said before it, as ``encode`` has it before its last answer."""
+        encoder = self._encoder
+        if not earlier:
+            return encoder.encode_prompt(prompt, image, system)
+        first = encoder.encode_prompt(earlier[0][0], image, system)
+        ids = list(first.ids)
+        for (_, answer), (question, _) in zip(earlier, (*earlier[1:], (prompt, "")), strict=True):
+            ids += [*encoder.encode_completion(answer), self._end, *self._ask(question)]
+        types = {key: encoder.extend_types(row, len(ids)) for key, row in first.types.items()}
+        return EncodedPrompt(tuple(ids), types, first.vision)
+
     def encode(
         self,
         turns: Sequence[tuple[str, str]],
@@ -92,13 +106,17 @@ class ConversationEncoder:
         taught: list[bool] = []
         ends: list[bool] = []
         for number, (question, answer) in enumerate(turns):
-            told = encoder.encode_between(self._before_question, question, self._before_answer) if number else ()
+            told = self._ask(question) if number else ()
             said = (*encoder.encode_completion(answer), self._end)
             ids += [*told, *said]
             taught += [False] * len(told) + [number not in untaught] * len(said)
             ends += [False] * (len(told) + len(said) - 1) + [True]
         prompt = encoder.encode_prompt(turns[0][0], image, system)
         return EncodedConversation(prompt, tuple(ids), tuple(taught), tuple(ends))
+
+    def _ask(self, question: str) -> tuple[int, ...]:
+        """The tokens between an answer's end and the next answer."""
+        return self._encoder.encode_between(self._before_question, question, self._before_answer)
 
 
 def _split_end(between: str, tokenizer: "PreTrainedTokenizerBase", stop_ids: frozenset[int]) -> tuple[int, str]:

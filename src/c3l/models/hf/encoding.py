@@ -189,11 +189,12 @@ class ChatEncoder:
 
     def lay_types(self, key: str, prompts: Sequence[EncodedPrompt], lengths: Sequence[int], width: int) -> Tensor:
         """Token types (R, width) of rows that begin with prompts and go on in plain text, padded on the right."""
-        rows = []
-        for prompt, length in zip(prompts, lengths, strict=True):
-            types = prompt.types.get(key, ())
-            rows.append(types + (self._answer_type,) * (length - len(types)))
+        rows = [self.extend_types(prompt.types.get(key, ()), n) for prompt, n in zip(prompts, lengths, strict=True)]
         return pad(rows, width, 0)
+
+    def extend_types(self, types: tuple[int, ...], length: int) -> tuple[int, ...]:
+        """Token types of a row of so many tokens, which begins with these and goes on in plain text."""
+        return types + (self._answer_type,) * (length - len(types))
 
     def process_images(self, prompts: Sequence[str], images: Sequence[Image]) -> dict[str, Tensor]:
         """The picture tensors of a whole batch, for models that cannot take ready image features."""

@@ -9,6 +9,7 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,8 +17,9 @@ from torch import Tensor
 
 from c3l.errors import BackendError, name_error
 from c3l.models.hf.along import ALONG_KEYS
+from c3l.models.hf.conversations import ConversationEncoder
 from c3l.models.hf.encoded import EncodedPrompt, EncodedRow
-from c3l.models.hf.encoding import ChatEncoder
+from c3l.models.hf.encoding import ChatEncoder, stop_ids
 from c3l.models.hf.layout import attention_mask, find_obstacle, image_token_id, make_path
 from c3l.models.hf.packing import Packed, pack
 from c3l.models.hf.rounding import widened
@@ -55,6 +57,29 @@ class TeacherForcing:
         """Whether its forward computes logits at chosen places alone; known for certain once ``ways`` is."""
         self._ways: Ways | None = None  # unknown until somebody asks
 
+    @cached_property
+    def turns(self) -> ConversationEncoder | None:
+        """What puts a prompt behind earlier turns; None where the chat template does not show every turn."""
+        try:
+            return ConversationEncoder(self._encoder, stop_ids(self._model, self._encoder))
+        except Exception:  # templates of all sorts refuse a second question by any error
+            return None
+
+    def encode(self, row: ForcingRow) -> EncodedPrompt:
+        """What is said before a row's completion.
+
+        Raises:
+            BackendError: If something was said before its prompt, and the chat template shows no earlier turns.
+        """
+        if not row.earlier:
+            return self._encoder.encode_prompt(row.prompt, row.image, row.system)
+        if self.turns is None:
+            raise BackendError(
+                f"the chat template of {type(self._model).__name__} does not show every turn of a conversation: set "
+                "scoring.context=none"
+            )
+        return self.turns.encode_prompt(row.prompt, row.image, row.system, row.earlier)
+
     def predict(
         self, lists: Sequence[Sequence[ForcingRow]], features: dict[int, ImageFeatures] | None = None
     ) -> Iterator[Tensor]:
@@ -87,7 +112,7 @@ class TeacherForcing:
 
     def _predict_whole(self, rows: Sequence[ForcingRow], features: dict[int, ImageFeatures]) -> Tensor:
         """Logits (A, V) of rows as one batch."""
-        prompts = [self._encoder.encode_prompt(row.prompt, row.image, row.system) for row in rows]
+        prompts = [self.encode(row) for row in rows]
         images = self._show_images(rows, prompts, features)
         scored = [EncodedRow(prompt, row.completion) for prompt, row in zip(prompts, rows, strict=True)]
         return self._feed(scored, images, hide_image=rows[0].hide_image)
@@ -191,7 +216,7 @@ class TeacherForcing:
         self, lists: Sequence[Sequence[ForcingRow]], features: dict[int, ImageFeatures]
     ) -> Iterator[Tensor]:
         rows = [row for of_list in lists for row in of_list]
-        prompts = [self._encoder.encode_prompt(row.prompt, row.image, row.system) for row in rows]
+        prompts = [self.encode(row) for row in rows]
         self._encode_images(rows, prompts, features)
         paths = [
             make_path(self._model, prompt, prompt.ids + row.completion[:-1], id(row.image))

@@ -20,7 +20,7 @@ from c3l.models.hf.forcing import TeacherForcing
 from c3l.models.hf.header import tell_header
 from c3l.models.hf.layout import can_hide_images
 from c3l.models.hf.limits import count_positions, find_excess
-from c3l.models.hf.rows import GREY, rows_with, rows_without
+from c3l.models.hf.rows import GREY, ForcingRow, rows_with, rows_without
 from c3l.models.hf.trials import has_bare_chats
 from c3l.models.hf.vision import ImageFeatures, VisionEncoder
 from c3l.models.hf.writing import Writing
@@ -78,6 +78,11 @@ class HfModel:
     def takes_system(self) -> bool:
         """Whether the chat template shows a system prompt."""
         return self._encoder.takes_system
+
+    @property
+    def takes_turns(self) -> bool:
+        """Whether the chat template shows every turn of a conversation."""
+        return self._forcing.turns is not None
 
     @property
     def processor(self) -> Any:
@@ -235,8 +240,11 @@ class HfModel:
         ids = self._encoder.encode_completion(pair.completion)
         if self._positions is None:
             return ids
-        shown = (request.image, *request.others)
-        prompts = [self._encoder.encode_prompt(pair.prompt, image, request.system) for image in shown]
+        shown = (
+            ForcingRow(image, pair.prompt, ids, 0, False, request.system, pair.earlier)
+            for image in (request.image, *request.others)
+        )
+        prompts = [self._forcing.encode(row) for row in shown]
         return find_excess(max(len(prompt.ids) for prompt in prompts), len(ids), self._positions) or ids
 
     def _collect(self, ids: tuple[int, ...], numbers: Iterator[tuple[float, float, float]]) -> AnswerScores:

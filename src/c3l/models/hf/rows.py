@@ -24,6 +24,7 @@ class ForcingRow:
         request: Number of the request that it belongs to; rows of equal number share what they begin with.
         hide_image: Whether the picture's tokens are there but must not be looked at.
         system: The system prompt; empty for none.
+        earlier: What was said before the prompt, in turns; the picture stands before the first of them.
     """
 
     image: Image.Image | None
@@ -32,6 +33,7 @@ class ForcingRow:
     request: int = 0
     hide_image: bool = False
     system: str = ""
+    earlier: tuple[tuple[str, str], ...] = ()
 
 
 def rows_with(requests: Sequence[ScoreRequest], completions: Sequence[Sequence[tuple[int, ...]]]) -> list[ForcingRow]:
@@ -65,7 +67,7 @@ def _rows(
     images: Sequence[Image.Image | None],
 ) -> list[ForcingRow]:
     return [
-        ForcingRow(image, pair.prompt, completion, number, system=request.system)
+        ForcingRow(image, pair.prompt, completion, number, system=request.system, earlier=pair.earlier)
         for number, (request, of_request, image) in enumerate(zip(requests, completions, images, strict=True))
         for pair, completion in zip(request.pairs, of_request, strict=True)
         if completion
