@@ -130,8 +130,8 @@ def test_the_table_of_reasons_is_whole() -> None:
 def test_a_planted_problem_of_every_kind_is_found() -> None:
     assert list(find_bad_links("[a](no/such.md) and [b](#nowhere)", README)) == ["no/such.md", "#nowhere"]
     assert list(find_bad_links("[b](docs/method.md#nowhere)", README)) == ["docs/method.md#nowhere"]
-    assert list(find_undefined_names("[`no_such`](src/c3l/records.py)", README)) == ["no_such"]
-    assert list(find_undefined_names("[`Sample.no_such`](src/c3l/records.py)", README)) == ["Sample.no_such"]
+    assert list(find_undefined_names("[`no_such`](src/c3l/records/samples.py)", README)) == ["no_such"]
+    assert list(find_undefined_names("[`Sample.no_such`](src/c3l/records/samples.py)", README)) == ["Sample.no_such"]
     places = "`tests/test_docs.py::test_no_such`, `src/c3l/no_such.py`, `scoring.nothing`, `make nothing`"
     assert list(find_missing_places(places)) == [
         "tests/test_docs.py::test_no_such",

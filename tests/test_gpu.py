@@ -13,6 +13,7 @@ from c3l.models.hf.trainable import TrainableHfModel
 from c3l.models.interface import GenerateRequest, Pair, Sampling, ScoreRequest
 from c3l.records import Provenance
 from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig
+from c3l.training.arguments import TrainingPlace
 from c3l.training.comparison import ContrastiveModel
 from c3l.training.contrastive import tune
 from c3l.training.finetuning import TextConversation, finetune
@@ -125,7 +126,7 @@ def test_a_tuning_that_was_stopped_goes_on(tiny, tmp_path, precision):
                     raise KeyboardInterrupt
 
             try:
-                tuning = tune(lvlm, make_groups(6), open_item_image, recipe, 0, folder, advance)
+                tuning = tune(lvlm, make_groups(6), open_item_image, recipe, TrainingPlace(0, folder, advance))
             except KeyboardInterrupt:
                 continue
         assert tuning.steps == 6
@@ -143,7 +144,7 @@ def test_instruction_tuning_lowers_the_loss(family, tmp_path, method):
     model = deepcopy(family.model).to("cuda", torch.bfloat16)
     lvlm = FinetunableHfModel(model, family.processor, PROVENANCE, config)
     talks = [TextConversation(f"{n}.png", (("What?", f"Yes {n}."), ("So?", "No."))) for n in range(4)]
-    log = finetune(lvlm, talks, lambda name: make_picture(int(name[0])), config, 0, tmp_path, lambda _: None)
+    log = finetune(lvlm, talks, lambda name: make_picture(int(name[0])), config, TrainingPlace(0, tmp_path))
     assert log[-1].loss < log[0].loss
     lvlm.save_merged(tmp_path / "merged")
     assert (tmp_path / "merged" / "model.safetensors").exists()

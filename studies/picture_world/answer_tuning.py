@@ -50,7 +50,8 @@ def contrast(
     fit, _ = sort_out(lvlm, groups, open_image)
     steps = count_steps(len(fit), config.contrastive)
     with progress.track("tuned", "steps", steps) as advance:
-        tuning = tune(lvlm, fit, open_image, config.contrastive, config.seed, folder / CHECKPOINTS, advance)
+        place = arguments.TrainingPlace(config.seed, folder / CHECKPOINTS, advance)
+        tuning = tune(lvlm, fit, open_image, config.contrastive, place)
     lines = [to_json(one) for one in (*tuning.log, *tuning.measured)]
     _save(lvlm, folder, Tuned(tuning.trained, tuning.held_out, tuning.steps), lines)
 
@@ -76,8 +77,8 @@ def prefer(
         raise DataError(f"got {len(groups)} groups to tune on, expected at least one that the model can be shown")
     steps = arguments.count_steps(len(train), recipe)
     with progress.track("tuned by DPO", "steps", steps) as advance:
-        callback = Advance(advance)
-        trainer = make_trainer(lvlm, train, open_image, recipe, config.seed, folder / CHECKPOINTS, [callback])
+        place = arguments.TrainingPlace(config.seed, folder / CHECKPOINTS, advance)
+        trainer = make_trainer(lvlm, train, open_image, recipe, place)
         trainer.train()
     log = [entry for entry in trainer.state.log_history if "loss" in entry]
     if not all(math.isfinite(entry["loss"]) for entry in log):
@@ -91,15 +92,13 @@ def make_trainer(
     groups: Sequence[TextGroup],
     open_image: OpenImage,
     recipe: ContrastiveConfig,
-    seed: int,
-    folder: Path,
-    callbacks: Sequence[Any] = (),
+    place: arguments.TrainingPlace,
 ) -> DPOTrainer:
     """TRL's trainer over the model and batches that instruction tuning uses."""
     on_cpu = choose_cpu(next(lvlm.module.parameters()).device, lvlm.pieces)
     steps = arguments.count_steps(len(groups), recipe)
     told = DPOConfig(
-        **arguments.share_arguments(recipe, seed, folder, steps, on_cpu=on_cpu),
+        **arguments.share_arguments(recipe, place, steps, on_cpu=on_cpu),
         learning_rate=recipe.learning_rate,
         weight_decay=0.0,
         max_length=None,
@@ -113,7 +112,7 @@ def make_trainer(
         train_dataset=_to_dataset(groups),
         data_collator=PreferenceCollator(lvlm, {one.image.image_id: one.image for one in groups}, open_image),
         processing_class=lvlm.processor,
-        callbacks=list(callbacks),
+        callbacks=[Advance(place.advance)],
     )
     trainer.remove_callback(PrinterCallback)
     return trainer

@@ -18,7 +18,7 @@ from c3l.evaluation.predict import predict
 from c3l.evaluation.reading import read_benchmark
 from c3l.evaluation.scores import was_blind, without_images
 from c3l.evaluation.task import Benchmark, FloatArray, Item, Prediction, Sums, Tally, TallyBuilder, divide
-from c3l.jobs.evaluate import evaluate_files, read_predictions
+from c3l.jobs.evaluate import Wanted, evaluate_files, read_predictions
 from c3l.jobs.finetune import finetune_files
 from c3l.models.load import load_model
 from c3l.progress import PlainProgress
@@ -94,7 +94,7 @@ class Measuring:
         for task in self._tasks:
             folder = out / task.task
             done = (folder / "scores.json").exists()
-            evaluate_files(task, folder, config, PlainProgress(sys.stderr), rescore=done)
+            evaluate_files(task, folder, config, PlainProgress(sys.stderr), wanted=Wanted(rescore=done))
             benchmark = self.benchmarks[task.task]
             answers, _ = read_predictions(folder, benchmark.items)
             asked[task.task] = count_answers(benchmark, answers)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from c3l.method.generation import generate, parse
+from c3l.method.generation import Origin, generate, parse
 from c3l.method.i2c import compute_i2c
 from c3l.method.parsing import find_pairs
 from c3l.method.prompts import load_templates
@@ -184,7 +184,7 @@ def write(bench: Bench, oracle: Oracle, templates: Sequence[str], folder: Path) 
     chosen = [known[t] for t in templates]
     raw = [
         g
-        for g in generate(list(bench.refs.values()), bench.model, bench.open, chosen, config, 0, 0)
+        for g in generate(list(bench.refs.values()), bench.model, bench.open, chosen, config, Origin(0))
         if isinstance(g, Generation)
     ]
     samples = [s for s in parse(raw, known, 5) if isinstance(s, Sample)]

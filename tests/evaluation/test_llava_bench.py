@@ -310,7 +310,8 @@ def test_a_question_that_one_model_could_not_answer_is_no_part_of_the_difference
 
 def test_progress_is_told_of_every_item(tmp_path: Path) -> None:
     steps: list[int] = []
-    bench = read_llava_bench(write(tmp_path), by_answer(MARKS | {"answer 1": "?"}), advance=steps.append)
+    read = read_llava_bench(write(tmp_path), by_answer(MARKS | {"answer 1": "?"}))
+    bench = replace(read, advance=steps.append)
     bench.tally(ANSWERS | {"0": Prediction("0", failed="x")}, "judge")
     assert steps == [1, 1, 1, 1]
 

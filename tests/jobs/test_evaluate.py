@@ -12,7 +12,7 @@ from c3l.data.paths import BadImageError
 from c3l.errors import DataError, StaleStageError, TooManyRejectedError
 from c3l.evaluation.pictures import open_item_image
 from c3l.jobs import evaluate as benchmarking
-from c3l.jobs.evaluate import evaluate_files
+from c3l.jobs.evaluate import Wanted, evaluate_files
 from c3l.models.load import load_model
 from c3l.progress import SilentProgress
 from c3l.settings.load import load_config
@@ -108,10 +108,10 @@ def test_what_is_done_is_not_asked_again_and_a_torn_line_is(world, whole, task, 
 
 def test_figures_are_computed_anew_without_a_model(world, whole, task, out, tmp_path):
     with pytest.raises(DataError, match="without --rescore"):
-        evaluate_files(task, tmp_path / "new", configure(world), SilentProgress(), rescore=True)
+        evaluate_files(task, tmp_path / "new", configure(world), SilentProgress(), wanted=Wanted(rescore=True))
     (out / "scores.json").unlink()
     gone = configure(world, "model.name=/nowhere/at/all")
-    assert evaluate_files(task, out, gone, SilentProgress(), load=None, rescore=True) == whole[1]
+    assert evaluate_files(task, out, gone, SilentProgress(), load=None, wanted=Wanted(rescore=True)) == whole[1]
     assert (out / "scores.json").read_bytes() == (whole[0] / "scores.json").read_bytes()
 
 
@@ -161,7 +161,8 @@ def test_a_baseline_is_compared_on_the_same_questions(world, tmp_path):
     always = {word: lambda config, seed, word=word: FakeModel(lambda request: word) for word in ("Yes", "No")}
     config = configure(world)
     evaluate_files(task, tmp_path / "yes", config, SilentProgress(), always["Yes"])
-    reports = evaluate_files(task, tmp_path / "no", config, SilentProgress(), always["No"], baseline=tmp_path / "yes")
+    yes = Wanted(baseline=tmp_path / "yes")
+    reports = evaluate_files(task, tmp_path / "no", config, SilentProgress(), always["No"], wanted=yes)
     figures = {figure.name: figure for figure in reports[0].figures}
     assert figures["mean_f1"].difference.value == pytest.approx(-4 / 7)  # 2 hits, 2 false alarms, 1 lost
     assert figures["accuracy"].difference.value == 0
@@ -169,7 +170,7 @@ def test_a_baseline_is_compared_on_the_same_questions(world, tmp_path):
     write_pope(tmp_path, ("picture_2.png",))
     evaluate_files(task, tmp_path / "other", config, SilentProgress(), always["No"])
     with pytest.raises(DataError, match="other files"):
-        evaluate_files(task, tmp_path / "other", config, SilentProgress(), always["No"], baseline=tmp_path / "yes")
+        evaluate_files(task, tmp_path / "other", config, SilentProgress(), always["No"], wanted=yes)
 
 
 def test_the_blind_score_is_that_of_the_question_without_its_picture(world, tmp_path):
@@ -320,7 +321,7 @@ def test_a_folder_of_somebody_else_is_left_as_it_is(name, world, tmp_path):
     before = {path: path.is_dir() or path.read_bytes() for path in out.rglob("*")}
     for rescore in (False, True):
         with pytest.raises(DataError, match=f"holds {name} and was not made by c3l evaluate") as caught:
-            evaluate_files(task, out, configure(world), SilentProgress(), load=None, rescore=rescore)
+            evaluate_files(task, out, configure(world), SilentProgress(), load=None, wanted=Wanted(rescore=rescore))
         assert "remove it" not in str(caught.value)
     assert {path: path.is_dir() or path.read_bytes() for path in out.rglob("*")} == before
 
@@ -358,7 +359,9 @@ def test_a_limit_takes_the_first_questions_and_a_higher_one_goes_on(world, tmp_p
     fake = FakeModel(lambda request: "Yes")
 
     def evaluate(limit):
-        return evaluate_files(task, out, configure(world), SilentProgress(), lambda *_: fake, limit=limit)[0]
+        return evaluate_files(
+            task, out, configure(world), SilentProgress(), lambda *_: fake, wanted=Wanted(limit=limit)
+        )[0]
 
     first = evaluate(3)
     assert (first.items, first.settings["limit"]) == (3, "the first 3 of 6 questions")

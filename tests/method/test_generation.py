@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from c3l.errors import BackendError, ConfigError, DataError
-from c3l.method.generation import generate, parse
+from c3l.method.generation import Origin, generate, parse
 from c3l.method.prompts import InstructionTemplate
 from c3l.models.interface import Completion, GenerateRequest, Sampling
 from c3l.records import Generation, ImageRef, Rejected, Sample, make_id
@@ -26,8 +26,7 @@ def open_image(image: ImageRef) -> Image.Image:
 
 def run(model: FakeModel, batch_size: int = 8, images: Sequence[ImageRef] = IMAGES, **changes: int):
     config = GenerationConfig(batch_size=batch_size)
-    arguments = {"seed": 0, "round": 0} | changes
-    return list(generate(images, model, open_image, [PLAIN, OTHER], config, **arguments))
+    return list(generate(images, model, open_image, [PLAIN, OTHER], config, Origin(**{"seed": 0} | changes)))
 
 
 def written(text: str, finish_reason: str = "stop", **changes: object) -> Generation:
@@ -100,7 +99,7 @@ def test_the_model_gets_what_the_config_says() -> None:
 
     model = Watched()
     config = GenerationConfig(temperature=0.3, top_p=0.9, max_new_tokens=17, pairs_per_image=4)
-    list(generate(IMAGES[:1], model, open_image, [PLAIN], config, 0, 0))
+    list(generate(IMAGES[:1], model, open_image, [PLAIN], config, Origin(0)))
     assert seen == [Sampling(0.3, 0.9, 17)]
     assert model.generated[0].prompt == "Write 4 pairs."
 
@@ -112,7 +111,7 @@ def test_a_picture_that_does_not_open_is_rejected_and_the_others_go_on() -> None
         return open_image(image)
 
     config = GenerationConfig(batch_size=3)
-    results = list(generate(IMAGES, FakeModel(), open_most, [PLAIN, OTHER], config, 0, 0))
+    results = list(generate(IMAGES, FakeModel(), open_most, [PLAIN, OTHER], config, Origin(0)))
     assert Counter(type(result) for result in results) == {Generation: 10, Rejected: 4}
     assert results[0] == Rejected(
         make_id("image0", "plain", 0),
@@ -132,7 +131,7 @@ def test_pictures_are_opened_once_and_only_a_few_ahead(monkeypatch: pytest.Monke
         opened.append(image.image_id)
         return open_image(image)
 
-    results = generate(IMAGES, FakeModel(), watch, [PLAIN, OTHER], GenerationConfig(batch_size=2), 0, 0)
+    results = generate(IMAGES, FakeModel(), watch, [PLAIN, OTHER], GenerationConfig(batch_size=2), Origin(0))
     next(results)
     assert set(opened) <= {"image0", "image1", "image2"}
     assert len(list(results)) == 13

@@ -12,6 +12,7 @@ from c3l.errors import BackendError, DataError
 from c3l.method.losses import info_nce
 from c3l.records import HeldOut, from_json, to_json
 from c3l.settings.tuning import ContrastiveConfig
+from c3l.training.arguments import TrainingPlace
 from c3l.training.contrastive import ContrastiveModel, ContrastiveTrainer, count_steps, make_arguments, tune
 from c3l.training.groups import GroupCollator, GroupDataset
 from tiny_models import make_picture
@@ -247,7 +248,7 @@ def test_the_projection_has_its_own_rate_and_both_follow_the_schedule(tiny, tmp_
 
 def make_trainer(model, folder, groups, seed=0):
     steps = count_steps(len(groups), model.recipe)
-    arguments = make_arguments(model.recipe, seed, folder, steps, on_cpu=True)
+    arguments = make_arguments(model.recipe, TrainingPlace(seed, folder), steps, on_cpu=True)
     return ContrastiveTrainer(
         model=model,
         args=arguments,
@@ -348,8 +349,8 @@ def test_deepspeed_is_refused(tiny, tmp_path, monkeypatch):
 def test_nothing_to_tune_on_is_said(tiny, tmp_path):
     config = ContrastiveConfig(**SHORT)
     with pytest.raises(DataError, match="0 groups to tune on"):
-        tune(make_lvlm(tiny("llava"), config), [], open_item_image, config, 0, tmp_path, lambda steps: None)
+        tune(make_lvlm(tiny("llava"), config), [], open_item_image, config, TrainingPlace(0, tmp_path))
 
 
 def test_a_seed_that_numpy_does_not_take_is_none_of_the_users_business(tiny, tmp_path):
-    assert make_arguments(ContrastiveConfig(), 2**32 + 5, tmp_path, 1, on_cpu=True).seed == 5
+    assert make_arguments(ContrastiveConfig(), TrainingPlace(2**32 + 5, tmp_path), 1, on_cpu=True).seed == 5

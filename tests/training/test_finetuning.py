@@ -14,7 +14,7 @@ from c3l.models.hf.finetunable import IGNORE_INDEX, FinetunableHfModel, _shorten
 from c3l.models.interface import Conversation
 from c3l.records import Provenance
 from c3l.settings.tuning import FinetuningConfig
-from c3l.training.arguments import count_steps
+from c3l.training.arguments import TrainingPlace, count_steps
 from c3l.training.checkpoints import WEIGHTS, find_checkpoint
 from c3l.training.finetuning import TextConversation, finetune
 from tiny_models import FAMILIES, Tiny, make_picture
@@ -54,7 +54,9 @@ def open_item_image(name):
 
 def run(tiny, folder, conversations=None, advance=lambda steps: None, dtype="float32", **settings):
     lvlm, config = make(tiny, dtype, **settings)
-    log = finetune(lvlm, conversations or make_conversations(), open_item_image, config, 0, folder, advance)
+    log = finetune(
+        lvlm, conversations or make_conversations(), open_item_image, config, TrainingPlace(0, folder, advance)
+    )
     return lvlm, log
 
 
@@ -160,7 +162,7 @@ def test_a_family_whose_rows_change_each_other_is_taught_one_at_a_time(tiny, tmp
     model.get_decoder().register_forward_pre_hook(
         lambda _, args, kwargs: sizes.append(len(kwargs["inputs_embeds"])), with_kwargs=True
     )
-    finetune(lvlm, make_conversations(), open_item_image, config, 0, tmp_path / "alone", lambda steps: None)
+    finetune(lvlm, make_conversations(), open_item_image, config, TrainingPlace(0, tmp_path / "alone"))
     assert sizes == [1, 1, 1, 1]  # one step of as many
     assert "one conversation at a time" in caplog.text
     # the same step: the loss is the mean over the taught tokens of all four
@@ -306,7 +308,7 @@ def test_steps_are_counted_and_nothing_to_learn_is_an_error(tiny, tmp_path):
     assert [count_steps(count, config) for count in (1, 8, 9, 33)] == [2, 2, 3, 8]
     assert count_steps(33, config, processes=2) == 5
     with pytest.raises(DataError, match="no conversation"):
-        finetune(make(tiny("llava"))[0], [], open_item_image, config, 0, tmp_path, lambda steps: None)
+        finetune(make(tiny("llava"))[0], [], open_item_image, config, TrainingPlace(0, tmp_path))
 
 
 def test_a_loss_that_is_no_number_stops_the_tuning(tiny, tmp_path):
@@ -314,4 +316,4 @@ def test_a_loss_that_is_no_number_stops_the_tuning(tiny, tmp_path):
     with torch.no_grad():
         lvlm.module.get_output_embeddings().weight.fill_(float("nan"))
     with pytest.raises(DataError, match="broke down"):
-        finetune(lvlm, make_conversations(), open_item_image, config, 0, tmp_path, lambda steps: None)
+        finetune(lvlm, make_conversations(), open_item_image, config, TrainingPlace(0, tmp_path))

@@ -11,6 +11,7 @@ from PIL import Image
 from c3l.models.hf.trainable import TrainableHfModel
 from c3l.records import ImageRef, Provenance
 from c3l.settings.tuning import ContrastiveConfig
+from c3l.training.arguments import TrainingPlace
 from c3l.training.contrastive import Tuning, tune
 from c3l.training.groups import TextGroup
 from tiny_models import Tiny, make_picture
@@ -56,5 +57,5 @@ def tune_tiny(
     """What the tuning of tiny llava did, and the adapters that it left."""
     config = ContrastiveConfig(**SHORT | settings)
     lvlm = make_lvlm(tiny, config, dtype)
-    tuning = tune(lvlm, groups or make_groups(count), open_image, config, 0, folder, advance)
+    tuning = tune(lvlm, groups or make_groups(count), open_image, config, TrainingPlace(0, folder, advance))
     return tuning, {name: p.detach().clone() for name, p in lvlm.named_parameters() if p.requires_grad}

@@ -127,7 +127,7 @@ def evaluate(
     if task is None or not data or out is None:
         raise ConfigError(f"c3l evaluate needs --task ({_TASKS}), --data and --out")
     from c3l.evaluation.display import format_reports
-    from c3l.jobs.evaluate import evaluate_files, failed_too_often
+    from c3l.jobs.evaluate import Wanted, evaluate_files, failed_too_often
     from c3l.progress import make_progress
     from c3l.settings.load import make_section
     from c3l.settings.schema import BenchmarkConfig
@@ -136,7 +136,7 @@ def evaluate(
     chosen = make_section(BenchmarkConfig, {key: value for key, value in wanted.items() if value is not None})
     progress = make_progress(sys.stderr)
     tell_unread(progress, given, "evaluate", "model", "images", "evaluation")
-    reports = evaluate_files(chosen, out, settings, progress, baseline=baseline, rescore=rescore, limit=limit)
+    reports = evaluate_files(chosen, out, settings, progress, wanted=Wanted(baseline, rescore, limit))
     print_lines(format_reports(reports))
     end({**_summarise(out, reports), "above_max_error_rate": failed_too_often(reports[0], settings)})
 

@@ -104,7 +104,7 @@ class LlavaBench:
     repeats: int
     swap: bool
     attempts: int
-    advance: Advance
+    advance: Advance = lambda count: None
     log: ReviewLog | None = None
 
     @property
@@ -187,7 +187,6 @@ def read_llava_bench(
     repeats: int = 1,
     swap: bool = False,
     attempts: int = 3,
-    advance: Advance = lambda count: None,
     find: Callable[[str], str] = lambda image: image,
 ) -> LlavaBench:
     """The benchmark in a folder of its own files; pictures are named relative to its ``images``.
@@ -198,7 +197,6 @@ def read_llava_bench(
         repeats: Reviews an answer, averaged.
         swap: Ask in both orders and average, against a preference for the first.
         attempts: At most ``attempts * repeats`` reviews are asked for to read ``repeats``.
-        advance: Told of each reviewed item.
         find: Gives the path of a picture by its name, whose ending may be that of another release.
 
     Raises:
@@ -225,7 +223,6 @@ def read_llava_bench(
         repeats=repeats,
         swap=swap,
         attempts=attempts,
-        advance=advance,
     )
 
 

@@ -8,31 +8,27 @@ whom.
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from PIL.Image import Image
 from pydantic import ValidationError
 
-from c3l.data.paths import BadImageError
-from c3l.data.same_images import find_other
-from c3l.errors import DataError, StaleStageError, tell_too_many
+from c3l.errors import DataError, tell_too_many
 from c3l.evaluation.convert import write_conversions
 from c3l.evaluation.describing import describe_setup
 from c3l.evaluation.display import describe_answers
 from c3l.evaluation.judges import CachedJudge, EndpointJudge, Judge, ModelJudge
 from c3l.evaluation.llava_bench import LlavaBench
 from c3l.evaluation.panel import ReviewLog
-from c3l.evaluation.pictures import IMAGE_ROOT, check_images, open_item_image, read_signature, sign_item_image
+from c3l.evaluation.pictures import check_images
 from c3l.evaluation.reading import find_image_root, hash_files, read_benchmark
 from c3l.evaluation.scores import score, was_blind
 from c3l.evaluation.task import Benchmark, Item, Prediction
-from c3l.executors.choose import make_executor
-from c3l.executors.interface import LoadModel, ShardTask, in_order
-from c3l.jobs.asking import Asked, ask_items, split_items
+from c3l.executors.interface import LoadModel
+from c3l.jobs.asking import PREDICTIONS, answer_length, ask_rest, find_rest
 from c3l.models.interface import Completion, GenerateRequest, InferenceModel, Sampling
 from c3l.models.load import choose_dtype, load_model, weights_hash
 from c3l.progress import Progress
@@ -41,11 +37,28 @@ from c3l.settings.base import results_of
 from c3l.settings.schema import BenchmarkConfig, RunConfig
 from c3l.storage.atomic import write_atomic
 from c3l.storage.job import Job, refuse_changes
-from c3l.storage.journal import append_lines, read_lines
+from c3l.storage.journal import read_lines
 
 EVALUATOR_VERSION = 2
-PREDICTIONS, SCORES, REVIEWS = "predictions.jsonl", "scores.json", "reviews.jsonl"
-_SYNC_EVERY = 32  # predictions that a kill loses at most
+SCORES, REVIEWS = "scores.json", "reviews.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What of an evaluation is wanted.
+
+    Attributes:
+        baseline: The folder of another model on the same files, for paired differences.
+        rescore: Use the predictions that are there, and no model.
+        limit: Take only so many of the first questions; another limit goes on with the same predictions.
+    """
+
+    baseline: Path | None = None
+    rescore: bool = False
+    limit: int | None = None
+
+
+WHOLE = Wanted()
 
 
 def check_benchmark(task: BenchmarkConfig, config: RunConfig) -> None:
@@ -67,10 +80,7 @@ def evaluate_files(
     config: RunConfig,
     progress: Progress,
     load: LoadModel | None = None,
-    *,
-    baseline: Path | None = None,
-    rescore: bool = False,
-    limit: int | None = None,
+    wanted: Wanted = WHOLE,
 ) -> list[EvalReport]:
     """Ask what is not asked yet, then compute and write the figures by every rule of the benchmark.
 
@@ -80,9 +90,7 @@ def evaluate_files(
         config: Model, seed, image rules and ``evaluation``.
         progress: Who is told how far it is.
         load: Loads the model in this process, if not as the settings say; called only if there is something to ask.
-        baseline: The folder of another model on the same files, for paired differences.
-        rescore: Use the predictions that are there, and no model.
-        limit: Take only so many of the first questions; another limit goes on with the same predictions.
+        wanted: What of it is wanted.
 
     Raises:
         StaleStageError: If ``out`` was made with other settings, or about other pictures.
@@ -93,21 +101,23 @@ def evaluate_files(
     """
     judge = _make_judge(task, out, config, load or load_model)
     whole = read_benchmark(task, judge, config.evaluation.judge)
-    benchmark = whole if limit is None else whole.take(limit)
+    benchmark = whole if wanted.limit is None else whole.take(wanted.limit)
     hashes = hash_files(task)
-    others, other_maker = _read_baseline(baseline, benchmark.items, hashes) if baseline else (None, None)
+    others, other_maker = _read_baseline(wanted.baseline, benchmark.items, hashes) if wanted.baseline else (None, None)
     with _job(out).open() as job:
-        if not rescore:
+        if not wanted.rescore:
             made = _read_worth(out)
             config, settings = _resume(job, task, hashes, whole, config, begun=bool(made))
-            _predict_rest(job, task, benchmark, made, settings, config, progress, load)
+            if rest := find_rest(out, task, benchmark, made, config):
+                begin = partial(_begin, job, settings, [one for name, one in made.items() if name not in rest.shows])
+                ask_rest(rest, begin, config, progress, load)
         predictions, maker = read_predictions(out, benchmark.items)
         log = ReviewLog()
         with _reviewing(benchmark, predictions, others, progress, log) as reviewed:
             found = {rule: score(reviewed, rule, predictions, others, config.seed) for rule in benchmark.rules}
         lost = describe_answers(predictions)
-        setup = describe_setup(benchmark, judge, log, config, _length(benchmark, config), maker) | lost
-        if limit is not None:
+        setup = describe_setup(benchmark, judge, log, config, answer_length(benchmark, config), maker) | lost
+        if wanted.limit is not None:
             setup["limit"] = f"the first {len(benchmark.items)} of {len(whole.items)} questions"
         reports = [
             EvalReport(benchmark.name, rule, *one.counts, maker, other_maker, hashes, setup, *one.blind_counts)
@@ -175,7 +185,7 @@ def _resume(
         "task": task.task,
         "data": dict(hashes),
         "questions": hashlib.sha256(asked).hexdigest(),
-        "max_new_tokens": _length(benchmark, config),
+        "max_new_tokens": answer_length(benchmark, config),
         "evaluation.blind": config.evaluation.blind,
         **results_of("images", config.images, {"limit", "follow_links"}),
         **results_of("model", config.model, {"backend"}),
@@ -187,69 +197,10 @@ def _resume(
     return config, now
 
 
-def _predict_rest(
-    job: Job,
-    task: BenchmarkConfig,
-    benchmark: Benchmark,
-    made: Mapping[str, Prediction],
-    settings: Mapping[str, Any],
-    config: RunConfig,
-    progress: Progress,
-    load: LoadModel | None,
-) -> None:
-    """Ask what has no answer yet; what failed is asked again, unless its picture still does not open.
-
-    Raises:
-        StaleStageError: If there are answers about other pictures of the same names.
-    """
-    root, out = find_image_root(task), job.folder
-    answered = {item.image: made[item.item_id].picture for item in benchmark.items if item.item_id in made}
-    seen = [read_signature(image, picture) for image, picture in answered.items() if picture]
-    if other := find_other(seen, root, config.images.follow_links, may_be_gone=True):
-        raise StaleStageError(
-            f"{out} has answers about another {other[0]} than that under {root}; set {IMAGE_ROOT} back, or choose "
-            "another --out"
-        )
-
-    def opener(image: str) -> Image:
-        return open_item_image(root, image, config.images)
-
-    rest = [item for item in benchmark.items if _is_to_ask(item, made, opener)]
-    if not rest:
-        return
-    check_images(benchmark.items, root, config.max_error_rate, config.images.follow_links)
-    path, shows = out / PREDICTIONS, {item.item_id: item.image for item in rest}
-    kept = [one for name, one in made.items() if name not in shows]
-    sign = cache(partial(sign_item_image, root, links=config.images.follow_links))
-    size = max(_SYNC_EVERY, config.evaluation.batch_size)
-    tasks = (
-        ShardTask(task.task, number, 0, config, Asked(items, root, _length(benchmark, config)))
-        for number, items in enumerate(split_items(rest, size))
-    )
-    with (
-        closing(make_executor(config.executor, load)) as executor,
-        progress.track(task.task, "questions", len(benchmark.items), len(benchmark.items) - len(rest)) as advance,
-    ):
-        for result in in_order(executor.run(ask_items, tasks, lambda count: None)):
-            if result.shard == 0:
-                assert result.provenance is not None, "a model was asked"
-                job.begin(settings, model=json.loads(to_json(result.provenance)))
-                write_atomic(path, map(to_json, kept))
-            signed = [one if one.failed else replace(one, picture=sign(shows[one.item_id])) for one in result.records]
-            append_lines(path, map(to_json, signed))
-            advance(len(signed))
-
-
-def _is_to_ask(item: Item, made: Mapping[str, Prediction], opener: Callable[[str], Image]) -> bool:
-    if item.item_id not in made:
-        return True
-    if not made[item.item_id].failed:
-        return False
-    try:
-        opener(item.image)
-    except BadImageError:
-        return False
-    return True
+def _begin(job: Job, settings: Mapping[str, Any], kept: Sequence[Prediction], made_by: Provenance) -> None:
+    """Say who answers, and keep the answers that stay, before the first new one is written."""
+    job.begin(settings, model=json.loads(to_json(made_by)))
+    write_atomic(job.folder / PREDICTIONS, map(to_json, kept))
 
 
 def _read_worth(out: Path) -> dict[str, Prediction]:
@@ -281,11 +232,6 @@ def _read_baseline(
     if begun["settings"]["data"] != dict(hashes):
         raise DataError(f"the baseline {folder} is about other files of the benchmark: evaluate both on the same")
     return read_predictions(folder, items)
-
-
-def _length(benchmark: Benchmark, config: RunConfig) -> int:
-    """How long an answer may be, in tokens."""
-    return config.evaluation.max_new_tokens or benchmark.max_new_tokens
 
 
 @contextmanager

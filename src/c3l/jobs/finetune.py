@@ -200,7 +200,7 @@ def _train(
     progress: Progress,
 ) -> "tuple[int, tuple[FinetuningStep, ...]]":
     """The steps of the tuning, and its log; leaves the adapter and the merged model."""
-    from c3l.training.arguments import count_steps
+    from c3l.training.arguments import TrainingPlace, count_steps
     from c3l.training.checkpoints import count_processes, find_checkpoint
     from c3l.training.finetuning import finetune
 
@@ -208,7 +208,8 @@ def _train(
     steps = count_steps(len(texts), config.finetuning, count_processes())
     done = find_checkpoint(out / CHECKPOINTS)
     with progress.track("finetune", "steps", steps, done.step if done else 0) as advance:
-        log = finetune(lvlm, texts, make_opener(config), config.finetuning, config.seed, out / CHECKPOINTS, advance)
+        place = TrainingPlace(config.seed, out / CHECKPOINTS, advance)
+        log = finetune(lvlm, texts, make_opener(config), config.finetuning, place)
     write_atomic(out / LOG, map(to_json, log))
     _save(lvlm, out, config.finetuning.method)
     return steps, log
@@ -217,6 +218,7 @@ def _train(
 def _join(data: Sequence[Path], job: Job, config: RunConfig) -> None:
     """Take part in a tuning as one of several processes."""
     check_packages()
+    from c3l.training.arguments import TrainingPlace
     from c3l.training.finetuning import finetune
 
     out, begun = job.folder, job.read()
@@ -227,7 +229,7 @@ def _join(data: Sequence[Path], job: Job, config: RunConfig) -> None:
     # a file that is there is the first process's
     chosen = weigh_tokens(learned, out / CHECKPOINTS / _WEIGHED, config, lvlm, SilentProgress(), writes=False)
     texts = to_texts(learned, lvlm, {place: one.skipped for place, one in chosen.items()})
-    finetune(lvlm, texts, make_opener(config), config.finetuning, config.seed, out / CHECKPOINTS, lambda step: None)
+    finetune(lvlm, texts, make_opener(config), config.finetuning, TrainingPlace(config.seed, out / CHECKPOINTS))
 
 
 def _save(lvlm: FinetunableModel, out: Path, method: str) -> None:

@@ -85,7 +85,7 @@ def score_file(
         config, state = resume(data, out, job, config, progress)
         if not state.done:
             with closing(make_executor(config.executor, load)) as executor:
-                _score_rest(data, out, job, config, state, progress, executor)
+                _score_rest(data, _Output(out, job, state), config, progress, executor)
     if state.rejected:
         progress.note(tell_rejected(state.rejected, f"of {state.rows} turns", f"`error` in their rows of {out}"))
     for told in tell_noted(state.noted, "scored", f"{state.rows} turns"):
@@ -159,9 +159,17 @@ class ChunkRows:
     shown: Shown
 
 
-def _score_rest(
-    data: Sequence[Path], out: Path, job: Job, config: RunConfig, state: State, progress: Progress, executor: Executor
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """The file that rows go to, the job beside it, and its state."""
+
+    file: Path
+    job: Job
+    state: State
+
+
+def _score_rest(data: Sequence[Path], out: _Output, config: RunConfig, progress: Progress, executor: Executor) -> None:
+    job, state = out.job, out.state
     total, pool = _survey(data, config, progress)
     if not total:
         names = " and ".join(map(str, data))
@@ -175,7 +183,7 @@ def _score_rest(
                 state.notes = list(result.provenance.notes)
             state.takes_system, state.takes_turns = made.shown.system, made.shown.turns
             remember_image(made.rows, config.images.root, state)
-            _write_rows(made.rows, Counter(made.noted), out, job, state)
+            _write_rows(made.rows, Counter(made.noted), out)
             advance(len(made.rows))
     if earlier.exists():
         remove(earlier)
@@ -207,20 +215,21 @@ def score_chunk(task: ShardTask, load: Callable[[], InferenceModel]) -> Iterator
     yield ChunkRows(tuple(rows), Counter(_note(chunk.items, rows, Shown(shown.system, with_turns))), shown)
 
 
-def _write_rows(rows: Sequence[ScoreRow], noted: Counter[str], out: Path, job: Job, state: State) -> None:
-    """Append rows to ``out``, which from the first ones on is this command's, and count them and what is noted."""
+def _write_rows(rows: Sequence[ScoreRow], noted: Counter[str], out: _Output) -> None:
+    """Append rows to the file, which from the first ones on is this command's, and count them and what is noted."""
+    state = out.state
     if not state.rows:
-        state.write(job)
-        if out.exists():
-            durable(os.truncate, out, 0)
+        state.write(out.job)
+        if out.file.exists():
+            durable(os.truncate, out.file, 0)
     lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows]
-    append_lines(out, lines)
+    append_lines(out.file, lines)
     state.rows += len(rows)
     reasons = Counter(reason_of(row) for row in rows if row["status"] == "rejected")
     state.rejected = dict(Counter(state.rejected) + reasons)
     state.noted = dict(Counter(state.noted) + noted)
     state.bytes += sum(len(line.encode()) + 1 for line in lines)
-    state.write(job)
+    state.write(out.job)
 
 
 def _read(data: Sequence[Path], config: RunConfig) -> Iterator[Item]:

@@ -23,6 +23,14 @@ OpenImage: TypeAlias = Callable[[ImageRef], Image]
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where texts come from: the run's seed, and the round, 0 for the draft and 1 on for tuned LVLMs."""
+
+    seed: int
+    round: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class _Draft:
     """One picture and one instruction; without a request where the picture does not open."""
 
@@ -40,8 +48,7 @@ def generate(
     open_image: OpenImage,
     templates: Sequence[InstructionTemplate],
     config: GenerationConfig,
-    seed: int,
-    round: int,
+    origin: Origin,
 ) -> Iterator[Generation | Rejected]:
     """What the model writes, or why it does not: one result for each image and each template, in that order.
 
@@ -56,11 +63,10 @@ def generate(
         open_image: Gives the RGB picture, or raises DataError.
         templates: Which instructions to give for every image.
         config: Number of pairs and sampling.
-        seed: The run's seed.
-        round: 0 for the draft, 1 for the tuned LVLM.
+        origin: Where the texts come from.
     """
     sampling = Sampling(config.temperature, config.top_p, config.max_new_tokens)
-    jobs = _jobs(images, open_image, templates, config.pairs_per_image, seed, round)
+    jobs = _jobs(images, open_image, templates, config.pairs_per_image, origin)
     return run_batches(
         jobs,
         config.batch_size,
@@ -110,16 +116,16 @@ def _jobs(
     open_image: OpenImage,
     templates: Sequence[InstructionTemplate],
     k: int,
-    seed: int,
-    round: int,
+    origin: Origin,
 ) -> Iterator[_Draft]:
     opened = map_ahead(lambda image: (image, *_open(image, open_image)), images)
     for image, picture, problem in opened:
         for template in templates:
-            job_id = make_id(image.image_id, template.id, round)
-            row_seed = int(make_id(seed, image.image_id, template.id, round)[:8], 16)  # 32 bits: any backend takes it
+            job_id = make_id(image.image_id, template.id, origin.round)
+            # 32 bits: any backend takes it
+            row_seed = int(make_id(origin.seed, image.image_id, template.id, origin.round)[:8], 16)
             request = GenerateRequest(job_id, picture, template.render(k), row_seed) if picture else None
-            yield _Draft(job_id, image, template, round, request, problem)
+            yield _Draft(job_id, image, template, origin.round, request, problem)
 
 
 def _open(image: ImageRef, open_image: OpenImage) -> tuple[Image | None, str]:

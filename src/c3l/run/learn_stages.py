@@ -7,7 +7,7 @@ from typing import Literal
 from c3l.data.export import FILES
 from c3l.executors.interface import LoadModel
 from c3l.executors.local import KeptModel
-from c3l.jobs.evaluate import check_benchmark, evaluate_files
+from c3l.jobs.evaluate import Wanted, check_benchmark, evaluate_files
 from c3l.jobs.finetune import check_packages, finetune_files
 from c3l.models.interface import InferenceModel
 from c3l.models.load import load_model
@@ -95,7 +95,7 @@ def _evaluate_all(
             folder = stages[task.task].folder
             loading = partial(_load_and_begin, context, stages[task.task], load)
             baseline = None if who == "base" else folder / "base"
-            made = evaluate_files(task, folder / who, config, context.progress, loading, baseline=baseline)
+            made = evaluate_files(task, folder / who, config, context.progress, loading, Wanted(baseline))
             reports[task.task] += made
     return reports
 

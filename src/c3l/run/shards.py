@@ -10,7 +10,7 @@ from typing import Any
 from c3l.data.images import open_image
 from c3l.errors import DataError
 from c3l.executors.interface import ShardTask, Work
-from c3l.method.generation import OpenImage, generate
+from c3l.method.generation import OpenImage, Origin, generate
 from c3l.method.prompts import choose_templates
 from c3l.method.scoring import ImageSource, draw_pool, rescore, score_samples
 from c3l.models.interface import InferenceModel
@@ -194,7 +194,8 @@ def write_drafts(task: ShardTask, load: Callable[[], InferenceModel]) -> Iterato
         config = task.config
         templates = choose_templates(config.generation)
         opener = image_opener(config)
-        yield from generate(task.inputs, load(), opener, templates, config.generation, config.seed, task.round)
+        origin = Origin(config.seed, task.round)
+        yield from generate(task.inputs, load(), opener, templates, config.generation, origin)
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,10 +185,11 @@ def _run_tuning(
     round: int,
     advance: Callable[[int], None],
 ) -> "Tuning":
+    from c3l.training.arguments import TrainingPlace
     from c3l.training.contrastive import tune
 
-    checkpoints = run.path / name_step("tuned", round) / CHECKPOINTS
-    return tune(lvlm, groups, image_opener(config), config.contrastive, config.seed, checkpoints, advance)
+    place = TrainingPlace(config.seed, run.path / name_step("tuned", round) / CHECKPOINTS, advance)
+    return tune(lvlm, groups, image_opener(config), config.contrastive, place)
 
 
 def _to_records(tuning: "Tuning") -> Iterator[TuningStep | HeldOut]:

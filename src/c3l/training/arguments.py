@@ -2,6 +2,8 @@
 
 import math
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,26 @@ from c3l.settings.tuning import TrainerSettings
 SEEDS = 2**32  # numpy takes no larger one
 
 
-def share_arguments(config: TrainerSettings, seed: int, folder: Path, steps: int, *, on_cpu: bool) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class TrainingPlace:
+    """What a tuning is besides its model, its data and its recipe.
+
+    Attributes:
+        seed: Of all that it draws.
+        folder: Where checkpoints lie meanwhile; the caller removes it.
+        advance: Told of every step.
+    """
+
+    seed: int
+    folder: Path
+    advance: Callable[[int], None] = lambda steps: None
+
+
+def share_arguments(config: TrainerSettings, place: TrainingPlace, steps: int, *, on_cpu: bool) -> dict[str, Any]:
     """The recipe in the words of ``Trainer``; so few steps that the warm-up is less than one have none."""
     os.environ["ACCELERATE_MIXED_PRECISION"] = config.mixed_precision  # a launcher's own would win over the settings
     return {
-        "output_dir": str(folder),
+        "output_dir": str(place.folder),
         "use_cpu": on_cpu,  # else a card that is not to be used is taken
         "num_train_epochs": config.epochs,
         "max_steps": config.max_steps or -1,
@@ -33,7 +50,7 @@ def share_arguments(config: TrainerSettings, seed: int, folder: Path, steps: int
         "report_to": list(config.report_to) or "none",
         "remove_unused_columns": False,
         "disable_tqdm": True,
-        "seed": seed % SEEDS,
+        "seed": place.seed % SEEDS,
         "bf16": config.mixed_precision == "bf16",
         "fp16": config.mixed_precision == "fp16",
         "ddp_find_unused_parameters": False,

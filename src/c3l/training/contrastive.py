@@ -22,7 +22,7 @@ from c3l.records import HeldOut, ImageRef, TuningStep, from_json, to_json
 from c3l.settings.tuning import ContrastiveConfig
 from c3l.storage.atomic import write_atomic
 from c3l.training import arguments
-from c3l.training.arguments import SEEDS
+from c3l.training.arguments import SEEDS, TrainingPlace
 from c3l.training.checkpoints import (
     Advance,
     ResumableTrainer,
@@ -62,9 +62,7 @@ def tune(
     groups: Sequence[TextGroup],
     open_image: Callable[[ImageRef], Image],
     config: ContrastiveConfig,
-    seed: int,
-    folder: Path,
-    advance: Callable[[int], None],
+    place: TrainingPlace,
 ) -> Tuning:
     """Tune a model in place; after a kill the same call goes on from the last whole checkpoint.
 
@@ -73,35 +71,33 @@ def tune(
         groups: Images with their positive and negatives.
         open_image: Gives the RGB picture of an image.
         config: The loss and the recipe.
-        seed: Of the projection, the order of the groups and dropout.
-        folder: Where checkpoints lie meanwhile; the caller removes it.
-        advance: Told of every step.
+        place: Its seed, of the projection, the order of the groups and dropout; where it keeps itself, and who is told.
 
     Raises:
         DataError: If there is no group to train on.
     """
-    train, held = hold_out(groups, config.held_out, seed)
+    train, held = hold_out(groups, config.held_out, place.seed)
     if not train:
         raise DataError(f"got {len(groups)} groups to tune on, expected at least one; `c3l status` says what was lost")
-    set_seed(seed % SEEDS)
+    set_seed(place.seed % SEEDS)
     model = ContrastiveModel(lvlm, config)
     collate = GroupCollator(lvlm, open_image)
     on_cpu = choose_cpu(next(lvlm.parameters()).device, lvlm.pieces)
     steps = count_steps(len(groups), config, count_processes())
     trainer = ContrastiveTrainer(
         model=model,
-        args=make_arguments(config, seed, folder, steps, on_cpu=on_cpu),
+        args=make_arguments(config, place, steps, on_cpu=on_cpu),
         train_dataset=GroupDataset(train),
         eval_dataset=GroupDataset(held) if held else None,
         data_collator=collate,
-        callbacks=[Advance(advance)],
+        callbacks=[Advance(place.advance)],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.shard_model(lvlm.pieces)
-    before = _Before(trainer, folder / "before.json", seed)
+    before = _Before(trainer, place.folder / "before.json", place.seed)
     trainer.add_callback(before)
-    check_processes(folder, writes=trainer.args.should_save)
-    trainer.finish_from(find_checkpoint(folder))
+    check_processes(place.folder, writes=trainer.args.should_save)
+    trainer.finish_from(find_checkpoint(place.folder))
     measured = (before.read(), trainer.measure("after")) if held else ()
     trainer.gather_weights()
     log = tuple(_to_step(entry) for entry in trainer.state.log_history if "loss" in entry)
@@ -113,12 +109,10 @@ def count_steps(groups: int, config: ContrastiveConfig, processes: int = 1) -> i
     return arguments.count_steps(groups - count_held_out(groups, config.held_out), config, processes)
 
 
-def make_arguments(
-    config: ContrastiveConfig, seed: int, folder: Path, steps: int, *, on_cpu: bool
-) -> TrainingArguments:
+def make_arguments(config: ContrastiveConfig, place: TrainingPlace, steps: int, *, on_cpu: bool) -> TrainingArguments:
     """The recipe in the words of ``Trainer``."""
     recipe = TrainingArguments(
-        **arguments.share_arguments(config, seed, folder, steps, on_cpu=on_cpu),
+        **arguments.share_arguments(config, place, steps, on_cpu=on_cpu),
         learning_rate=config.learning_rate,
         weight_decay=0.0,
         per_device_eval_batch_size=config.batch_size,

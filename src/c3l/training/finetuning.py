@@ -9,7 +9,6 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ from trl import SFTConfig, SFTTrainer
 from c3l.errors import DataError
 from c3l.models.interface import Conversation, FinetunableModel
 from c3l.settings.tuning import FinetuningConfig
-from c3l.training.arguments import SEEDS, count_steps, share_arguments, use_one_card
+from c3l.training.arguments import SEEDS, TrainingPlace, count_steps, share_arguments, use_one_card
 from c3l.training.checkpoints import (
     Advance,
     ResumableTrainer,
@@ -73,9 +72,7 @@ def finetune(
     conversations: Sequence[TextConversation],
     open_image: Callable[[str], Image],
     config: FinetuningConfig,
-    seed: int,
-    folder: Path,
-    advance: Callable[[int], None],
+    place: TrainingPlace,
 ) -> tuple[FinetuningStep, ...]:
     """Tune a model in place; after a kill the same call goes on from the last whole checkpoint.
 
@@ -84,16 +81,14 @@ def finetune(
         conversations: What to learn; each has taught tokens.
         open_image: Gives the RGB picture of a path.
         config: The recipe.
-        seed: Of the order and of dropout.
-        folder: Where checkpoints lie meanwhile; the caller removes it.
-        advance: Told of every step.
+        place: Its seed, of the order and of dropout; where it keeps itself, and who is told.
 
     Raises:
         DataError: If there is nothing to learn, or the loss stops being a number.
     """
     if not conversations:
         raise DataError("got no conversation to learn from, expected at least one; look at rejected.jsonl")
-    set_seed(seed % SEEDS)
+    set_seed(place.seed % SEEDS)
     on_cpu = choose_cpu(next(lvlm.module.parameters()).device, lvlm.pieces)
     if config.mixed_precision == "no":  # what learns is float32, whatever the rest is
         config = config.model_copy(update={"mixed_precision": _AUTOCAST[lvlm.provenance.dtype]})
@@ -102,7 +97,7 @@ def finetune(
         together = config.batch_size * config.gradient_accumulation
         config = config.model_copy(update={"batch_size": 1, "gradient_accumulation": together})
     steps = count_steps(len(conversations), config, count_processes())
-    arguments = _make_arguments(config, seed, folder, steps, on_cpu=on_cpu)
+    arguments = _make_arguments(config, place, steps, on_cpu=on_cpu)
     # a batch without any picture leaves the connector out
     arguments.ddp_find_unused_parameters = any(not one.image for one in conversations)
     trainer = FinetuningTrainer(
@@ -111,13 +106,13 @@ def finetune(
         train_dataset=_to_dataset(conversations),
         data_collator=_Collator(lvlm, open_image),
         processing_class=lvlm.processor,
-        callbacks=[Advance(advance)],
+        callbacks=[Advance(place.advance)],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.is_connector, trainer.recipe = lvlm.is_connector, config
     trainer.shard_model(lvlm.pieces)
-    check_processes(folder, writes=trainer.args.should_save)
-    trainer.finish_from(find_checkpoint(folder))
+    check_processes(place.folder, writes=trainer.args.should_save)
+    trainer.finish_from(find_checkpoint(place.folder))
     trainer.gather_weights()
     return tuple(_to_step(entry) for entry in trainer.state.log_history if "loss" in entry)
 
@@ -195,9 +190,9 @@ def _to_dataset(conversations: Sequence[TextConversation]) -> Dataset:
     return Dataset.from_dict(columns)
 
 
-def _make_arguments(config: FinetuningConfig, seed: int, folder: Path, steps: int, *, on_cpu: bool) -> SFTConfig:
+def _make_arguments(config: FinetuningConfig, place: TrainingPlace, steps: int, *, on_cpu: bool) -> SFTConfig:
     arguments = SFTConfig(
-        **share_arguments(config, seed, folder, steps, on_cpu=on_cpu),
+        **share_arguments(config, place, steps, on_cpu=on_cpu),
         learning_rate=learning_rate(config),
         weight_decay=config.weight_decay,
         activation_checkpointing=False,  # the model was prepared for it, if wanted

@@ -29,6 +29,7 @@ from c3l.progress import SilentProgress
 from c3l.records import AnswerScores, ImageRef, Provenance, Sample, ScoredPair
 from c3l.settings.schema import ScoringConfig
 from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig
+from c3l.training.arguments import TrainingPlace
 from c3l.training.groups import TextGroup
 from fakes import FakeModel
 
@@ -138,7 +139,7 @@ def test_dpo_begins_at_even_odds_and_comes_to_prefer_what_it_should(tiny, tmp_pa
     assert lvlm.processor.tokenizer.decode(chosen) == f"A dog 0.{end}"
     assert lvlm.processor.tokenizer.decode(rejected) == f"It is no cat.{end}"
     before = lvlm.module(**alone).loss.item()
-    trainer = make_trainer(lvlm, groups, open_image, recipe, 0, tmp_path)
+    trainer = make_trainer(lvlm, groups, open_image, recipe, TrainingPlace(0, tmp_path))
     trainer.train()
     log = [entry for entry in trainer.state.log_history if "loss" in entry]
     assert log[0]["loss"] == pytest.approx(math.log(2), abs=1e-4)
