@@ -34,6 +34,7 @@ from c3l.cli.options import (
     RunFolder,
     RunOption,
     SettingOption,
+    Shard,
     Version,
     end,
     find_run,
@@ -156,13 +157,17 @@ def _generate(
     run: RunFolder,
     round: Round = 0,
     reparse: Annotated[bool, typer.Option("--reparse", help=_REPARSE)] = False,
+    shard: Shard = None,
 ) -> None:
     """List the pictures, let the LVLM write, read pairs in its texts."""
     from c3l.run.pipeline import run_generate, run_reparse
 
     settings = resolve_config(run, given)
     _check_round(settings, round)
-    run_stages(settings, partial(run_reparse if reparse else run_generate, round=round), needs_model=not reparse)
+    if reparse and shard is not None:
+        raise ConfigError("got --reparse with --shard, but reading texts again needs no model: leave --shard out")
+    stages = partial(run_reparse if reparse else run_generate, round=round)
+    run_stages(settings, stages, needs_model=not reparse, shard=shard)
 
 
 @app.command("score")
@@ -178,6 +183,7 @@ def _score(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="With --data: the JSONL file to write")] = None,
     round: Round = 0,
+    shard: Shard = None,
 ) -> None:
     """Measure S(I2C) of a run's pairs, or of any LLaVA data set.
 
@@ -188,8 +194,8 @@ def _score(
 
         settings = resolve_config(run, given)
         _check_round(settings, round)
-        return run_stages(settings, partial(run_score, round=round))
-    if run is not None or not data or out is None or round:
+        return run_stages(settings, partial(run_score, round=round), shard=shard)
+    if run is not None or not data or out is None or round or shard is not None:
         raise ConfigError("c3l score takes either a run folder, or --data FILE with --image-root DIR and --out OUT")
     if not given.has("images.root"):
         raise ConfigError("c3l score --data needs --image-root, the folder that the file's picture paths begin in")

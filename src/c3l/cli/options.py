@@ -40,6 +40,14 @@ Round = Annotated[
     int,
     typer.Option("--round", min=0, help="0 is the draft, 1 what the tuned LVLM writes, and so on"),
 ]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Make every Nth shard only, beside processes that make the others; then call it again without",
+    ),
+]
 Leading = Annotated[int, typer.Option("--round", min=1, help="The round that this prepares, from the one before")]
 Version = Annotated[
     bool, typer.Option("--version", help="Show the version and end", is_eager=True, callback=_show_version)
@@ -222,15 +230,21 @@ def find_run(path: Path) -> "Run":
     return run
 
 
-def run_stages(config: "RunConfig", stages: "Callable[[Context], None]", *, needs_model: bool = True) -> None:
-    """Run stages, print the summary, and exit with 3 where too much was rejected."""
+def run_stages(
+    config: "RunConfig", stages: "Callable[[Context], None]", *, needs_model: bool = True, shard: str | None = None
+) -> None:
+    """Run stages, or a part of their shards, print the summary, and exit with 3 where too much was rejected."""
     from c3l.progress import make_progress
-    from c3l.run.context import open_context
+    from c3l.run.context import open_context, read_part
+    from c3l.run.pipeline import list_images
     from c3l.run.run_folder import Run
     from c3l.run.status import summarise
 
     progress = make_progress(sys.stderr)
-    with open_context(config, progress, needs_model=needs_model) as context:
+    part = None if shard is None else read_part(shard)
+    if part is not None:
+        list_images(config, progress)
+    with open_context(config, progress, needs_model=needs_model, part=part) as context:
         stages(context)
     summary = summarise(Run.reader(config.run))
     above = summary["error_rate"] > config.max_error_rate

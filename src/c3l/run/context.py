@@ -20,6 +20,34 @@ from c3l.storage.atomic import write_atomic
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One of several processes that share the shards of a run: the one of this number, from 1, out of so many."""
+
+    number: int
+    of: int
+
+    def takes(self, shard: int) -> bool:
+        """Whether the shard of this number, from 0, is its."""
+        return shard % self.of == self.number - 1
+
+    def __str__(self) -> str:
+        """As it is asked for."""
+        return f"{self.number}/{self.of}"
+
+
+def read_part(text: str) -> Part:
+    """``I/N`` as a part.
+
+    Raises:
+        ConfigError: If it is none.
+    """
+    number, _, of = text.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise ConfigError(f"got --shard {text}, expected I/N with I from 1 to N, such as 2/8")
+    return Part(int(number), int(of))
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """All that a stage is run with.
 
@@ -29,6 +57,7 @@ class Context:
         plan: What every stage depends on.
         executor: Where the shards of the model's stages run.
         progress: Who is told how far the run is.
+        part: Which of the shards are made, where other processes make the others.
     """
 
     run: Run
@@ -36,13 +65,20 @@ class Context:
     plan: Plan
     executor: Executor
     progress: Progress
+    part: Part | None = None
 
 
 @contextmanager
 def open_context(
-    config: RunConfig, progress: Progress, executor: Executor | None = None, *, needs_model: bool = True
+    config: RunConfig,
+    progress: Progress,
+    executor: Executor | None = None,
+    *,
+    needs_model: bool = True,
+    part: Part | None = None,
+    wait: bool = False,
 ) -> Iterator[Context]:
-    """The run folder for one writer, with its settings checked against what lies there.
+    """The run folder for one writer, or one of several, with its settings checked against what lies there.
 
     They are saved as soon as a stage is begun with them, or else when all went well: a refused command changes none.
 
@@ -51,13 +87,15 @@ def open_context(
         progress: Who is told how far the run is.
         executor: Where shards run; by default where the settings say, until the end of the block.
         needs_model: False where no stage is asked for that could load the model: it may be gone by then.
+        part: Which of the shards are to be made, beside others that make theirs.
+        wait: Until others let go of the run; else they are an error.
 
     Raises:
         RunLockedError: If another process writes to the run.
         StaleStageError: If a stage that took long was made with other settings, or of the pictures of another folder.
         BackendError: If there is no such model.
     """
-    with Run.open(config.run) as run:
+    with Run.share(config.run) if part else Run.open(config.run, wait=wait) as run:
         model, weights, scorer = _resolve_models(run, config, needs_model)
         images = config.images
         if images.root.is_dir():  # so that another working directory finds it; else it is told as it was named
@@ -67,7 +105,7 @@ def open_context(
         plan = make_plan(config, weights, scorer)
         check_costly(run, plan)
         with closing(executor or make_executor(config.executor)) as chosen:
-            yield Context(run, config, plan, chosen, progress)
+            yield Context(run, config, plan, chosen, progress, part)
         save_settings(run, config)
 
 

@@ -15,6 +15,7 @@ from c3l.method.generation import parse
 from c3l.method.prompts import choose_templates
 from c3l.method.scoring import tell_few_others
 from c3l.method.selection import select
+from c3l.progress import Progress
 from c3l.records import (
     ContrastiveGroup,
     FilterDecision,
@@ -28,7 +29,7 @@ from c3l.records import (
 )
 from c3l.report.build import write_report
 from c3l.run.backends import check_backends
-from c3l.run.context import Context, save_settings
+from c3l.run.context import Context, open_context, save_settings
 from c3l.run.image_list import freeze_list, read_list, tell_changed_folder
 from c3l.run.learn_stages import check_tasks, evaluate_stages, finetune_stage
 from c3l.run.run_folder import Run
@@ -90,7 +91,16 @@ def run_generate(context: Context, round: int = 0) -> None:
     if round:
         need(context, name_step("tuned", round))
     written = generate_stage(context, images, round=round)
-    parse_stage(context, written, round=round)
+    if context.part is None:
+        parse_stage(context, written, round=round)
+
+
+def list_images(config: RunConfig, progress: Progress) -> None:
+    """The stage of the pictures, for several processes that will share the run: the first of them makes it."""
+    there = Run.reader(config.run).stored("images") if config.run.is_dir() else None
+    if there is None or not there.is_done():
+        with open_context(config, progress, needs_model=False, wait=True) as context:
+            image_stage(context)
 
 
 def run_reparse(context: Context, round: int = 0) -> None:

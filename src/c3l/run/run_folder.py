@@ -17,7 +17,7 @@ from c3l.records import MAX_ROUNDS, from_json, name_round, name_step
 from c3l.settings.schema import TaskName
 from c3l.storage.atomic import remove, remove_leftovers
 from c3l.storage.job import explain_changes, find_changes, plain, show_value
-from c3l.storage.lock import own_folder
+from c3l.storage.lock import own_folder, shared_lock
 from c3l.storage.stage import Stage, StageInfo, not_ours
 
 
@@ -51,7 +51,7 @@ class Run:
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path) -> Iterator["Run"]:
+    def open(cls, path: Path, *, wait: bool = False) -> Iterator["Run"]:
         """The run folder, created if need be, for one writer at a time; a killed one's leftovers are removed.
 
         Where nothing came of it, a folder that was not there before is gone again, and one that was is nobody's run.
@@ -61,9 +61,22 @@ class Run:
             DataError: If it is a file, or no run folder but holds what a run would write over and ``clean`` remove.
         """
         _check_free(path)
-        with own_folder(path, lambda: (path / "config.yaml").exists() or bool(_find_stages(path))):
+        with own_folder(path, lambda: (path / "config.yaml").exists() or bool(_find_stages(path)), wait=wait):
             remove_leftovers(path)
             yield cls(path)
+
+    @classmethod
+    @contextmanager
+    def share(cls, path: Path) -> Iterator["Run"]:
+        """The run folder, which is there, for one of several writers, each of whom makes shards of its own.
+
+        Raises:
+            RunLockedError: If a process writes to it alone.
+            DataError: If there is no such folder.
+        """
+        run = cls.reader(path)
+        with shared_lock(path):
+            yield run
 
     @classmethod
     def reader(cls, path: Path) -> "Run":

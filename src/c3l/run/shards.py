@@ -142,7 +142,7 @@ def run_sharded(context: Context, wanted: ModelStage, prepare: Callable[[], None
     stage = begin(context, wanted.name, source.shards, source.shard_size)
     if stage.is_done():
         return stage
-    missing = stage.missing()
+    missing = [shard for shard in stage.missing() if context.part is None or context.part.takes(shard)]
     config = context.config.model_copy(update={"model": wanted.model})
     tasks = (ShardTask(wanted.name, shard, wanted.round, config, wanted.read(shard)) for shard in missing)
     if missing:
@@ -156,8 +156,16 @@ def run_sharded(context: Context, wanted: ModelStage, prepare: Callable[[], None
             if result.provenance is not None:  # begun.json keeps it, should the last step be interrupted
                 stage.info = replace(stage.info, provenance=result.provenance)
             mark_begun(context, stage)
-            stage.write_shard(result.shard, result.records)
+            if context.part is None or not stage.shard_path(result.shard).exists():  # made by another of the same part
+                stage.write_shard(result.shard, result.records)
             used.update(result.usage)
+    if context.part is not None:
+        there = stage.info.shards - len(stage.missing())
+        context.progress.note(
+            f"{wanted.name}: the shards of --shard {context.part} are made, {there} of {stage.info.shards} are there; "
+            f"when all are, `c3l {VERBS.get(wanted.name, 'run')} {context.run.path}` goes on"
+        )
+        return stage
     if used:
         context.progress.note(f"{wanted.name}: {used['tokens_in']} tokens read and {used['tokens_out']} written")
     loading = context.executor.loading_seconds - loading

@@ -7,6 +7,7 @@ stop the program at each of them.
 import errno
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain
@@ -50,7 +51,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: As ``write_atomic``.
     """
-    temporary = path.with_name(f".{path.name}{TEMPORARY}")
+    # of this process alone: several that share a run may say the same in the same file
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}{TEMPORARY}")
     make_folder(path.parent)
     try:
         with _explained(path):

@@ -1,46 +1,81 @@
-"""One writer at a time in a folder, across processes; a killed holder lets go by itself."""
+"""One writer at a time in a folder, or several that share it, across processes; a killed holder lets go by itself."""
 
 import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from c3l.errors import RunLockedError, StorageError
 from c3l.storage.atomic import durable, make_folder
 
+PATIENCE = 30.0  # seconds for those who share a folder to do what one of them does first
+
 
 @contextmanager
-def exclusive_lock(folder: Path) -> Iterator[None]:
-    """Hold the folder's ``.lock`` for as long as the block runs; does not wait.
+def exclusive_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold the folder's ``.lock`` for as long as the block runs.
+
+    Args:
+        folder: Where it lies.
+        wait: Until others let go of it; else they are an error.
 
     Raises:
         RunLockedError: If another process holds it; names the process and says what to do.
         StorageError: If the file system has no locks.
     """
+    with _hold(folder, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB) as descriptor:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
+        yield
+
+
+@contextmanager
+def shared_lock(folder: Path) -> Iterator[None]:
+    """Hold the folder's ``.lock`` beside others that share it, each of whom writes files that no other one does.
+
+    Raises:
+        RunLockedError: If a process holds it for itself, and goes on doing so.
+        StorageError: If the file system has no locks.
+    """
+    end = time.monotonic() + PATIENCE
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(_hold(folder, fcntl.LOCK_SH | fcntl.LOCK_NB))
+                break
+            except RunLockedError:
+                if time.monotonic() >= end:
+                    raise
+                time.sleep(0.1)
+        yield
+
+
+@contextmanager
+def _hold(folder: Path, how: int) -> Iterator[int]:
     path = folder / ".lock"
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
         raise StorageError(f"cannot write to {folder}: {error.strerror}; choose another --run") from error
     try:
-        _take(descriptor, path)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
-        yield
+        _take(descriptor, path, how)
+        yield descriptor
     finally:
         os.close(descriptor)
 
 
 @contextmanager
-def own_folder(folder: Path, has_content: Callable[[], bool]) -> Iterator[None]:
+def own_folder(folder: Path, has_content: Callable[[], bool], *, wait: bool = False) -> Iterator[None]:
     """Be the one writer to a folder, made if need be; where nothing came of it, it is left as it was found.
 
     Args:
         folder: Where the lock lies.
         has_content: Whether the folder is ours for good: something was written. Asked at the end.
+        wait: Until others let go of it; else they are an error.
 
     Raises:
         RunLockedError: If another process writes to it.
@@ -48,7 +83,7 @@ def own_folder(folder: Path, has_content: Callable[[], bool]) -> Iterator[None]:
     """
     new = [one for one in (folder, *folder.parents) if not one.exists()]
     make_folder(folder)
-    with exclusive_lock(folder):
+    with exclusive_lock(folder, wait=wait):
         try:
             yield
         finally:
@@ -58,9 +93,9 @@ def own_folder(folder: Path, has_content: Callable[[], bool]) -> Iterator[None]:
                         durable(remove)
 
 
-def _take(descriptor: int, path: Path) -> None:
+def _take(descriptor: int, path: Path, how: int) -> None:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, how)
         if not _is_there(descriptor, path):
             raise BlockingIOError
     except BlockingIOError:
