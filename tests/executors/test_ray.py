@@ -15,8 +15,9 @@ import pytest
 from c3l.data.images import inspect_image
 from c3l.errors import BackendError, ConfigError, DataError
 from c3l.executors.choose import make_executor
-from c3l.executors.interface import ShardTask
+from c3l.executors.interface import ShardTask, in_order
 from c3l.executors.local import LocalExecutor
+from c3l.jobs import asking
 from c3l.jobs import evaluate as evaluate_job
 from c3l.jobs import score as score_job
 from c3l.progress import SilentProgress
@@ -29,7 +30,7 @@ from runs import draw_pictures, make_config, read_all
 
 ray = pytest.importorskip("ray")
 
-from c3l.executors.ray import RayExecutor, Worker  # noqa: E402
+from c3l.executors.ray import AHEAD, RayExecutor, Worker  # noqa: E402
 
 Load = Callable[[], Any]
 SHORT = ("generation.max_new_tokens=12", "generation.batch_size=2", "shard_size=1")
@@ -55,6 +56,11 @@ def world(tmp_path_factory: pytest.TempPathFactory, copy_tiny: Callable[..., Pat
     root = tmp_path_factory.mktemp("cluster")
     draw_pictures(root / "images", 5)
     copy_tiny("llava", root / "model")
+    asked = [
+        {"question_id": n, "image": f"picture_{n}.png", "text": f"Is there a dog {n}?", "label": ("yes", "no")[n % 2]}
+        for n in range(4)
+    ]
+    (root / "coco_pope_random.json").write_text("\n".join(map(json.dumps, asked)))
     return root
 
 
@@ -81,14 +87,17 @@ def draft_tasks(world: Path, tmp_path: Path) -> list[ShardTask]:
 
 
 def test_two_workers_write_the_bytes_that_one_process_writes(world: Path, tmp_path: Path, cluster: Any) -> None:
-    more = ("executor.name=ray", "executor.workers=2", "scoring.no_image=others", "scoring.others=2")
-    for name, overrides in (("local", more[2:]), ("ray", more)):
+    task = {"task": "pope", "data": [str(world / "coco_pope_random.json")], "image_root": str(world / "images")}
+    shared = ("scoring.no_image=others", "scoring.others=2", f"evaluation.tasks={json.dumps([task])}")
+    more = ("executor.name=ray", "executor.workers=2", *shared)
+    for name, overrides in (("local", shared), ("ray", more)):
         with open_context(configure(world, tmp_path / name, *overrides), SilentProgress()) as context:
             assert context.executor.name == name
             run_method(context)
     assert ray.is_initialized(), "a cluster that was not started here is left alone"
     local, by_ray = (read_all(tmp_path / name) for name in ("local", "ray"))
     assert by_ray == local
+    assert "evaluation/pope/base/predictions.jsonl" in local, "a run's benchmarks are asked by the workers too"
     assert sum(name.startswith("draft/scored/0") for name in local) == 6
 
 
@@ -114,7 +123,7 @@ def test_a_data_set_is_scored_and_a_benchmark_asked_by_workers_too(
     world: Path, tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(score_job, "CHUNK_ROWS", 2)
-    monkeypatch.setattr(evaluate_job, "_SYNC_EVERY", 2)
+    monkeypatch.setattr(asking, "_SYNC_EVERY", 2)
     rows = [
         {"id": number, "image": f"picture_{number % 5}.png", "conversations": [
             {"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": f"Thing {number}."}]}
@@ -169,6 +178,29 @@ def refuse(task: ShardTask, load: Load) -> Iterator[Any]:
 def trip(task: ShardTask, load: Load) -> Iterator[Any]:
     yield from ()
     raise ZeroDivisionError("by nothing")
+
+
+def dawdle(task: ShardTask, load: Load, folder: str) -> Iterator[Any]:
+    (Path(folder) / str(task.shard)).touch()
+    if task.shard == 0:
+        time.sleep(3)
+    yield task.shard
+
+
+def test_a_slow_shard_is_waited_for_before_too_many_others_are_held_for_it(
+    world: Path, tmp_path: Path, crew: RayExecutor
+) -> None:
+    [task, *_] = draft_tasks(world, tmp_path)
+    tasks = [replace(task, shard=number) for number in range(40)]
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    work = partial(dawdle, folder=str(begun))
+    ahead = []
+    for one in in_order(crew.run(work, tasks, lambda count: None)):
+        if one.shard == 0:
+            ahead = [path.name for path in begun.iterdir()]
+    assert len(list(begun.iterdir())) == 40
+    assert len(ahead) <= AHEAD * 2 + 2
 
 
 def test_an_error_of_the_work_comes_as_it_is_with_its_shard(world: Path, tmp_path: Path, crew: RayExecutor) -> None:

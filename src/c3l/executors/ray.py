@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PATIENCE = 30.0  # seconds without any worker after which it is said what is waited for
+AHEAD = 4  # shards a worker that may be made before an earlier one is: who wants them in order holds them meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +122,21 @@ def _portable(error: Exception) -> Exception:
 
 @dataclass(slots=True)
 class _Crew:
-    """The workers: those that start, those that wait for a shard, and what the others make."""
+    """The workers: those that start, those that wait for a shard, and what the others make.
+
+    Attributes:
+        order: Of each shard that was handed out, which of them it was.
+    """
 
     starting: "dict[ObjectRef[Any], ActorHandle]" = field(default_factory=dict)
     idle: "list[ActorHandle]" = field(default_factory=list)
     busy: "dict[ObjectRef[Any], tuple[ActorHandle, ShardTask]]" = field(default_factory=dict)
+    order: dict[int, int] = field(default_factory=dict)
+
+    def is_ahead(self, most: int) -> bool:
+        """Whether so many shards were handed out after one that is not made yet."""
+        open_ones = [self.order[task.shard] for _, task in self.busy.values()]
+        return bool(open_ones) and len(self.order) - min(open_ones) > most
 
 
 class RayExecutor:
@@ -161,6 +172,7 @@ class RayExecutor:
         if first is None:
             return
         again.append(first)
+        self._crew.order.clear()
         self._start()
         try:
             yield from self._run(work, waiting, again, losses, hashes, advance)
@@ -182,7 +194,11 @@ class RayExecutor:
 
         crew, began, warned = self._crew, time.monotonic(), False
         while True:
-            while crew.idle and (task := again.popleft() if again else next(waiting, None)) is not None:
+            while crew.idle and (again or not crew.is_ahead(AHEAD * self._config.workers)):
+                task = again.popleft() if again else next(waiting, None)
+                if task is None:
+                    break
+                crew.order.setdefault(task.shard, len(crew.order))
                 model = task.config.model
                 if model not in hashes:
                     hashes[model] = weights_hash(model)

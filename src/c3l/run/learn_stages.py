@@ -6,7 +6,7 @@ from typing import Literal
 
 from c3l.data.export import FILES
 from c3l.executors.interface import LoadModel
-from c3l.executors.local import KeptModel
+from c3l.executors.local import KeptModel, LocalExecutor
 from c3l.jobs.evaluate import Wanted, check_benchmark, evaluate_files
 from c3l.jobs.finetune import check_packages, finetune_files
 from c3l.models.interface import InferenceModel
@@ -61,7 +61,10 @@ def finetune_stage(context: Context, exported: Stage) -> Stage:
 
 
 def evaluate_stages(context: Context, load: LoadModel = load_model) -> list[Stage]:
-    """Every benchmark of the config, for the model that the run began with and for the one that it ends with."""
+    """Every benchmark of the config, for the model that the run began with and for the one that it ends with.
+
+    Their questions are asked where the run's shards are made; ``load`` loads the models of this process.
+    """
     tasks = context.config.evaluation.tasks
     stages: dict[str, Stage] = {task.task: begin(context, f"{EVALUATION}/{task.task}", 1) for task in tasks}
     rest = [task for task in tasks if not stages[task.task].is_done()]
@@ -93,7 +96,10 @@ def _evaluate_all(
         config = context.config.model_copy(update={"model": _model_of(context.run, context.config, who)})
         for task in tasks:
             folder = stages[task.task].folder
-            loading = partial(_load_and_begin, context, stages[task.task], load)
+            here = context.executor.name == LocalExecutor.name
+            loading = partial(_load_and_begin, context, stages[task.task], load) if here else None
+            if not here:
+                mark_begun(context, stages[task.task])
             baseline = None if who == "base" else folder / "base"
             made = evaluate_files(task, folder / who, config, context.progress, loading, Wanted(baseline))
             reports[task.task] += made
