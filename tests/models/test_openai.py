@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from PIL import Image
 
 from c3l.cli.main import main
 from c3l.errors import BackendError, ConfigError
+from c3l.method.prompts import load_templates
 from c3l.models.interface import GenerateRequest, Sampling
 from c3l.models.load import load_finetunable, load_model, load_trainable, weights_hash
 from c3l.models.openai import to_uri
@@ -102,6 +104,44 @@ def test_what_the_server_heeds_is_found_out_and_kept(write: Callable[[Body], str
         notes = load(server).provenance.notes
     assert all(any(line in note for note in notes) for line in told)
     assert any(server.url in note for note in notes)
+
+
+def follow(body: Body) -> Reply:
+    """A reply that follows the schema it is sent, of one key or of pairs."""
+    schema = body.get("response_format", {}).get("json_schema", {}).get("schema", {})
+    if "pairs" in schema.get("properties", {}):
+        return completion(json.dumps({"pairs": [{"question": "What?", "answer": "A dog."}]}))
+    return completion(json.dumps(dict.fromkeys(schema["properties"], "so"))) if schema else completion(words(body))
+
+
+def refuse_formats(body: Body) -> Reply:
+    if "response_format" in body:
+        return refusal("Unknown parameter: 'response_format'.", "response_format", "unknown_parameter")
+    return completion(words(body))
+
+
+@pytest.mark.parametrize(
+    ("answer", "sent", "told"),
+    [
+        (follow, True, "replies follow a JSON schema (response_format)"),
+        (lambda body: completion(words(body)), False, "replies do not follow a JSON schema (response_format)"),
+        (refuse_formats, False, "the server refuses response_format, and uses its own"),
+    ],
+)
+def test_a_schema_is_sent_where_the_server_holds_the_model_to_it(answer, sent, told) -> None:
+    schema = load_templates()["conversation_json"].schema
+    with served(answer) as server:
+        model = load(server)
+        assert not any("response_format" in body for body in server.bodies), "it costs nothing where none is wanted"
+        [one] = ask(model, replace(request(), schema=schema))
+        [two] = ask(model, replace(request(1), schema=schema))
+        [plain] = ask(model, request(2))
+    assert [("response_format" in body) for body in server.bodies[-3:]] == [sent, sent, False]
+    assert told in model.provenance.notes
+    if sent:
+        assert json.loads(two.text)["pairs"]
+        assert server.bodies[-3]["response_format"]["json_schema"]["schema"] == json.loads(schema)
+    assert "seed" in plain.text and one.finish_reason == "stop"
 
 
 def test_a_server_that_forgets_seeds_is_told() -> None:

@@ -124,7 +124,8 @@ def _jobs(
             job_id = make_id(image.image_id, template.id, origin.round)
             # 32 bits: any backend takes it
             row_seed = int(make_id(origin.seed, image.image_id, template.id, origin.round)[:8], 16)
-            request = GenerateRequest(job_id, picture, template.render(k), row_seed) if picture else None
+            asked = template.render(k), row_seed, template.schema
+            request = GenerateRequest(job_id, picture, *asked) if picture else None
             yield _Draft(job_id, image, template, origin.round, request, problem)
 
 

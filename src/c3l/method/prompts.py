@@ -20,6 +20,19 @@ _TYPES = {"id": str, "version": int, "parser": str, "text": str}
 _BRACES = "write {{ and }} where you mean a brace"
 
 
+_TEXTS = {"question": {"type": "string"}, "answer": {"type": "string"}}
+_PAIR = {"type": "object", "properties": _TEXTS, "required": [*_TEXTS], "additionalProperties": False}
+# an object around the list, since some servers take no list as the whole
+_PAIRS = json.dumps(
+    {
+        "type": "object",
+        "properties": {"pairs": {"type": "array", "items": _PAIR}},
+        "required": ["pairs"],
+        "additionalProperties": False,
+    }
+)
+
+
 @dataclass(frozen=True, slots=True)
 class InstructionTemplate:
     """One way of asking for question-answer pairs.
@@ -39,6 +52,11 @@ class InstructionTemplate:
     def render(self, k: int) -> str:
         """The prompt that asks for ``k`` pairs."""
         return self.text.format(k=k)
+
+    @property
+    def schema(self) -> str:
+        """The JSON schema of a reply that the template's parser reads whole; empty where it asks for no JSON."""
+        return _PAIRS if self.parser == "json" else ""
 
     def write_reply(self, pairs: Sequence[tuple[str, str]], *, more: bool = False) -> str:
         """A reply with these (question, answer) pairs, in the form that the template's parser reads first.

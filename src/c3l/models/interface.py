@@ -30,12 +30,14 @@ class GenerateRequest:
         image: RGB picture, or None for a text-only prompt.
         prompt: The user's turn, without any image placeholder.
         seed: Seeds this row alone, so that batch size and order change nothing.
+        schema: A JSON schema that the completion is to follow where the backend can hold a model to it; empty for none.
     """
 
     request_id: str
     image: Image | None
     prompt: str
     seed: int
+    schema: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,9 +28,12 @@ RETRIES = 5  # of a request after a lost connection, 408, 409, 429 or 5xx, with 
 TIMEOUT = 600.0  # seconds; choice
 _QUALITY = 95  # of JPEG; choice
 _PROBE = GenerateRequest("probe", None, "Write one sentence about anything that comes to your mind.", 1)
+_SCHEMA = json.dumps(
+    {"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"], "additionalProperties": False}
+)
 _PROBED = Sampling(temperature=1.0, top_p=1.0, max_new_tokens=24)
 
-Numbers = Mapping[str, float | str]
+_DISPENSABLE = ("seed", "top_p", "response_format")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class OpenAIModel:
         self._config, self._name = config, config.name.removeprefix(SERVED)
         self._length_name, self._left_out = "max_tokens", frozenset[str]()
         self._samples_by_config = False
+        self._holds_schema: bool | None = None  # unknown until one is asked for
         self._usage = {"tokens_in": 0, "tokens_out": 0}
         self._lock, self._provenance = Lock(), provenance
         self._provenance = add_notes(provenance, self._probe())
@@ -120,6 +124,8 @@ class OpenAIModel:
         Raises:
             BackendError: If the server is lost, or refuses every request alike.
         """
+        if self._holds_schema is None and any(request.schema for request in requests):
+            self._probe_schema()
         pool = ThreadPoolExecutor(min(self._config.concurrency, max(len(requests), 1)))
         try:
             written = list(pool.map(lambda request: self._write(request, sampling), requests))
@@ -156,6 +162,14 @@ class OpenAIModel:
             + ("" if repeats else ", so a run that is made again differs; what is made is never asked again"),
         ]
 
+    def _probe_schema(self) -> None:
+        """Whether a reply follows a JSON schema; some servers take it and do nothing, some refuse it."""
+        self._holds_schema = True
+        text = self._write(GenerateRequest("probe", None, _PROBE.prompt, 1, _SCHEMA), _PROBED).completion.text
+        self._holds_schema = _has_word(text)
+        told = "follow" if self._holds_schema else "do not follow"
+        self._provenance = add_notes(self._provenance, [f"replies {told} a JSON schema (response_format)"])
+
     def _draw_probes(self) -> list[str]:
         seeds = (1, 2, 1)
         requests = [GenerateRequest(f"probe-{place}", None, _PROBE.prompt, seed) for place, seed in enumerate(seeds)]
@@ -163,7 +177,7 @@ class OpenAIModel:
 
     def _write(self, request: GenerateRequest, sampling: Sampling) -> _Written:
         while True:
-            sent = self._numbers(request, sampling)
+            sent = self._numbers(request, sampling) | self._format(request)
             try:
                 reply = self._client.chat.completions.create(
                     model=self._name,
@@ -187,6 +201,12 @@ class OpenAIModel:
             "seed": request.seed % 2**31,  # some servers hold seeds in 32 bits with a sign
         }
         return {name: value for name, value in numbers.items() if name not in self._left_out}
+
+    def _format(self, request: GenerateRequest) -> dict[str, Any]:
+        if not (request.schema and self._holds_schema) or "response_format" in self._left_out:
+            return {}
+        schema = {"name": "reply", "strict": True, "schema": json.loads(request.schema)}
+        return {"response_format": {"type": "json_schema", "json_schema": schema}}
 
     def _extra(self, sampling: Sampling) -> dict[str, str] | None:
         if not self._samples_by_config or sampling.temperature == 0:
@@ -220,7 +240,7 @@ class OpenAIModel:
             for name in [name for name, value in changed.items() if isinstance(value, str)]:
                 self._leave_out(name)
             return None
-        named = next((name for name in ("seed", "top_p") if name in str(error.param or error)), None)
+        named = next((name for name in _DISPENSABLE if name in str(error.param or error)), None)
         if refusal.concerns == "request" and named and named in sent:
             self._leave_out(named)
             return None
@@ -264,6 +284,15 @@ class OpenAIModel:
     def _describe(self, error: Exception) -> str:
         told = name_error(error, 3000)
         return (told.replace(self._key, "***") if self._key != "none" else told)[:300]
+
+
+def _has_word(text: str) -> bool:
+    """Whether a reply follows ``_SCHEMA``."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(value, dict) and [*value] == ["word"]
 
 
 def to_uri(image: Image, side: int | None) -> str:
