@@ -1,8 +1,8 @@
 """What Ray costs and gives: ``python -m benchmarks.bench_ray``; a table.
 
-The built-in LVLM writes about pictures and scores its pairs: in one process, by one Ray worker, and by two, each with one
-thread. Whole commands, and the same bytes each time. Scoring is the figure that counts, as the workers are there by then;
-writing has the start of Ray and of the workers in it.
+The built-in LVLM writes about pictures and scores its pairs: in one process, by one Ray worker, and by two, each with
+one thread. Whole commands, and the same bytes each time. Scoring is the figure that counts, as the workers are there by
+then; writing has the start of Ray and of the workers in it.
 """
 
 import argparse
