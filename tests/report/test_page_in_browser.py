@@ -7,7 +7,7 @@ import pytest
 from tests.report.browser import Browser, needs_browser
 from tests.report.fake_run import make_contents, without_scores
 from tests.report.hostile import PAYLOADS, put_everywhere
-from tests.report.page_checks import FOREIGN_ELEMENTS, LOW_CONTRAST, VISIBLE_PAIRS, WIDE_ELEMENTS
+from tests.report.page_checks import FAINT_DRAWINGS, FOREIGN_ELEMENTS, LOW_CONTRAST, VISIBLE_PAIRS, WIDE_ELEMENTS
 
 from c3l.report.build import render_report, write_report
 
@@ -46,6 +46,7 @@ def test_every_text_meets_its_contrast(browser: Browser, page: Path) -> None:
         browser.prefer(scheme)  # type: ignore[arg-type]
         browser.open(page)
         assert browser.evaluate(LOW_CONTRAST) == [], scheme
+        assert browser.evaluate(FAINT_DRAWINGS) == [], scheme
 
 
 def test_answers_are_shown_to_the_letter(browser: Browser, tmp_path: Path) -> None:

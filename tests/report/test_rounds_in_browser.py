@@ -8,7 +8,7 @@ import pytest
 from tests.report.browser import Browser, needs_browser
 from tests.report.fake_rounds import make_rounds, make_tuning
 from tests.report.fake_run import make_contents, without_scores
-from tests.report.page_checks import FOREIGN_ELEMENTS, LOW_CONTRAST, VISIBLE_PAIRS, WIDE_ELEMENTS
+from tests.report.page_checks import FAINT_DRAWINGS, FOREIGN_ELEMENTS, LOW_CONTRAST, VISIBLE_PAIRS, WIDE_ELEMENTS
 
 from c3l.report.build import write_report
 
@@ -35,6 +35,7 @@ def test_nothing_is_wider_than_the_window(browser: Browser, page: Path, width: i
     assert browser.evaluate("document.documentElement.scrollWidth") == width
     assert browser.evaluate(WIDE_ELEMENTS) == []
     assert browser.evaluate(LOW_CONTRAST) == []
+    assert browser.evaluate(FAINT_DRAWINGS) == []
     assert browser.evaluate(FOREIGN_ELEMENTS) == []
     assert browser.problems == []
 
@@ -113,7 +114,7 @@ def test_a_dot_leads_to_its_picture_even_when_that_is_hidden(browser: Browser, p
 
 def test_every_chart_is_named_for_those_who_do_not_see_it(browser: Browser, page: Path) -> None:
     browser.open(page)
-    names = browser.evaluate("[...document.querySelectorAll('svg[role=img]')].map(e => e.getAttribute('aria-label'))")
+    names = browser.evaluate("[...document.querySelectorAll('svg[role=img], svg[role=group]')].map(e => e.ariaLabel)")
     assert len(names) == len(browser.evaluate("[...document.querySelectorAll('svg.chart')].map(() => 1)"))
     assert all(names)
     assert sum(": histogram of S(I2C)" in name for name in names) == 3

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import get_args
 
 from c3l.errors import DataError
-from c3l.records import KL_FORMS, AnswerScores, FilterDecision, Form, NoImageMode, ScoredPair, Specificity, says_no
+from c3l.records import KL_FORMS, FilterDecision, Form, NoImageMode, ScoredPair, Specificity, says_no
 from c3l.report.contents import ReportContents
 from c3l.report.tokens import is_less_likely
 
@@ -99,11 +99,12 @@ def read_facts(contents: ReportContents) -> Facts:
     earlier, pairs = [], []
     for scored in contents.scored:
         first = first or scored
-        pairs.append(_take(contents, scored, _find_decision(decisions, scored.sample.sample_id)))
-        _add_forms(contents, by_form, scored.scores)
+        _add_forms(contents, by_form, scored)
+        decision = _find_decision(decisions, scored.sample.sample_id)
+        pairs.append(_take(contents, scored, by_form[LIFT][-1], decision))
     for scored in contents.earlier:
         first = first or scored
-        earlier.append(_take(contents, scored, None))
+        earlier.append(_take(contents, scored, contents.compute_i2c(scored.scores, LIFT), None))
     return Facts(
         pairs=pairs,
         rounds=_split_rounds(contents, earlier, pairs),
@@ -124,7 +125,7 @@ def measure(contents: ReportContents, pairs: Iterable[PairFacts]) -> Specificity
     return contents.measure_specificity((pair.image_id, pair.lift, pair.says_no) for pair in pairs)
 
 
-def _take(contents: ReportContents, scored: ScoredPair, decision: FilterDecision | None) -> PairFacts:
+def _take(contents: ReportContents, scored: ScoredPair, lift: float, decision: FilterDecision | None) -> PairFacts:
     sample, scores = scored.sample, scored.scores
     if sample.image_id not in contents.images:
         raise DataError(
@@ -140,7 +141,7 @@ def _take(contents: ReportContents, scored: ScoredPair, decision: FilterDecision
         answer_opening=sys.intern(sample.answer_opening),
         tokens=len(scores.token_ids),
         i2c=scored.i2c,
-        lift=contents.compute_i2c(scores, LIFT),
+        lift=lift,
         says_no=says_no(sample.answer),
         less_likely=is_less_likely(scores),
         decision=decision,
@@ -155,13 +156,13 @@ def _find_decision(decisions: Mapping[str, FilterDecision], sample_id: str) -> F
     return decisions[sample_id]
 
 
-def _add_forms(contents: ReportContents, by_form: dict[Form, "array[float]"], scores: AnswerScores) -> None:
+def _add_forms(contents: ReportContents, by_form: dict[Form, "array[float]"], scored: ScoredPair) -> None:
     """S(I2C) of one more pair in every form; a form that needs what is not stored for all is left out."""
-    if scores.token_kl is None:
+    if scored.scores.token_kl is None:
         for form in KL_FORMS:
             by_form.pop(form, None)
     for form, column in by_form.items():
-        column.append(contents.compute_i2c(scores, form))
+        column.append(scored.i2c if form == scored.form else contents.compute_i2c(scored.scores, form))
 
 
 def _split_rounds(

@@ -189,6 +189,7 @@ def draw_change(points: Sequence[Point], label: str, unit: Unit, height: int = 3
         draw_grid(frame, f"draft, mean {unit.axis}", f"{label}, mean {unit.axis}", whole=False)
         + diagonal
         + Markup("").join(far + links),
+        role="group" if links else "img",
     )
 
 
