@@ -38,7 +38,7 @@ def test_how_good_it_is_stands_with_interval_comparison_and_caveat() -> None:
 
 
 def test_the_tuned_model_is_named_where_it_wrote() -> None:
-    assert "written by the tuned model (Refined (round 1))" in read_lead(make_rounds(6))
+    assert "written by the tuned model, Refined (round 1)" in read_lead(make_rounds(6))
 
 
 def test_what_was_thrown_away_is_counted_by_reason_without_earlier_rounds() -> None:

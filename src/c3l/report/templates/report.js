@@ -54,7 +54,7 @@
     const parts = [say(found.kept + found.dropped, "pair", "pairs")];
     if (found.draft) parts.push(`${found.draft} of the draft`);
     if (found.loss) parts.push(`${found.loss} rejected`);
-    controls.elements.found.value = `${parts.join(" and ")} of ${say(pictures, "picture", "pictures")}`;
+    controls.elements.found.value = `${parts.join(", ")} of ${say(pictures, "picture", "pictures")}`;
   };
   controls.addEventListener("input", update);
   controls.addEventListener("submit", (event) => event.preventDefault());
