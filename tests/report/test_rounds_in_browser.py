@@ -58,10 +58,7 @@ def test_both_rounds_of_a_picture_are_shown_by_name(browser: Browser, page: Path
     assert [name.strip()[:5] for name in browser.evaluate(names)] == ["Draft", "Refin"]
     assert browser.evaluate(f"{VISIBLE_PAIRS}.length") == 190
     assert browser.evaluate(f"{VISIBLE_PAIRS}.filter(pair => pair.matches('.draft')).length") == 95
-    assert (
-        browser.evaluate("controls.elements.found.value")
-        == "95 pairs, 95 of the draft, 6 rejected of 20 pictures"
-    )
+    assert browser.evaluate("controls.elements.found.value") == "95 pairs, 95 of the draft, 6 rejected of 20 pictures"
 
 
 def test_the_draft_is_neither_kept_nor_dropped(browser: Browser, page: Path) -> None:
