@@ -14,13 +14,13 @@ from c3l.method.specificity import (
     show_specificity,
     tell_specificity,
 )
-from c3l.records import AnswerScores, Sample, ScoredPair
+from c3l.records import AnswerScores, says_no
 
 
-def pair(image: str, p: float, q: float, text: str = "Yes.") -> ScoredPair:
+def pair(image: str, p: float, q: float, text: str = "Yes.") -> tuple[str, float, bool]:
     """A pair each of whose two tokens has the probability p with its picture and q without."""
     scores = AnswerScores((1, 2), ("x", "y"), (math.log(p),) * 2, (math.log(q),) * 2)
-    return ScoredPair(Sample(f"{image}{p}", image, "plain", "q?", text, 0, 0), scores, 0.0, "log_ratio", "others")
+    return image, compute_i2c(scores, "lift"), says_no(text)
 
 
 # lifts of 0.25, 0.05, -0.1 and 0.3
@@ -43,7 +43,7 @@ def test_counts_by_hand() -> None:
 def test_the_border_itself_is_specific() -> None:
     tally = SpecificityTally("drop")
     for lift in (SPECIFIC_LIFT, math.nextafter(SPECIFIC_LIFT, 0)):
-        tally.add("one", lift, "Yes.")
+        tally.add("one", lift, False)
     assert tally.summarise(0).specific == 1
 
 
@@ -87,4 +87,4 @@ def test_programs_get_every_field_with_four_decimals() -> None:
 
 
 def test_lift_is_the_form_of_that_name() -> None:
-    assert [compute_i2c(one.scores, "lift") for one in PAIRS] == pytest.approx([0.25, 0.05, -0.1, 0.3])
+    assert [lift for _, lift, _ in PAIRS] == pytest.approx([0.25, 0.05, -0.1, 0.3])

@@ -12,7 +12,7 @@ from c3l.records import HeldOut, ScoredPair, TuningStep, name_round, name_step
 from c3l.report.contents import ReportContents, StageCounts, TuningCurves
 
 
-def make_rounds(images: int = 20, rounds: int = 1, gallery_limit: int = 90, steps: int = 60) -> ReportContents:
+def make_rounds(images: int = 20, rounds: int = 1, gallery_limit: int = 200, steps: int = 60) -> ReportContents:
     """A run of ``rounds`` rounds after the draft; picture 1 has no draft pair, picture 2 no pair of the last round."""
     contents = make_contents(images, gallery_limit=gallery_limit)
     refs = list(contents.images)

@@ -55,7 +55,7 @@ PICTURED = frozenset(
 IMAGINED = frozenset(("small", "umbrella", "glitters", "friends"))
 
 
-def make_contents(images: int = 20, seed: int = 0, instructions: int = 2, gallery_limit: int = 90) -> ReportContents:
+def make_contents(images: int = 20, seed: int = 0, instructions: int = 2, gallery_limit: int = 200) -> ReportContents:
     """A run over ``images`` pictures with five pairs each, half of them kept."""
     rng = random.Random(seed)
     refs = {ref.image_id: ref for ref in (make_image(number) for number in range(images))}
@@ -69,6 +69,7 @@ def make_contents(images: int = 20, seed: int = 0, instructions: int = 2, galler
     rejected = make_rejections(refs)
     return ReportContents(
         title="demo",
+        folder="runs/demo",
         settings=SETTINGS,
         provenance={"generated": MAKER, "scored": MAKER},
         stages=make_stages(images, len(scored), kept),
@@ -77,6 +78,7 @@ def make_contents(images: int = 20, seed: int = 0, instructions: int = 2, galler
         decisions=selected,
         rejected=rejected,
         exported=kept,
+        exports={"llava": "export/llava.json", "ids": "export/ids.txt"},
         open_thumbnail=draw_thumbnail,
         compute_i2c=compute_i2c,
         unit_of=unit_of,

@@ -93,6 +93,8 @@ def put_everywhere(text: str) -> ReportContents:
     return replace(
         contents,
         title=text,
+        folder=text,
+        exports={text: text},
         settings=text,
         provenance={text: Provenance(text, text, text, text, text, 0, {text: text})},
         stages=[StageCounts(text, text, text, 2, 1, {text: 1}, 1.0)],

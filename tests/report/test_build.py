@@ -12,28 +12,16 @@ from tests.report.fake_run import MAKER, make_contents, without_scores
 
 from c3l.errors import DataError, StorageError
 from c3l.records import KL_FORMS, Form, HeldOut
-from c3l.report.build import (
-    build_form_rows,
-    build_panels,
-    group_provenance,
-    judge_length,
-    render_report,
-    write_report,
-)
-from c3l.report.contents import join_pairs
+from c3l.report.build import group_provenance, render_report, write_report
+from c3l.report.distribution import build_panels, judge_length
+from c3l.report.facts import read_facts
+from c3l.report.forms import build_form_rows
 from c3l.report.units import NATS
-
-
-def test_headline_has_the_main_numbers() -> None:
-    headline = " ".join(render_report(make_contents(20)).split("<h1>")[1].split("</h1>")[0].split())
-    assert headline.startswith(
-        "From 22 pictures came 100 scored pairs; 50 were kept, 50 exported. Median S(I2C) is +0."
-    )
 
 
 def test_the_form_in_use_comes_first_and_agrees_with_itself() -> None:
     contents = make_contents(6)
-    rows = build_form_rows(contents, join_pairs(contents))
+    rows = build_form_rows(contents, read_facts(contents))
     assert [row.name for row in rows] == list(get_args(Form))
     assert rows[0].used
     assert rows[0].with_used == "+1.00"
@@ -44,7 +32,7 @@ def test_forms_that_need_a_divergence_are_left_out_where_it_was_not_stored() -> 
     first = contents.scored[0]
     scored = [replace(first, scores=replace(first.scores, token_kl=None)), *contents.scored[1:]]
     contents = replace(contents, scored=scored)
-    assert not KL_FORMS & {row.name for row in build_form_rows(contents, join_pairs(contents))}
+    assert not KL_FORMS & {row.name for row in build_form_rows(contents, read_facts(contents))}
 
 
 def test_a_score_that_is_the_length_is_told_as_such() -> None:
@@ -70,8 +58,10 @@ def test_verdict_on_length(spearman: float | None, pairs: int, words: str) -> No
 
 
 def test_instructions_get_histograms_of_their_own_only_when_several() -> None:
-    assert [panel.name for panel in build_panels(join_pairs(make_contents(4, instructions=1)), NATS)] == ["all pairs"]
-    panels = build_panels(join_pairs(make_contents(4, instructions=2)), NATS)
+    assert [panel.name for panel in build_panels(read_facts(make_contents(4, instructions=1)).pairs, NATS)] == [
+        "all pairs"
+    ]
+    panels = build_panels(read_facts(make_contents(4, instructions=2)).pairs, NATS)
     assert [panel.name for panel in panels] == ["all pairs", "conversation", "detailed_description"]
     assert panels[0].pairs == panels[1].pairs + panels[2].pairs
 
@@ -163,9 +153,12 @@ def test_the_page_of_a_run_without_a_second_round_does_not_speak_of_rounds() -> 
     assert body.count('<ol class="pairs">') == 5
 
 
+SECTIONS = ("examples", "specific", "flow", "rounds", "tuning", "scores", "gallery", "rejections", "made")
+
+
 def test_the_loop_has_its_sections_in_order_and_their_links() -> None:
     body = read_body(render_report(make_rounds(5)))
-    places = [body.index(f'<section id="{name}">') for name in ("flow", "rounds", "tuning", "scores", "gallery")]
+    places = [body.index(f'<section id="{name}">') for name in SECTIONS]
     assert places == sorted(places)
     assert all(body.count(f'<a href="#{name}">{name.capitalize()}</a>') == 1 for name in ("rounds", "tuning"))
 
@@ -176,13 +169,6 @@ def test_sections_appear_only_with_their_records() -> None:
     assert "#tuning" not in alone and 'id="rounds"' in alone
     alone = read_body(render_report(replace(contents, earlier=[])))
     assert "#rounds" not in alone and 'id="tuning"' in alone
-
-
-def test_the_headline_counts_the_last_round_and_names_the_draft() -> None:
-    lead = " ".join(render_report(make_rounds(20)).split("<h1>")[1].split("</section>")[0].split())
-    assert "came 95 scored pairs" in lead
-    assert "<dd>19<small> of 22 with pairs" in lead
-    assert "<b>Refined (round 1)</b>, written by the tuned model; the draft had 95 scored pairs" in lead
 
 
 def test_a_last_round_without_pairs_still_shows_the_draft() -> None:

@@ -5,7 +5,8 @@ from tests.report.fake_run import make_contents, without_scores
 
 from c3l.records import ScoredPair
 from c3l.report.build import render_report
-from c3l.report.contents import ReportContents, join_pairs
+from c3l.report.contents import ReportContents
+from c3l.report.facts import read_facts
 from c3l.report.openings import SHOWN, build_openings
 
 
@@ -27,7 +28,7 @@ def ask(contents: ReportContents, draft: list[str], last: list[str], kept: int) 
 def test_shares_by_hand_with_the_draft_first() -> None:
     draft, last = ["Is it?", "is that it?", "What is it?", "How?"], ["What?", "What, now?", "Is it?"]
     contents = ask(make_rounds(4), draft, last, kept=2)
-    view, answers = build_openings(contents, join_pairs(contents))
+    view, answers = build_openings(read_facts(contents))
     assert (view.title, view.stratify, answers.title, answers.stratify) == (
         "Questions",
         "opening",
@@ -54,7 +55,7 @@ def test_answers_that_turn_to_no_are_seen() -> None:
     earlier = answer(list(contents.earlier), ["Yes.", "yes it is", "No.", "Red."])
     scored = answer(list(contents.scored), ["No.", "no", "Yes.", "No!"])
     contents = replace(contents, earlier=earlier, scored=scored)
-    questions, answers = build_openings(contents, join_pairs(contents))
+    questions, answers = build_openings(read_facts(contents))
     assert questions.moved == 0
     assert [(row.opening, row.shares) for row in answers.rows] == [
         ("no", ("25%", "75%", "100%")),
@@ -67,15 +68,15 @@ def test_answers_that_turn_to_no_are_seen() -> None:
 def test_rare_words_stand_together_and_nothing_is_lost() -> None:
     questions = [f"word{n % 12}{'x' * 40} is it?" for n in range(40)]
     contents = ask(make_rounds(4), questions, questions, kept=40)
-    view, _ = build_openings(contents, join_pairs(contents))
+    view, _ = build_openings(read_facts(contents))
     assert (len(view.rows), view.rows[-1].opening, view.moved) == (SHOWN + 1, "4 others", 0)
     assert view.rows[0].opening == f"word0{'x' * 18}\N{HORIZONTAL ELLIPSIS}"
 
 
 def test_a_run_of_one_round_compares_what_was_kept_with_all() -> None:
     contents = make_contents(6)
-    assert {view.heads for view in build_openings(contents, join_pairs(contents))} == {("All pairs", "Kept")}
-    assert build_openings(without_scores(contents), ()) == ()
+    assert {view.heads for view in build_openings(read_facts(contents))} == {("All pairs", "Kept")}
+    assert build_openings(read_facts(without_scores(contents))) == ()
 
 
 def test_what_would_have_to_move_is_a_share_and_no_count() -> None:

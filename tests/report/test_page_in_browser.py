@@ -7,7 +7,7 @@ import pytest
 from tests.report.browser import Browser, needs_browser
 from tests.report.fake_run import make_contents, without_scores
 from tests.report.hostile import PAYLOADS, put_everywhere
-from tests.report.page_checks import FOREIGN_ELEMENTS, LOW_CONTRAST, VISIBLE_PAIRS, WIDE_ELEMENTS
+from tests.report.page_checks import FAINT_DRAWINGS, FOREIGN_ELEMENTS, LOW_CONTRAST, VISIBLE_PAIRS, WIDE_ELEMENTS
 
 from c3l.report.build import render_report, write_report
 
@@ -22,7 +22,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(("width", "phone"), [(1440, False), (800, False), (390, True), (320, True)])
+@pytest.mark.parametrize(("width", "phone"), [(1440, False), (800, False), (375, True), (320, True)])
 def test_nothing_is_wider_than_the_window(browser: Browser, page: Path, width: int, phone: bool, scheme: str) -> None:
     browser.resize(width, 844, phone)
     browser.prefer(scheme)  # type: ignore[arg-type]
@@ -46,6 +46,7 @@ def test_every_text_meets_its_contrast(browser: Browser, page: Path) -> None:
         browser.prefer(scheme)  # type: ignore[arg-type]
         browser.open(page)
         assert browser.evaluate(LOW_CONTRAST) == [], scheme
+        assert browser.evaluate(FAINT_DRAWINGS) == [], scheme
 
 
 def test_answers_are_shown_to_the_letter(browser: Browser, tmp_path: Path) -> None:
@@ -75,7 +76,7 @@ def test_every_coloured_token_says_its_number(browser: Browser, page: Path) -> N
 def test_pictures_show(browser: Browser, page: Path) -> None:
     browser.open(page)
     assert browser.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 100)")
-    assert browser.evaluate("document.images.length") == 20 + 8
+    assert browser.evaluate("document.images.length") == 20 + 16 + 8
 
 
 def test_kept_and_dropped_can_be_shown_alone(browser: Browser, page: Path) -> None:
@@ -87,12 +88,41 @@ def test_kept_and_dropped_can_be_shown_alone(browser: Browser, page: Path) -> No
         assert browser.evaluate("controls.elements.found.value").startswith("50 pairs of ")
 
 
+def test_what_was_rejected_can_be_shown_alone(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    assert browser.evaluate("controls.elements.found.value") == "100 pairs, 6 rejected of 20 pictures"
+    browser.evaluate("document.querySelector('[name=show][value=rejected]').click()")
+    assert browser.evaluate(f"{VISIBLE_PAIRS}.length") == 0
+    assert browser.evaluate("controls.elements.found.value") == "0 pairs, 6 rejected of 1 picture"
+    shown = browser.evaluate(
+        "[...document.querySelectorAll('.loss')].filter(e => e.checkVisibility()).map(e => e.textContent)"
+    )
+    assert len(shown) == 6 and "token 3 is nan" in shown[-1]
+
+
+def test_search_and_filter_work_from_the_keyboard(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    browser.evaluate("document.querySelector('[name=show]:checked').focus()")
+    browser.press("ArrowRight")
+    assert browser.evaluate("controls.elements.show.value") == "kept"
+    assert browser.evaluate(f"{VISIBLE_PAIRS}.length") == 50
+    browser.press("Tab")
+    assert browser.evaluate("document.activeElement.name") == "order"
+    browser.press("Tab")
+    assert browser.evaluate("document.activeElement.name") == "words"
+    browser.call("Input.insertText", text="no such words")
+    assert browser.evaluate(f"{VISIBLE_PAIRS}.length") == 0
+    browser.press("Enter")
+    assert browser.evaluate("location.search + document.activeElement.name") == "words", "no form is sent"
+
+
 def test_search_finds_words_of_a_pair_and_file_names(browser: Browser, page: Path) -> None:
     browser.open(page)
     search = "controls.elements.words.value = {!r}; controls.dispatchEvent(new Event('input')); {}.length"
     assert browser.evaluate(search.format(" UMBRELLA", VISIBLE_PAIRS)) == 20
     assert browser.evaluate(search.format("orchard-0001", VISIBLE_PAIRS)) == 5
     assert browser.evaluate(search.format("no such words", VISIBLE_PAIRS)) == 0
+    assert browser.evaluate(search.format("top 50%", VISIBLE_PAIRS)) == 0, "only what was asked and answered"
 
 
 def test_pictures_can_be_ordered_by_score(browser: Browser, page: Path) -> None:
@@ -104,6 +134,10 @@ def test_pictures_can_be_ordered_by_score(browser: Browser, page: Path) -> None:
     assert highest != sorted(highest)
     lowest = browser.evaluate(choose.format("lowest") + read.format("lowest"))
     assert lowest == sorted(lowest)
+    names = browser.evaluate(
+        choose.format("name") + "[...document.querySelectorAll('.card .path')].map(e => e.textContent)"
+    )
+    assert names == sorted(names) and names[1].endswith("canal-0015.jpg")
     assert browser.evaluate(choose.format("place") + read.format("place")) == list(range(20))
 
 

@@ -4,11 +4,12 @@ from xml.etree import ElementTree
 
 import pytest
 from tests.report.fake_rounds import make_rounds
-from tests.report.fake_run import MAKER, make_contents, without_scores
+from tests.report.fake_run import MAKER, make_contents, select, without_scores
 
 from c3l.records import AnswerScores, ScoredPair
 from c3l.report.contents import ReportContents
-from c3l.report.rounds import Point, build_rounds, draw_change, mean_by_image, split_rounds
+from c3l.report.facts import read_facts
+from c3l.report.rounds import Point, RoundsView, build_rounds, draw_change, mean_by_image
 from c3l.report.units import NATS
 
 
@@ -23,19 +24,23 @@ def with_scores(draft: list[tuple[int, float]], last: list[tuple[int, float]]) -
         return replace(template, sample=sample, i2c=i2c, scores=scores)
 
     rounds = [[write(round, n, *one) for n, one in enumerate(given)] for round, given in enumerate((draft, last))]
-    return replace(contents, earlier=rounds[0], scored=rounds[1])
+    return replace(contents, earlier=rounds[0], scored=rounds[1], decisions=select(rounds[1]))
+
+
+def build(contents: ReportContents) -> RoundsView | None:
+    return build_rounds(contents, read_facts(contents), {})
 
 
 def test_a_run_of_one_round_has_no_such_section() -> None:
-    assert split_rounds(make_contents(3)) == {}
-    assert build_rounds(make_contents(3), {}) is None
+    assert read_facts(make_contents(3)).rounds == {}
+    assert build(make_contents(3)) is None
 
 
 def test_rounds_stand_in_order_and_the_last_may_be_empty() -> None:
     contents = make_rounds(4, rounds=2)
-    assert list(split_rounds(contents)) == [0, 1, 2]
-    assert split_rounds(without_scores(contents))[2] == []
-    view = build_rounds(without_scores(contents), {})
+    assert list(read_facts(contents).rounds) == [0, 1, 2]
+    assert read_facts(without_scores(contents)).rounds[2] == []
+    view = build(without_scores(contents))
     assert view is not None
     assert [row.label for row in view.rows] == ["Draft", "Refined (round 1)", "Refined (round 2)"]
     assert (view.rows[2].pairs, view.rows[2].median, view.rows[2].chart) == (0, "\N{EN DASH}", "")
@@ -44,23 +49,21 @@ def test_rounds_stand_in_order_and_the_last_may_be_empty() -> None:
 
 def test_pictures_are_compared_with_themselves() -> None:
     # picture 0: mean 0.1 -> 0.5, 1: 0.4 -> 0.3, 2: only draft, 3: only last; changes +0.4 and -0.1, median +0.15
-    view = build_rounds(
-        with_scores([(0, 0.0), (0, 0.2), (1, 0.4), (2, -9.0)], [(0, 0.5), (1, 0.2), (1, 0.4), (3, 9.0)]), {}
-    )
+    view = build(with_scores([(0, 0.0), (0, 0.2), (1, 0.4), (2, -9.0)], [(0, 0.5), (1, 0.2), (1, 0.4), (3, 9.0)]))
     assert view is not None and view.paired is not None
     assert (view.paired.pictures, view.paired.rose, view.paired.fell) == (2, 1, 1)
     assert view.paired.change == "+0.15"
 
 
 def test_a_round_in_numbers() -> None:
-    view = build_rounds(with_scores([(0, -0.5), (0, 0.1), (1, 0.1), (1, 0.7)], [(0, 1.0)]), {})
+    view = build(with_scores([(0, -0.5), (0, 0.1), (1, 0.1), (1, 0.7)], [(0, 1.0)]))
     assert view is not None
     draft = view.rows[0]
     assert (draft.pairs, draft.pictures, draft.median, draft.mean, draft.against) == (4, 2, "+0.10", "+0.10", "25%")
 
 
 def test_histograms_share_both_axes_whatever_the_number_of_pairs() -> None:
-    view = build_rounds(with_scores([(0, 0.1)] * 4 + [(0, -2.0)] * 4, [(1, 0.1)]), {})
+    view = build(with_scores([(0, 0.1)] * 4 + [(0, -2.0)] * 4, [(1, 0.1)]))
     assert view is not None
     bars = [re.findall(r'<rect class="\w+" x="([\d.]+)" y="[\d.]+" width="[\d.]+" height="([\d.]+)"', row.chart)
             for row in view.rows]  # fmt: skip
@@ -93,7 +96,7 @@ def test_another_scorer_is_told() -> None:
         (other, "not all scored by one"),
         ({}, ""),
     ):
-        view = build_rounds(replace(contents, provenance=provenance), {})
+        view = build(replace(contents, provenance=provenance))
         assert view is not None
         assert words in view.caution
         assert bool(view.caution) == bool(words)
@@ -101,10 +104,14 @@ def test_another_scorer_is_told() -> None:
 
 def test_means_are_by_picture() -> None:
     contents = with_scores([(0, 1.0), (0, 2.0), (1, 5.0)], [])
-    assert list(mean_by_image(contents.earlier).values()) == [1.5, 5.0]
+    assert list(mean_by_image(read_facts(contents).rounds[0]).values()) == [1.5, 5.0]
 
 
 def test_rounds_without_any_pair_are_counted_by_their_tunings() -> None:
     contents = without_scores(make_rounds(4, rounds=2))
     draft = [one for one in contents.earlier if one.sample.round == 0]
-    assert [len(scored) for scored in split_rounds(replace(contents, earlier=draft)).values()] == [len(draft), 0, 0]
+    assert [len(scored) for scored in read_facts(replace(contents, earlier=draft)).rounds.values()] == [
+        len(draft),
+        0,
+        0,
+    ]

@@ -8,7 +8,7 @@ import pytest
 from tests.report.browser import Browser, needs_browser
 from tests.report.fake_rounds import make_rounds, make_tuning
 from tests.report.fake_run import make_contents, without_scores
-from tests.report.page_checks import FOREIGN_ELEMENTS, LOW_CONTRAST, VISIBLE_PAIRS, WIDE_ELEMENTS
+from tests.report.page_checks import FAINT_DRAWINGS, FOREIGN_ELEMENTS, LOW_CONTRAST, VISIBLE_PAIRS, WIDE_ELEMENTS
 
 from c3l.report.build import write_report
 
@@ -27,7 +27,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(("width", "phone"), [(1440, False), (800, False), (390, True), (320, True)])
+@pytest.mark.parametrize(("width", "phone"), [(1440, False), (800, False), (375, True), (320, True)])
 def test_nothing_is_wider_than_the_window(browser: Browser, page: Path, width: int, phone: bool, scheme: str) -> None:
     browser.resize(width, 844, phone)
     browser.prefer(scheme)  # type: ignore[arg-type]
@@ -35,6 +35,7 @@ def test_nothing_is_wider_than_the_window(browser: Browser, page: Path, width: i
     assert browser.evaluate("document.documentElement.scrollWidth") == width
     assert browser.evaluate(WIDE_ELEMENTS) == []
     assert browser.evaluate(LOW_CONTRAST) == []
+    assert browser.evaluate(FAINT_DRAWINGS) == []
     assert browser.evaluate(FOREIGN_ELEMENTS) == []
     assert browser.problems == []
 
@@ -53,11 +54,11 @@ def test_rounds_stand_side_by_side_on_a_laptop_and_stack_on_a_phone(browser: Bro
 def test_both_rounds_of_a_picture_are_shown_by_name(browser: Browser, page: Path) -> None:
     browser.resize(390, 844, phone=True)
     browser.open(page)
-    names = "[...document.querySelector('.card').querySelectorAll('.round h3')].map(name => name.innerText)"
-    assert [name.split(")")[0].split("\n")[0][:5] for name in browser.evaluate(names)] == ["Draft", "Refin"]
+    names = "[...document.querySelector('.card').querySelectorAll('.round h3')].map(name => name.textContent)"
+    assert [name.strip()[:5] for name in browser.evaluate(names)] == ["Draft", "Refin"]
     assert browser.evaluate(f"{VISIBLE_PAIRS}.length") == 190
     assert browser.evaluate(f"{VISIBLE_PAIRS}.filter(pair => pair.matches('.draft')).length") == 95
-    assert browser.evaluate("controls.elements.found.value") == "95 pairs and 95 of the draft of 20 pictures"
+    assert browser.evaluate("controls.elements.found.value") == "95 pairs, 95 of the draft, 6 rejected of 20 pictures"
 
 
 def test_the_draft_is_neither_kept_nor_dropped(browser: Browser, page: Path) -> None:
@@ -84,14 +85,14 @@ def test_search_finds_words_of_the_draft(browser: Browser, tmp_path: Path) -> No
     browser.evaluate("controls.elements.words.value = 'WALRUS'; controls.dispatchEvent(new Event('input'))")
     assert browser.evaluate(f"{VISIBLE_PAIRS}.map(pair => pair.id)") == [f"p-{first.sample.sample_id}"]
     assert browser.evaluate(f"{SHOWN_ROUNDS}.length") == 1
-    assert browser.evaluate("controls.elements.found.value") == "0 pairs and 1 of the draft of 1 pictures"
+    assert browser.evaluate("controls.elements.found.value") == "0 pairs, 1 of the draft of 1 picture"
 
 
 def test_a_picture_without_pairs_of_the_last_round_says_so_and_comes_last(browser: Browser, page: Path) -> None:
     browser.open(page)
     third = "document.querySelector('.card[data-place=\"2\"]')"
     assert browser.evaluate(f"{third}.querySelectorAll('.pair.draft').length") == 5
-    assert "no scored pair in this round" in browser.evaluate(f"{third}.querySelectorAll('.round')[1].innerText")
+    assert "no scored pair in this round" in browser.evaluate(f"{third}.querySelectorAll('.round')[1].textContent")
     for order in ("highest", "lowest"):
         browser.evaluate(f"controls.elements.order.value = '{order}'; controls.dispatchEvent(new Event('input'))")
         cards = "[...document.querySelectorAll('.card')]"
@@ -110,7 +111,7 @@ def test_a_dot_leads_to_its_picture_even_when_that_is_hidden(browser: Browser, p
 
 def test_every_chart_is_named_for_those_who_do_not_see_it(browser: Browser, page: Path) -> None:
     browser.open(page)
-    names = browser.evaluate("[...document.querySelectorAll('svg[role=img]')].map(e => e.getAttribute('aria-label'))")
+    names = browser.evaluate("[...document.querySelectorAll('svg[role=img], svg[role=group]')].map(e => e.ariaLabel)")
     assert len(names) == len(browser.evaluate("[...document.querySelectorAll('svg.chart')].map(() => 1)"))
     assert all(names)
     assert sum(": histogram of S(I2C)" in name for name in names) == 3

@@ -12,9 +12,9 @@ from tests.report.fake_run import make_contents, without_scores
 from c3l.method.specificity import measure_specificity
 from c3l.records import AnswerScores, ScoredPair
 from c3l.report.build import render_report
-from c3l.report.contents import ReportContents, join_pairs
-from c3l.report.gallery import build_gallery
-from c3l.report.specificity import SpecificityView, build_specificity
+from c3l.report.contents import ReportContents
+from c3l.report.facts import read_facts
+from c3l.report.specificity import SpecificityView, build_specificity, judge_difference
 
 
 def lift(contents: ReportContents, lifts: Sequence[float], kept: int) -> ReportContents:
@@ -31,8 +31,7 @@ def lift(contents: ReportContents, lifts: Sequence[float], kept: int) -> ReportC
 
 
 def build(contents: ReportContents) -> SpecificityView:
-    pairs = join_pairs(contents)
-    view = build_specificity(contents, pairs, build_gallery(contents, pairs))
+    view = build_specificity(contents, read_facts(contents))
     assert view is not None
     return view
 
@@ -52,21 +51,15 @@ def test_kept_stands_against_dropped_by_hand() -> None:
     assert view.rows[1].interval == "15% \N{EN DASH} 85%"
 
 
-def test_the_ends_of_the_kept_pairs_are_shown_and_none_twice() -> None:
-    contents = lift(make_contents(12), [0.1, 0.5, 0.05, 0.3, -0.1, 0.25, 0.0, 0.4, 0.15, 0.7], kept=9)
-    view = build(contents)
-    assert [one.lift for one in view.most] == ["+0.500", "+0.400", "+0.300", "+0.250"]
-    assert [one.lift for one in view.least] == ["\N{MINUS SIGN}0.100", "0.000", "+0.050", "+0.100"]
-    assert all(one.picture and one.anchor for one in (*view.most, *view.least))
-    view = build(lift(make_contents(12), [0.1, 0.5, 0.05], kept=3))
-    assert ([one.lift for one in view.most], [one.lift for one in view.least]) == (["+0.500", "+0.100"], ["+0.050"])
-
-
-def test_a_pair_whose_picture_the_gallery_leaves_out_is_shown_without_a_link() -> None:
-    contents = lift(make_contents(12, gallery_limit=1), [0.5, 0.3, 0.05, -0.1], kept=4)
-    view = build(contents)
-    assert sum(bool(one.anchor) for one in (*view.most, *view.least)) == 1
-    assert all(one.picture for one in (*view.most, *view.least))
+def test_the_difference_is_claimed_only_where_the_intervals_say_so() -> None:
+    measure = partial(measure_specificity, no_image="others", others=4)
+    low, high = (measure([(str(n), value, False) for n in range(40)]) for value in (0.0, 0.5))
+    middle = measure([(str(n), 0.5 * (n == 0), False) for n in range(4)])
+    words = judge_difference(high, low)
+    assert words == "Of the dropped pairs it is 0% (0% \N{EN DASH} 9%): the filter kept the more specific ones."
+    assert "less specific" in judge_difference(low, high)
+    assert "does not show" in judge_difference(middle, low)
+    assert judge_difference(high, measure([])) == ""
 
 
 def test_the_draft_stands_beside_the_last_round() -> None:

@@ -10,8 +10,10 @@ from tests.report.fake_run import make_contents, select
 
 from c3l.method.i2c import compute_i2c
 from c3l.records import Form, ScoredPair
-from c3l.report.build import build_form_rows, render_report
-from c3l.report.contents import ReportContents, join_pairs
+from c3l.report.build import render_report
+from c3l.report.contents import ReportContents
+from c3l.report.facts import read_facts
+from c3l.report.forms import build_form_rows
 from c3l.report.units import NATS, unit_in_use, unit_of_form
 
 TITLE = re.compile(r' title="[^"]*"')  # of a token: the change of its log-probability, nats in any form
@@ -57,11 +59,12 @@ def test_probabilities_have_a_decimal_more() -> None:
 
 def test_every_row_of_the_forms_has_the_decimals_of_its_own() -> None:
     contents = in_form(make_contents(6), "lift")
-    rows = {row.name: row.median for row in build_form_rows(contents, join_pairs(contents))}
+    rows = {row.name: row.median for row in build_form_rows(contents, read_facts(contents))}
     assert [len(rows[form].split(".")[1]) for form in ("lift", "probability_gain", "log_ratio")] == [3, 3, 2]
 
 
 def test_the_draft_has_a_unit_where_the_last_round_has_no_pair() -> None:
     contents = in_form(make_rounds(4), "lift")
-    assert unit_in_use(replace(contents, scored=[])).name == "in probability"
-    assert unit_in_use(replace(contents, scored=[], earlier=[])) == NATS
+    draft, nothing = replace(contents, scored=[]), replace(contents, scored=[], earlier=[])
+    assert unit_in_use(draft, read_facts(draft)).name == "in probability"
+    assert unit_in_use(nothing, read_facts(nothing)) == NATS

@@ -11,7 +11,7 @@ from c3l.jobs.score_state import ScoreRow
 from c3l.method.scoring import count_others
 from c3l.method.specificity import SpecificityTally, tell_specificity
 from c3l.progress import cut_line
-from c3l.records import Specificity
+from c3l.records import Specificity, says_no
 from c3l.settings.schema import ScoringConfig
 
 SHOWN = 3
@@ -41,7 +41,7 @@ def summarise_rows(rows: Iterable[ScoreRow], scoring: ScoringConfig) -> ScoreSum
         lift = row.get("lift")
         if lift is None:  # rejected, or of an older c3l
             continue
-        tally.add(row["image"], lift, row["answer"])
+        tally.add(row["image"], lift, says_no(row["answer"]))
         for heap, key in ((most, lift), (least, -lift)):
             _keep_largest(heap, (key, -place, row))
     if not tally.images:

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from c3l.method.i2c import compute_i2c
-from c3l.records import NoImageMode, ScoredPair, Specificity, says_no
+from c3l.records import NoImageMode, Specificity
 
 SPECIFIC_LIFT = 0.2
 """The lift from which on a pair counts as specific to its picture; ours.
@@ -40,10 +39,10 @@ class SpecificityTally:
         self._says_no = 0
         self._pairs, self._specific = Counter[str](), Counter[str]()
 
-    def add(self, image: str, lift: float, answer: str) -> None:
+    def add(self, image: str, lift: float, says_no: bool) -> None:
         """Count a pair; ``image`` is whatever tells the images apart."""
         self._lifts.append(lift)
-        self._says_no += says_no(answer)
+        self._says_no += says_no
         self._pairs[image] += 1
         if lift >= SPECIFIC_LIFT:
             self._specific[image] += 1
@@ -70,17 +69,17 @@ class SpecificityTally:
         )
 
 
-def measure_specificity(scored: Iterable[ScoredPair], no_image: NoImageMode, others: int) -> Specificity:
-    """How specific these pairs are.
+def measure_specificity(pairs: Iterable[tuple[str, float, bool]], no_image: NoImageMode, others: int) -> Specificity:
+    """How specific pairs are.
 
     Args:
-        scored: The pairs, in any form.
+        pairs: Of each what tells its image apart, its lift, and whether its answer says no.
         no_image: What they were scored without the picture as.
         others: How many other pictures stood for it in the mode ``others``.
     """
     tally = SpecificityTally(no_image)
-    for one in scored:
-        tally.add(one.sample.image_id, compute_i2c(one.scores, "lift"), one.sample.answer)
+    for image, lift, says_no in pairs:
+        tally.add(image, lift, says_no)
     return tally.summarise(others)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import quote
 
 from markupsafe import Markup
@@ -84,6 +85,7 @@ def draw_scatter(dots: Sequence[Dot], unit: Unit, height: int = 280) -> Markup:
         frame,
         f"S(I2C) against answer length of {len(dots)} pairs",
         draw_grid(frame, "answer length, tokens", unit.axis, whole=False) + Markup("").join(paths + links),
+        role="group" if links else "img",
     )
 
 
@@ -106,10 +108,10 @@ def draw_share(part: int, whole: int) -> Markup:
     ).format(share)
 
 
-def draw_figure(frame: Frame, label: str, inner: Markup) -> Markup:
-    """The drawing itself, named for those who do not see it."""
-    return Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
-        WIDTH, frame.height, label, inner
+def draw_figure(frame: Frame, label: str, inner: Markup, role: Literal["img", "group"] = "img") -> Markup:
+    """The drawing itself, named for those who do not see it; one that holds links is a group, as no image may."""
+    return Markup('<svg class="chart" viewBox="0 0 {} {}" role="{}" aria-label="{}">{}</svg>').format(
+        WIDTH, frame.height, role, label, inner
     )
 
 
@@ -175,10 +177,11 @@ def draw_far(css: str, places: Iterable[tuple[float, float]]) -> Markup:
 
 
 def draw_link(anchor: str, css: str, x: float, y: float, title: str) -> Markup:
-    """A dot that leads to its pair."""
-    return Markup('<a href="#{}"><circle class="{}" cx="{}" cy="{}" r="4.5"><title>{}</title></circle></a>').format(
-        quote(anchor, safe=""), css, x, y, title
-    )
+    """A dot that leads to its pair: for a pointer, since a thousand dots are no way for the keyboard."""
+    return Markup(
+        '<a href="#{}" tabindex="-1" aria-hidden="true">'
+        '<circle class="{}" cx="{}" cy="{}" r="4.5"><title>{}</title></circle></a>'
+    ).format(quote(anchor, safe=""), css, x, y, title)
 
 
 def _label(x: float, y: float, value: float, anchor: str) -> Markup:

@@ -1,9 +1,8 @@
 """What a report shows, as the pipeline hands it over: records and counts, nothing to look up in files."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from c3l.errors import DataError
 from c3l.records import (
     AnswerScores,
     EvalReport,
@@ -63,23 +62,29 @@ class TuningCurves:
 class ReportContents:
     """Everything on the page.
 
+    The records of which a run has thousands are read again for each pass over them, so that none need be held: hand
+    in a list, or anything whose every ``iter`` begins anew.
+
     Attributes:
         title: Name of the run.
+        folder: The run folder, as a command takes it.
         settings: The resolved config as YAML text.
         provenance: Which model made the records, by stage.
         stages: Counts, in the order of the method.
-        images: The pictures that ``scored`` or ``earlier`` speaks of, by ``image_id``, in the order of the gallery.
+        images: The pictures of the run, by ``image_id``, in the order of the gallery.
         scored: Every scored pair of the last round.
         decisions: One decision a scored pair, in any order.
         rejected: What was rejected in any stage.
         exported: How many pairs the export holds.
+        exports: Its files by format, as paths within the run folder.
         open_thumbnail: A picture as JPEG bytes; about 60 kB each (480 pixels) keeps the page light.
             An ``OSError`` or ``DataError`` leaves a line of text in the picture's place.
         compute_i2c: S(I2C) in the unit of its form, ``c3l.method.i2c.compute_i2c``; handed in, as are the next two,
             so that the report imports nothing of the method.
         unit_of: The unit of a form, ``c3l.method.i2c.unit_of``.
-        measure_specificity: How specific pairs are, ``c3l.method.specificity.measure_specificity``.
-        gallery_limit: Most pictures in the gallery; beyond it the best, median and worst are shown.
+        measure_specificity: How specific pairs are, each as picture, lift and whether it says no,
+            ``c3l.method.specificity.measure_specificity``.
+        gallery_limit: Most pictures in the gallery; the page says which are shown beyond it.
         earlier: Every scored pair of the rounds before the last, round 0 (the draft) first; no decision is made
             about them.
         tunings: The contrastive tunings, in order.
@@ -87,55 +92,21 @@ class ReportContents:
     """
 
     title: str
+    folder: str
     settings: str
     provenance: Mapping[str, Provenance]
     stages: Sequence[StageCounts]
     images: Mapping[str, ImageRef]
-    scored: Sequence[ScoredPair]
-    decisions: Sequence[FilterDecision]
-    rejected: Sequence[Rejected]
+    scored: Iterable[ScoredPair]
+    decisions: Iterable[FilterDecision]
+    rejected: Iterable[Rejected]
     exported: int
+    exports: Mapping[str, str]
     open_thumbnail: Callable[[ImageRef], bytes]
     compute_i2c: Callable[[AnswerScores, Form], float]
     unit_of: Callable[[Form], str]
-    measure_specificity: Callable[[Sequence[ScoredPair]], Specificity]
-    gallery_limit: int = 90
-    earlier: Sequence[ScoredPair] = ()
+    measure_specificity: Callable[[Iterable[tuple[str, float, bool]]], Specificity]
+    gallery_limit: int = 200
+    earlier: Iterable[ScoredPair] = ()
     tunings: Sequence[TuningCurves] = ()
     evaluations: Sequence[EvalReport] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class DecidedPair:
-    """A scored pair beside the decision about it."""
-
-    scored: ScoredPair
-    decision: FilterDecision
-
-
-def join_pairs(contents: ReportContents) -> tuple[DecidedPair, ...]:
-    """Each scored pair of the last round with its decision, joined by id, in the order of ``contents.scored``.
-
-    Raises:
-        DataError: If a pair has no decision, or the picture of any round's pair is not among ``contents.images``.
-    """
-    for scored in (*contents.scored, *contents.earlier):
-        _check_image(contents, scored)
-    decisions = {decision.sample_id: decision for decision in contents.decisions}
-    pairs = []
-    for scored in contents.scored:
-        sample_id = scored.sample.sample_id
-        if sample_id not in decisions:
-            raise DataError(
-                f"got the scored pair {sample_id} without a decision, expected one for each: run the selection again"
-            )
-        pairs.append(DecidedPair(scored, decisions[sample_id]))
-    return tuple(pairs)
-
-
-def _check_image(contents: ReportContents, scored: ScoredPair) -> None:
-    if scored.sample.image_id not in contents.images:
-        raise DataError(
-            f"got a pair about picture {scored.sample.image_id}, which is not in the run's list of images: "
-            "report with the image list that the pairs were made from"
-        )

@@ -1,23 +1,23 @@
 """The gallery: which pictures it shows, and each as a card with its pairs."""
 
-import base64
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from c3l.errors import DataError
-from c3l.records import FilterDecision, ImageRef, ScoredPair
+from c3l.records import FilterDecision, ImageRef, Rejected, ScoredPair
+from c3l.report.album import Album
 from c3l.report.charts import draw_meter
-from c3l.report.contents import DecidedPair, ReportContents
-from c3l.report.rounds import label_round, mean_by_image, split_rounds
+from c3l.report.contents import ReportContents
+from c3l.report.facts import Facts, PairFacts
+from c3l.report.rounds import label_round, mean_by_image
 from c3l.report.statistics import find_quantiles
 from c3l.report.tokens import Piece, cut_pieces
-from c3l.report.units import Unit, unit_in_use
+from c3l.report.units import Unit
 
-MAX_CHARACTERS = 11_000_000
-"""Where the gallery stops growing, so that a report stays well below 15 MB."""
+MAX_CHARACTERS = 13_500_000
+"""Where the gallery, with the examples above it, stops growing, so that a report stays below 15 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ class CardView:
     Attributes:
         pairs: Those of the last round; may be empty where the draft has some.
         columns: The draft and the last round side by side; empty where there was one round only.
+        lost: What was rejected of what was written about it, in any round.
         highest: Largest S(I2C) among ``pairs``; None where there is none.
         lowest: Smallest.
     """
@@ -63,6 +64,7 @@ class CardView:
     problem: str
     pairs: tuple[PairView, ...]
     columns: tuple[ColumnView, ...]
+    lost: Sequence[Rejected]
     kept: int
     highest: float | None
     lowest: float | None
@@ -89,14 +91,6 @@ class GalleryView:
 
 
 @dataclass(frozen=True, slots=True)
-class Drafts:
-    """The draft's pairs of each picture by rank, and what the page calls the last round."""
-
-    by_image: Mapping[str, Sequence[ScoredPair]]
-    last: str
-
-
-@dataclass(frozen=True, slots=True)
 class Scale:
     """How scores are shown: their unit, and the value at which a meter is full."""
 
@@ -104,102 +98,127 @@ class Scale:
     full: float
 
 
-def build_gallery(contents: ReportContents, pairs: Sequence[DecidedPair]) -> GalleryView:
-    """Cards of the pictures chosen by ``choose_images``, until the limit or the size is reached."""
-    by_image, drafts = group_by_image(contents.images, pairs), find_drafts(contents)
-    before = [] if drafts is None else [scored for group in drafts.by_image.values() for scored in group]
-    means = mean_by_image(before) | mean_by_image([pair.scored for pair in pairs])
-    scale = Scale(unit_in_use(contents), _find_full([*before, *(pair.scored for pair in pairs)]))
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What cards are made of.
+
+    Attributes:
+        shown: The pairs of their pictures with texts and tokens, by sample id.
+        lost: What was rejected of each picture.
+        album: Opens the pictures.
+        spent: How many characters the pictures of the examples take.
+    """
+
+    shown: Mapping[str, ScoredPair]
+    lost: Mapping[str, Sequence[Rejected]]
+    album: Album
+    spent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """The pairs of each picture by rank: of the last round, and of the draft, where a round has followed."""
+
+    last: Mapping[str, Sequence[PairFacts]]
+    draft: Mapping[str, Sequence[PairFacts]] | None
+    label: str
+
+
+def build_gallery(
+    contents: ReportContents, facts: Facts, chosen: Sequence[str], material: Material, scale: Scale
+) -> GalleryView:
+    """Cards of the chosen pictures, the first first, until the size is reached."""
+    groups, means = group_pairs(facts), mean_of_images(contents, facts)
     cards: dict[str, CardView] = {}
-    size = 0
-    ordered = {image_id: means[image_id] for image_id in contents.images if image_id in means}
-    for image_id in choose_images(ordered, contents.gallery_limit):
-        card = _build_card(contents, contents.images[image_id], by_image.get(image_id, []), drafts, scale)
+    size = material.spent
+    for image_id in chosen:
+        card = _build_card(contents.images[image_id], groups, material, scale)
         size += _estimate_size(card)
         if size > MAX_CHARACTERS and cards:
             break
         cards[image_id] = card
-    shown = tuple(cards[image_id] for image_id in ordered if image_id in cards)
-    return GalleryView(shown, len(ordered), len(pairs), len(before))
+    shown = tuple(cards[image_id] for image_id in means if image_id in cards)
+    draft = sum(map(len, groups.draft.values())) if groups.draft is not None else 0
+    return GalleryView(shown, len(means), len(facts.pairs), draft)
 
 
-def find_drafts(contents: ReportContents) -> Drafts | None:
-    """The pairs of round 0 where a later round has followed."""
-    rounds = split_rounds(contents)
-    if not rounds:
-        return None
+def find_scale(facts: Facts, unit: Unit) -> Scale:
+    """Full length of a meter: nearly the largest |S(I2C)|, so that one odd pair does not flatten the rest."""
+    draft = facts.rounds.get(0, ())
+    sizes = [abs(one.i2c) for one in (*facts.pairs, *draft)]
+    return Scale(unit, find_quantiles(sizes, (0.98,))[0] if sizes else 0.0)
+
+
+def mean_of_images(contents: ReportContents, facts: Facts) -> dict[str, float]:
+    """Mean S(I2C) of the pictures in their order: of the last round, of the draft where that alone has pairs."""
+    means = mean_by_image(facts.rounds.get(0, ())) | mean_by_image(facts.pairs)
+    return {image_id: means[image_id] for image_id in contents.images if image_id in means}
+
+
+def group_pairs(facts: Facts) -> Groups:
+    """The pairs of every picture, the highest S(I2C) first."""
+    last = _group(sorted(facts.pairs, key=lambda pair: pair.rank))
+    if not facts.rounds:
+        return Groups(last, None, "")
+    draft = _group(sorted(facts.rounds[0], key=lambda pair: (-pair.i2c, pair.sample_id)))
+    return Groups(last, draft, label_round(max(facts.rounds)))
+
+
+def _group(pairs: Sequence[PairFacts]) -> dict[str, list[PairFacts]]:
     groups = defaultdict(list)
-    for scored in sorted(rounds[0], key=lambda scored: (-scored.i2c, scored.sample.sample_id)):
-        groups[scored.sample.image_id].append(scored)
-    return Drafts(groups, label_round(max(rounds)))
-
-
-def group_by_image(images: Mapping[str, ImageRef], pairs: Sequence[DecidedPair]) -> dict[str, list[DecidedPair]]:
-    """The pairs of each picture that has some, pictures in the order of ``images``, pairs by rank."""
-    groups: dict[str, list[DecidedPair]] = {image_id: [] for image_id in images}
     for pair in pairs:
-        groups[pair.scored.sample.image_id].append(pair)
-    return {image_id: sorted(group, key=lambda pair: pair.decision.rank) for image_id, group in groups.items() if group}
+        groups[pair.image_id].append(pair)
+    return dict(groups)
 
 
-def choose_images(means: Mapping[str, float], limit: int) -> list[str]:
-    """Ids to show: all, or, above the limit, the best, the median and the worst by mean S(I2C), in turn."""
+def choose_images(means: Mapping[str, float], limit: int, first: Sequence[str] = ()) -> list[str]:
+    """Ids to show: all, or, above the limit, ``first``, then the best, the median and the worst by mean S(I2C)."""
     if len(means) <= limit:
         return list(means)
     ordered = sorted(means, key=lambda image_id: (-means[image_id], image_id))
     middle = (len(ordered) - 1) / 2
     central = [ordered[place] for place in sorted(range(len(ordered)), key=lambda place: abs(place - middle))]
     queues = (ordered, ordered[::-1], central)
-    chosen = dict.fromkeys(image_id for turn in zip(*queues, strict=True) for image_id in turn)
-    return list(chosen)[:limit]
+    in_turn = (image_id for turn in zip(*queues, strict=True) for image_id in turn)
+    return list(dict.fromkeys([*first, *in_turn]))[:limit]
 
 
-def _find_full(scored: Sequence[ScoredPair]) -> float:
-    """Full length of a meter: nearly the largest |S(I2C)|, so that one odd pair does not flatten the rest."""
-    return find_quantiles([abs(one.i2c) for one in scored], (0.98,))[0] if scored else 0.0
-
-
-def _build_card(
-    contents: ReportContents, image: ImageRef, pairs: Sequence[DecidedPair], drafts: Drafts | None, scale: Scale
-) -> CardView:
-    picture, problem = embed_image(contents, image)
-    scores = [pair.scored.i2c for pair in pairs]
-    views = tuple(_build_pair(pair.scored, pair.decision.rank, pair.decision, scale) for pair in pairs)
+def _build_card(image: ImageRef, groups: Groups, material: Material, scale: Scale) -> CardView:
+    picture, problem = material.album.embed(image)
+    pairs = groups.last.get(image.image_id, ())
+    scores = [pair.i2c for pair in pairs]
+    views = tuple(_build_pair(material.shown[pair.sample_id], pair.rank, pair.decision, scale) for pair in pairs)
     return CardView(
         image=image,
         anchor=f"c-{image.image_id}",
         picture=picture,
         problem=problem,
         pairs=views,
-        columns=() if drafts is None else _build_columns(drafts, image, views, scores, scale),
-        kept=sum(pair.decision.kept for pair in pairs),
+        columns=_build_columns(image, groups, material, views, scale),
+        lost=material.lost.get(image.image_id, ()),
+        kept=sum(pair.kept for pair in pairs),
         highest=max(scores, default=None),
         lowest=min(scores, default=None),
     )
 
 
 def _build_columns(
-    drafts: Drafts, image: ImageRef, last: tuple[PairView, ...], scores: Sequence[float], scale: Scale
+    image: ImageRef, groups: Groups, material: Material, last: tuple[PairView, ...], scale: Scale
 ) -> tuple[ColumnView, ...]:
-    scored = drafts.by_image.get(image.image_id, [])
-    draft = tuple(_build_pair(one, rank, None, scale) for rank, one in enumerate(scored, start=1))
+    if groups.draft is None:
+        return ()
+    draft, after = (of_round.get(image.image_id, ()) for of_round in (groups.draft, groups.last))
+    views = tuple(
+        _build_pair(material.shown[pair.sample_id], rank, None, scale) for rank, pair in enumerate(draft, start=1)
+    )
     return (
-        ColumnView(label_round(0), draft, _show_mean([one.i2c for one in scored], scale)),
-        ColumnView(drafts.last, last, _show_mean(scores, scale)),
+        ColumnView(label_round(0), views, _show_mean(draft, scale)),
+        ColumnView(groups.label, last, _show_mean(after, scale)),
     )
 
 
-def _show_mean(scores: Sequence[float], scale: Scale) -> str:
-    return scale.unit.show(sum(scores) / len(scores)) if scores else ""
-
-
-def embed_image(contents: ReportContents, image: ImageRef) -> tuple[str | None, str]:
-    """The picture as a data URI and an empty text; or None and what is wrong with it."""
-    try:
-        data = contents.open_thumbnail(image)
-    except (OSError, DataError) as error:
-        return None, f"picture not shown: {error}"
-    return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii"), ""
+def _show_mean(pairs: Sequence[PairFacts], scale: Scale) -> str:
+    return scale.unit.show(sum(pair.i2c for pair in pairs) / len(pairs)) if pairs else ""
 
 
 def _build_pair(scored: ScoredPair, rank: int, decision: FilterDecision | None, scale: Scale) -> PairView:
@@ -222,4 +241,5 @@ def _build_pair(scored: ScoredPair, rank: int, decision: FilterDecision | None, 
 def _estimate_size(card: CardView) -> int:
     draft = card.columns[0].pairs if card.columns else ()
     pairs = sum(900 + len(pair.question) + 60 * len(pair.pieces) + len(pair.answer) for pair in (*card.pairs, *draft))
-    return 600 + len(card.picture or "") + pairs
+    lost = sum(200 + len(one.reason) + len(one.detail) for one in card.lost)
+    return 600 + len(card.picture or "") + pairs + lost

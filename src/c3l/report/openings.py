@@ -4,9 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from c3l.records import Sample
-from c3l.report.contents import DecidedPair, ReportContents
-from c3l.report.rounds import label_round, split_rounds
+from c3l.report.facts import Facts, PairFacts
+from c3l.report.rounds import label_round
 
 SHOWN = 8
 """First words with a row of their own, those of which the data has most."""
@@ -39,24 +38,23 @@ class OpeningsView:
     moved: float
 
 
-def build_openings(contents: ReportContents, pairs: Sequence[DecidedPair]) -> tuple[OpeningsView, ...]:
+def build_openings(facts: Facts) -> tuple[OpeningsView, ...]:
     """The mixtures of the questions' and the answers' first words; none if nothing was kept or the draft is empty."""
-    rounds = split_rounds(contents)
-    columns = {label_round(0): [one.sample for one in rounds[0]]} if rounds else {}
-    columns[label_round(max(rounds)) if rounds else "All pairs"] = [pair.scored.sample for pair in pairs]
-    columns["Kept"] = [pair.scored.sample for pair in pairs if pair.decision.kept]
+    columns = {label_round(0): facts.rounds[0]} if facts.rounds else {}
+    columns[label_round(max(facts.rounds)) if facts.rounds else "All pairs"] = facts.pairs
+    columns["Kept"] = facts.kept
     if not all(columns.values()):
         return ()
     return (
-        _view("Questions", "opening", columns, lambda sample: sample.opening),
-        _view("Answers", "openings", columns, lambda sample: sample.answer_opening),
+        _view("Questions", "opening", columns, lambda pair: pair.opening),
+        _view("Answers", "openings", columns, lambda pair: pair.answer_opening),
     )
 
 
 def _view(
-    title: str, stratify: str, columns: Mapping[str, Sequence[Sample]], word: Callable[[Sample], str]
+    title: str, stratify: str, columns: Mapping[str, Sequence[PairFacts]], word: Callable[[PairFacts], str]
 ) -> OpeningsView:
-    words = {head: Counter(map(word, samples)) for head, samples in columns.items()}
+    words = {head: Counter(map(word, pairs)) for head, pairs in columns.items()}
     mixtures = [{one: 100 * n / count.total() for one, n in count.items()} for count in words.values()]
     counts = sum(words.values(), Counter[str]())
     by_count = sorted(counts, key=lambda opening: (-counts[opening], opening))

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from c3l.records import ScoredPair, name_round
+from c3l.records import name_round
 from c3l.report.charts import Frame, draw_bar, draw_far, draw_figure, draw_grid, draw_link, draw_upright
 from c3l.report.contents import ReportContents
+from c3l.report.facts import Facts, PairFacts
 from c3l.report.statistics import count_bins, find_bin_edges, find_median
-from c3l.report.tokens import is_less_likely
 from c3l.report.units import NONE, Unit, unit_in_use
 
 
@@ -48,29 +48,17 @@ class RoundsView:
     caution: str
 
 
-def split_rounds(contents: ReportContents) -> dict[int, list[ScoredPair]]:
-    """The scored pairs of every round from 0 to the last; empty where there was one round only."""
-    if not contents.earlier:
-        return {}
-    groups = defaultdict(list)
-    for scored in contents.earlier:
-        groups[scored.sample.round].append(scored)
-    last = max(max(groups) + 1, len(contents.tunings), *(scored.sample.round for scored in contents.scored))
-    groups[last] = list(contents.scored)
-    return {round: groups[round] for round in range(last + 1)}
-
-
 def label_round(round: int) -> str:
     """What the page calls a round."""
     return f"Refined (round {round})" if round else "Draft"
 
 
-def build_rounds(contents: ReportContents, shown: Mapping[str, str]) -> RoundsView | None:
+def build_rounds(contents: ReportContents, facts: Facts, shown: Mapping[str, str]) -> RoundsView | None:
     """The section on the rounds, None where there was one; ``shown`` has the anchors of the gallery's pictures."""
-    rounds = split_rounds(contents)
+    rounds = facts.rounds
     if not rounds:
         return None
-    last, unit = max(rounds), unit_in_use(contents)
+    last, unit = max(rounds), unit_in_use(contents, facts)
     return RoundsView(
         rows=_build_rows(rounds, unit),
         paired=_build_paired(contents, rounds[0], rounds[last], label_round(last), shown, unit),
@@ -78,15 +66,15 @@ def build_rounds(contents: ReportContents, shown: Mapping[str, str]) -> RoundsVi
     )
 
 
-def mean_by_image(scored: Sequence[ScoredPair]) -> dict[str, float]:
+def mean_by_image(pairs: Sequence[PairFacts]) -> dict[str, float]:
     """Each picture's mean S(I2C)."""
     groups = defaultdict(list)
-    for one in scored:
-        groups[one.sample.image_id].append(one.i2c)
+    for one in pairs:
+        groups[one.image_id].append(one.i2c)
     return {image_id: sum(scores) / len(scores) for image_id, scores in groups.items()}
 
 
-def _build_rows(rounds: Mapping[int, Sequence[ScoredPair]], unit: Unit) -> tuple[RoundRow, ...]:
+def _build_rows(rounds: Mapping[int, Sequence[PairFacts]], unit: Unit) -> tuple[RoundRow, ...]:
     edges = find_bin_edges([one.i2c for scored in rounds.values() for one in scored])
     tallest = max(max(_share_bins(scored, edges)) for scored in rounds.values())
     return tuple(
@@ -96,30 +84,30 @@ def _build_rows(rounds: Mapping[int, Sequence[ScoredPair]], unit: Unit) -> tuple
 
 
 def _build_row(
-    label: str, scored: Sequence[ScoredPair], edges: Sequence[float], tallest: float, unit: Unit, css: str
+    label: str, scored: Sequence[PairFacts], edges: Sequence[float], tallest: float, unit: Unit, css: str
 ) -> RoundRow:
     scores = [one.i2c for one in scored]
-    median, length = find_median(scores), find_median([len(one.scores.token_ids) for one in scored])
+    median, length = find_median(scores), find_median([one.tokens for one in scored])
     return RoundRow(
         label=label,
         pairs=len(scored),
-        pictures=len({one.sample.image_id for one in scored}),
+        pictures=len({one.image_id for one in scored}),
         median=unit.show(median),
         mean=unit.show(sum(scores) / len(scores) if scores else None),
-        against=f"{100 * sum(is_less_likely(one.scores) for one in scored) / len(scored):.0f}%" if scored else NONE,
+        against=f"{100 * sum(one.less_likely for one in scored) / len(scored):.0f}%" if scored else NONE,
         length=NONE if length is None else f"{length:g}",
         chart=Markup("") if median is None else _draw_round(label, scored, edges, tallest, median, unit, css),
     )
 
 
-def _share_bins(scored: Sequence[ScoredPair], edges: Sequence[float]) -> list[float]:
+def _share_bins(scored: Sequence[PairFacts], edges: Sequence[float]) -> list[float]:
     """Percent of the round's pairs in each bin, so that rounds of different size compare."""
     return [100 * count / max(len(scored), 1) for count in count_bins([one.i2c for one in scored], edges)]
 
 
 def _draw_round(
     label: str,
-    scored: Sequence[ScoredPair],
+    scored: Sequence[PairFacts],
     edges: Sequence[float],
     tallest: float,
     median: float,
@@ -142,8 +130,8 @@ def _draw_round(
 
 def _build_paired(
     contents: ReportContents,
-    first: Sequence[ScoredPair],
-    last: Sequence[ScoredPair],
+    first: Sequence[PairFacts],
+    last: Sequence[PairFacts],
     label: str,
     shown: Mapping[str, str],
     unit: Unit,
@@ -201,6 +189,7 @@ def draw_change(points: Sequence[Point], label: str, unit: Unit, height: int = 3
         draw_grid(frame, f"draft, mean {unit.axis}", f"{label}, mean {unit.axis}", whole=False)
         + diagonal
         + Markup("").join(far + links),
+        role="group" if links else "img",
     )
 
 

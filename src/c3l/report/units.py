@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from c3l.records import PROBABILITY_FORMS, Form
 from c3l.report.contents import ReportContents
+from c3l.report.facts import Facts
 from c3l.report.tokens import format_signed
 
 NONE = "\N{EN DASH}"
@@ -43,7 +44,6 @@ def unit_of_form(contents: ReportContents, form: Form) -> Unit:
     return Unit(contents.unit_of(form), 3 if form in PROBABILITY_FORMS else 2)
 
 
-def unit_in_use(contents: ReportContents) -> Unit:
+def unit_in_use(contents: ReportContents, facts: Facts) -> Unit:
     """The unit of the scores of all rounds, which are in one form; nats where there is none."""
-    first = next(iter((*contents.scored[:1], *contents.earlier[:1])), None)
-    return NATS if first is None else unit_of_form(contents, first.form)
+    return NATS if facts.form is None else unit_of_form(contents, facts.form)

@@ -32,6 +32,7 @@ from c3l.run.backends import check_backends
 from c3l.run.context import Context, open_context, save_settings
 from c3l.run.image_list import freeze_list, read_list, tell_changed_folder
 from c3l.run.learn_stages import check_tasks, evaluate_stages, finetune_stage
+from c3l.run.page import gather_report, measure_kept
 from c3l.run.run_folder import Run
 from c3l.run.shards import (
     ModelStage,
@@ -46,7 +47,6 @@ from c3l.run.shards import (
     score_pairs,
     write_drafts,
 )
-from c3l.run.status import gather_report, measure_kept
 from c3l.run.tune_stage import ensure_writer, tune_stage, writer_of
 from c3l.settings.schema import RunConfig
 from c3l.storage.atomic import atomic_folder
@@ -341,7 +341,7 @@ def report_stage(context: Context) -> Stage:
         )
     start = time.monotonic()
     contents = gather_report(context.run, context.config)
-    write_report(page, contents)
+    facts = write_report(page, contents)
     if there:
-        stage.finish(None, time.monotonic() - start, recorded={"specificity": measure_kept(contents)})
+        stage.finish(None, time.monotonic() - start, recorded={"specificity": measure_kept(contents, facts)})
     return stage

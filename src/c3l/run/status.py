@@ -1,38 +1,19 @@
 """What went into every stage, what came out and why the rest did not: for the report, `status` and the summary."""
 
-import io
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from c3l.data.images import open_image
 from c3l.errors import ConfigError
-from c3l.method.i2c import compute_i2c, unit_of
-from c3l.method.scoring import count_others
-from c3l.method.specificity import measure_specificity, show_specificity
-from c3l.records import (
-    EvalReport,
-    FilterDecision,
-    HeldOut,
-    ImageRef,
-    Provenance,
-    Rejected,
-    Specificity,
-    TuningStep,
-    name_round,
-    name_step,
-)
-from c3l.report.contents import ReportContents, StageCounts, TuningCurves
+from c3l.method.specificity import show_specificity
+from c3l.records import Specificity, name_round, name_step
+from c3l.report.contents import StageCounts
 from c3l.run.plan import Plan, StagePlan, make_plan
 from c3l.run.run_folder import Run, stages_of_round
-from c3l.run.shards import read_scored
-from c3l.settings.load import dump_config, load_config
+from c3l.settings.load import load_config
 from c3l.settings.schema import RunConfig, TaskName
-from c3l.storage.stage import Stage, read_records
-
-THUMBNAIL_SIDE = 480
+from c3l.storage.stage import Stage
 
 # what a stage counts at its entrance and at its exit, by the last part of its name without the number of a round
 COUNTED: dict[str, tuple[str, str]] = {
@@ -72,10 +53,10 @@ def read_states(run: Run) -> list[StageState]:
     """The stages in order of the method, those of a run that goes on just now included."""
     config = _read_config(run)
     plan = _plan_again(run, config)
-    return [_state(run.stored(name), name, plan.get(name)) for name in _stage_names(config)]
+    return [_state(run.stored(name), name, plan.get(name)) for name in stage_names(config)]
 
 
-def _stage_names(config: RunConfig) -> list[str]:
+def stage_names(config: RunConfig) -> list[str]:
     """The stages that a run with these settings has; the draft's positives and negatives are chosen in any case."""
     written = [name for round in range(config.rounds + 1) for name in stages_of_round(round)]
     chosen = [] if config.rounds else [name_step("groups", 1)]
@@ -127,7 +108,7 @@ def count(stage: Stage) -> StageCounts:
     info = stage.info
     came_in = info.inputs or 0
     # the records of these are not what they count
-    itself = _kind(info.stage) in ("export", "tuned") or _is_evaluation(info.stage)
+    itself = kind_of(info.stage) in ("export", "tuned") or is_evaluation(info.stage)
     if info.stage == "finetuned":
         summary = info.recorded
         return StageCounts(
@@ -142,16 +123,18 @@ def count(stage: Stage) -> StageCounts:
     return StageCounts(info.stage, *_counted(info.stage), came_in, came_out, info.rejected, info.seconds)
 
 
-def _is_evaluation(stage: str) -> bool:
+def is_evaluation(stage: str) -> bool:
+    """Whether the stage asks a benchmark."""
     return stage.startswith("evaluation/")
 
 
-def _kind(stage: str) -> str:
+def kind_of(stage: str) -> str:
+    """What the stage does, whatever its round: the last part of its name, without a number."""
     return re.sub(r"-\d+$", "", stage.rpartition("/")[2])
 
 
 def _counted(stage: str) -> tuple[str, str]:
-    return COUNTED[_kind(stage)]
+    return COUNTED[kind_of(stage)]
 
 
 def find_error_rate(states: list[StageState]) -> tuple[float, str]:
@@ -159,7 +142,7 @@ def find_error_rate(states: list[StageState]) -> tuple[float, str]:
     worst = (0.0, "")
     for one in states:
         lost = sum(one.counts.rejected.values())
-        if _kind(one.name) in MAY_FAIL and lost:
+        if kind_of(one.name) in MAY_FAIL and lost:
             worst = max(worst, (lost / (lost + one.counts.count_out), one.name))
     return worst
 
@@ -203,74 +186,8 @@ def _gather_notes(run: Run, stages: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(note for maker in makers if maker is not None for note in maker.notes))
 
 
-def gather_report(run: Run, config: RunConfig) -> ReportContents:
-    """What the report shows of a run whose stages up to the export are done."""
-    names = [name for name in _stage_names(config) if name != "report"]
-    stages = {name: stage for name in names if (stage := run.stored(name)) is not None}
-    rounds = [
-        list(read_scored(stages[f"{name_round(round)}/scored"], config.scoring.form))
-        for round in range(config.rounds + 1)
-    ]
-    *earlier, scored = rounds
-    speaks_of = {one.sample.image_id for of_round in rounds for one in of_round}
-    pictures = stages["images"].read(ImageRef)
-    return ReportContents(
-        title=run.path.name,
-        settings=dump_config(config),
-        provenance=_makers(stages),
-        stages=[count(stage) for name, stage in stages.items()],
-        images={image.image_id: image for image in pictures if image.image_id in speaks_of},
-        scored=scored,
-        decisions=list(read_records(run.path / "decisions.jsonl", FilterDecision)),
-        rejected=list(_rejections(stages)),
-        exported=stages["export"].info.inputs or 0,
-        open_thumbnail=lambda image: _draw_thumbnail(config, image),
-        compute_i2c=compute_i2c,
-        unit_of=unit_of,
-        measure_specificity=partial(
-            measure_specificity,
-            no_image=config.scoring.no_image,
-            others=count_others(config.scoring, stages["images"].info.out.get("imageref", 0)),
-        ),
-        earlier=[one for of_round in earlier for one in of_round],
-        tunings=[_curves(stage) for name, stage in stages.items() if _kind(name) == "tuned"],
-        evaluations=[one for name, stage in stages.items() if _is_evaluation(name) for one in stage.read(EvalReport)],
-    )
-
-
-def measure_kept(contents: ReportContents) -> dict[str, Any]:
-    """How specific all pairs of the last round are, and the kept ones; nothing where there is no pair."""
-    ids = {one.sample_id for one in contents.decisions if one.kept}
-    groups = {"all": contents.scored, "kept": [one for one in contents.scored if one.sample.sample_id in ids]}
-    return {name: asdict(contents.measure_specificity(group)) for name, group in groups.items() if group}
-
-
 def read_specificity(run: Run) -> dict[str, Specificity]:
     """What the report of a run found, by ``all`` and ``kept``; empty where there is none."""
     report = run.stored("report")
     found = report.info.recorded.get("specificity", {}) if report is not None and report.is_done() else {}
     return {name: Specificity(**fields) for name, fields in found.items()}
-
-
-def _curves(stage: Stage) -> TuningCurves:
-    trained = int(stage.info.recorded["groups_trained_on"])
-    return TuningCurves(stage.info.stage, trained, list(stage.read(TuningStep)), list(stage.read(HeldOut)))
-
-
-def _makers(stages: dict[str, Stage]) -> dict[str, Provenance]:
-    made = {name: stage.info.provenance for name, stage in stages.items()}
-    return {name: maker for name, maker in made.items() if maker is not None}
-
-
-def _rejections(stages: dict[str, Stage]) -> Iterator[Rejected]:
-    for name, stage in stages.items():
-        if _kind(name) in (*MAY_FAIL, "groups", "tuned"):
-            yield from stage.rejected()
-
-
-def _draw_thumbnail(config: RunConfig, image: ImageRef) -> bytes:
-    picture = open_image(config.images.root, image, config.images)
-    picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=82)
-    return file.getvalue()

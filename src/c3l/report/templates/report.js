@@ -2,6 +2,7 @@
 (() => {
   const controls = document.getElementById("controls");
   const list = document.getElementById("cards");
+  const read = (node, selector) => [...node.querySelectorAll(selector)].map((part) => part.textContent.toLowerCase());
   const cards = [...list.children].map((node) => ({
     node,
     name: node.querySelector(".path").textContent.toLowerCase(),
@@ -9,42 +10,51 @@
     // a picture that only the draft has pairs of stands last in either order
     highest: Number(node.dataset.highest ?? -Infinity),
     lowest: Number(node.dataset.lowest ?? Infinity),
-    rounds: [...node.querySelectorAll(".round")],
-    pairs: [...node.querySelectorAll(".pair")].map((pair) => ({
+    rounds: [...node.querySelectorAll(".round")].map((round) => ({ node: round, pairs: [...round.querySelectorAll(".pair")] })),
+    pairs: [...node.querySelectorAll(".pair, .loss")].map((pair) => ({
       node: pair,
-      state: ["kept", "dropped", "draft"].find((state) => pair.classList.contains(state)),
-      words: pair.textContent.toLowerCase(),
+      state: ["kept", "dropped", "draft", "loss"].find((state) => pair.classList.contains(state)),
+      words: read(pair, ".question, .answer, .detail").join("\n"),
     })),
   }));
   const orders = {
     place: (a, b) => a.place - b.place,
+    name: (a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.place - b.place),
     highest: (a, b) => b.highest - a.highest || a.place - b.place,
     lowest: (a, b) => a.lowest - b.lowest || a.place - b.place,
   };
+  const states = { all: ["kept", "dropped", "draft", "loss"], kept: ["kept"], dropped: ["dropped"], rejected: ["loss"] };
+  const say = (count, one, many) => `${count} ${count === 1 ? one : many}`;
+  let standing = "place";
   const update = () => {
-    const show = controls.elements.show.value;
+    const show = states[controls.elements.show.value];
     const words = controls.elements.words.value.trim().toLowerCase();
-    let pictures = 0, pairs = 0, drafts = 0;
+    const found = { kept: 0, dropped: 0, draft: 0, loss: 0 };
+    let pictures = 0;
     for (const card of cards) {
+      const named = !words || card.name.includes(words);
       let visible = 0;
       for (const pair of card.pairs) {
-        const right = show === "all" || pair.state === show;
-        const found = !words || card.name.includes(words) || pair.words.includes(words);
-        pair.node.hidden = !(right && found);
-        visible += right && found;
-        drafts += right && found && pair.state === "draft";
+        const right = show.includes(pair.state) && (named || pair.words.includes(words));
+        pair.node.hidden = !right;
+        visible += right;
+        found[pair.state] += right;
       }
       for (const round of card.rounds) {
-        const own = [...round.querySelectorAll(".pair")];
-        round.hidden = own.length ? own.every((pair) => pair.hidden) : show !== "all";
+        round.node.hidden = round.pairs.length ? round.pairs.every((pair) => pair.hidden) : show.length < 4;
       }
       card.node.hidden = !visible;
       pictures += Boolean(visible);
-      pairs += visible;
     }
-    list.append(...cards.sort(orders[controls.elements.order.value]).map((card) => card.node));
-    const besides = drafts ? ` and ${drafts} of the draft` : "";
-    controls.elements.found.value = `${pairs - drafts} pairs${besides} of ${pictures} pictures`;
+    const order = controls.elements.order.value;
+    if (order !== standing) {
+      list.append(...cards.sort(orders[order]).map((card) => card.node));
+      standing = order;
+    }
+    const parts = [say(found.kept + found.dropped, "pair", "pairs")];
+    if (found.draft) parts.push(`${found.draft} of the draft`);
+    if (found.loss) parts.push(`${found.loss} rejected`);
+    controls.elements.found.value = `${parts.join(", ")} of ${say(pictures, "picture", "pictures")}`;
   };
   controls.addEventListener("input", update);
   controls.addEventListener("submit", (event) => event.preventDefault());

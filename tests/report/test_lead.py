@@ -1,0 +1,77 @@
+"""What a person asks first, worked by hand."""
+
+import re
+from dataclasses import replace
+
+from tests.report.fake_rounds import make_rounds
+from tests.report.fake_run import make_contents, without_scores
+
+from c3l.report.build import render_report
+from c3l.report.contents import ReportContents, StageCounts
+from c3l.report.facts import read_facts
+from c3l.report.lead import build_lead
+
+
+def read_lead(contents: ReportContents) -> str:
+    section = render_report(contents).split('<section class="lead">')[1].split("</section>")[0]
+    return " ".join(re.sub("<[^>]+>", " ", section).split())
+
+
+def test_the_page_opens_with_what_came_out() -> None:
+    contents = make_contents(20)
+    pictures = len({one.image_id for one in contents.decisions if one.kept})
+    words = read_lead(contents)
+    assert words.startswith(f"50 question-answer pairs about {pictures} pictures What did I get?")
+    assert f"About {pictures} of the 22 pictures of the run. They lie in runs/demo : export/llava.json llava" in words
+    assert "50 pairs as llava, ids" in words and "tuned model" not in words
+
+
+def test_how_good_it_is_stands_with_interval_comparison_and_caveat() -> None:
+    contents = make_contents(20)
+    told = contents.measure_specificity((pair.image_id, pair.lift, pair.says_no) for pair in read_facts(contents).kept)
+    assert told.low is not None and told.high is not None
+    words = read_lead(contents)
+    share, low, high = (f"{100 * value:.0f}%" for value in (told.specific / told.pairs, told.low, told.high))
+    assert f"{share} of the kept pairs (95% interval {low} \N{EN DASH} {high})" in words
+    assert "at least 0.2 likelier, a token, with its picture than with no picture." in words
+    assert "not that it is true" in words and "Another picture might do as well" in words
+
+
+def test_the_tuned_model_is_named_where_it_wrote() -> None:
+    assert "written by the tuned model, Refined (round 1)" in read_lead(make_rounds(6))
+
+
+def test_what_was_thrown_away_is_counted_by_reason_without_earlier_rounds() -> None:
+    stages = [
+        StageCounts("images", "pictures", "pictures", 9, 7, {"truncated_image": 2}),
+        StageCounts("draft/parsed", "texts", "pairs", 7, 30, {"unparsable": 90}),
+        StageCounts("refined/parsed", "texts", "pairs", 7, 30, {"unparsable": 3, "empty_answer": 1}),
+        StageCounts("filtered", "pairs", "pairs", 30, 15, {"outside_top_fraction": 15}),
+        StageCounts("export", "pairs", "pairs", 15, 15, {}),
+    ]
+    contents = replace(make_rounds(6), stages=stages)
+    assert build_lead(contents, read_facts(contents)).lost == [
+        ("outside top fraction", "filtered", 15),
+        ("unparsable", "refined/parsed", 3),
+        ("truncated image", "images", 2),
+        ("empty answer", "refined/parsed", 1),
+    ]
+
+
+def test_rare_reasons_stand_together_and_nothing_is_lost() -> None:
+    rejected = {f"reason_{number}": number for number in range(1, 9)}
+    contents = replace(make_contents(2), stages=[StageCounts("scored", "pairs", "pairs", 50, 14, rejected)])
+    lead = build_lead(contents, read_facts(contents))
+    assert [count for _, _, count in lead.lost] == [8, 7, 6, 5, 4]
+    assert lead.others == 6
+    assert "6 for other reasons" in read_lead(contents)
+
+
+def test_a_run_that_gave_nothing_says_so() -> None:
+    contents = make_contents(4)
+    nothing = replace(contents, decisions=[replace(one, kept=False) for one in contents.decisions], exported=0)
+    words = read_lead(nothing)
+    assert words.startswith("None of 20 scored pairs was kept.") and "the data set is empty" in words
+    assert "of all scored pairs (95% interval" in words
+    words = read_lead(without_scores(contents))
+    assert words.startswith("From 6 pictures came no scored pair.") and "Is it good?" not in words
