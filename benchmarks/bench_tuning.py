@@ -7,7 +7,7 @@ import torch
 from benchmarks.setting import Measured, draw_pictures, load, make_pairs, parse_arguments, publish, race
 from c3l.method.prompts import load_templates
 from c3l.models.hf.trainable import TrainableHfModel
-from c3l.models.interface import ForcedRow
+from c3l.models.tunable import ForcedRow
 from c3l.records import Provenance
 from c3l.settings.tuning import ContrastiveConfig
 from c3l.training.comparison import ContrastiveModel

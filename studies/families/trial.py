@@ -13,8 +13,9 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
 from c3l.errors import BackendError
-from c3l.models.interface import Conversation, ForcedRow, GenerateRequest, Pair, Sampling, ScoreRequest
+from c3l.models.interface import GenerateRequest, Pair, Sampling, ScoreRequest
 from c3l.models.load import load_finetunable, load_model, load_trainable
+from c3l.models.tunable import Conversation, ForcedRow
 from c3l.records import NoImageMode
 from c3l.settings.schema import ModelConfig
 from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig

@@ -14,7 +14,7 @@ from c3l.jobs import score as score_job
 from c3l.jobs.evaluate import evaluate_files
 from c3l.jobs.finetune import finetune_files
 from c3l.jobs.score import score_file
-from c3l.models.interface import Conversation
+from c3l.models.tunable import Conversation
 from c3l.progress import SilentProgress
 from c3l.records import Provenance
 from c3l.run import tune_stage

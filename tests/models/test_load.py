@@ -14,8 +14,9 @@ from tests.scores import score_rows
 from c3l.errors import BackendError
 from c3l.models import hashing
 from c3l.models.hf.inference import HfModel
-from c3l.models.interface import ForcedRow, Pair, ScoreRequest
+from c3l.models.interface import Pair, ScoreRequest
 from c3l.models.load import load_model, load_trainable, weights_hash
+from c3l.models.tunable import ForcedRow
 from c3l.settings.schema import ModelConfig
 from c3l.settings.tuning import ContrastiveConfig
 from tiny_models import make_picture

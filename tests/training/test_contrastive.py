@@ -50,7 +50,7 @@ def states_by_hand(model, group, text):
 
 
 def make_row(group, text):
-    from c3l.models.interface import ForcedRow
+    from c3l.models.tunable import ForcedRow
 
     return ForcedRow(open_item_image(group.image), group.prompt, text)
 

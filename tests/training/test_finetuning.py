@@ -11,7 +11,7 @@ from transformers import AutoModelForImageTextToText
 from c3l.errors import BackendError, DataError
 from c3l.models.hf.company import Company
 from c3l.models.hf.finetunable import IGNORE_INDEX, FinetunableHfModel, _shorten, find_connectors
-from c3l.models.interface import Conversation
+from c3l.models.tunable import Conversation
 from c3l.records import Provenance
 from c3l.settings.tuning import FinetuningConfig
 from c3l.training.arguments import TrainingPlace, count_steps

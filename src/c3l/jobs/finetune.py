@@ -19,8 +19,8 @@ from c3l.data.sources import check_files, hash_files, list_files
 from c3l.errors import ConfigError, DataError, StaleStageError, TooManyRejectedError, tell_rejected, tell_too_many
 from c3l.jobs.learnable import iterate_rows, make_opener, mark_cut, note_unused, read_learnable, to_texts
 from c3l.jobs.taught_tokens import TokenChoice, count_tokens, tell_tokens, weigh_tokens
-from c3l.models.interface import FinetunableModel
 from c3l.models.load import choose_dtype, load_finetunable, weights_hash
+from c3l.models.tunable import FinetunableModel
 from c3l.progress import Progress, SilentProgress
 from c3l.records import Rejected, from_json, to_json
 from c3l.settings.base import results_of

@@ -12,7 +12,7 @@ from typing import Any
 
 from c3l.data.formats import ConversationRow
 from c3l.jobs.learnable import make_opener, to_conversation
-from c3l.models.interface import FinetunableModel
+from c3l.models.tunable import FinetunableModel
 from c3l.progress import Progress
 from c3l.records import from_json, to_json
 from c3l.settings.schema import RunConfig

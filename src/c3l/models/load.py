@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from c3l.errors import BackendError, C3LError, one_line
 from c3l.models.hashing import hash_folder
-from c3l.models.interface import FinetunableModel, InferenceModel, TrainableModel
+from c3l.models.interface import InferenceModel
 from c3l.models.places import find_commit, find_folder
+from c3l.models.tunable import FinetunableModel, TrainableModel
 from c3l.records import Provenance
 from c3l.settings.schema import ModelConfig, RunConfig
 from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig

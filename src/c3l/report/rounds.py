@@ -77,15 +77,24 @@ def mean_by_image(pairs: Sequence[PairFacts]) -> dict[str, float]:
 def _build_rows(rounds: Mapping[int, Sequence[PairFacts]], unit: Unit) -> tuple[RoundRow, ...]:
     edges = find_bin_edges([one.i2c for scored in rounds.values() for one in scored])
     tallest = max(max(_share_bins(scored, edges)) for scored in rounds.values())
+    scale = _Scale(edges, tallest, unit)
     return tuple(
-        _build_row(label_round(round), scored, edges, tallest, unit, css="late" if round == max(rounds) else "early")
+        _build_row(label_round(round), scored, scale, "late" if round == max(rounds) else "early")
         for round, scored in rounds.items()
     )
 
 
-def _build_row(
-    label: str, scored: Sequence[PairFacts], edges: Sequence[float], tallest: float, unit: Unit, css: str
-) -> RoundRow:
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """What the charts of all rounds share: the edges of their bins, the tallest bar in percent, the unit of S(I2C)."""
+
+    edges: Sequence[float]
+    tallest: float
+    unit: Unit
+
+
+def _build_row(label: str, scored: Sequence[PairFacts], scale: _Scale, css: str) -> RoundRow:
+    unit = scale.unit
     scores = [one.i2c for one in scored]
     median, length = find_median(scores), find_median([one.tokens for one in scored])
     return RoundRow(
@@ -96,7 +105,7 @@ def _build_row(
         mean=unit.show(sum(scores) / len(scores) if scores else None),
         against=f"{100 * sum(one.less_likely for one in scored) / len(scored):.0f}%" if scored else NONE,
         length=NONE if length is None else f"{length:g}",
-        chart=Markup("") if median is None else _draw_round(label, scored, edges, tallest, median, unit, css),
+        chart=Markup("") if median is None else _draw_round(label, scored, median, scale, css),
     )
 
 
@@ -105,16 +114,9 @@ def _share_bins(scored: Sequence[PairFacts], edges: Sequence[float]) -> list[flo
     return [100 * count / max(len(scored), 1) for count in count_bins([one.i2c for one in scored], edges)]
 
 
-def _draw_round(
-    label: str,
-    scored: Sequence[PairFacts],
-    edges: Sequence[float],
-    tallest: float,
-    median: float,
-    unit: Unit,
-    css: str,
-) -> Markup:
-    frame = Frame(edges[0], edges[-1], 0, tallest * 1.08, 160)
+def _draw_round(label: str, scored: Sequence[PairFacts], median: float, scale: _Scale, css: str) -> Markup:
+    edges, unit = scale.edges, scale.unit
+    frame = Frame(edges[0], edges[-1], 0, scale.tallest * 1.08, 160)
     bars = [
         draw_bar(frame, left, right, 0, share, css)
         for left, right, share in zip(edges, edges[1:], _share_bins(scored, edges), strict=False)

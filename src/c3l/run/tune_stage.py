@@ -18,7 +18,7 @@ from c3l.storage.atomic import atomic_folder, remove
 from c3l.storage.stage import Stage
 
 if TYPE_CHECKING:
-    from c3l.models.interface import TrainableModel
+    from c3l.models.tunable import TrainableModel
     from c3l.training.contrastive import Tuning
     from c3l.training.groups import TextGroup
 

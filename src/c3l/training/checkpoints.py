@@ -15,7 +15,7 @@ from transformers import Trainer, TrainerCallback, TrainerState
 from transformers.trainer import SCHEDULER_NAME
 
 from c3l.errors import BackendError, DataError
-from c3l.models.interface import Pieces
+from c3l.models.tunable import Pieces
 from c3l.storage.atomic import write_atomic
 from c3l.training.sharing import gather, gather_weights, put, shard_model
 

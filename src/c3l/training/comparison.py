@@ -13,7 +13,7 @@ from c3l.method.losses import (
     last_pool,
     mean_pool,
 )
-from c3l.models.interface import Readings, TrainableModel
+from c3l.models.tunable import Readings, TrainableModel
 from c3l.settings.tuning import ContrastiveConfig
 
 

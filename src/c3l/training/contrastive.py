@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments, set_seed
 
 from c3l.errors import DataError
-from c3l.models.interface import TrainableModel
+from c3l.models.tunable import TrainableModel
 from c3l.records import HeldOut, ImageRef, TuningStep, from_json, to_json
 from c3l.settings.tuning import ContrastiveConfig
 from c3l.storage.atomic import write_atomic

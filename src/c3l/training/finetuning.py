@@ -19,7 +19,7 @@ from transformers import PrinterCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
 from c3l.errors import DataError
-from c3l.models.interface import Conversation, FinetunableModel
+from c3l.models.tunable import Conversation, FinetunableModel
 from c3l.settings.tuning import FinetuningConfig
 from c3l.training.arguments import SEEDS, TrainingPlace, count_steps, share_arguments, use_one_card
 from c3l.training.checkpoints import (

@@ -9,7 +9,7 @@ from PIL.Image import Image
 from torch.utils.data import Dataset
 
 from c3l.method.prompts import InstructionTemplate
-from c3l.models.interface import ForcedRow, TrainableModel
+from c3l.models.tunable import ForcedRow, TrainableModel
 from c3l.records import ContrastiveGroup, ImageRef, Rejected, Sample, make_id
 
 

@@ -8,7 +8,7 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from c3l.models.interface import Pieces
+from c3l.models.tunable import Pieces
 
 
 def shard_model(plugin: Any, pieces: Pieces, device: torch.device) -> None:

@@ -5,8 +5,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from c3l.errors import BackendError
-from c3l.models.interface import ForcedRow
 from c3l.models.load import load_model, load_trainable, merge_adapter
+from c3l.models.tunable import ForcedRow
 from c3l.settings.schema import ModelConfig
 from c3l.settings.tuning import ContrastiveConfig
 from hub_layouts import edit_json

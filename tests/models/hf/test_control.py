@@ -5,8 +5,9 @@ from tests.scores import score_rows
 from transformers import AddedToken
 
 from c3l.models.hf.control import find_control_tokens
-from c3l.models.interface import Conversation, ForcedRow, GenerateRequest, Pair, Sampling, ScoreRequest, Unfit
+from c3l.models.interface import GenerateRequest, Pair, Sampling, ScoreRequest, Unfit
 from c3l.models.load import load_finetunable, load_model, load_trainable
+from c3l.models.tunable import Conversation, ForcedRow
 from c3l.settings.schema import ModelConfig
 from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig
 from tiny_models import _llava, make_picture, write_scripted

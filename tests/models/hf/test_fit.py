@@ -3,8 +3,9 @@ import torch
 from tests.scores import score_rows
 
 from c3l.errors import BackendError
-from c3l.models.interface import Conversation, Pair, ScoreRequest
+from c3l.models.interface import Pair, ScoreRequest
 from c3l.models.load import load_finetunable, load_model
+from c3l.models.tunable import Conversation
 from c3l.settings.schema import ModelConfig
 from c3l.settings.tuning import FinetuningConfig
 from hub_layouts import copy_hub_folder, edit_json

@@ -7,8 +7,9 @@ from tests.scores import score_rows
 from transformers import LlamaConfig
 
 from c3l.models.hf.limits import count_positions
-from c3l.models.interface import Conversation, ForcedRow, GenerateRequest, Pair, Sampling, ScoreRequest, Unfit
+from c3l.models.interface import GenerateRequest, Pair, Sampling, ScoreRequest, Unfit
 from c3l.models.load import load_finetunable, load_model, load_trainable
+from c3l.models.tunable import Conversation, ForcedRow
 from c3l.settings.schema import ModelConfig
 from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig
 from tiny_models import TEXT, load_tiny, make_picture

@@ -11,8 +11,9 @@ from transformers.video_processing_utils import VideoProcessorMixin
 
 from c3l.errors import BackendError
 from c3l.models.hf.processors import load_processor, save_processor
-from c3l.models.interface import Conversation, ForcedRow, GenerateRequest, Pair, Sampling, ScoreRequest
+from c3l.models.interface import GenerateRequest, Pair, Sampling, ScoreRequest
 from c3l.models.load import load_finetunable, load_model, load_trainable
+from c3l.models.tunable import Conversation, ForcedRow
 from c3l.settings.schema import ModelConfig
 from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig
 from hub_layouts import LAYOUTS, copy_hub_folder, edit_json, put_template

@@ -7,8 +7,9 @@ from c3l.markup.thoughts import cut_thoughts
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.finetunable import IGNORE_INDEX
 from c3l.models.hf.thinking import find_thinking
-from c3l.models.interface import Conversation, ForcedRow, GenerateRequest, Pair, Sampling, ScoreRequest
+from c3l.models.interface import GenerateRequest, Pair, Sampling, ScoreRequest
 from c3l.models.load import load_finetunable, load_model, load_trainable
+from c3l.models.tunable import Conversation, ForcedRow
 from c3l.settings.schema import ModelConfig
 from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig
 from tiny_models import CHAT_TEMPLATE, load_tiny, make_picture, write_scripted

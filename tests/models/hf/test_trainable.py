@@ -14,7 +14,8 @@ from c3l.errors import BackendError, DataError
 from c3l.models.hf.inference import HfModel
 from c3l.models.hf.trainable import TrainableHfModel, find_targets
 from c3l.models.hf.vision import FeatureStore
-from c3l.models.interface import ForcedRow, Pair, ScoreRequest
+from c3l.models.interface import Pair, ScoreRequest
+from c3l.models.tunable import ForcedRow
 from c3l.records import Provenance
 from c3l.settings.tuning import ContrastiveConfig
 from tiny_models import FAMILIES, load_tiny, make_picture

@@ -24,7 +24,8 @@ from tests.tiny_models import Tiny, make_picture
 
 from c3l.models.hf.finetunable import FinetunableHfModel
 from c3l.models.hf.inference import HfModel
-from c3l.models.interface import Completion, Conversation, GenerateRequest, Sampling
+from c3l.models.interface import Completion, GenerateRequest, Sampling
+from c3l.models.tunable import Conversation
 from c3l.progress import SilentProgress
 from c3l.records import AnswerScores, ImageRef, Provenance, Sample, ScoredPair
 from c3l.settings.schema import ScoringConfig

@@ -13,7 +13,7 @@ from c3l.models.hf.logits import log_probs
 from c3l.models.hf.rounding import allow, distance, shaken, widened
 from c3l.models.hf.trials import PROMPTS, compare_logits, draw, has_bare_chats
 from c3l.models.hf.vision import move
-from c3l.models.interface import Conversation
+from c3l.models.tunable import Conversation
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

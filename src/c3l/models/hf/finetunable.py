@@ -26,8 +26,9 @@ from c3l.models.hf.processors import save_processor
 from c3l.models.hf.sharding import find_pieces, is_sharded, touch
 from c3l.models.hf.trainable import find_targets, is_tower
 from c3l.models.hf.trials import has_bare_chats
-from c3l.models.interface import Conversation, Pieces, Unfit
+from c3l.models.interface import Unfit
 from c3l.models.notes import add_notes
+from c3l.models.tunable import Conversation, Pieces
 from c3l.records import Provenance
 from c3l.settings.tuning import FinetuningConfig
 

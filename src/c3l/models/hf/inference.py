@@ -24,15 +24,7 @@ from c3l.models.hf.rows import GREY, ForcingRow, rows_with, rows_without
 from c3l.models.hf.trials import has_bare_chats
 from c3l.models.hf.vision import ImageFeatures, VisionEncoder
 from c3l.models.hf.writing import Writing
-from c3l.models.interface import (
-    Completion,
-    GenerateRequest,
-    Pair,
-    Sampling,
-    ScoreRequest,
-    Unfit,
-    check_pair_ids,
-)
+from c3l.models.interface import Completion, GenerateRequest, Pair, Sampling, ScoreRequest, Unfit, check_pair_ids
 from c3l.models.notes import add_notes
 from c3l.records import AnswerScores, NoImageMode, Provenance
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import Module, ModuleList
 
 from c3l.errors import BackendError
-from c3l.models.interface import Pieces
+from c3l.models.tunable import Pieces
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

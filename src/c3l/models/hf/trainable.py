@@ -24,8 +24,9 @@ from c3l.models.hf.packing import pack
 from c3l.models.hf.processors import save_processor
 from c3l.models.hf.sharding import find_pieces
 from c3l.models.hf.vision import FeatureStore, VisionEncoder, move
-from c3l.models.interface import ForcedRow, Pieces, Readings, Unfit
+from c3l.models.interface import Unfit
 from c3l.models.notes import add_notes
+from c3l.models.tunable import ForcedRow, Pieces, Readings
 from c3l.records import Provenance
 from c3l.settings.tuning import ContrastiveConfig
 
