@@ -81,18 +81,32 @@ def read_tars(folder: Path) -> Iterator[JsonRow]:
         DataError: If a tar is damaged, or a picture does not stand before its row.
     """
     for path in sorted(folder.glob("*.tar")):
-        picture = ""
         try:
             with tarfile.open(path) as tar:
-                for entry in tar:
-                    key, _, ending = entry.name.partition(".")
-                    if ending != "json":
-                        picture = entry.name if entry.size else ""
-                        continue
-                    file = tar.extractfile(entry)
-                    row = unify(json.loads(file.read() if file else b"null"))
-                    if row["id"] != key or picture.partition(".")[0] != key:
-                        raise DataError(f"{path}: {entry.name} is of row {row['id']} after the picture {picture!r}")
-                    yield row
+                yield from _read_rows(tar, path)
+                _check_end(tar, path)
         except tarfile.TarError as error:
             raise DataError(f"{path} is not a whole tar: {error}") from None
+
+
+def _read_rows(tar: tarfile.TarFile, path: Path) -> Iterator[JsonRow]:
+    picture = ""
+    for entry in tar:
+        key, _, ending = entry.name.partition(".")
+        if ending != "json":
+            picture = entry.name if entry.size else ""
+            continue
+        file = tar.extractfile(entry)
+        row = unify(json.loads(file.read() if file else b"null"))
+        if row["id"] != key or picture.partition(".")[0] != key:
+            raise DataError(f"{path}: {entry.name} is of row {row['id']} after the picture {picture!r}")
+        yield row
+
+
+def _check_end(tar: tarfile.TarFile, path: Path) -> None:
+    """What ``tarfile`` reads as an end may be a damaged entry: a tar ends with two blocks of zeros, and no more."""
+    with path.open("rb") as file:
+        file.seek(tar.offset)
+        rest = file.read(tarfile.RECORDSIZE)
+    if len(rest) < 2 * tarfile.BLOCKSIZE or rest.strip(b"\0"):
+        raise DataError(f"{path} is not a whole tar: it is damaged after {tar.offset} bytes")
