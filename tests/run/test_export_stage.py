@@ -13,8 +13,7 @@ from c3l.run import pipeline
 from c3l.run.context import open_context
 from c3l.run.export_stage import export_stage
 from c3l.run.run_folder import Run
-from fakes import fake_weights
-from runs import Loader, draw_pictures, make_config, walk
+from runs import Loader, draw_pictures, make_config, make_fake_model, walk
 
 
 class NotingProgress(SilentProgress):
@@ -34,11 +33,7 @@ def root(tmp_path):
 def model(tmp_path, monkeypatch):
     """A model folder that is only ever hashed."""
     monkeypatch.setenv("C3L_CACHE", str(tmp_path / "cache"))
-    folder = tmp_path / "model"
-    folder.mkdir()
-    (folder / "config.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(fake_weights())
-    return folder
+    return make_fake_model(tmp_path / "model")
 
 
 def export_again(config, rounds: int = 0, scorer: str = "base") -> list[str]:

@@ -33,6 +33,7 @@ class Layout:
         read: Its rows again: `id`, `messages`, `images`, or of preferences what ``export_preferences`` says.
         kind: Of preferences, which; None for the pairs themselves.
         has_placeholder: Whether `<image>` stands in its texts, or in what ``read`` makes of them.
+        has_pictures: Whether the pictures lie in it.
     """
 
     file: str
@@ -40,6 +41,7 @@ class Layout:
     read: Callable[[Path], Iterable[JsonRow]]
     kind: PreferenceKind | None = None
     has_placeholder: bool = True
+    has_pictures: bool = False
 
 
 def _write_list(path: Path, rows: ExportRows, of: Callable[[ExportRow], JsonRow]) -> None:
@@ -114,7 +116,7 @@ def _prefer_by_trl(kind: PreferenceKind) -> Layout:
         filled = ((export_preferences.trl_row(one), one.image) for one in ones)
         parquet.write_pictures(path, filled, columns, rows.image_root, name)
 
-    return Layout(f"{name}.parquet", write, export_preferences.read_trl, kind)
+    return Layout(f"{name}.parquet", write, export_preferences.read_trl, kind, has_pictures=True)
 
 
 def _prefer_by_llamafactory(kind: PreferenceKind) -> Layout:
@@ -138,9 +140,11 @@ LAYOUTS: dict[ExportFormat, Layout] = {
         "llamafactory.json", partial(_write_list, of=export_text.messages_row), export_text.read_list
     ),
     "swift": Layout("swift.jsonl", partial(_write_lines, of=export_text.messages_row), export_text.read_lines),
-    "trl": Layout("trl.parquet", _write_trl, parquet.read_parquet, has_placeholder=False),
-    "finevision": Layout("finevision.parquet", _write_finevision, _read_finevision, has_placeholder=False),
-    "webdataset": Layout("webdataset", _write_tars, export_tar.read_tars),
+    "trl": Layout("trl.parquet", _write_trl, parquet.read_parquet, has_placeholder=False, has_pictures=True),
+    "finevision": Layout(
+        "finevision.parquet", _write_finevision, _read_finevision, has_placeholder=False, has_pictures=True
+    ),
+    "webdataset": Layout("webdataset", _write_tars, export_tar.read_tars, has_pictures=True),
     "data_juicer": Layout(
         "data_juicer.jsonl", partial(_write_lines, of=export_text.data_juicer_row), export_text.read_data_juicer
     ),

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence, Set
+from pathlib import Path
 
 from c3l.data.export import export, verify
 from c3l.data.export_layouts import FILES, LAYOUTS
@@ -10,9 +11,10 @@ from c3l.method.preferences import prefer_answers, prefer_pairs
 from c3l.method.prompts import choose_templates
 from c3l.records import FilterDecision, ImageRef, Preference, Provenance, ScoredPair, name_round
 from c3l.run.context import Context, save_settings
+from c3l.run.dataset_card import CARD, write_card
 from c3l.run.shards import begin, discard, read_scored
 from c3l.settings.schema import PreferenceKind
-from c3l.storage.atomic import atomic_folder
+from c3l.storage.atomic import atomic_folder, write_atomic
 from c3l.storage.stage import Stage
 
 _NONE_OF = {
@@ -27,28 +29,35 @@ def export_stage(context: Context, images: Stage, scored: Stage, kept: Stage) ->
 
     An earlier export gives way, and its settings do, only when the new one is whole.
     """
-    config, folder = context.config, context.run.path / "export"
     stored = context.run.stored("export")
     if stored is not None and _is_exported(context, stored):
+        _renew_card(context, stored)
         return begin(context, "export", 0)
     start = time.monotonic()
     ids = {one.sample_id for one in kept.read(FilterDecision)}
-    rows = [one for one in read_scored(scored, config.scoring.form) if one.sample.sample_id in ids]
+    rows = [one for one in read_scored(scored, context.config.scoring.form) if one.sample.sample_id in ids]
     pictures = {image.image_id: image for image in images.read(ImageRef)}
-    maker = scored.info.provenance or _no_maker(context)
-    source = ExportSource(rows, pictures, maker, config.images.root, _gather_preferences(context, scored, ids))
-    with atomic_folder(folder) as new:
-        export(source, new, config.export)
-        counts = {
-            FILES[name]: verify(new / FILES[name], name) if (new / FILES[name]).exists() else 0
-            for name in config.export.formats
-        }
+    maker, root = scored.info.provenance or _no_maker(context), context.config.images.root
+    source = ExportSource(rows, pictures, maker, root, _gather_preferences(context, scored, ids))
+    with atomic_folder(context.run.path / "export") as new:
+        counts = _write(context, source, new)
+        recorded = {"rows": counts, "images": len({one.sample.image_id for one in rows})}
+        write_atomic(new / CARD, write_card(context, recorded, len(rows), maker))
         stage = begin(context, "export", 0)
         discard(context.run, "export")
-        save_settings(context.run, config)
+        save_settings(context.run, context.config)
     _tell_missing(context, counts)
-    stage.finish(scored.info.provenance, time.monotonic() - start, inputs=len(rows), recorded={"rows": counts})
+    stage.finish(scored.info.provenance, time.monotonic() - start, inputs=len(rows), recorded=recorded)
     return stage
+
+
+def _write(context: Context, source: ExportSource, folder: Path) -> dict[str, int]:
+    """Write every file; returns how many rows each holds as it is read back, 0 of one that there is no row for."""
+    export(source, folder, context.config.export)
+    return {
+        FILES[name]: verify(folder / FILES[name], name) if (folder / FILES[name]).exists() else 0
+        for name in context.config.export.formats
+    }
 
 
 def _is_exported(context: Context, stage: Stage) -> bool:
@@ -57,7 +66,15 @@ def _is_exported(context: Context, stage: Stage) -> bool:
     formats = context.config.export.formats
     wanted = [FILES[name] for name in formats if LAYOUTS[name].kind is None or rows.get(FILES[name])]
     same = stage.info.fingerprint == context.plan["export"].fingerprint
-    return same and stage.is_done() and all((stage.folder / file).exists() for file in wanted)
+    return same and stage.is_done() and all((stage.folder / file).exists() for file in (*wanted, CARD))
+
+
+def _renew_card(context: Context, stage: Stage) -> None:
+    """Write the card again where it says something else by now, such as another licence."""
+    maker = stage.info.provenance or _no_maker(context)
+    text = write_card(context, stage.info.recorded, stage.info.inputs or 0, maker)
+    if (stage.folder / CARD).read_text(encoding="utf-8") != text:
+        write_atomic(stage.folder / CARD, text)
 
 
 def _no_maker(context: Context) -> Provenance:
