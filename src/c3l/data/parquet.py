@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,8 @@ CHAT = [{"role": "string", "content": "string"}]
 TEXTS = [{"user": "string", "assistant": "string"}]
 
 _ROWS_A_GROUP = 64  # pictures in memory at once, and what a reader must load to see one row
+_MOST_ROWS_A_GROUP = 256
+_DICTIONARY_BYTES = 2**31 - 1  # the most that a page can have
 _JPEG = b"\xff\xd8\xff"
 
 
@@ -56,11 +57,26 @@ def write_pictures(
     features = {column: _feature(datasets, kind) for column, kind in columns.items()}
     # the schema carries the types of `datasets`
     schema = datasets.Features({**features, "images": datasets.List(datasets.Image())}).arrow_schema
-    pending = iter(rows)
-    with atomic_path(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
-        while group := list(islice(pending, _ROWS_A_GROUP)):
-            filled = [{**row, "images": [_embed(image_root, image)]} for row, image in group]
+    # a dictionary holds every different picture of a group once, however many rows show it
+    once = {"use_dictionary": True, "dictionary_pagesize_limit": _DICTIONARY_BYTES}
+    with atomic_path(path) as temporary, parquet.ParquetWriter(temporary, schema, **once) as writer:
+        for group in _group(rows):
+            embedded = {image: _embed(image_root, image) for image in dict.fromkeys(image for _, image in group)}
+            filled = [{**row, "images": [embedded[image]]} for row, image in group]
             writer.write_table(pyarrow.Table.from_pylist(filled, schema=schema))
+
+
+def _group(rows: Iterable[tuple[ParquetRow, ImageRef]]) -> Iterator[list[tuple[ParquetRow, ImageRef]]]:
+    """Rows by the group, those of a picture in one while they are not too many."""
+    group: list[tuple[ParquetRow, ImageRef]] = []
+    for row, image in rows:
+        is_full = len(group) >= _ROWS_A_GROUP and group[-1][1] != image
+        if is_full or len(group) >= _MOST_ROWS_A_GROUP:
+            yield group
+            group = []
+        group.append((row, image))
+    if group:
+        yield group
 
 
 def _feature(datasets: Any, kind: Any) -> Any:
