@@ -81,7 +81,8 @@ def _kind_of(name: ExportFormat) -> str:
 
 
 def _describe(config: RunConfig, pairs: int, pictures: int, maker: Provenance) -> str:
-    tuned = f", tuned {config.rounds} times on its own best pairs" if config.rounds else ""
+    rounds = f"{config.rounds} round{'s' if config.rounds > 1 else ''}"
+    tuned = f" after {rounds} of tuning towards its own best pairs" if config.rounds else ""
     return f"""# Question-answer pairs that depend on their images
 
 {pairs} pairs about {pictures} images, written by `{_hide_folder(config.model.name)}` (revision: \
