@@ -109,7 +109,7 @@ def test_trl_trains_on_them(tmp_path: Path, copy_tiny: Any) -> None:
     before = {name: one.detach().clone() for name, one in model.named_parameters()}
     settings = trl.DPOConfig(
         output_dir=str(tmp_path / "out"), max_steps=1, max_length=None, report_to=[], use_cpu=True, learning_rate=0.01,
-        per_device_train_batch_size=1, gradient_checkpointing=False, bf16=False,
+        per_device_train_batch_size=1, bf16=False,
     )  # fmt: skip
     trainer = trl.DPOTrainer(model=model, args=settings, train_dataset=found, processing_class=processor)
     batch = next(iter(trainer.get_train_dataloader()))

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from c3l.cli.main import main
+from c3l.errors import ConfigError, DataError
 from c3l.records import ImageRef
+from c3l.run.push import push as upload
 from c3l.run.run_folder import Run
 from hub_server import TOKEN, serve_hub
 from runs import Loader, draw_pictures, make_config, make_fake_model, walk
@@ -99,17 +102,21 @@ def test_without_a_token_or_with_a_wrong_one_nothing_goes(run, hub):
     assert hub.files == {}
 
 
-def test_only_a_finished_export_goes(run, hub, tmp_path):
+def test_only_a_finished_export_goes(run, tmp_path, capsys):
     (run / "export/stage.json").unlink()
-    code, _, told = push(hub, run)
-    assert code == 1 and "the export of" in told and "make it with `c3l export" in told
-    code, _, told = push(hub, tmp_path / "pictures")
-    assert code == 1 and "is no run folder" in told
-    assert not hub.requests
+    with pytest.raises(DataError, match="the export of .* is missing, .* make it with `c3l export"):
+        upload(run, "user/name", private=False, with_images=False)
+    assert main(["push", str(tmp_path / "pictures"), "--to", "user/name"]) == 1
+    assert "is no run folder" in capsys.readouterr().err
 
 
-def test_an_export_of_other_settings_than_the_run_has_now_does_not_go(run, hub):
+def test_an_export_of_other_settings_than_the_run_has_now_does_not_go(run):
     saved = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(saved.replace("with_scores: false", "with_scores: true"))
-    code, _, told = push(hub, run)
-    assert code == 1 and "is stale" in told and not hub.requests
+    with pytest.raises(DataError, match="is stale"):
+        upload(run, "user/name", private=False, with_images=False)
+
+
+def test_a_name_without_its_owner_is_refused(run):
+    with pytest.raises(ConfigError, match="got --to 'name', expected user/name"):
+        upload(run, "name", private=False, with_images=False)

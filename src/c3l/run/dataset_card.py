@@ -29,6 +29,11 @@ _COMPARED = {
     "whole_pair": "two whole pairs, to teach writing them",
 }
 
+_HOLDS: dict[ExportFormat, str] = {
+    "ids": "ids of the pairs",
+    "webdataset": "pairs; `datasets` opens them if all images are of one kind, the library `webdataset` always",
+}
+
 
 def write_card(context: Context, recorded: Mapping[str, Any], pairs: int, maker: Provenance) -> str:
     """The text of the card.
@@ -103,7 +108,7 @@ def _tell_files(formats: Sequence[ExportFormat], rows: Mapping[str, int]) -> str
     for name in formats:
         kind, file = _kind_of(name), FILES[name]
         compared = LAYOUTS[name].kind
-        what = f"preferences: {_COMPARED[compared]}" if compared else "ids of the pairs" if name == "ids" else "pairs"
+        what = f"preferences: {_COMPARED[compared]}" if compared else _HOLDS.get(name, "pairs")
         path = f"{file}/*.tar" if kind == "webdataset" else file
         lines.append(f'| `{name}` | `{file}` | {rows[file]} | {what} | `load_dataset("{kind}", data_files="{path}")` |')
     return "\n".join(lines)
@@ -139,7 +144,7 @@ def _tell_licence(config: RunConfig, formats: Sequence[ExportFormat]) -> str:
     where = (
         f"The images lie in {', '.join(f'`{FILES[name]}`' for name in inside)}."
         if inside
-        else ("The images are not in these files; the paths in them begin in the folder that the run read.")
+        else "The images are not in these files; the paths in them begin in the folder that the run read."
     )
     known = (
         f"The licence is `{config.export.licence}`, as whoever exported this said."
