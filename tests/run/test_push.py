@@ -104,7 +104,7 @@ def test_without_a_token_or_with_a_wrong_one_nothing_goes(run, hub):
 
 def test_only_a_finished_export_goes(run, tmp_path, capsys):
     (run / "export/stage.json").unlink()
-    with pytest.raises(DataError, match="the export of .* is missing, .* make it with `c3l export"):
+    with pytest.raises(DataError, match=r"the export of .* is missing, .* make it with `c3l export"):
         upload(run, "user/name", private=False, with_images=False)
     assert main(["push", str(tmp_path / "pictures"), "--to", "user/name"]) == 1
     assert "is no run folder" in capsys.readouterr().err
