@@ -20,14 +20,14 @@ test: .venv/c3l-dev  ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 check: .venv/c3l-dev  ## lint, format, types, then the tests
-	$(BIN)/ruff check src tests studies benchmarks
-	$(BIN)/ruff format --check src tests studies benchmarks
+	$(BIN)/ruff check src tests studies benchmarks examples
+	$(BIN)/ruff format --check src tests studies benchmarks examples
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 fix: .venv/c3l-dev  ## let ruff mend what it can
-	$(BIN)/ruff check --fix src tests studies benchmarks
-	$(BIN)/ruff format src tests studies benchmarks
+	$(BIN)/ruff check --fix src tests studies benchmarks examples
+	$(BIN)/ruff format src tests studies benchmarks examples
 
 bench: .venv/c3l-dev  ## measure speed against the naive way, into benchmarks/results.md
 	mkdir -p build

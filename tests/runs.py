@@ -13,7 +13,7 @@ from c3l.run.context import Context, open_context
 from c3l.run.pipeline import run_method
 from c3l.settings.load import load_config
 from c3l.settings.schema import RunConfig
-from fakes import FakeModel
+from fakes import FakeModel, fake_weights
 
 # what must not depend on kills, resumes and batch sizes
 RESULTS = ("decisions.jsonl", "export/llava.json", "export/ids.txt", "images.jsonl")
@@ -36,6 +36,14 @@ FORM = ("scoring.no_image=drop", "scoring.form=discounted_likelihood")
 def make_config(run: Path, root: Path, model: Path | str, *overrides: str) -> RunConfig:
     named = [f"run={run}", f"images.root={root}", f"model.name={model}", "model.dtype=float32", "model.device=cpu"]
     return load_config(None, [*named, "rounds=0", "shard_size=2", "export.formats=[llava, ids]", *FORM, *overrides])
+
+
+def make_fake_model(folder: Path) -> Path:
+    """A model folder that is only ever hashed."""
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(fake_weights())
+    return folder
 
 
 class Loader:

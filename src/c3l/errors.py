@@ -40,6 +40,10 @@ class StorageError(C3LError):
     """A file of the run folder cannot be written, or holds something that c3l did not write."""
 
 
+class HubError(C3LError):
+    """A model or dataset hub refuses, or cannot be reached."""
+
+
 def one_line(error: BaseException, most: int = 300) -> str:
     """What an error of another library says, on one line, cut off beyond so many characters."""
     text = " ".join(str(error).split())

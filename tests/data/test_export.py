@@ -10,11 +10,13 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from c3l.data.export import FILES, export, verify
+from c3l.data.export import export, verify
+from c3l.data.export_layouts import FILES, LAYOUTS
+from c3l.data.export_rows import ExportSource
 from c3l.data.formats import Turn, read_llava
 from c3l.data.images import inspect_image
 from c3l.errors import ConfigError, DataError, StorageError
-from c3l.records import AnswerScores, ImageRef, Provenance, Sample, ScoredPair
+from c3l.records import AnswerScores, ImageRef, Preference, Provenance, Sample, ScoredPair
 from c3l.settings.schema import ExportConfig, ExportFormat, ImagesConfig
 from c3l.storage import atomic
 
@@ -59,6 +61,17 @@ def scored(name: str, image: str, question: str, answer: str, i2c: float = 0.1) 
     return ScoredPair(Sample(name, image, "conversation", question, answer, 0, 0), SCORES, i2c, "log_ratio", "drop")
 
 
+def prefer(rows: list[ScoredPair]) -> list[Preference]:
+    """Each row's answer against another."""
+    worse = {
+        one.sample.sample_id: scored(f"{one.sample.sample_id}w", one.sample.image_id, "?", "Nothing.", 0.05)
+        for one in rows
+    }
+    return [
+        Preference(one.sample.question, one.sample.answer, "Nothing.", one, worse[one.sample.sample_id]) for one in rows
+    ]
+
+
 Export = Callable[..., dict[str, Path]]
 
 
@@ -66,7 +79,8 @@ Export = Callable[..., dict[str, Path]]
 def write(tmp_path: Path, root: Path, rows: list[ScoredPair], images: dict[str, ImageRef]) -> Export:
     def run(*formats: ExportFormat, with_scores: bool = False, to: str = "export", of: Any = rows) -> dict[str, Path]:
         config = ExportConfig(formats=formats or FORMATS, with_scores=with_scores)
-        paths = export(of, images, tmp_path / to, config, PROVENANCE, root)
+        source = ExportSource(of, images, PROVENANCE, root, {kind: prefer(of) for kind in config.preferences})
+        paths = export(source, tmp_path / to, config)
         return {path.name: path for path in paths}
 
     return run
@@ -164,14 +178,21 @@ def test_scores_say_how_they_were_made(write: Export) -> None:
 def test_the_same_input_gives_the_same_bytes(write: Export) -> None:
     first, second = write(to="one", with_scores=True), write(to="two", with_scores=True)
     assert set(first) == {*FILES.values(), "dataset_info.json"}
-    assert {name: path.read_bytes() for name, path in first.items()} == {
-        name: path.read_bytes() for name, path in second.items()
-    }
+    contents = [read_all(next(iter(paths.values())).parent) for paths in (first, second)]
+    assert len(contents[0]) == len(FILES) + 1
+    assert contents[0] == contents[1]
 
 
-def test_no_rows_give_whole_files(write: Export) -> None:
+def read_all(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_no_rows_give_whole_files_and_no_preferences_none(write: Export) -> None:
     paths = write(of=[])
-    assert {name: verify(paths[FILES[name]], name) for name in FORMATS} == dict.fromkeys(FORMATS, 0)
+    plain = [name for name in FORMATS if LAYOUTS[name].kind is None]
+    assert set(paths) == {*(FILES[name] for name in plain), "dataset_info.json"}
+    assert {name: verify(paths[FILES[name]], name) for name in plain} == dict.fromkeys(plain, 0)
+    assert list(json.loads(paths["dataset_info.json"].read_text())) == ["c3l"]
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -200,6 +221,15 @@ def test_an_id_is_a_line_whatever_its_letters(write: Export, images: dict[str, I
         ("llava", '"conversations"', '"talks"', "is not a whole llava file"),
         ("swift", '"content": "A cat."', '"content": null', "is not a whole swift file"),
         ("ids", "s2", "s1", "id 's1' comes twice"),
+        ("data_juicer", "<__dj__image>\\nWhat", "What", "row s1 has 0 <image> for 1 pictures"),
+        ("data_juicer", " <|__dj__eoc|>", "", "row s1 is not one chunk"),
+        ("data_juicer", "[[gpt]]: A cat.", "[[gpt]]:  ", "with text"),
+        ("data_juicer", '{"i2c": 0.1}', "{}", "with its stats"),
+        ("llamafactory_preference", "<image>What", "What", "row s1 has 0 <image> for 1 pictures"),
+        ("llamafactory_preference", "Nothing.", "A cat.", "row s1 prefers an answer to itself"),
+        ("swift_preference", "Nothing.", "A cat.", "row s1 prefers an answer to itself"),
+        ("swift_preference", "A cat.", "A <image> cat.", "row s1 has 2 <image>"),
+        ("llamafactory_whole_pair", '"rejected": {"from": "gpt"', '"rejected": {"from": "human"', "has turns of"),
         ("ids", "s2\n", "\n", "is empty"),
     ],
 )
@@ -248,13 +278,16 @@ def test_trl_without_the_pictures_is_refused(
     tmp_path: Path, rows: list[ScoredPair], images: dict[str, ImageRef]
 ) -> None:
     with pytest.raises(ConfigError, match="--image-root"):
-        export(rows, images, tmp_path, ExportConfig(formats=("trl",)), PROVENANCE)
+        export(ExportSource(rows, images, PROVENANCE), tmp_path, ExportConfig(formats=("trl",)))
     with pytest.raises(DataError, match=r"got the image root .*moved, which is not a folder, .* with --image-root"):
-        export(rows, images, tmp_path, ExportConfig(formats=("trl",)), PROVENANCE, tmp_path / "moved")
+        export(ExportSource(rows, images, PROVENANCE, tmp_path / "moved"), tmp_path, ExportConfig(formats=("trl",)))
 
 
-def test_a_failed_export_leaves_the_old_file(write: Export, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = {name: path.read_bytes() for name, path in write().items()}
+def test_a_failed_export_leaves_the_old_file(
+    write: Export, rows: list[ScoredPair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = next(iter(write().values())).parent
+    before = read_all(folder)
 
     def refuse(step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if step is atomic.sync_file:
@@ -264,10 +297,9 @@ def test_a_failed_export_leaves_the_old_file(write: Export, monkeypatch: pytest.
     monkeypatch.setattr(atomic, "durable", refuse)
     for name in FORMATS:
         with pytest.raises(StorageError):
-            write(name, of=[])
+            write(name, of=rows[:1])
     monkeypatch.undo()
-    folder = next(iter(write().values())).parent
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert read_all(folder) == before
 
 
 def test_reading_and_writing_llava_keeps_every_conversation(tmp_path: Path) -> None:
@@ -282,7 +314,7 @@ def test_reading_and_writing_llava_keeps_every_conversation(tmp_path: Path) -> N
     read = [row for row in read_llava(tmp_path / "in.json") if isinstance(row, Turn)]
     images = {row.image: ImageRef(row.image, row.image, "", 1, 1) for row in read}
     rows = [scored(str(row.id), row.image, row.question, row.answer) for row in read]
-    (path,) = export(rows, images, tmp_path, ExportConfig(formats=("llava",)), PROVENANCE)
+    (path,) = export(ExportSource(rows, images, PROVENANCE), tmp_path, ExportConfig(formats=("llava",)))
     assert json.loads(path.read_bytes()) == [
         {"id": "7", "image": "a/b.jpg", "conversations": turns("<image>\n" + talk[0], talk[1])},
         {"id": "7b", "image": "c.jpg", "conversations": turns("<image>\n" + talk[2].strip(), talk[3])},
@@ -290,7 +322,7 @@ def test_reading_and_writing_llava_keeps_every_conversation(tmp_path: Path) -> N
     again = tmp_path / "again"
     read = [row for row in read_llava(path) if isinstance(row, Turn)]
     rows = [scored(str(row.id), row.image, row.question, row.answer) for row in read]
-    (copy,) = export(rows, images, again, ExportConfig(formats=("llava",)), PROVENANCE)
+    (copy,) = export(ExportSource(rows, images, PROVENANCE), again, ExportConfig(formats=("llava",)))
     assert copy.read_bytes() == path.read_bytes()
 
 

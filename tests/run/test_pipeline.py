@@ -20,7 +20,7 @@ from c3l.run.status import find_error_rate, read_states, summarise
 from c3l.storage.job import fingerprint
 from c3l.storage.stage import read_records
 from fakes import FakeModel, fake_weights, write_pairs
-from runs import Loader, draw_pictures, make_config, read_all, read_results, walk
+from runs import Loader, draw_pictures, make_config, make_fake_model, read_all, read_results, walk
 
 
 @pytest.fixture
@@ -32,11 +32,7 @@ def root(tmp_path: Path) -> Path:
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A model folder that is only ever hashed."""
     monkeypatch.setenv("C3L_CACHE", str(tmp_path / "cache"))
-    folder = tmp_path / "model"
-    folder.mkdir()
-    (folder / "config.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(fake_weights())
-    return folder
+    return make_fake_model(tmp_path / "model")
 
 
 @pytest.fixture
@@ -179,7 +175,7 @@ def test_cheap_stages_are_made_again_when_their_settings_change(config, root, mo
     after = {path.name: path.read_bytes() for path in (config.run / "export").iterdir()}
     assert after != before
     if "swift" in override:
-        assert after.keys() == {"swift.jsonl", "stage.json"}, "nothing of the earlier export stays"
+        assert after.keys() == {"swift.jsonl", "stage.json", "README.md"}, "nothing of the earlier export stays"
 
 
 @pytest.mark.parametrize(
@@ -382,7 +378,7 @@ def test_an_export_that_fails_leaves_the_one_that_is_there_and_the_settings(conf
     assert kept == files
     (root / "away.png").rename(root / first.path)
     walk(trl, Loader(), pipeline.run_export)
-    assert {path.name for path in (config.run / "export").iterdir()} == {"trl.parquet", "stage.json"}
+    assert {path.name for path in (config.run / "export").iterdir()} == {"trl.parquet", "stage.json", "README.md"}
     assert not list(config.run.glob(".export*"))
 
 

@@ -46,6 +46,7 @@ from c3l.cli.options import (
     takes_settings,
     tell_unread,
 )
+from c3l.cli.push_command import push
 from c3l.errors import C3LError, ConfigError, StaleStageError, TooManyRejectedError
 
 if TYPE_CHECKING:
@@ -266,6 +267,7 @@ _add_stage("report", "Write report.html again.")
 
 app.command("finetune")(finetune)
 app.command("evaluate")(evaluate)
+app.command("push")(push)
 
 
 @app.command("status")

@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,69 +13,36 @@ from c3l.storage.atomic import atomic_path
 
 ParquetRow = dict[str, Any]
 
+CHAT = [{"role": "string", "content": "string"}]
+TEXTS = [{"user": "string", "assistant": "string"}]
+
 _ROWS_A_GROUP = 64  # pictures in memory at once, and what a reader must load to see one row
+_MOST_ROWS_A_GROUP = 256
+_DICTIONARY_BYTES = 2**31 - 1  # the most that a page can have
 _JPEG = b"\xff\xd8\xff"
 
 
-def write_trl(
-    path: Path,
-    rows: Iterable[tuple[ParquetRow, ImageRef]],
-    score_types: Mapping[str, str],
-    image_root: Path | None,
-) -> None:
-    """Write rows of `id`, `messages` and scores, each with its picture; TRL joins picture and messages.
-
-    Args:
-        path: The file.
-        rows: A row, with messages of plain strings, and its picture.
-        score_types: The score columns that every row has, to their ``datasets`` types, such as ``float64``.
-        image_root: Where the pictures lie.
-
-    Raises:
-        BadImageError: If a picture is gone or not the one that the run began with.
-        DataError: If ``image_root`` is no folder.
-        ConfigError: If there is no ``image_root``, or the packages of the extra `export` are missing.
-    """
-    datasets = _datasets("trl")
-    text = datasets.Value("string")
-    columns = {
-        "id": text,
-        "messages": datasets.List({"role": text, "content": text}),
-        **{name: datasets.Value(kind) for name, kind in score_types.items()},
-    }
-    _write(path, rows, columns, image_root, "trl")
-
-
-def write_finevision(path: Path, rows: Iterable[tuple[ParquetRow, ImageRef]], image_root: Path | None) -> None:
-    """Write a row a picture in FineVision's columns: `texts` of `user` and `assistant`, `source`, and their scores.
-
-    Args:
-        path: The file.
-        rows: `texts`, `source`, `ids`, `i2c_scores`, `i2c_min`; and the picture.
-        image_root: Where the pictures lie.
-
-    Raises:
-        BadImageError: As ``write_trl``, and so for the others.
-    """
-    datasets = _datasets("finevision")
-    text, number = datasets.Value("string"), datasets.Value("float64")
-    columns = {
-        "texts": datasets.List({"user": text, "assistant": text}),
-        "source": text,
-        "ids": datasets.List(text),
-        "i2c_scores": datasets.List(number),
-        "i2c_min": number,
-    }
-    _write(path, rows, columns, image_root, "finevision")
-
-
-def _write(
+def write_pictures(
     path: Path,
     rows: Iterable[tuple[ParquetRow, ImageRef]],
     columns: Mapping[str, Any],
     image_root: Path | None,
     name: str,
 ) -> None:
+    """Write rows of these columns, each with its picture in the column `images`.
+
+    Args:
+        path: The file.
+        rows: A row, and its picture.
+        columns: Each to its type: a name that ``datasets.Value`` knows, ``CHAT`` or ``TEXTS``, or a list of one.
+        image_root: Where the pictures lie.
+        name: Of the format, for errors.
+
+    Raises:
+        BadImageError: If a picture is gone or not the one that the run began with.
+        DataError: If ``image_root`` is no folder.
+        ConfigError: If there is no ``image_root``, or the packages of the extra `export` are missing.
+    """
     if image_root is None:
         raise ConfigError(f"the export format {name} holds the pictures themselves, so it needs --image-root")
     if not image_root.is_dir():
@@ -88,13 +54,37 @@ def _write(
     import pyarrow
     from pyarrow import parquet
 
+    features = {column: _feature(datasets, kind) for column, kind in columns.items()}
     # the schema carries the types of `datasets`
-    schema = datasets.Features({**columns, "images": datasets.List(datasets.Image())}).arrow_schema
-    pending = iter(rows)
-    with atomic_path(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
-        while group := list(islice(pending, _ROWS_A_GROUP)):
-            filled = [{**row, "images": [_embed(image_root, image)]} for row, image in group]
+    schema = datasets.Features({**features, "images": datasets.List(datasets.Image())}).arrow_schema
+    # a dictionary holds every different picture of a group once, however many rows show it
+    once = {"use_dictionary": True, "dictionary_pagesize_limit": _DICTIONARY_BYTES}
+    with atomic_path(path) as temporary, parquet.ParquetWriter(temporary, schema, **once) as writer:
+        for group in _group(rows):
+            embedded = {image: _embed(image_root, image) for image in dict.fromkeys(image for _, image in group)}
+            filled = [{**row, "images": [embedded[image]]} for row, image in group]
             writer.write_table(pyarrow.Table.from_pylist(filled, schema=schema))
+
+
+def _group(rows: Iterable[tuple[ParquetRow, ImageRef]]) -> Iterator[list[tuple[ParquetRow, ImageRef]]]:
+    """Rows by the group, those of a picture in one while they are not too many."""
+    group: list[tuple[ParquetRow, ImageRef]] = []
+    for row, image in rows:
+        is_full = len(group) >= _ROWS_A_GROUP and group[-1][1] != image
+        if is_full or len(group) >= _MOST_ROWS_A_GROUP:
+            yield group
+            group = []
+        group.append((row, image))
+    if group:
+        yield group
+
+
+def _feature(datasets: Any, kind: Any) -> Any:
+    if isinstance(kind, str):
+        return datasets.Value(kind)
+    if isinstance(kind, list):
+        return datasets.List(_feature(datasets, kind[0]))
+    return {name: _feature(datasets, one) for name, one in kind.items()}
 
 
 def read_parquet(path: Path) -> Iterator[ParquetRow]:

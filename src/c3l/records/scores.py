@@ -80,6 +80,25 @@ class ScoredPair:
 
 
 @dataclass(frozen=True, slots=True)
+class Preference:
+    """Two completions of one prompt about an image, of which the one with the higher S(I2C) is preferred.
+
+    Attributes:
+        prompt: Text without any image placeholder.
+        chosen: The preferred completion.
+        rejected: The other; never the same text.
+        better: The pair that ``chosen`` comes from.
+        worse: The pair that ``rejected`` comes from; of the same image, with a lower S(I2C) in the same form.
+    """
+
+    prompt: str
+    chosen: str
+    rejected: str
+    better: ScoredPair
+    worse: ScoredPair
+
+
+@dataclass(frozen=True, slots=True)
 class FilterDecision:
     """What the filter decided about one scored sample: the rows of ``decisions.jsonl``.
 

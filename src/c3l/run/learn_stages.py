@@ -4,7 +4,7 @@ import time
 from functools import partial
 from typing import Literal
 
-from c3l.data.export import FILES
+from c3l.data.export_layouts import FILES
 from c3l.executors.interface import LoadModel
 from c3l.executors.local import KeptModel, LocalExecutor
 from c3l.jobs.evaluate import Wanted, check_benchmark, evaluate_files

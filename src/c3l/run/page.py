@@ -7,7 +7,7 @@ from functools import partial
 from itertools import chain
 from typing import Any, Generic, TypeVar
 
-from c3l.data.export import FILES
+from c3l.data.export_layouts import FILES
 from c3l.data.images import open_image
 from c3l.method.i2c import compute_i2c, unit_of
 from c3l.method.scoring import count_others

@@ -7,7 +7,6 @@ draft; in every further round the LVLM is tuned on what the round before wrote, 
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from c3l.data.export import FILES, export, verify
 from c3l.data.images import inspect_image
 from c3l.errors import DataError
 from c3l.method.filtering import filter_samples
@@ -21,7 +20,6 @@ from c3l.records import (
     FilterDecision,
     Generation,
     ImageRef,
-    Provenance,
     Rejected,
     Sample,
     name_round,
@@ -29,7 +27,8 @@ from c3l.records import (
 )
 from c3l.report.build import write_report
 from c3l.run.backends import check_backends
-from c3l.run.context import Context, open_context, save_settings
+from c3l.run.context import Context, open_context
+from c3l.run.export_stage import export_stage
 from c3l.run.image_list import freeze_list, read_list, tell_changed_folder
 from c3l.run.learn_stages import check_tasks, evaluate_stages, finetune_stage
 from c3l.run.page import gather_report, measure_kept
@@ -49,7 +48,6 @@ from c3l.run.shards import (
 )
 from c3l.run.tune_stage import ensure_writer, tune_stage, writer_of
 from c3l.settings.schema import RunConfig
-from c3l.storage.atomic import atomic_folder
 from c3l.storage.stage import Stage, write_records
 
 DECISIONS = "decisions.jsonl"
@@ -286,43 +284,6 @@ def filter_stage(context: Context, scored: Stage) -> Stage:
             f"`c3l show {context.run.path}` has their scores, set another rule or another limit"
         )
     return stage
-
-
-def export_stage(context: Context, images: Stage, scored: Stage, kept: Stage) -> Stage:
-    """The kept pairs in every format asked for, each file read back and checked.
-
-    An earlier export gives way, and its settings do, only when the new one is whole.
-    """
-    config, folder = context.config, context.run.path / "export"
-    stored = context.run.stored("export")
-    if stored is not None and _is_exported(context, stored):
-        return begin(context, "export", 0)
-    start = time.monotonic()
-    ids = {one.sample_id for one in kept.read(FilterDecision)}
-    rows = [one for one in read_scored(scored, context.config.scoring.form) if one.sample.sample_id in ids]
-    pictures = {image.image_id: image for image in images.read(ImageRef)}
-    maker = scored.info.provenance or _no_maker(context)
-    with atomic_folder(folder) as new:
-        export(rows, pictures, new, config.export, maker, config.images.root)
-        counts = {FILES[name]: verify(new / FILES[name], name) for name in config.export.formats}
-        stage = begin(context, "export", 0)
-        discard(context.run, "export")
-        save_settings(context.run, config)
-    stage.finish(scored.info.provenance, time.monotonic() - start, inputs=len(rows), recorded={"rows": counts})
-    return stage
-
-
-def _is_exported(context: Context, stage: Stage) -> bool:
-    """Whether the export lies there whole, with the settings of now."""
-    files = [stage.folder / FILES[name] for name in context.config.export.formats]
-    same = stage.info.fingerprint == context.plan["export"].fingerprint
-    return same and stage.is_done() and all(file.exists() for file in files)
-
-
-def _no_maker(context: Context) -> Provenance:
-    """What an export without rows is given, for which no model was loaded."""
-    model = context.config.model
-    return Provenance(model.name, "", model.backend, model.dtype, "", context.config.seed, {})
 
 
 def report_stage(context: Context) -> Stage:

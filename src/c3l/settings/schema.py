@@ -5,7 +5,7 @@ step the paper's wording follows), *ours* (measured in docs/experiments.md) or *
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -14,7 +14,25 @@ from c3l.settings.base import LISTED, Settings
 from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig
 
 TaskName = Literal["pope", "mmbench", "seed_bench", "llava_bench"]
-ExportFormat = Literal["llava", "llava_jsonl", "llamafactory", "swift", "trl", "finevision", "ids"]
+ExportFormat = Literal[
+    "llava",
+    "llava_jsonl",
+    "llamafactory",
+    "swift",
+    "trl",
+    "finevision",
+    "webdataset",
+    "data_juicer",
+    "ids",
+    "trl_preference",
+    "llamafactory_preference",
+    "swift_preference",
+    "trl_whole_pair",
+    "llamafactory_whole_pair",
+    "swift_whole_pair",
+]
+PreferenceKind = Literal["preference", "whole_pair"]
+"""Two answers to one question, or two question-answer pairs as whole replies: how the formats' names end."""
 FilterRule = Literal[
     "top_fraction", "top_k", "threshold", "band", "best_per_image", "random", "longest", "lowest", "all"
 ]
@@ -191,10 +209,20 @@ class FilteringConfig(Settings):
 class ExportConfig(Settings):
     """How the kept pairs are written."""
 
+    no_result = frozenset({"licence"})  # stands in the card alone
+
     formats: Annotated[tuple[ExportFormat, ...], LISTED] = Field(
-        ("llava",), description="Who reads which: README.md", min_length=1
+        ("llava",), description="Who reads which: docs/data.md", min_length=1
     )
     with_scores: bool = Field(False, description="Add S(I2C), form, mode and model to every row")
+    licence: str | None = Field(
+        None, description="Of texts and images, as the Hub spells it, such as cc-by-4.0; null: the card names none"
+    )
+
+    @property
+    def preferences(self) -> tuple[PreferenceKind, ...]:
+        """The kinds of preferences that a format asks for."""
+        return tuple(kind for kind in get_args(PreferenceKind) if any(one.endswith(kind) for one in self.formats))
 
 
 class JudgeConfig(Settings):
