@@ -108,7 +108,7 @@ def tell_unit(form: Form) -> str:
 def filter(pairs: Iterable[PairScore], *, settings: Sequence[str] = (), seed: int = 0) -> list[Decision]:
     """Decide which pairs to keep: one decision a pair, in their order; pairs without a score are never kept.
 
-    Example:
+    Examples:
         >>> kept = [one.pair for one in c3l.filter(scores, settings=["filtering.fraction=0.25"]) if one.kept]
 
     Args:
@@ -151,7 +151,7 @@ def export(
 ) -> list[Path]:
     """Write the kept pairs for a trainer, read every file back, and return their paths.
 
-    Example:
+    Examples:
         >>> c3l.export(decisions, "out", image_root="my/images", settings=["export.formats=[llava, trl]"])
 
     Args:

@@ -36,7 +36,7 @@ class _Rows:
 class Scorer:
     """A model that scores question-answer pairs about images; it is loaded when it is first needed.
 
-    Example:
+    Examples:
         >>> scorer = Scorer("llava-hf/llava-1.5-7b-hf")
         >>> [one.i2c for one in scorer.score([{"image": "cat.jpg", "question": "What is it?", "answer": "A cat."}])]
     """

@@ -53,7 +53,7 @@ def make(
 
     A call that was stopped goes on when it is made again with the same settings; a finished one only reads the folder.
 
-    Example:
+    Examples:
         >>> made = c3l.make("my/images", "llava-hf/llava-1.5-7b-hf", run="runs/mine", settings=["rounds=0"])
         >>> [(one.question, one.answer, one.i2c) for one in made.kept]
 
