@@ -2,9 +2,12 @@
 
 import subprocess
 import sys
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL.Image import Image
 from tests.scores import score_rows
 
 import c3l
@@ -100,6 +103,29 @@ def test_a_table_of_datasets_is_read_row_by_row(scorer: Scorer) -> None:
     assert [one.i2c for one in scorer.score(table)] == pytest.approx(expected, abs=1e-6)
     undecoded = table.cast_column("image", datasets.Image(decode=False))
     assert [one.i2c for one in scorer.score(undecoded)] == pytest.approx(expected, abs=1e-6)
+
+
+class Table(list[int]):
+    """Rows that are made when they are asked for, as those of ``datasets``; it knows which of their images live."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__(range(rows))
+        self.made, self.most = list[weakref.ref[Image]](), 0
+
+    def __getitem__(self, number: int) -> dict[str, object]:
+        picture = make_picture(number)
+        self.made.append(weakref.ref(picture))
+        self.most = max(self.most, sum(one() is not None for one in self.made))
+        return row(picture)
+
+    def __iter__(self) -> Iterator[dict[str, object]]:
+        return map(self.__getitem__, range(len(self)))
+
+
+def test_a_long_table_is_not_held_in_memory(scorer: Scorer) -> None:
+    table = Table(60)
+    assert len(scorer.score(table)) == 60
+    assert 0 < table.most < 30
 
 
 def test_kept_scores_are_not_made_again(scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
