@@ -143,6 +143,11 @@ def _say_how(pair: ScoredPair, provenance: Provenance) -> dict[str, str]:
     return {
         "form": pair.form,
         "no_image": pair.no_image,
-        "model": provenance.model,
+        "model": public_name(provenance.model),
         "weights": provenance.weights,
     }
+
+
+def public_name(model: str) -> str:
+    """A model's name; of a folder, whose place is nobody's affair, the last part."""
+    return Path(model).name if Path(model).is_absolute() or Path(model).exists() else model
