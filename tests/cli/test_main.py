@@ -553,7 +553,7 @@ def test_an_option_that_is_given_twice_is_refused_by_every_command_and_a_setting
     for command in (["run"], ["check"], ["score", "runs/x"], ["filter", "runs/x"]):
         assert main([*command, "--seed", "1", "--seed", "2"]) == 2
         assert "got --seed 2 times, expected it once" in capsys.readouterr().err
-    for verb, name in (("finetune", "--out"), ("evaluate", "--image-root"), ("score", "--model"), ("run", "--config")):
+    for verb, name in (("finetune", "--out"), ("evaluate", "--image-root"), ("score", "--model"), ("run", "--run")):
         assert main([verb, name, "a", f"{name}=b"]) == 2
         assert f"got {name} 2 times" in capsys.readouterr().err
     assert main(["evaluate", "--blind", "--no-blind"]) == 2
