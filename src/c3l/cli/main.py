@@ -45,6 +45,7 @@ from c3l.cli.options import (
     takes_settings,
     tell_unread,
 )
+from c3l.cli.setting_commands import init, settings
 from c3l.errors import C3LError, ConfigError, StaleStageError, TooManyRejectedError
 
 if TYPE_CHECKING:
@@ -322,19 +323,8 @@ def _clean(
         print_summary({"run": str(run), "removed": writable.clean(stage)})
 
 
-@app.command("settings")
-def _settings(
-    name: Annotated[str | None, typer.Argument(metavar="SECTION", help="Only this section, or setting")] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="As docs/settings.md has it")] = False,
-) -> None:
-    """List every setting: default, meaning, what it may be."""
-    from c3l.settings.describe import find_sections, format_page, format_sections, list_sections
-
-    if markdown:
-        lines = format_page()
-    else:
-        lines = format_sections(list(list_sections()) if name is None else find_sections(name.replace("-", "_")))
-    print_lines(lines)
+app.command("settings")(settings)
+app.command("init")(init)
 
 
 for _one in app.registered_commands:
