@@ -1,4 +1,4 @@
-"""A config to begin with: every setting with what it means, the first ones to change ready, the others commented out."""
+"""A config to begin with: every setting explained, the first ones to change ready, the others commented out."""
 
 import textwrap
 from collections.abc import Iterator
