@@ -566,3 +566,13 @@ def test_an_option_that_is_given_twice_is_refused_by_every_command_and_a_setting
         "c3l: --dtype float32 is not used, since --set model.dtype=bfloat16 comes after it",
         "c3l: --set rounds=0 is not used, since --set rounds=1 comes after it",
     ]
+
+
+def test_a_preview_takes_the_settings_of_a_run_and_ends_with_counts(options, monkeypatch, capsys):
+    monkeypatch.setattr("c3l.run.preview.preview.__defaults__", (Loader(),))
+    assert main(["preview", "new", "--images", "2", *options]) == 0
+    output = capsys.readouterr().out
+    assert "2 of 5 pictures in pictures; nothing is written" in output
+    assert last_line(output)["images"] == 2
+    assert not Path("new").exists()
+    assert main(["preview", "--images", "0", *options]) == 2
