@@ -78,7 +78,6 @@ app = typer.Typer(
     "picture (S(I2C)), keep the best, export it.",
     epilog="Exit codes: 0 ok, 1 failed, 2 bad arguments or settings, 3 too many rejections, 130 stopped by Ctrl-C.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperOption
 
+from c3l.cli.completion import complete_setting
 from c3l.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -111,7 +112,10 @@ LIMIT = SettingOption(
 SEED = SettingOption("seed", "--seed", int | None, typer.Option(help="Seed of all that is drawn (seed)"))
 RUN_CONFIG = "YAML files of settings, a later one wins; without any the run's own config.yaml, or the defaults"
 _SET = typer.Option(
-    "--set", metavar="SECTION.KEY=VALUE", help="Any setting, any number of times; `c3l settings` lists them"
+    "--set",
+    metavar="SECTION.KEY=VALUE",
+    help="Any setting, any number of times; `c3l settings` lists them",
+    autocompletion=complete_setting,
 )
 
 
