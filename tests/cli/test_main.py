@@ -568,6 +568,22 @@ def test_an_option_that_is_given_twice_is_refused_by_every_command_and_a_setting
     ]
 
 
+def test_the_demo_runs_on_the_example_pictures_wherever_it_is_called(options, loader, tmp_path, capsys):
+    fast = ["--model", "model", "--dtype", "float32", "--set", "rounds=0", "--limit", "3", *FORM]
+    assert main(["demo", *fast]) == 0
+    output = capsys.readouterr()
+    assert "the report will be runs/demo/report.html" in output.err
+    assert last_line(output.out)["images"] == 3
+    assert Path("runs/demo/report.html").exists()
+    shown = json.loads(Path("runs/demo/export/llava.json").read_text())
+    assert {row["image"] for row in shown} <= {"astronaut.jpg", "bridge.jpg", "cat.jpg"}
+    assert main(["demo", "other", *options[:2], *fast]) == 0
+    assert last_line(capsys.readouterr().out)["images"] == 2, (
+        "the pictures that are named instead, of which one is none"
+    )
+    assert loader.times == 2
+
+
 def test_a_preview_takes_the_settings_of_a_run_and_ends_with_counts(options, monkeypatch, capsys):
     monkeypatch.setattr("c3l.run.preview.preview.__defaults__", (Loader(),))
     assert main(["preview", "new", "--images", "2", *options]) == 0

@@ -7,8 +7,9 @@ import yaml
 from jsonschema import Draft7Validator, Draft202012Validator
 
 from c3l.errors import ConfigError
-from c3l.settings.json_schema import MODELINE, find_schema, format_json_schema, make_json_schema
+from c3l.settings.json_schema import MODELINE, format_json_schema, make_json_schema
 from c3l.settings.load import load_config
+from c3l.settings.shipped import SCHEMA as SHIPPED
 
 FOLDER = Path(__file__).parents[2] / "configs"
 CONFIGS = sorted(FOLDER.rglob("*.yaml"))
@@ -18,7 +19,7 @@ SCHEMA = make_json_schema()
 def test_the_shipped_schema_is_that_of_the_code_and_comes_with_the_package():
     written = (FOLDER / "schema.json").read_text(encoding="utf-8")
     assert written == format_json_schema(), "c3l settings --json-schema > configs/schema.json"
-    assert find_schema().read_text(encoding="utf-8") == written
+    assert SHIPPED.read_text(encoding="utf-8") == written
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

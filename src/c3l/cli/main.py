@@ -46,7 +46,7 @@ from c3l.cli.options import (
     tell_unread,
 )
 from c3l.cli.setting_commands import init, settings
-from c3l.cli.trial_commands import preview
+from c3l.cli.trial_commands import demo, preview
 from c3l.errors import C3LError, ConfigError, StaleStageError, TooManyRejectedError
 
 if TYPE_CHECKING:
@@ -326,6 +326,7 @@ def _clean(
 app.command("settings")(settings)
 app.command("init")(init)
 app.command("preview")(preview)
+app.command("demo")(demo)
 
 
 for _one in app.registered_commands:

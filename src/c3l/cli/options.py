@@ -110,7 +110,7 @@ LIMIT = SettingOption(
     "images.limit", "--limit", int | None, typer.Option(help="Take only the first N pictures (images.limit)")
 )
 SEED = SettingOption("seed", "--seed", int | None, typer.Option(help="Seed of all that is drawn (seed)"))
-RUN_CONFIG = "YAML files of settings, a later one wins; without any the run's own config.yaml, or the defaults"
+RUN_CONFIG = "YAML files of settings, or names of shipped ones; a later one wins; default: the run's own config.yaml"
 _SET = typer.Option(
     "--set",
     metavar="SECTION.KEY=VALUE",

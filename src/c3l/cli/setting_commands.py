@@ -38,13 +38,14 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there")] = False,
 ) -> None:
     """Write a config to begin with, every setting explained."""
-    from c3l.settings.json_schema import MODELINE, find_schema
+    from c3l.settings.json_schema import MODELINE
+    from c3l.settings.shipped import SCHEMA
     from c3l.settings.starter import format_starter
     from c3l.storage.atomic import write_atomic
 
     if path.exists() and not (force and path.is_file()):
         raise ConfigError(f"{path} is there already; name another file, or write over it with --force")
     # where it is installed: a path beside the user's file would need a copy of the schema, which goes stale
-    write_atomic(path, format_starter(f"{MODELINE}{find_schema().as_posix()}", path.name))
+    write_atomic(path, format_starter(f"{MODELINE}{SCHEMA.as_posix()}", path.name))
     print(f"name your pictures and your model in {path}, then `c3l check --config {path}`")
     print_summary({"config": str(path)})

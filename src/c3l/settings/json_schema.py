@@ -1,8 +1,6 @@
 """The settings as a JSON schema, by which an editor completes, explains and checks a YAML file of them."""
 
 import json
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from c3l.settings.schema import RunConfig
@@ -29,11 +27,6 @@ def make_json_schema() -> dict[str, Any]:
         if "$ref" in one:  # with nothing below it, a section of defaults
             schema["properties"][key] = {"anyOf": [{"$ref": one["$ref"]}, {"type": "null"}]}
     return schema
-
-
-def find_schema() -> Path:
-    """The schema that came with the installed package."""
-    return Path(str(resources.files("c3l"))) / "configs/schema.json"
 
 
 def _describe(setting: dict[str, Any]) -> dict[str, Any]:

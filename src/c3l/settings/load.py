@@ -14,6 +14,7 @@ from c3l.errors import ConfigError, one_line
 from c3l.settings.base import Settings
 from c3l.settings.describe import Setting, find_elsewhere, list_sections
 from c3l.settings.schema import RunConfig
+from c3l.settings.shipped import find_config, list_configs
 
 S = TypeVar("S", bound=Settings)
 
@@ -36,14 +37,15 @@ class Source(NamedTuple):
 def load_config(paths: Path | Sequence[Path] | None, overrides: Iterable[str | Override] = ()) -> RunConfig:
     """The settings of YAML files (or the defaults), with overrides (as text: ``section.key=value``) applied in order.
 
-    Of several files a later one wins, setting by setting; a list is a setting as a whole.
+    Of several files a later one wins, setting by setting; a list is a setting as a whole. A name without a file may be
+    that of a shipped config.
 
     Raises:
         ConfigError: One error naming every problem and where it stands: unknown keys with the nearest known one,
             bad values with what is expected.
     """
     named = [paths] if isinstance(paths, Path) else paths or ()
-    files = [Source(path, _read_yaml(path)) for path in named]
+    files = [Source(path, _read_yaml(path)) for path in map(find_config, named)]
     data: dict[str, Any] = {}
     for file in files:
         _merge(data, file.data)
@@ -99,7 +101,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"cannot read the config {path}: it is no text; expected a YAML file of settings") from None
     except OSError as error:
         raise ConfigError(
-            f"cannot read the config {path}: {error.strerror}; expected a YAML file of settings"
+            f"cannot read the config {path}: {error.strerror}; expected a YAML file of settings, or one that is "
+            f"shipped: {', '.join(list_configs())}"
         ) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"cannot read the config {path}: {one_line(error, 3000)}") from None
