@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from c3l.data.formats import NOT_TAUGHT
+from c3l.data.near_images import NEAR_DUPLICATE
 from c3l.settings.schema import RunConfig
 
 ROOT = Path(__file__).parent.parent
@@ -115,7 +116,7 @@ def test_the_table_of_reasons_is_whole() -> None:
     for stage, reason in rows:
         told.setdefault(stage, set()).add(reason)
     assert told == {
-        "images": reasons_in("data/images.py") | reasons_in("data/paths.py"),
+        "images": reasons_in("data/images.py") | reasons_in("data/paths.py") | {NEAR_DUPLICATE},
         "generation": WRITING & reasons_in("method/generation.py"),
         "parsing": reasons_in("method/pair_checks.py") | reasons_in("method/generation.py") - WRITING,
         "scoring": reasons_in("method/scoring.py") | UNFIT,

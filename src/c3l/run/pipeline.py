@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from c3l.data.export import FILES, export, verify
 from c3l.data.images import inspect_image
+from c3l.data.near_images import reject_near
 from c3l.errors import DataError
 from c3l.method.filtering import filter_samples
 from c3l.method.generation import parse
@@ -29,7 +30,7 @@ from c3l.records import (
 from c3l.report.build import write_report
 from c3l.run.backends import check_backends
 from c3l.run.context import Context, save_settings
-from c3l.run.image_list import freeze_list, read_list, tell_changed_folder
+from c3l.run.image_list import freeze_list, look_for_near, read_list, tell_changed_folder
 from c3l.run.learn_stages import check_tasks, evaluate_stages, finetune_stage
 from c3l.run.run_folder import Run
 from c3l.run.shards import (
@@ -177,11 +178,12 @@ def image_stage(context: Context) -> Stage:
     if stored is not None and stored.missing():
         check_image_root(config)
     paths = read_list(context.run)
+    near = look_for_near(context, paths)
     with context.progress.track("images", "pictures", len(paths)) as advance:
 
         def inspect(shard: int) -> Iterator[ImageRef | Rejected]:
             for path in paths[shard * size : (shard + 1) * size]:
-                yield inspect_image(config.images.root, path, config.images)
+                yield reject_near(inspect_image(config.images.root, path, config.images), near)
                 advance(1)
 
         shards = -(-len(paths) // size)

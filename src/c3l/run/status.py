@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Literal, get_args
 
 from c3l.data.images import open_image
+from c3l.data.near_images import NEAR_DUPLICATE
 from c3l.errors import ConfigError
 from c3l.method.i2c import compute_i2c, unit_of
 from c3l.method.scoring import count_others
@@ -158,7 +159,7 @@ def find_error_rate(states: list[StageState]) -> tuple[float, str]:
     """The largest share of rejections among what a stage made, and the stage."""
     worst = (0.0, "")
     for one in states:
-        lost = sum(one.counts.rejected.values())
+        lost = sum(times for reason, times in one.counts.rejected.items() if reason != NEAR_DUPLICATE)  # as asked for
         if _kind(one.name) in MAY_FAIL and lost:
             worst = max(worst, (lost / (lost + one.counts.count_out), one.name))
     return worst

@@ -22,6 +22,7 @@ FilterRule = Literal[
 
 SERVED = "openai:"  # before the name of a model behind a server
 FollowLinks = Literal["inside", "all", "none"]
+NearDuplicates = Literal["ignore", "count", "drop"]
 
 
 class ModelConfig(Settings):
@@ -70,8 +71,9 @@ class ModelConfig(Settings):
 class ImagesConfig(Settings):
     """Which pictures, and what is refused before decoding."""
 
-    # each picture is known by its path and hash, wherever the folder lies by now
-    no_result = frozenset({"root", "unpack"})
+    # each picture is known by its path and hash, wherever the folder lies by now; the plan of a run that drops
+    # near-duplicates names them
+    no_result = frozenset({"root", "unpack", "near_duplicates", "near_distance"})
 
     root: Path = Field(
         Path("examples/images"),
@@ -85,6 +87,17 @@ class ImagesConfig(Settings):
         "inside",
         description="Links to pictures: inside = those that end under the root, or in the hub's cache around it; all = "
         "anywhere, linked folders too; none",
+    )
+    near_duplicates: NearDuplicates = Field(
+        "ignore",
+        description="Pictures of a run that look like an earlier one: left alone, counted, or dropped; by imagehash",
+    )
+    near_distance: int = Field(
+        6,
+        ge=0,
+        le=32,
+        description="Bits of 64 in which their hashes differ at most; ours: another size, quality or brightness of the "
+        "example pictures differs in 6, two of them in 20 or more",
     )
     unpack: bool = Field(
         False, description="Images lie in the rows of the data files themselves: write them to files under root first"
