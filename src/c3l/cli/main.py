@@ -69,6 +69,12 @@ _NO_IMAGE = SettingOption(
     str | None,
     typer.Option(help="What `without the image` means: drop, blank, noise, mask or others (scoring.no_image)"),
 )
+_REPORT_TO = SettingOption(
+    "report_to",
+    "--report-to",
+    str | None,
+    typer.Option(help="A tracker that is told counts and scores: tensorboard, wandb or trackio (report_to)"),
+)
 _BATCH_SIZE = SettingOption(
     "scoring.batch_size", "--batch-size", int | None, typer.Option(help="Pictures a batch (scoring.batch_size)")
 )
@@ -131,7 +137,7 @@ def _root(debug: Debug = False, version: Version = False) -> None:
 
 
 @app.command("run")
-@takes_settings(IMAGE_ROOT, MODEL, DTYPE, LIMIT, SEED)
+@takes_settings(IMAGE_ROOT, MODEL, DTYPE, LIMIT, SEED, _REPORT_TO)
 def _run(
     given: Arguments,
     folder: MaybeRun = None,

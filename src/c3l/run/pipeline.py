@@ -47,6 +47,7 @@ from c3l.run.shards import (
     write_drafts,
 )
 from c3l.run.status import gather_report, measure_kept
+from c3l.run.tracking import check_trackers, tell_trackers
 from c3l.run.tune_stage import ensure_writer, tune_stage, writer_of
 from c3l.settings.schema import RunConfig
 from c3l.storage.atomic import atomic_folder
@@ -59,6 +60,7 @@ def run_method(context: Context) -> None:
     """Every stage that is not done yet."""
     rounds = context.config.rounds
     check_backends(context.config)
+    check_trackers(context.config.report_to)
     check_tasks(context)  # before hours of work, as is the next but one
     images = image_stage(context)
     if few := tell_few_others(context.config.scoring, images.info.out.get("imageref", 0)):
@@ -76,6 +78,7 @@ def run_method(context: Context) -> None:
         finetune_stage(context, exported)
     evaluate_stages(context)
     report_stage(context)
+    tell_trackers(context.run, context.config)
 
 
 def write_and_score(context: Context, images: Stage, *, round: int) -> tuple[Stage, Stage]:

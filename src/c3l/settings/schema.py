@@ -22,6 +22,7 @@ FilterRule = Literal[
 
 SERVED = "openai:"  # before the name of a model behind a server
 FollowLinks = Literal["inside", "all", "none"]
+Tracker = Literal["tensorboard", "wandb", "trackio"]
 NearDuplicates = Literal["ignore", "count", "drop"]
 
 
@@ -279,6 +280,9 @@ class RunConfig(Settings):
         1, ge=0, le=MAX_ROUNDS, description="Times to tune and write again; 0: the draft only; paper: 1"
     )
     max_error_rate: float = Field(0.5, ge=0, le=1, description="Above this share of rejections, exit code 3")
+    report_to: Annotated[tuple[Tracker, ...], LISTED] = Field(
+        (), description="Trackers that are told counts, scores and curves after `c3l run`, docs/run-folder.md"
+    )
     model: ModelConfig = ModelConfig()
     images: ImagesConfig = ImagesConfig()
     generation: GenerationConfig = GenerationConfig()
