@@ -104,6 +104,12 @@ def test_the_readme_says_what_each_extra_is_for() -> None:
     assert set(",".join(installed).split(",")) <= extras
 
 
+def test_the_dockerfile_installs_extras_that_there_are() -> None:
+    found = re.search(r"^ARG EXTRAS=([\w,]+)$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert found is not None
+    assert set(found[1].split(",")) <= set(read_project()["optional-dependencies"])
+
+
 def read_project() -> dict[str, Any]:
     project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return project

@@ -46,7 +46,8 @@ class _Made:
 def preview(config: RunConfig, number: int, progress: Progress, load: LoadModel = load_model) -> Lines:
     """Prompt, texts, pairs and scores of so many pictures, spread over the folder; at the end the counts.
 
-    Each is what a run with these settings has in its draft, since every seed comes from the picture itself.
+    Each is what a run with these settings has in its draft, since every seed comes from the picture itself. Only
+    near-duplicates are not looked for, as that takes every picture.
 
     Args:
         config: As of a run.
