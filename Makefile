@@ -60,5 +60,5 @@ clean:  ## remove the environment and everything built
 	@touch $@
 
 .venv/c3l-dev: .venv/c3l
-	$(PIP) --editable '.[builtin,export,train,judge,openai,ray,study,dev]'
+	$(PIP) --editable '.[builtin,dedup,export,train,judge,openai,ray,tensorboard,study,dev]'
 	@touch $@

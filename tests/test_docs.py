@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from c3l.data.formats import NOT_TAUGHT
+from c3l.data.near_images import NEAR_DUPLICATE
 from c3l.settings.schema import RunConfig
 
 ROOT = Path(__file__).parent.parent
@@ -103,6 +104,12 @@ def test_the_readme_says_what_each_extra_is_for() -> None:
     assert set(",".join(installed).split(",")) <= extras
 
 
+def test_the_dockerfile_installs_extras_that_there_are() -> None:
+    found = re.search(r"^ARG EXTRAS=([\w,]+)$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert found is not None
+    assert set(found[1].split(",")) <= set(read_project()["optional-dependencies"])
+
+
 def read_project() -> dict[str, Any]:
     project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return project
@@ -115,7 +122,7 @@ def test_the_table_of_reasons_is_whole() -> None:
     for stage, reason in rows:
         told.setdefault(stage, set()).add(reason)
     assert told == {
-        "images": reasons_in("data/images.py") | reasons_in("data/paths.py"),
+        "images": reasons_in("data/images.py") | reasons_in("data/paths.py") | {NEAR_DUPLICATE},
         "generation": WRITING & reasons_in("method/generation.py"),
         "parsing": reasons_in("method/pair_checks.py") | reasons_in("method/generation.py") - WRITING,
         "scoring": reasons_in("method/scoring.py") | UNFIT,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from c3l.settings.schema import RunConfig
 
 _TASKS = "pope, mmbench, seed_bench or llava_bench"
-_READ = "YAML file of settings, of which are read: model, seed, max_error_rate, the rules of images, and"
+_READ = "YAML files of settings, a later one wins; read are: model, seed, max_error_rate, the rules of images, and"
 
 
 _JUDGE_MODEL = SettingOption(

@@ -9,6 +9,7 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from c3l.data.images import find_images, inspect_image, open_image
+from c3l.data.near_images import find_near, tell_near
 from c3l.errors import BackendError, C3LError, DataError
 from c3l.executors.interface import LoadModel
 from c3l.method.i2c import compute_i2c, unit_of
@@ -39,6 +40,9 @@ def check(config: RunConfig, progress: Progress, load: LoadModel = load_model) -
         good, bad = _inspect(config, paths, progress)
         yield from _tell_images(config, good, bad)
         yield from (f"    {told}" for told in left_out)
+        if config.images.near_duplicates != "ignore":
+            with progress.track("near-duplicates", "pictures", len(paths)) as advance:
+                yield f"    {tell_near(find_near(paths, config.images, advance), config.images)}"
     except DataError as error:
         yield f"pictures: {error} {_mark(False)}"
     if bad or not good:

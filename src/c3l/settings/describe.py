@@ -104,7 +104,8 @@ def format_page() -> Iterator[str]:
         "",
         "A setting stands in a YAML file (`scoring: {form: log_ratio}`, read by `--config FILE`) or on the",
         "command line (`--set scoring.form=log_ratio`), which wins. A list is written `[a, b]`, or `a` for one;",
-        "`null`: not set.",
+        "`null`: not set. `c3l init` writes a file of them all to begin with. By its first line, and by that",
+        "of every shipped config, an editor with a YAML language server (VS Code: its YAML extension) checks them.",
         f"Where a default comes from is said with it: {SOURCES}.",
     )
     for section in list_sections():

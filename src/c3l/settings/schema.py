@@ -40,6 +40,8 @@ FilterRule = Literal[
 
 SERVED = "openai:"  # before the name of a model behind a server
 FollowLinks = Literal["inside", "all", "none"]
+Tracker = Literal["tensorboard", "wandb", "trackio"]
+NearDuplicates = Literal["ignore", "count", "drop"]
 
 
 class ModelConfig(Settings):
@@ -88,8 +90,9 @@ class ModelConfig(Settings):
 class ImagesConfig(Settings):
     """Which pictures, and what is refused before decoding."""
 
-    # each picture is known by its path and hash, wherever the folder lies by now
-    no_result = frozenset({"root", "unpack"})
+    # each picture is known by its path and hash, wherever the folder lies by now; the plan of a run that drops
+    # near-duplicates names them
+    no_result = frozenset({"root", "unpack", "near_duplicates", "near_distance"})
 
     root: Path = Field(
         Path("examples/images"),
@@ -103,6 +106,17 @@ class ImagesConfig(Settings):
         "inside",
         description="Links to pictures: inside = those that end under the root, or in the hub's cache around it; all = "
         "anywhere, linked folders too; none",
+    )
+    near_duplicates: NearDuplicates = Field(
+        "ignore",
+        description="Pictures of a run that look like an earlier one: left alone, counted, or dropped; by imagehash",
+    )
+    near_distance: int = Field(
+        6,
+        ge=0,
+        le=32,
+        description="Bits of 64 in which their hashes differ at most; ours: another size, quality or brightness of the "
+        "example pictures differs in 6, two of them in 20 or more",
     )
     unpack: bool = Field(
         False, description="Images lie in the rows of the data files themselves: write them to files under root first"
@@ -299,6 +313,9 @@ class RunConfig(Settings):
         1, ge=0, le=MAX_ROUNDS, description="Times to tune and write again; 0: the draft only; paper: 1"
     )
     max_error_rate: float = Field(0.5, ge=0, le=1, description="Above this share of rejections, exit code 3")
+    report_to: Annotated[tuple[Tracker, ...], LISTED] = Field(
+        (), description="Trackers that are told counts, scores and curves after `c3l run`, docs/run-folder.md"
+    )
     model: ModelConfig = ModelConfig()
     images: ImagesConfig = ImagesConfig()
     generation: GenerationConfig = GenerationConfig()
