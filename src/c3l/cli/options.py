@@ -108,6 +108,9 @@ DTYPE = SettingOption(
 LIMIT = SettingOption(
     "images.limit", "--limit", int | None, typer.Option(help="Take only the first N pictures (images.limit)")
 )
+COLUMNS = SettingOption(
+    "columns", "--columns", str | None, typer.Option(help="question=COL,answer=COL,image=COL (columns)")
+)
 SEED = SettingOption("seed", "--seed", int | None, typer.Option(help="Seed of all that is drawn (seed)"))
 RUN_CONFIG = "YAML file of settings; without it the run's own config.yaml, or the defaults"
 _SET = typer.Option(

@@ -19,6 +19,7 @@ from typing import Any
 from c3l.data.formats import NOT_TAUGHT, BadTurn, Turn, read_llava
 from c3l.data.images import image_id_of, open_image
 from c3l.data.noted import tell_noted
+from c3l.data.recognise import recognise
 from c3l.data.sources import check_files, list_files, name_files
 from c3l.errors import DataError, StorageError, tell_rejected
 from c3l.executors.choose import make_executor
@@ -154,6 +155,8 @@ class ChunkRows:
 def _score_rest(
     data: Sequence[Path], out: Path, job: Job, config: RunConfig, state: State, progress: Progress, executor: Executor
 ) -> None:
+    if layout := recognise(data, config.columns.named):
+        progress.note(layout)
     total, pool = _survey(data, config, progress)
     if not total:
         names = " and ".join(map(str, data))
@@ -216,7 +219,8 @@ def _write_rows(rows: Sequence[ScoreRow], noted: Counter[str], out: Path, job: J
 
 def _read(data: Sequence[Path], config: RunConfig) -> Iterator[Item]:
     files = zip(data, name_files(data), strict=True)
-    return chain.from_iterable(read_llava(path, name, config.images.unpack_root) for path, name in files)
+    unpack, columns = config.images.unpack_root, config.columns.named
+    return chain.from_iterable(read_llava(path, name, unpack, columns) for path, name in files)
 
 
 def _note(chunk: Sequence[Item], rows: Sequence[ScoreRow], *, takes_system: bool) -> Iterator[str]:

@@ -25,6 +25,7 @@ from c3l.models.load import choose_dtype, weights_hash
 from c3l.progress import Progress
 from c3l.records import from_json
 from c3l.settings.base import results_of
+from c3l.settings.columns import name_columns
 from c3l.settings.schema import RunConfig
 from c3l.storage.atomic import durable, remove, sync_folder
 from c3l.storage.job import Job, plain, refuse_changes
@@ -194,6 +195,7 @@ def _settings(data: Sequence[Path], config: RunConfig) -> dict[str, Any]:
             **results_of("model", config.model),
             "scorer_version": SCORER_VERSION,
             "reader_version": READER_VERSION,
+            **name_columns(config.columns),
             "seed": config.seed,
             "data": hash_files(data),
             "weights": weights_hash(config.model),

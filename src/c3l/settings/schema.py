@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from c3l.records import MAX_ROUNDS, Form, NoImageMode
 from c3l.settings.base import LISTED, Settings
+from c3l.settings.columns import ColumnsConfig
 from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig
 
 TaskName = Literal["pope", "mmbench", "seed_bench", "llava_bench"]
@@ -268,6 +269,7 @@ class RunConfig(Settings):
     max_error_rate: float = Field(0.5, ge=0, le=1, description="Above this share of rejections, exit code 3")
     model: ModelConfig = ModelConfig()
     images: ImagesConfig = ImagesConfig()
+    columns: ColumnsConfig = ColumnsConfig()
     generation: GenerationConfig = GenerationConfig()
     scoring: ScoringConfig = ScoringConfig()
     selection: SelectionConfig = SelectionConfig()
