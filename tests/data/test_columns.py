@@ -14,7 +14,8 @@ from c3l.errors import ConfigError, DataError
 from c3l.settings.load import load_config
 
 ROW: dict[str, Any] = {"q_en": "What?", "a_en": "A cat.", "shot": "a.png", "nr": 7, "image_path": "thumbs/b.png",
-                       "question": "Other?", "answer": "Other."}  # fmt: skip
+                       "question": "Other?", "answer": "Other.", "images": ["b.png"], "conversations": [
+                           {"from": "human", "value": "Third?"}, {"from": "gpt", "value": "Third."}]}  # fmt: skip
 NAMED = {"id": "nr", "image": "shot", "question": "q_en", "answer": "a_en"}
 
 
@@ -50,7 +51,7 @@ def test_answers_alone_are_captions_and_turns_may_have_any_name(tmp_path: Path) 
 
 def test_columns_that_no_row_has_are_refused_with_those_that_were_seen(tmp_path: Path) -> None:
     path = write(tmp_path, "json", [ROW, {"more": 1}])
-    with pytest.raises(DataError, match=r"got --columns with 'q_de', but its rows have `q_en`, .*`answer`, `more`"):
+    with pytest.raises(DataError, match=r"got --columns with 'q_de', but its rows have `q_en`, .*`more`"):
         recognise([path], {**NAMED, "question": "q_de"})
 
 

@@ -19,10 +19,10 @@ from c3l.data.columns import find_naming
 from c3l.data.embedded import unpack_images
 from c3l.data.flags import read_row_mark
 from c3l.data.images import image_id_of
-from c3l.data.jsonrows import BadRow, begins_list, iterate_rows
+from c3l.data.jsonrows import begins_list, iterate_rows
 from c3l.data.layouts import PAIRS, TEXTS, TURN_KEYS
 from c3l.data.media import MAIN, find_image, refused_image
-from c3l.data.rejection import BadRowError, check_text, is_utf8
+from c3l.data.rejection import BadRow, BadRowError, check_text, is_utf8
 from c3l.data.turns import Talk, read_talk
 from c3l.errors import DataError
 from c3l.markup.placeholders import PLACEHOLDER, find_placeholder
@@ -127,9 +127,9 @@ def read_llava(
 ) -> Iterator[Turn | BadTurn]:
     """Every question-answer turn of a data file: JSON list or lines, plain or packed, parquet, Arrow, WebDataset.
 
-    Reasons: ``bad_json``, ``row_too_long``, ``bad_row``, ``bad_id``, ``no_image``, ``several_images``, ``bad_path``,
-    ``inline_image``, ``other_medium``, ``unknown_layout``, ``bad_turns``, ``bad_loss_flag``, ``bad_text``,
-    ``empty_question``, ``empty_answer``, ``placeholder_in_text``, ``not_taught``.
+    Reasons: ``bad_json``, ``row_too_long``, ``bad_row``, ``bad_sample``, ``bad_id``, ``no_image``,
+    ``several_images``, ``bad_path``, ``inline_image``, ``other_medium``, ``unknown_layout``, ``bad_turns``,
+    ``bad_loss_flag``, ``bad_text``, ``empty_question``, ``empty_answer``, ``placeholder_in_text``, ``not_taught``.
 
     Args:
         path: The file.
@@ -166,7 +166,8 @@ def _rows(path: Path, unpack: Path | None, columns: Mapping[str, str]) -> Iterat
     naming = find_naming(path, columns)
     rows = iterate_rows(path)
     head = list(islice(rows, 2))
-    if head and isinstance(head[0], BadRow) and (len(head) == 1 or head[0].reason == "bad_json"):
+    first_is_bad = bool(head) and isinstance(head[0], BadRow)
+    if first_is_bad and (len(head) == 1 or head[0].reason == "bad_json") and not begins_list(path):
         raise DataError(
             f"{path} is no JSON list and no JSON lines ({head[0].detail}); expected a list of rows, or a row a line, "
             "with nothing around it"
