@@ -115,7 +115,7 @@ def test_the_table_of_reasons_is_whole() -> None:
     for stage, reason in rows:
         told.setdefault(stage, set()).add(reason)
     assert told == {
-        "images": reasons_in("data/images.py") | reasons_in("data/paths.py"),
+        "images": set().union(*(reasons_in(f"data/{name}.py") for name in ("images", "paths", "roots", "remote"))),
         "generation": WRITING & reasons_in("method/generation.py"),
         "parsing": reasons_in("method/pair_checks.py") | reasons_in("method/generation.py") - WRITING,
         "scoring": reasons_in("method/scoring.py") | UNFIT,

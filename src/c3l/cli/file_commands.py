@@ -68,7 +68,7 @@ def finetune(
     data: Annotated[
         list[Path],
         typer.Option(
-            help="A data file (JSON, JSONL, parquet, tar), or a folder of shards or of datasets, such as a run's export/llava.json; "
+            help="A data file (JSON, JSONL, parquet, tar) or a folder of shards, such as a run's export/llava.json; "
             "any number of times"
         ),
     ],

@@ -174,7 +174,7 @@ def _score(
     data: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A data file (JSON, JSONL, parquet, tar), or a folder of shards or of datasets, to score instead; any number of times"
+            help="A data file (JSON, JSONL, parquet, tar) or a folder of shards to score instead; any number of times"
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="With --data: the JSONL file to write")] = None,

@@ -15,6 +15,7 @@ from c3l.data import parquet
 from c3l.errors import DataError
 from c3l.markup.placeholders import PLACEHOLDER, PLACEHOLDERS
 from c3l.records import ImageRef, Provenance, ScoredPair
+from c3l.settings.roots import Address
 from c3l.settings.schema import ExportConfig, ExportFormat
 from c3l.storage.atomic import write_atomic
 
@@ -71,7 +72,7 @@ def export(
     folder: Path,
     config: ExportConfig,
     provenance: Provenance,
-    image_root: Path | None = None,
+    image_root: Path | Address | None = None,
 ) -> list[Path]:
     """Write the rows, in their order, in every format of ``config``; each file whole or not at all.
 
@@ -132,7 +133,7 @@ def _scores(row: ScoredPair, provenance: Provenance) -> dict[str, str | float | 
     }
 
 
-def _write(name: ExportFormat, pairs: list[ExportRow], folder: Path, image_root: Path | None) -> list[Path]:
+def _write(name: ExportFormat, pairs: list[ExportRow], folder: Path, image_root: Path | Address | None) -> list[Path]:
     path = folder / FILES[name]
     if name == "trl":
         types = _SCORE_TYPES if any(pair.scores for pair in pairs) else {}

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from c3l.data.images import open_image, read_image_bytes
+from c3l.data.roots import has_root
 from c3l.errors import ConfigError, DataError
 from c3l.records import ImageRef
+from c3l.settings.roots import Address
 from c3l.settings.schema import ImagesConfig
 from c3l.storage.atomic import atomic_path
 
@@ -22,7 +24,7 @@ def write_trl(
     path: Path,
     rows: Iterable[tuple[ParquetRow, ImageRef]],
     score_types: Mapping[str, str],
-    image_root: Path | None,
+    image_root: Path | Address | None,
 ) -> None:
     """Write rows of `id`, `messages` and scores, each with its picture; TRL joins picture and messages.
 
@@ -47,7 +49,9 @@ def write_trl(
     _write(path, rows, columns, image_root, "trl")
 
 
-def write_finevision(path: Path, rows: Iterable[tuple[ParquetRow, ImageRef]], image_root: Path | None) -> None:
+def write_finevision(
+    path: Path, rows: Iterable[tuple[ParquetRow, ImageRef]], image_root: Path | Address | None
+) -> None:
     """Write a row a picture in FineVision's columns: `texts` of `user` and `assistant`, `source`, and their scores.
 
     Args:
@@ -74,12 +78,12 @@ def _write(
     path: Path,
     rows: Iterable[tuple[ParquetRow, ImageRef]],
     columns: Mapping[str, Any],
-    image_root: Path | None,
+    image_root: Path | Address | None,
     name: str,
 ) -> None:
     if image_root is None:
         raise ConfigError(f"the export format {name} holds the pictures themselves, so it needs --image-root")
-    if not image_root.is_dir():
+    if not has_root(image_root):
         raise DataError(
             f"got the image root {image_root}, which is not a folder, expected the pictures that the export format "
             f"{name} holds; say where they lie now with --image-root"
@@ -115,7 +119,7 @@ def _datasets(name: str) -> Any:
     return datasets
 
 
-def _embed(image_root: Path, image: ImageRef) -> ParquetRow:
+def _embed(image_root: Path | Address, image: ImageRef) -> ParquetRow:
     """The picture as trainers will see it: JPEG files as they are, all others as the RGB that was scored."""
     content = read_image_bytes(image_root, image, "all")  # its hash says that it is the run's
     if not content.startswith(_JPEG):

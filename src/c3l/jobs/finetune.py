@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from c3l.data.formats import NOT_TAUGHT, READER_VERSION, ConversationRow
 from c3l.data.noted import tell_noted
 from c3l.data.recognise import recognise
+from c3l.data.roots import has_root
 from c3l.data.sources import check_files, hash_files, list_files
 from c3l.errors import ConfigError, DataError, StaleStageError, TooManyRejectedError, tell_rejected, tell_too_many
 from c3l.jobs.learnable import iterate_rows, make_opener, mark_cut, note_unused, read_learnable, to_texts
@@ -80,9 +81,9 @@ def finetune_files(
     """
     data = list_files(data)
     check_files(data)
-    if config.images.unpack:
-        make_folder(config.images.root)
-    if not config.images.root.is_dir():
+    if config.images.unpack_root:
+        make_folder(config.images.unpack_root)
+    if not has_root(config.images.root):
         raise DataError(f"got the image root {config.images.root}, expected the folder that picture paths begin in")
     job = Job(out, "finetune", "finetuner_version")
     if int(os.environ.get("RANK", "0")) > 0:  # of several processes the first has the folder and writes

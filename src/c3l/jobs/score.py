@@ -20,6 +20,7 @@ from c3l.data.formats import NOT_TAUGHT, BadTurn, Turn, read_llava
 from c3l.data.images import image_id_of, open_image
 from c3l.data.noted import tell_noted
 from c3l.data.recognise import recognise
+from c3l.data.roots import has_root, settle_root
 from c3l.data.sources import check_files, list_files, name_files
 from c3l.errors import DataError, StorageError, tell_rejected
 from c3l.executors.choose import make_executor
@@ -42,6 +43,7 @@ from c3l.method.specificity import show_specificity
 from c3l.models.interface import InferenceModel
 from c3l.progress import Progress, find_width
 from c3l.records import KL_FORMS, ImageRef, Rejected, Sample, ScoredPair, make_id
+from c3l.settings.roots import Address
 from c3l.settings.schema import RunConfig
 from c3l.storage.atomic import durable, make_folder, remove
 from c3l.storage.job import Job
@@ -74,12 +76,10 @@ def score_file(
     """
     data = list_files(data)
     config = config.model_copy(update={"model": config.scorer})
-    if config.images.unpack:
-        make_folder(config.images.root)
-    if config.images.root.is_dir():  # so that workers elsewhere find it too
-        config = config.model_copy(
-            update={"images": config.images.model_copy(update={"root": config.images.root.absolute()})}
-        )
+    if config.images.unpack_root:
+        make_folder(config.images.unpack_root)
+    images = config.images.model_copy(update={"root": settle_root(config.images.root)})  # workers elsewhere find it too
+    config = config.model_copy(update={"images": images})
     job = open_job(out)
     _check_paths(data, out, job.folder, config.images.root)
     with job.open():
@@ -108,10 +108,10 @@ def score_file(
     }
 
 
-def _check_paths(data: Sequence[Path], out: Path, sidecar: Path, root: Path) -> None:
+def _check_paths(data: Sequence[Path], out: Path, sidecar: Path, root: Path | Address) -> None:
     """What can be known of the paths without reading anything."""
     check_files(data)
-    if not root.is_dir():
+    if not has_root(root):
         raise DataError(f"got --image-root {root}, expected the folder that picture paths begin in")
     if out.is_dir():
         raise StorageError(f"got --out {out}, which is a folder; expected the JSONL file to write")
