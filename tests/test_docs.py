@@ -90,7 +90,7 @@ def test_the_constraints_pin_every_requirement_as_any_index_has_it() -> None:
     project = read_project()
     required = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
     pinned = {name.lower().replace("_", "-") for name in pins}
-    assert {re.split(r"[=>]", one)[0].lower() for one in required} <= pinned
+    assert {re.split(r"[\[=>]", one)[0].lower() for one in required} <= pinned
 
 
 def test_the_readme_says_what_each_extra_is_for() -> None:

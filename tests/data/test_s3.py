@@ -84,9 +84,14 @@ def test_rows_of_a_data_file_have_their_pictures_in_a_bucket(
     (tmp_path / "data.json").write_text(json.dumps(rows))
     config = load_config(None, [f"model.name={model}", "model.dtype=float32", f"images.root={ROOT}",
                                 "scoring.no_image=drop", "scoring.form=log_ratio"])  # fmt: skip
-    summary = score_file([tmp_path / "data.json"], tmp_path / "out.jsonl", config, SilentProgress(), Loader())
+
+    def score(out: str) -> Any:
+        return score_file([tmp_path / "data.json"], tmp_path / out, config, SilentProgress(), Loader())
+
+    summary = score("out.jsonl")
     assert (summary["ok"], summary["rejected"]) == (2, {"unreadable_image": 2, "bad_path": 1})
     bucket.stop()
     monkeypatch.setattr(remote, "PAUSES", (0.1,))
-    with pytest.raises(DataError, match=r"cannot read s3://pictures/some/prefix: .*; is its server there"):
-        find_images(Address(ROOT))
+    for ask in (lambda: find_images(Address(ROOT)), lambda: score("other.jsonl")):
+        with pytest.raises(DataError, match=r"cannot read s3://pictures/some/prefix: .*; is its server there"):
+            ask()

@@ -89,7 +89,7 @@ def test_a_text_is_a_caption_where_the_json_says_nothing(tmp_path: Path, more: d
 
 def test_a_packed_archive_and_rows_without_a_picture_are_read(tmp_path: Path) -> None:
     text = json.dumps({"messages": [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]})
-    path = write_tar(tmp_path / "a.tar.gz", [("x/0.json", text.encode())])
+    path = write_tar(tmp_path / "a.tar.gz", [("./x/0.json", text.encode())])
     [row] = read_conversations(path)
     assert isinstance(row, ConversationRow)
     assert (row.id, row.turns, row.image) == ("x/0", (("2+2?", "4"),), "")

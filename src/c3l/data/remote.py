@@ -35,11 +35,12 @@ def has_address(address: Address) -> bool:
     """
     system, base = _open(address)
     try:
-        return bool(_ask(address, lambda: system.exists(base) and system.ls(base, detail=False)))
-    except _GONE as error:
-        if isinstance(error, PermissionError):
-            raise _unreachable(address, error) from None
+        _ask(address, lambda: system.info(base))  # `exists` would say no of a server that does not answer
+    except PermissionError as error:
+        raise _unreachable(address, error) from None
+    except _GONE:
         return False
+    return True
 
 
 def list_address(address: Address) -> list[str]:

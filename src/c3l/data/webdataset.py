@@ -79,8 +79,9 @@ def _read_parts(archive: tarfile.TarFile) -> Iterator[_Part]:
         archive.members.clear()  # type: ignore[attr-defined]  # they would all be kept
         if member.isdir() or _HIDDEN.search(member.name):
             continue
-        named = _NAME.fullmatch(member.name)
-        key, ending = (named[1], named[2].lower()) if named else (member.name, "")
+        name = member.name.removeprefix("./")
+        named = _NAME.fullmatch(name)
+        key, ending = (named[1], named[2].lower()) if named else (name, "")
         yield _Part(key, ending, _find_fault(member, ending) or _read_member(archive, member))
 
 
