@@ -36,7 +36,8 @@ bench: .venv/c3l-dev  ## measure speed against the naive way, into benchmarks/re
 	$(BIN)/python -m benchmarks.bench_tuning > build/bench-tuning.md
 	$(BIN)/python -m benchmarks.scaling > build/bench-scaling.md
 	$(BIN)/python -m benchmarks.bench_ray > build/bench-ray.md
-	cd build && cat bench-scoring.md bench-generation.md bench-tuning.md bench-scaling.md bench-ray.md > ../benchmarks/results.md
+	$(BIN)/python -m benchmarks.bench_reading > build/bench-reading.md
+	cd build && cat bench-scoring.md bench-generation.md bench-tuning.md bench-scaling.md bench-ray.md bench-reading.md > ../benchmarks/results.md
 
 WORLD ?= build/world
 builtin: .venv/c3l-dev  ## train the built-in LVLM from nothing (hours); continues where it stopped

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from c3l.cli.options import (
+    COLUMNS,
     DTYPE,
     IMAGE_ROOT,
     MODEL,
@@ -61,13 +62,13 @@ _NEEDED_ROOT = replace(
 )
 
 
-@takes_settings(_NEEDED_ROOT, MODEL, DTYPE, SEED, config=f"{_READ} finetuning")
+@takes_settings(_NEEDED_ROOT, COLUMNS, MODEL, DTYPE, SEED, config=f"{_READ} columns and finetuning")
 def finetune(
     given: Arguments,
     data: Annotated[
         list[Path],
         typer.Option(
-            help="A data file (JSON, JSONL, parquet, a datasets folder), such as a run's export/llava.json; "
+            help="A data file (JSON, JSONL, parquet, tar) or a folder of shards, such as a run's export/llava.json; "
             "any number of times"
         ),
     ],
@@ -84,7 +85,7 @@ def finetune(
     if not given.has("images.root"):
         raise ConfigError("c3l finetune needs --image-root, the folder that the file's picture paths begin in")
     settings = resolve_config(None, given)
-    tell_unread(progress, given, "finetune", "model", "images", "finetuning")
+    tell_unread(progress, given, "finetune", "model", "images", "columns", "finetuning")
     end(finetune_files(data, out, settings, progress))
 
 

@@ -16,6 +16,7 @@ import typer
 from c3l.cli.file_commands import evaluate, finetune
 from c3l.cli.options import (
     BAD_SETTINGS,
+    COLUMNS,
     DTYPE,
     FAILED,
     IMAGE_ROOT,
@@ -179,14 +180,14 @@ def _generate(
 
 
 @app.command("score")
-@takes_settings(IMAGE_ROOT, MODEL, DTYPE, _LIMIT_TURNS, SEED, _FORM, _NO_IMAGE, _BATCH_SIZE)
+@takes_settings(IMAGE_ROOT, COLUMNS, MODEL, DTYPE, _LIMIT_TURNS, SEED, _FORM, _NO_IMAGE, _BATCH_SIZE)
 def _score(
     given: Arguments,
     run: MaybeRun = None,
     data: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A data file (JSON, JSONL, parquet, a datasets folder) to score instead; any number of times"
+            help="A data file (JSON, JSONL, parquet, tar) or a folder of shards to score instead; any number of times"
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="With --data: the JSONL file to write")] = None,
@@ -211,7 +212,7 @@ def _score(
     from c3l.progress import make_progress
 
     progress, settings = make_progress(sys.stderr), resolve_config(None, given)
-    tell_unread(progress, given, "score --data", "model", "images", "scoring")
+    tell_unread(progress, given, "score --data", "model", "images", "columns", "scoring")
     end(score_file(data, out, settings, progress))
 
 

@@ -117,6 +117,9 @@ DTYPE = SettingOption(
 LIMIT = SettingOption(
     "images.limit", "--limit", int | None, typer.Option(help="Take only the first N pictures (images.limit)")
 )
+COLUMNS = SettingOption(
+    "columns", "--columns", str | None, typer.Option(help="question=COL,answer=COL,image=COL (columns)")
+)
 SEED = SettingOption("seed", "--seed", int | None, typer.Option(help="Seed of all that is drawn (seed)"))
 RUN_CONFIG = "YAML files of settings, or names of shipped ones; a later one wins; default: the run's own config.yaml"
 _SET = typer.Option(

@@ -9,6 +9,7 @@ from typing import Any
 from c3l.errors import DataError
 from c3l.markup.placeholders import PLACEHOLDERS
 from c3l.records import ImageRef, Preference, Provenance, ScoredPair
+from c3l.settings.roots import Address
 from c3l.settings.schema import PreferenceKind
 
 JsonRow = dict[str, Any]
@@ -30,7 +31,7 @@ class ExportSource:
     pairs: Sequence[ScoredPair]
     images: Mapping[str, ImageRef]
     provenance: Provenance
-    image_root: Path | None = None
+    image_root: Path | Address | None = None
     preferences: Mapping[PreferenceKind, Sequence[Preference]] = field(default_factory=dict)
 
 
@@ -65,7 +66,7 @@ class ExportRows:
 
     pairs: list[ExportRow]
     preferences: Mapping[PreferenceKind, list[PreferenceRow]]
-    image_root: Path | None
+    image_root: Path | Address | None
 
 
 def make_rows(source: ExportSource, *, with_scores: bool) -> ExportRows:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from c3l.data.images import inspect_image
 from c3l.data.near_images import reject_near
+from c3l.data.roots import has_root
 from c3l.errors import DataError
 from c3l.method.filtering import filter_samples
 from c3l.method.generation import parse
@@ -299,7 +300,7 @@ def report_stage(context: Context) -> Stage:
     stage = begin(context, "report", 0)
     if stage.is_done():
         return stage
-    there = context.config.images.root.is_dir()
+    there = has_root(context.config.images.root)
     if not there:
         context.progress.note(
             f"report: there is no image root {context.config.images.root}, so it shows no picture; "

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from c3l.errors import ConfigError
 from c3l.settings.base import Settings
+from c3l.settings.roots import Address
 from c3l.settings.schema import RunConfig
 
 WIDTH = 100
@@ -21,7 +22,7 @@ SOURCES = (
 )
 
 _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-_TYPES = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}
+_TYPES = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path", Address: "address"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ def _name(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
         return ", ".join(inner)
     if get_origin(annotation) in (UnionType, Union):  # of a Literal the other
-        return f"{' or '.join(_name(one) for one in inner if one is not NoneType)} or null"
+        return " or ".join("null" if one is NoneType else _name(one) for one in inner)
     if get_origin(annotation) is tuple:
         what = "sections" if _section(inner[0]) else _name(inner[0]) + "s" * (inner[0] in _TYPES)
         return f"list of {what}" if inner[-1] is Ellipsis else f"list of {len(inner)} {what}"

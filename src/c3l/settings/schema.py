@@ -11,6 +11,8 @@ from pydantic import Field, model_validator
 
 from c3l.records import MAX_ROUNDS, Form, NoImageMode
 from c3l.settings.base import LISTED, Settings
+from c3l.settings.columns import ColumnsConfig
+from c3l.settings.roots import ImageRoot
 from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig
 
 TaskName = Literal["pope", "mmbench", "seed_bench", "llava_bench"]
@@ -94,9 +96,10 @@ class ImagesConfig(Settings):
     # near-duplicates names them
     no_result = frozenset({"root", "unpack", "near_duplicates", "near_distance"})
 
-    root: Path = Field(
+    root: ImageRoot = Field(
         Path("examples/images"),
-        description="Folder searched for pictures, recursively; a relative one counts from the working directory",
+        description="Folder searched for pictures, recursively; a relative one counts from the working directory; or "
+        "an address such as s3://bucket/prefix, docs/data.md",
     )
     limit: int | None = Field(None, ge=1, description="Take only the first N pictures, in order of path")
     max_pixels: int = Field(50_000_000, ge=1, description="A larger picture is refused by its header")
@@ -125,7 +128,13 @@ class ImagesConfig(Settings):
     @property
     def unpack_root(self) -> Path | None:
         """Where images that lie in rows are written to; None if they are not."""
-        return self.root if self.unpack else None
+        return self.root if self.unpack and isinstance(self.root, Path) else None
+
+    @model_validator(mode="after")
+    def _unpacks_into_a_folder(self) -> Self:
+        if self.unpack and not isinstance(self.root, Path):
+            raise ValueError(f"unpack writes pictures under root, got {self.root}, expected a folder of this machine")
+        return self
 
 
 class GenerationConfig(Settings):
@@ -318,6 +327,7 @@ class RunConfig(Settings):
     )
     model: ModelConfig = ModelConfig()
     images: ImagesConfig = ImagesConfig()
+    columns: ColumnsConfig = ColumnsConfig()
     generation: GenerationConfig = GenerationConfig()
     scoring: ScoringConfig = ScoringConfig()
     selection: SelectionConfig = SelectionConfig()
