@@ -13,18 +13,17 @@ from torch import Tensor
 
 from c3l.errors import BackendError, OutOfMemoryError, one_line
 from c3l.models.hf import logits
-from c3l.models.hf.control import tell_control_token
 from c3l.models.hf.encoded import EncodedPrompt
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.forcing import TeacherForcing
 from c3l.models.hf.header import tell_header
 from c3l.models.hf.layout import can_hide_images
-from c3l.models.hf.limits import count_positions, find_excess
+from c3l.models.hf.limits import count_positions, take_completion
 from c3l.models.hf.rows import GREY, rows_with, rows_without
 from c3l.models.hf.trials import has_bare_chats
 from c3l.models.hf.vision import ImageFeatures, VisionEncoder
 from c3l.models.hf.writing import Writing
-from c3l.models.interface import Completion, GenerateRequest, Pair, Sampling, ScoreRequest, Unfit
+from c3l.models.interface import Completion, GenerateRequest, Sampling, ScoreRequest, Unfit
 from c3l.models.notes import add_notes
 from c3l.records import AnswerScores, NoImageMode, Provenance
 
@@ -210,23 +209,15 @@ class HfModel:
                 f"set scoring.no_image to one of {', '.join(sorted(self.no_image_modes()))}"
             )
         with self._encoder.batch(), torch.inference_mode(), _memory_errors():
-            taken = [[self._take(request, pair) for pair in request.pairs] for request in requests]
+            taken = [
+                [take_completion(self._encoder, request, pair, self._positions) for pair in request.pairs]
+                for request in requests
+            ]
             completions = [[() if isinstance(it, Unfit) else it for it in of_request] for of_request in taken]
             numbers = self._compare(requests, completions, no_image)
         return [
             [it if isinstance(it, Unfit) else self._collect(it, numbers) for it in of_request] for of_request in taken
         ]
-
-    def _take(self, request: ScoreRequest, pair: Pair) -> tuple[int, ...] | Unfit:
-        """The ids of a completion, or why it cannot be forced."""
-        if token := self._encoder.find_control_token(pair.completion):
-            return Unfit("control_token_in_text", tell_control_token(token))
-        ids = self._encoder.encode_completion(pair.completion)
-        if self._positions is None:
-            return ids
-        shown = (request.image, *request.others)
-        prompts = [self._encoder.encode_prompt(pair.prompt, image, request.system) for image in shown]
-        return find_excess(max(len(prompt.ids) for prompt in prompts), len(ids), self._positions) or ids
 
     def _collect(self, ids: tuple[int, ...], numbers: Iterator[tuple[float, float, float]]) -> AnswerScores:
         mine = [next(numbers) for _ in ids]

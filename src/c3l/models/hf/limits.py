@@ -6,10 +6,13 @@ never saw, without a word.
 
 from typing import TYPE_CHECKING, Any
 
-from c3l.models.interface import Unfit
+from c3l.models.hf.control import tell_control_token
+from c3l.models.interface import Pair, ScoreRequest, Unfit
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from c3l.models.hf.encoding import ChatEncoder
 
 _STRETCHED = {"linear", "dynamic"}  # the config names the length before it was stretched
 
@@ -21,6 +24,27 @@ def count_positions(model: "PreTrainedModel") -> int | None:
     if not isinstance(longest, int) or isinstance(longest, bool) or longest <= 0:
         return None
     return max(int(longest * _stretch(rope, longest)) for rope in _ropes(config))
+
+
+def take_completion(
+    encoder: "ChatEncoder", request: ScoreRequest, pair: Pair, positions: int | None
+) -> tuple[int, ...] | Unfit:
+    """The ids of a completion, or why it cannot be forced after its prompt.
+
+    Args:
+        encoder: The model's chats.
+        request: What the pair belongs to.
+        pair: The prompt with the completion.
+        positions: As ``count_positions``.
+    """
+    if token := encoder.find_control_token(pair.completion):
+        return Unfit("control_token_in_text", tell_control_token(token))
+    ids = encoder.encode_completion(pair.completion)
+    if positions is None:
+        return ids
+    shown = (request.image, *request.others)
+    prompts = [encoder.encode_prompt(pair.prompt, image, request.system) for image in shown]
+    return find_excess(max(len(prompt.ids) for prompt in prompts), len(ids), positions) or ids
 
 
 def find_excess(prompt: int, completion: int, positions: int | None) -> Unfit | None:

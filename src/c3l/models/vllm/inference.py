@@ -1,0 +1,226 @@
+"""The ``vllm`` backend: writes, and scores every form that needs no numbers of the whole vocabulary.
+
+Chats become ids as they do for transformers, by the same code; vLLM computes what follows from them.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from PIL.Image import Image
+
+from c3l.errors import BackendError
+from c3l.models.hf.encoding import ChatEncoder, stop_ids
+from c3l.models.hf.header import tell_header
+from c3l.models.hf.limits import count_positions, take_completion
+from c3l.models.hf.processors import pillow_images
+from c3l.models.hf.reading import read_outline
+from c3l.models.hf.rows import ForcingRow, rows_with, rows_without
+from c3l.models.hf.trials import PROMPTS, draw, has_bare_chats
+from c3l.models.interface import Completion, GenerateRequest, Sampling, ScoreRequest, Unfit
+from c3l.models.notes import add_notes
+from c3l.models.vllm.engine import Engine, EngineRow
+from c3l.records import AnswerScores, NoImageMode, Provenance
+from c3l.settings.schema import ModelConfig
+
+_NOTE = (
+    "vLLM draws tokens by generators of its own, one a text: a seed gives another text than with transformers, and "
+    "what else is in the batch may change its rounding"
+)
+
+
+class VllmModel:
+    """A model that vLLM has loaded, behind the chats of transformers."""
+
+    def __init__(self, config: ModelConfig, source: tuple[str, str], provenance: Provenance) -> None:
+        """Load it, and see that it is shown what transformers would be.
+
+        Args:
+            config: Name, device, share of the memory.
+            source: Folder or hub id, and the revision.
+            provenance: Of the model; what vLLM adds is added here.
+
+        Raises:
+            ConfigError: If vLLM is not installed.
+            BackendError: If the model cannot be loaded, or vLLM shows it other ids or pixels.
+        """
+        outline, processor = read_outline(config, source)
+        self._encoder = ChatEncoder(processor, outline)
+        self._stops = stop_ids(outline, self._encoder)
+        self._engine = Engine(config, source, provenance.dtype, pillow_images())
+        positions = count_positions(outline)
+        self._positions = min(positions or self._engine.positions, self._engine.positions)
+        versions = {**provenance.versions, "vllm": self._engine.version}
+        notes = [self._encoder.thinking.note, tell_header(self._encoder.header), _NOTE]
+        self._provenance = add_notes(replace(provenance, versions=versions, device=self._engine.device), notes)
+        self._name = config.name
+        self._check_pixels()
+        self._check_causal()
+
+    @property
+    def provenance(self) -> Provenance:
+        """Which weights, backend, dtype and versions stand behind the numbers."""
+        return self._provenance
+
+    @property
+    def takes_system(self) -> bool:
+        """Whether the chat template shows a system prompt."""
+        return self._encoder.takes_system
+
+    def no_image_modes(self) -> frozenset[NoImageMode]:
+        """Every mode that shows another picture; ``drop`` where the family has chats without one."""
+        modes: set[NoImageMode] = {"blank", "noise", "others"}
+        return frozenset(modes | {"drop"} if has_bare_chats(self._encoder) else modes)
+
+    def show_prompt(self, prompt: str, image: Image | None) -> tuple[str, ...]:
+        """The tokens, as text, that a prompt becomes through the chat template."""
+        return self._encoder.display_tokens(self._encoder.encode_prompt(prompt, image, to_write=True).ids)
+
+    def find_control_token(self, text: str) -> str | None:
+        """The first token that steers this model's chats among what a text spells."""
+        return self._encoder.find_control_token(text)
+
+    def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
+        """One completion a request, in order; vLLM makes batches of them by itself.
+
+        Raises:
+            BackendError: If a request shows no image, and the family has no chats without one.
+            OutOfMemoryError: If the device has no room left.
+        """
+        if any(request.image is None for request in requests) and not has_bare_chats(self._encoder):
+            raise BackendError(
+                f"{self._name} has no chats without an image, got a prompt that shows none: in an evaluation set "
+                "evaluation.blind=false; for a judge take another model"
+            )
+        with self._encoder.batch():
+            rows = [self._row(one.prompt, one.image, to_write=True) for one in requests]
+        rooms = [min(sampling.max_new_tokens, self._positions - len(row.ids)) for row in rows]
+        asked = [place for place, room in enumerate(rooms) if room > 0]
+        written = self._engine.write(
+            [rows[place] for place in asked],
+            [requests[place].seed for place in asked],
+            [rooms[place] for place in asked],
+            sampling,
+            sorted(self._stops),
+        )
+        found = dict(zip(asked, written, strict=True))
+        return [
+            self._complete(request, *found[place]) if place in found else self._refuse_length(request, rows[place])
+            for place, request in enumerate(requests)
+        ]
+
+    def _complete(self, request: GenerateRequest, ids: tuple[int, ...], broken: int | None) -> Completion:
+        """The text up to its stop token, or to where the logits broke."""
+        end = next((place for place, token in enumerate(ids) if token in self._stops), None)
+        if broken is not None and (end is None or broken <= end):
+            return Completion(request.request_id, self._encoder.decode_completion(ids[:broken]), "non_finite_logits")
+        text = self._encoder.decode_completion(ids[:end])
+        return Completion(request.request_id, text, "length" if end is None else "stop")
+
+    def _refuse_length(self, request: GenerateRequest, row: EngineRow) -> Completion:
+        problem = f"a prompt of {len(row.ids)} tokens, the model has {self._positions} positions"
+        return Completion(request.request_id, "", "too_long", problem)
+
+    def score(self, requests: Sequence[ScoreRequest], no_image: NoImageMode) -> list[list[AnswerScores | Unfit]]:
+        """Teacher-forced scores of every pair, with and without the image, in order; ``token_kl`` is None.
+
+        Raises:
+            BackendError: If the mode cannot be done by this model.
+            OutOfMemoryError: If the device has no room left.
+        """
+        if no_image not in self.no_image_modes():
+            raise BackendError(
+                f"{self._name} cannot leave the image out by {no_image!r} with vLLM; set scoring.no_image to one of "
+                f"{', '.join(sorted(self.no_image_modes()))}, or take the folder itself, without vllm:"
+            )
+        with self._encoder.batch():
+            longest = self._positions - 1  # vLLM writes a token behind each row
+            taken = [
+                [take_completion(self._encoder, request, pair, longest) for pair in request.pairs]
+                for request in requests
+            ]
+            completions = [[() if isinstance(it, Unfit) else it for it in of_request] for of_request in taken]
+            numbers = self._compare(requests, completions, no_image)
+        return [
+            [it if isinstance(it, Unfit) else self._collect(it, numbers) for it in of_request] for of_request in taken
+        ]
+
+    def _collect(self, ids: tuple[int, ...], numbers: Iterator[tuple[float, float]]) -> AnswerScores:
+        mine = [next(numbers) for _ in ids]
+        with_image, without_image = zip(*mine, strict=True) if mine else ((), ())
+        return AnswerScores(ids, self._encoder.display_tokens(ids), with_image, without_image)
+
+    def _compare(
+        self,
+        requests: Sequence[ScoreRequest],
+        completions: Sequence[Sequence[tuple[int, ...]]],
+        no_image: NoImageMode,
+    ) -> Iterator[tuple[float, float]]:
+        """Log p and log q of every completion token of the batch, in order; all rows are computed as one batch."""
+        rows = rows_with(requests, completions)
+        if not rows:
+            return iter(())
+        lists = [rows, *rows_without(requests, completions, no_image)]
+        forced = self._engine.force([self._forced_row(row) for of_list in lists for row in of_list])
+        columns = [
+            [number for row in forced[start : start + len(rows)] for number in row]
+            for start in range(0, len(forced), len(rows))
+        ]
+        log_q = (_log_mean(parts) for parts in zip(*columns[1:], strict=True))
+        return zip(columns[0], log_q, strict=True)
+
+    def _forced_row(self, row: ForcingRow) -> EngineRow:
+        return self._row(row.prompt, row.image, row.system, completion=row.completion)
+
+    def _row(
+        self,
+        prompt: str,
+        image: Image | None,
+        system: str = "",
+        *,
+        to_write: bool = False,
+        completion: tuple[int, ...] = (),
+    ) -> EngineRow:
+        ids = self._encoder.encode_prompt(prompt, image, system, to_write=to_write).ids
+        plain = ids if image is None else tuple(self._encoder.encode_plain(prompt, system, to_write=to_write))
+        return EngineRow(ids, plain, image, completion)
+
+    def _check_pixels(self) -> None:
+        """Compare what vLLM makes of two pictures, one of which is resized by any family, with transformers' own.
+
+        Raises:
+            BackendError: If they differ.
+        """
+        for image in (draw(96, 64), draw(997, 1311)):
+            ours = self._encoder.encode_prompt(PROMPTS[0], image).vision
+            theirs = self._engine.read_pixels(self._row(PROMPTS[0], image))
+            for name in sorted(ours.keys() & theirs.keys()):
+                one, two = ours[name].double().flatten(), theirs[name].double().flatten().cpu()
+                if one.shape != two.shape or not (one - two).abs().max() <= 1e-6:
+                    raise BackendError(
+                        f"vLLM prepares the pictures of {self._name} otherwise than transformers does ({name} "
+                        "differs), so scores would too: take the folder itself, without vllm:"
+                    )
+
+    def _check_causal(self) -> None:
+        """Refuse a model whose answers see their own later tokens.
+
+        Raises:
+            BackendError: If changing an answer's second token changes the first one's probability.
+        """
+        tokens = self._encoder.encode_completion("yes") + self._encoder.encode_completion("no")
+        one, two = tuple(dict.fromkeys(tokens))[:2]
+        row = self._row(PROMPTS[0], draw(96, 64))
+        forced = self._engine.force([replace(row, completion=(one, other)) for other in (one, two)])
+        if not math.isclose(forced[0][0], forced[1][0], rel_tol=0.01, abs_tol=0.05):
+            raise BackendError(f"vLLM lets a prompt of {self._name} look ahead at its answer: take another model")
+
+
+def _log_mean(parts: Sequence[float]) -> float:
+    """Log of the mean of probabilities, from their logarithms."""
+    if len(parts) == 1:
+        return parts[0]
+    largest = max(parts)
+    if not math.isfinite(largest):
+        return largest
+    return largest + math.log(sum(math.exp(part - largest) for part in parts) / len(parts))
