@@ -6,6 +6,7 @@ is shown: the ids that a placeholder becomes, which are compared at every row, a
 
 import math
 import os
+import re
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -26,6 +27,7 @@ _ENVIRONMENT = {
     "VLLM_LOGGING_STREAM": "ext://sys.stderr",
     "VLLM_NO_USAGE_STATS": "1",
 }
+_MEMORY = re.compile(r"`?(?:--)?gpu[-_]memory[-_]utilization`?")  # what it calls the setting
 _TRY_FOLDER = "take the folder itself, without vllm:, and transformers runs it"
 
 
@@ -89,11 +91,13 @@ class Engine:
                     max_model_len=-1,  # as long as its positions and the memory allow
                     generation_config="vllm",  # a folder's own may ask for top_k; `Sampling` does not
                     limit_mm_per_prompt={"image": 1, "video": 0, "audio": 0},
+                    mm_device_do_normalize=False,  # the processor does, so that pixels can be compared
                     use_tqdm_on_load=False,
                 )
         except Exception as error:  # as with transformers, there is no end to what a strange folder makes it raise
+            why = _MEMORY.sub("model.memory_share", one_line(error, 500)).rstrip(".")
             raise BackendError(
-                f"vLLM {self.version} cannot load the model {config.name}: {one_line(error)}; {_TRY_FOLDER}"
+                f"vLLM {self.version} cannot load the model {config.name}: {why}; {_TRY_FOLDER}"
             ) from None
         weakref.finalize(self, _let_go, self._llm)
 

@@ -203,7 +203,7 @@ class VllmModel:
                     )
 
     def _check_causal(self) -> None:
-        """Refuse a model whose answers see their own later tokens.
+        """Refuse a model whose answers see their own later tokens, or that gives no numbers.
 
         Raises:
             BackendError: If changing an answer's second token changes the first one's probability.
@@ -212,7 +212,13 @@ class VllmModel:
         one, two = tuple(dict.fromkeys(tokens))[:2]
         row = self._row(PROMPTS[0], draw(96, 64))
         forced = self._engine.force([replace(row, completion=(one, other)) for other in (one, two)])
-        if not math.isclose(forced[0][0], forced[1][0], rel_tol=0.01, abs_tol=0.05):
+        first = [numbers[0] for numbers in forced]
+        if not all(map(math.isfinite, first)):
+            raise BackendError(
+                f"{self._name} gives numbers that are not finite in {self._provenance.dtype}: try --dtype float32, or "
+                "take another model"
+            )
+        if not math.isclose(*first, rel_tol=0.01, abs_tol=0.05):
             raise BackendError(f"vLLM lets a prompt of {self._name} look ahead at its answer: take another model")
 
 
