@@ -1,7 +1,10 @@
-"""Tiny model folders that vLLM loads: one head, of the size that it computes with, and tensors under older names."""
+"""Small model folders that vLLM loads: heads of a size that it computes with, and tensors under older names."""
 
 import json
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from safetensors.torch import load_file, save_file
@@ -13,14 +16,29 @@ ONE_HEAD = {"num_attention_heads": 1, "num_key_value_heads": 1}
 SECTIONS = {"mrope_section": [4, 4, 8]}
 
 
-def write_for_vllm(family: str, folder: Path) -> Path:
-    """The folder of a tiny model; ``llava`` or ``qwen2_vl``."""
-    with patch.dict(tiny_models.TEXT, ONE_HEAD), patch.dict(tiny_models.MROPE, SECTIONS):
+def write_for_vllm(family: str, folder: Path, text: Mapping[str, Any] = ONE_HEAD, image_size: int = 32) -> Path:
+    """The folder of a tiny model with random weights; ``llava`` or ``qwen2_vl``.
+
+    Args:
+        family: Which.
+        folder: Where it is written.
+        text: What its decoder has otherwise than the tiny models of other tests.
+        image_size: Of LLaVA's pictures, in pixels; 8 of them become a token.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(patch.dict(tiny_models.TEXT, text))
+        stack.enter_context(patch.dict(tiny_models.MROPE, SECTIONS))
+        stack.enter_context(patch.dict(tiny_models.VISION, image_size=image_size))
         tiny_models.load_tiny(family, folder)
+    file = folder / "processor_config.json"
+    settings = json.loads(file.read_text())
+    if family == "llava":
+        sizes = {"size": {"shortest_edge": image_size}, "crop_size": {"height": image_size, "width": image_size}}
+        settings["image_processor"] |= sizes
+        file.write_text(json.dumps(settings))
     if family == "qwen2_vl":  # vLLM reads what is said of videos, as it stands in every folder of the family
-        settings = json.loads((folder / "processor_config.json").read_text())["image_processor"]
-        settings["video_processor_type"] = "Qwen2VLVideoProcessor"
-        (folder / "video_preprocessor_config.json").write_text(json.dumps(settings))
+        videos = settings["image_processor"] | {"video_processor_type": "Qwen2VLVideoProcessor"}
+        (folder / "video_preprocessor_config.json").write_text(json.dumps(videos))
     return rename_weights(folder)
 
 
