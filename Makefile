@@ -75,4 +75,5 @@ BESIDE := transformers tokenizers huggingface_hub pillow accelerate peft pytest 
 	$(VLLM_PIP) --no-deps --constraint constraints.txt $(BESIDE)
 	$(VLLM_PIP) --no-deps --editable .
 	.venv-vllm/bin/python -c 'import torchvision' 2>/dev/null || .venv-vllm/bin/python tests/mend_torchvision.py
+	.venv-vllm/bin/python -c 'import torchaudio' 2>/dev/null || .venv-vllm/bin/pip uninstall --quiet --yes torchaudio torchcodec
 	@touch $@

@@ -7,15 +7,20 @@ and then the import itself fails where they are named. So they are named beforeh
 import sysconfig
 from pathlib import Path
 
-LINE = (
-    "import torch; [torch.library.define(f'torchvision::{name}', "
-    "'(Tensor dets, Tensor scores, float iou_threshold) -> Tensor') for name in ('nms', 'qnms')]\n"
-)
+NAME = "torchvision_operators"
+MODULE = """\
+import torch
+
+for name in ("nms", "qnms"):
+    torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+"""
 
 
 def main() -> None:
-    """Write the line where Python reads it at its start."""
-    (Path(sysconfig.get_path("purelib")) / "torchvision_operators.pth").write_text(LINE)
+    """Write a module, and the file that has Python import it at its start."""
+    folder = Path(sysconfig.get_path("purelib"))
+    (folder / f"{NAME}.py").write_text(MODULE)
+    (folder / f"{NAME}.pth").write_text(f"import {NAME}\n")
 
 
 if __name__ == "__main__":
