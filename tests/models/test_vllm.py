@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from c3l.cli.main import main
-from c3l.errors import BackendError, ConfigError
+from c3l.errors import BackendError, ConfigError, OutOfMemoryError
 from c3l.models.interface import GenerateRequest, Pair, Sampling, ScoreRequest, Unfit
 from c3l.models.load import load_finetunable, load_model, load_trainable, weights_hash
 from c3l.models.vllm.engine import _read_written
@@ -214,6 +215,37 @@ def test_a_text_ends_where_the_positions_do(both: Any) -> None:
     found, right = by_vllm.generate(requests, greedy), by_hf.generate(requests, greedy)
     assert [one.finish_reason for one in found] == ["length", "too_long"]
     assert found == right
+
+
+@needs_vllm
+def test_in_bfloat16_it_differs_by_rounding_alone(both: Any, folders: dict[str, Path]) -> None:
+    _, by_hf = both("llava")
+    model = load_model(
+        load_config(None, [f"model.name=vllm:{folders['llava']}", "model.dtype=bfloat16", SHARE]).model, 0
+    )
+    assert model.provenance.dtype == "bfloat16"
+    found, right = (list_scores(one, "drop", make_requests()) for one in (model, by_hf))
+    for name in ("logprobs_with_image", "logprobs_without_image"):
+        gaps = [a - b for a, b in zip(flatten(found, name), flatten(right, name), strict=True)]
+        assert 0 < float(np.sqrt(np.mean(np.square(gaps)))) < 0.25
+
+
+@needs_vllm
+def test_after_running_out_of_memory_it_answers_what_is_asked_next(both: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _ = both("llava")
+    right = model.score(make_requests(), "drop")
+
+    def run_out() -> None:
+        raise torch.OutOfMemoryError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(model._engine._llm.llm_engine, "step", run_out)
+        with pytest.raises(OutOfMemoryError, match=r"no room; set model\.memory_share lower"):
+            model.score(make_requests(), "drop")
+    again = model.score(make_requests()[:1], "drop")
+    assert flatten(again[0], "logprobs_with_image") == pytest.approx(
+        flatten(right[0], "logprobs_with_image"), abs=PARITY
+    )
 
 
 @needs_vllm

@@ -16,7 +16,9 @@ ONE_HEAD = {"num_attention_heads": 1, "num_key_value_heads": 1}
 SECTIONS = {"mrope_section": [4, 4, 8]}
 
 
-def write_for_vllm(family: str, folder: Path, text: Mapping[str, Any] = ONE_HEAD, image_size: int = 32) -> Path:
+def write_for_vllm(
+    family: str, folder: Path, text: Mapping[str, Any] = ONE_HEAD, image_size: int = 32, std: float = tiny_models.STD
+) -> Path:
     """The folder of a tiny model with random weights; ``llava`` or ``qwen2_vl``.
 
     Args:
@@ -24,11 +26,13 @@ def write_for_vllm(family: str, folder: Path, text: Mapping[str, Any] = ONE_HEAD
         folder: Where it is written.
         text: What its decoder has otherwise than the tiny models of other tests.
         image_size: Of LLaVA's pictures, in pixels; 8 of them become a token.
+        std: Standard deviation of the weights; what suits a hidden size of 32 blows rounding up in a wider model.
     """
     with ExitStack() as stack:
         stack.enter_context(patch.dict(tiny_models.TEXT, text))
         stack.enter_context(patch.dict(tiny_models.MROPE, SECTIONS))
         stack.enter_context(patch.dict(tiny_models.VISION, image_size=image_size))
+        stack.enter_context(patch.object(tiny_models, "STD", std))
         tiny_models.load_tiny(family, folder)
     file = folder / "processor_config.json"
     settings = json.loads(file.read_text())

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from PIL.Image import Image
 
 from c3l.errors import BackendError, ConfigError, OutOfMemoryError, one_line
@@ -170,12 +171,10 @@ class Engine:
     def _ask(self, rows: Sequence[EngineRow], settings: Sequence[Any]) -> list[Any]:
         try:
             outputs = self._llm.generate([_show(row) for row in rows], list(settings), use_tqdm=False) if rows else []
-        except Exception as error:
-            import torch
-
-            if isinstance(error, torch.OutOfMemoryError | MemoryError):
-                raise OutOfMemoryError(f"{one_line(error)}; set model.memory_share lower") from None
-            raise
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            engine = self._llm.llm_engine  # what was asked is still under way, and would come back with the next rows
+            engine.abort_request(list(engine.output_processor.request_states), internal=True)
+            raise OutOfMemoryError(f"{one_line(error)}; set model.memory_share lower") from None
         for row, output in zip(rows, outputs, strict=True):
             _compare_ids(row, output.prompt_token_ids)
         return list(outputs)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from PIL.Image import Image
+from torch import Tensor
 
 from c3l.errors import BackendError
 from c3l.models.hf.encoding import ChatEncoder, stop_ids
@@ -194,13 +195,14 @@ class VllmModel:
         for image in (draw(96, 64), draw(997, 1311)):
             ours = self._encoder.encode_prompt(PROMPTS[0], image).vision
             theirs = self._engine.read_pixels(self._row(PROMPTS[0], image))
-            for name in sorted(ours.keys() & theirs.keys()):
-                one, two = ours[name].double().flatten(), theirs[name].double().flatten().cpu()
-                if one.shape != two.shape or not (one - two).abs().max() <= 1e-6:
-                    raise BackendError(
-                        f"vLLM prepares the pictures of {self._name} otherwise than transformers does ({name} "
-                        "differs), so scores would too: take the folder itself, without vllm:"
-                    )
+            shared = sorted(ours.keys() & theirs.keys())
+            other = [name for name in shared if not _are_equal(ours[name], theirs[name])]
+            if other or not shared:
+                raise BackendError(
+                    f"vLLM prepares the pictures of {self._name} otherwise than transformers does "
+                    f"({', '.join(other) or 'under other names'}), so scores could differ: take the folder itself, "
+                    "without vllm:"
+                )
 
     def _check_causal(self) -> None:
         """Refuse a model whose answers see their own later tokens, or that gives no numbers.
@@ -220,6 +222,12 @@ class VllmModel:
             )
         if not math.isclose(*first, rel_tol=0.01, abs_tol=0.05):
             raise BackendError(f"vLLM lets a prompt of {self._name} look ahead at its answer: take another model")
+
+
+def _are_equal(ours: Tensor, theirs: Tensor) -> bool:
+    """Whether a picture's tensors are the same, in vLLM's dtype and without regard to a batch's dimension."""
+    one, two = ours.to(theirs.dtype).double().flatten(), theirs.cpu().double().flatten()
+    return one.shape == two.shape and bool((one - two).abs().max() <= 1e-6)
 
 
 def _log_mean(parts: Sequence[float]) -> float:
