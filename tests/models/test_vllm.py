@@ -22,8 +22,10 @@ from PIL import Image
 
 from c3l.cli.main import main
 from c3l.errors import BackendError, ConfigError, OutOfMemoryError
+from c3l.executors.local import KeptModel
 from c3l.models.interface import GenerateRequest, Pair, Sampling, ScoreRequest, Unfit
 from c3l.models.load import load_finetunable, load_model, load_trainable, weights_hash
+from c3l.models.vllm import engine
 from c3l.models.vllm.engine import _read_written
 from c3l.settings.load import load_config
 from c3l.settings.schema import RunConfig
@@ -228,6 +230,20 @@ def test_in_bfloat16_it_differs_by_rounding_alone(both: Any, folders: dict[str, 
     for name in ("logprobs_with_image", "logprobs_without_image"):
         gaps = [a - b for a, b in zip(flatten(found, name), flatten(right, name), strict=True)]
         assert 0 < float(np.sqrt(np.mean(np.square(gaps)))) < 0.25
+    model.close()
+    assert list_scores(both("llava")[0], "drop", make_requests()), "another engine goes on when one is let go"
+
+
+@needs_vllm
+def test_the_executor_lets_go_of_one_before_it_loads_the_next(folders: dict[str, Path]) -> None:
+    kept = KeptModel()
+    first = kept(configure(f"vllm:{folders['llava']}").model, 0)
+    assert first.score(make_requests()[:1], "drop")
+    second = kept(configure(f"vllm:{folders['qwen2_vl']}").model, 0)
+    assert (first._engine._llm, first._engine in engine._LIVING) == (None, False)
+    assert second.score(make_requests()[:1], "drop")
+    kept.forget()
+    assert second._engine not in engine._LIVING
 
 
 @needs_vllm

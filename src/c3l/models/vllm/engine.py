@@ -49,6 +49,12 @@ class EngineRow:
     completion: tuple[int, ...] = ()
 
 
+# With any of its engines vLLM ends what all of a process share, and another one could compute no longer. So those that
+# nobody uses stay as long as another one is used.
+_LIVING: "weakref.WeakSet[Engine]" = weakref.WeakSet()
+_LEFT: list[Any] = []
+
+
 class Engine:
     """A model that vLLM has loaded."""
 
@@ -100,7 +106,14 @@ class Engine:
             raise BackendError(
                 f"vLLM {self.version} cannot load the model {config.name}: {why}; {_TRY_FOLDER}"
             ) from None
-        weakref.finalize(self, _let_go, self._llm)
+        _LIVING.add(self)
+        self._end = weakref.finalize(self, _let_go, self._llm)
+
+    def close(self) -> None:
+        """Give the device's memory back; nothing can be asked any more."""
+        _LIVING.discard(self)
+        self._end()
+        self._llm = None
 
     @property
     def version(self) -> str:
@@ -194,8 +207,10 @@ def _import() -> Any:
 
 
 def _let_go(llm: Any) -> None:
-    """Give the device's memory back."""
-    llm.llm_engine.engine_core.shutdown()
+    """Give the device's memory back at once, or with the last of several engines."""
+    _LEFT.append(llm)
+    while _LEFT and not _LIVING:
+        _LEFT.pop().llm_engine.engine_core.shutdown()
 
 
 def _show(row: EngineRow) -> dict[str, Any]:

@@ -63,6 +63,10 @@ class VllmModel:
         """Which weights, backend, dtype and versions stand behind the numbers."""
         return self._provenance
 
+    def close(self) -> None:
+        """Give the device's memory back, whoever still holds this object: vLLM keeps frames in which it was made."""
+        self._engine.close()
+
     @property
     def takes_system(self) -> bool:
         """Whether the chat template shows a system prompt."""
