@@ -154,7 +154,7 @@ def _print_commands(settings: "RunConfig", task: str | None) -> None:
 def _name_folder(settings: "RunConfig") -> Path:
     """What other tools know the model by: they know no ``builtin``."""
     if settings.model.name != "builtin":
-        return Path(settings.model.name)
+        return Path(settings.model.weights_name)
     from c3l.models.builtin.assemble import assemble
 
     return assemble()

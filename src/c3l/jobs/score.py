@@ -43,6 +43,7 @@ from c3l.method.specificity import show_specificity
 from c3l.models.interface import InferenceModel
 from c3l.progress import Progress, find_width
 from c3l.records import KL_FORMS, ImageRef, Rejected, Sample, ScoredPair, make_id
+from c3l.settings.abilities import check_scorer
 from c3l.settings.roots import Address
 from c3l.settings.schema import RunConfig
 from c3l.storage.atomic import durable, make_folder, remove
@@ -73,8 +74,10 @@ def score_file(
         RunLockedError: If another process writes to ``out``.
         DataError: If a file or the image root cannot be read, or no file has a row.
         StorageError: If ``out`` cannot be written.
+        ConfigError: If the model's backend cannot give the numbers of the form.
     """
     data = list_files(data)
+    check_scorer(config)
     config = config.model_copy(update={"model": config.scorer})
     if config.images.unpack_root:
         make_folder(config.images.unpack_root)
