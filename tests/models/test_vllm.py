@@ -163,6 +163,21 @@ def test_a_system_prompt_stands_before_both_passes(both: Any) -> None:
 
 
 @needs_vllm
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_turn_is_scored_after_those_before_it(both: Any, family: str) -> None:
+    by_vllm, by_hf = both(family)
+    assert by_vllm.takes_turns and by_hf.takes_turns
+    said = (("What is it?", "A dog."), ("Where?", "In the garden."))
+    plain = [replace(one, pairs=one.pairs[:1]) for one in make_requests()]
+    requests = [replace(one, pairs=(replace(one.pairs[0], earlier=said),)) for one in plain]
+    found, right = (list_scores(model, "others", requests) for model in (by_vllm, by_hf))
+    without = list_scores(by_vllm, "others", plain)
+    for name in ("logprobs_with_image", "logprobs_without_image"):
+        assert flatten(found, name) == pytest.approx(flatten(right, name), abs=PARITY, rel=0)
+        assert flatten(found, name) != pytest.approx(flatten(without, name), abs=0.01)
+
+
+@needs_vllm
 def test_what_cannot_be_forced_says_why_and_costs_no_other(both: Any) -> None:
     by_vllm, by_hf = both("llava")
     texts = ("A dog.", "", "Say <image>.", "x" * 3000)
