@@ -1,6 +1,7 @@
 """vLLM in process: the same numbers and greedy texts as transformers, and what it cannot do refused.
 
-It needs vLLM, and so an environment of its own: ``make vllm``. What is refused without it is in ``test_vllm_refusals.py``.
+It needs vLLM, and so an environment of its own: ``make vllm``; what is refused without it is in
+``test_vllm_refusals.py``.
 """
 
 import json
