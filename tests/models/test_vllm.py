@@ -1,18 +1,16 @@
 """vLLM in process: the same numbers and greedy texts as transformers, and what it cannot do refused.
 
-Most of it needs vLLM, and so an environment of its own: ``make vllm``.
+It needs vLLM, and so an environment of its own: ``make vllm``; what is refused without it is in
+``test_vllm_refusals.py``.
 """
 
-import importlib
 import json
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,12 +19,11 @@ import torch
 from PIL import Image
 
 from c3l.cli.main import main
-from c3l.errors import BackendError, ConfigError, OutOfMemoryError
+from c3l.errors import BackendError, OutOfMemoryError
 from c3l.executors.local import KeptModel
 from c3l.models.interface import GenerateRequest, Pair, Sampling, ScoreRequest, Unfit
-from c3l.models.load import load_finetunable, load_model, load_trainable, weights_hash
+from c3l.models.load import load_model
 from c3l.models.vllm import engine
-from c3l.models.vllm.engine import _read_written
 from c3l.settings.load import load_config
 from c3l.settings.schema import RunConfig
 from models.vllm_folders import script_for_vllm, write_for_vllm
@@ -39,17 +36,11 @@ PARITY = 1e-4  # nats, in float32
 SHARE = "model.memory_share=0.1"
 PAIRS = "\n".join(f"Question {n}: What is thing {n}?\nAnswer {n}: It is red." for n in range(1, 4))
 
-with_vllm = [
+pytestmark = [
     pytest.mark.vllm,
     pytest.mark.slow,
     pytest.mark.skipif(find_spec("vllm") is None, reason="no vLLM in this environment: make vllm"),
 ]
-
-
-def needs_vllm(test: Any) -> Any:
-    for mark in with_vllm:
-        test = mark(test)
-    return test
 
 
 def configure(name: object, *overrides: str) -> RunConfig:
@@ -117,7 +108,6 @@ def flatten(scores: list[Any], name: str) -> list[float]:
     return [number for one in scores for number in getattr(one, name)]
 
 
-@needs_vllm
 @pytest.mark.parametrize("mode", ["drop", "blank", "noise", "others"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_scores_are_those_of_transformers(both: Any, family: str, mode: str) -> None:
@@ -132,7 +122,6 @@ def test_scores_are_those_of_transformers(both: Any, family: str, mode: str) -> 
     assert flatten(found, "logprobs_without_image") == pytest.approx(without, abs=PARITY, rel=0)
 
 
-@needs_vllm
 def test_another_image_gives_another_score_and_order_and_batch_do_not(both: Any) -> None:
     model, _ = both("llava")
     requests = make_requests()
@@ -150,7 +139,6 @@ def test_another_image_gives_another_score_and_order_and_batch_do_not(both: Any)
     assert max(abs(p - q) for p, q in moved) > 0.1
 
 
-@needs_vllm
 def test_a_system_prompt_stands_before_both_passes(both: Any) -> None:
     by_vllm, by_hf = both("llava")
     assert by_vllm.takes_system and by_hf.takes_system
@@ -162,7 +150,6 @@ def test_a_system_prompt_stands_before_both_passes(both: Any) -> None:
         assert flatten(found, name) != pytest.approx(flatten(without, name), abs=0.01)
 
 
-@needs_vllm
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_turn_is_scored_after_those_before_it(both: Any, family: str) -> None:
     by_vllm, by_hf = both(family)
@@ -177,7 +164,6 @@ def test_a_turn_is_scored_after_those_before_it(both: Any, family: str) -> None:
         assert flatten(found, name) != pytest.approx(flatten(without, name), abs=0.01)
 
 
-@needs_vllm
 def test_what_cannot_be_forced_says_why_and_costs_no_other(both: Any) -> None:
     by_vllm, by_hf = both("llava")
     texts = ("A dog.", "", "Say <image>.", "x" * 3000)
@@ -188,7 +174,6 @@ def test_what_cannot_be_forced_says_why_and_costs_no_other(both: Any) -> None:
     assert found[2] == right[2]
 
 
-@needs_vllm
 def test_a_mode_that_it_cannot_do_is_refused_with_who_can(both: Any) -> None:
     model, _ = both("llava")
     assert model.no_image_modes() == {"drop", "blank", "noise", "others"}
@@ -204,7 +189,6 @@ def ask(seed: int = 5) -> list[GenerateRequest]:
     ]
 
 
-@needs_vllm
 @pytest.mark.parametrize("family", FAMILIES)
 def test_greedy_texts_are_those_of_transformers(both: Any, family: str) -> None:
     by_vllm, by_hf = both(family)
@@ -214,7 +198,6 @@ def test_greedy_texts_are_those_of_transformers(both: Any, family: str) -> None:
     assert len({one.text for one in found}) > 4, "pictures and prompts matter"
 
 
-@needs_vllm
 def test_a_seed_repeats_its_text_and_another_gives_another(both: Any) -> None:
     model, _ = both("llava")
     sampling = Sampling(temperature=1.0, top_p=0.9, max_new_tokens=24)
@@ -225,7 +208,6 @@ def test_a_seed_repeats_its_text_and_another_gives_another(both: Any) -> None:
     assert all(one.text != other.text for one, other in zip(first, others, strict=True))
 
 
-@needs_vllm
 def test_a_text_ends_where_the_positions_do(both: Any) -> None:
     by_vllm, by_hf = both("llava")
     greedy = Sampling(temperature=0.0, max_new_tokens=40)
@@ -235,7 +217,6 @@ def test_a_text_ends_where_the_positions_do(both: Any) -> None:
     assert found == right
 
 
-@needs_vllm
 def test_in_bfloat16_it_differs_by_rounding_alone(both: Any, folders: dict[str, Path]) -> None:
     _, by_hf = both("llava")
     model = load_model(
@@ -250,7 +231,6 @@ def test_in_bfloat16_it_differs_by_rounding_alone(both: Any, folders: dict[str, 
     assert list_scores(both("llava")[0], "drop", make_requests()), "another engine goes on when one is let go"
 
 
-@needs_vllm
 def test_the_executor_lets_go_of_one_before_it_loads_the_next(folders: dict[str, Path]) -> None:
     kept = KeptModel()
     first = kept(configure(f"vllm:{folders['llava']}").model, 0)
@@ -262,7 +242,6 @@ def test_the_executor_lets_go_of_one_before_it_loads_the_next(folders: dict[str,
     assert second._engine not in engine._LIVING
 
 
-@needs_vllm
 def test_after_running_out_of_memory_it_answers_what_is_asked_next(both: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model, _ = both("llava")
     right = score_rows(model, make_requests(), "drop")
@@ -280,7 +259,6 @@ def test_after_running_out_of_memory_it_answers_what_is_asked_next(both: Any, mo
     )
 
 
-@needs_vllm
 def test_its_provenance_says_who_computed(both: Any) -> None:
     by_vllm, by_hf = both("llava")
     mine, its = by_vllm.provenance, by_hf.provenance
@@ -289,7 +267,6 @@ def test_its_provenance_says_who_computed(both: Any) -> None:
     assert any("generators of its own" in note for note in mine.notes)
 
 
-@needs_vllm
 def test_pictures_that_are_prepared_otherwise_are_refused(
     folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,7 +276,6 @@ def test_pictures_that_are_prepared_otherwise_are_refused(
         load(f"vllm:{folder}")
 
 
-@needs_vllm
 def test_a_folder_that_vllm_cannot_read_is_one_line_that_names_who_can(small_engine: None, tmp_path: Path) -> None:
     load_tiny("llava", tmp_path / "new")  # the names of transformers 5, and heads of another size
     with pytest.raises(BackendError, match=r"vLLM [\d.]+ cannot load the model .*take the folder itself") as caught:
@@ -316,7 +292,6 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@needs_vllm
 def test_a_data_set_gets_the_scores_that_transformers_gives_it(world: Path, folders: dict[str, Path]) -> None:
     rows = [
         {"id": f"{n}", "image": f"picture_{n}.png", "conversations": [
@@ -339,7 +314,6 @@ def test_a_data_set_gets_the_scores_that_transformers_gives_it(world: Path, fold
     assert all(abs(row["log_ratio"]) > 0.01 for row in scored["by_hf"]), "the picture matters"
 
 
-@needs_vllm
 def test_a_run_is_written_and_scored_by_it(small_engine: None, world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script_for_vllm(world / "model", PAIRS)
     command = ["run", "mine", "--model", f"vllm:{world / 'model'}", "--image-root", "pictures", "--set", "rounds=0",
@@ -351,67 +325,3 @@ def test_a_run_is_written_and_scored_by_it(small_engine: None, world: Path, caps
         assert json.loads((world / f"mine/draft/{name}/stage.json").read_text())["provenance"]["backend"] == "vllm"
     assert main(["filter", "mine", "--set", "scoring.form=focused_gain"]) == 2
     assert "vLLM gives the probabilities of the answer's tokens alone" in capsys.readouterr().err
-
-
-def run(model: str, *more: str) -> int:
-    return main(["run", "mine", "--model", model, "--image-root", "pictures", *more])
-
-
-@pytest.mark.parametrize(
-    ("more", "told"),
-    [
-        (("--set", "rounds=0"), "scoring.form=focused_gain, which compares whole vocabularies"),
-        (("--set", "scoring.form=lift"), "can write and score, but not be tuned; set rounds=0, or take --model folder"),
-        (("--set", "scoring.form=lift", "--set", "rounds=0", "--set", "finetuning.enabled=true"), "but not be taught"),
-    ],
-)
-def test_what_a_run_cannot_have_of_it_is_told_before_anything_is_made(
-    world: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], told: str
-) -> None:
-    script_for_vllm(world / "folder", PAIRS)
-    assert run("vllm:folder", *more) == 2
-    assert told in capsys.readouterr().err
-    assert not list(Path("mine").glob("draft*"))
-
-
-def test_it_is_not_tuned(world: Path) -> None:
-    config = configure("vllm:who/what")
-    for act in (
-        lambda: load_trainable(config.model, config.contrastive, 0),
-        lambda: load_finetunable(config.model, config.finetuning, 0),
-    ):
-        with pytest.raises(BackendError, match=r"vLLM does not tune .*take the folder itself"):
-            act()
-
-
-def test_its_weights_are_those_of_the_folder(world: Path) -> None:
-    folder = script_for_vllm(world / "folder", "Yes")
-    assert weights_hash(configure(f"vllm:{folder}").model) == weights_hash(configure(folder).model)
-    with pytest.raises(BackendError, match="got model 'vllm:nowhere', expected"):
-        weights_hash(configure("vllm:nowhere").model)
-
-
-def test_what_no_model_by_vllm_has_is_refused() -> None:
-    with pytest.raises(ConfigError, match="vLLM does not know the family of the built-in LVLM"):
-        configure("vllm:builtin")
-    with pytest.raises(ConfigError, match="vLLM chooses its attention itself"):
-        configure("vllm:who/what", "model.attn_implementation=eager")
-
-
-def test_without_the_package_it_says_what_is_missing(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = script_for_vllm(world / "folder", "Yes")
-    monkeypatch.setitem(sys.modules, "vllm", None)
-    with pytest.raises(ConfigError, match=r"needs the vllm package .*docs/backends\.md"):
-        load(f"vllm:{folder}")
-
-
-def test_nothing_of_it_is_imported_before_it_is_asked_for() -> None:
-    before = set(sys.modules)
-    importlib.import_module("c3l.models.vllm.inference")
-    assert "vllm" not in set(sys.modules) - before
-
-
-def test_a_token_whose_logits_were_no_distribution_is_where_the_text_ends() -> None:
-    drawn = [{5: SimpleNamespace(logprob=-0.5)}, {6: SimpleNamespace(logprob=float("nan"))}]
-    assert _read_written(SimpleNamespace(token_ids=[5, 6], logprobs=drawn)) == ((5, 6), 1)
-    assert _read_written(SimpleNamespace(token_ids=[5], logprobs=drawn[:1])) == ((5,), None)
