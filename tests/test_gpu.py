@@ -5,7 +5,6 @@ from copy import deepcopy
 
 import pytest
 import torch
-from tests.scores import score_rows
 
 from c3l.models.hf.finetunable import FinetunableHfModel
 from c3l.models.hf.inference import HfModel
@@ -18,6 +17,7 @@ from c3l.training.comparison import ContrastiveModel
 from c3l.training.contrastive import tune
 from c3l.training.finetuning import TextConversation, finetune
 from c3l.training.groups import GroupCollator
+from scores import score_rows
 from tiny_models import FAMILIES, make_picture
 from training.tiny_groups import SHORT, make_groups, open_item_image
 

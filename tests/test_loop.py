@@ -16,7 +16,6 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from tests.scores import score_rows
 
 from c3l.cli.main import main
 from c3l.cli.tables import format_pairs, format_status
@@ -32,6 +31,7 @@ from c3l.storage.stage import read_records, write_records
 from fakes import write_pairs
 from processes import fork, fork_together
 from runs import draw_pictures, make_config, read_all, walk
+from scores import score_rows
 
 PICTURES = 6
 SETTINGS = ("rounds=1", "scoring.scorer=tuned", "contrastive.batch_size=2", "contrastive.learning_rate=0.01")

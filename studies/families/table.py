@@ -52,6 +52,11 @@ A family of experts that peft adapts as one tensor (GLM-4.5V) is finetuned with 
 so. Where transformers has an image processor for torchvision alone, as its mapping says of Llama 4, Cohere Vision,
 LFM2-VL, PerceptionLM and Molmo 2, torchvision is needed. A family that is not listed was not tried: add it to
 [`studies/families`](../studies/families) to see.
+
+[`configs/models`](../configs/models) has settings for LLaVA-1.5, LLaVA-OneVision, Qwen2.5-VL, Qwen3-VL, InternVL3,
+SmolVLM2 and Gemma 3, each value with its source:
+`c3l run --config configs/models/qwen3-vl.yaml --image-root my/pictures`. No model was run with them here; batch sizes
+are choices.
 """
 
 

@@ -157,11 +157,12 @@ def test_files_that_are_left_out_for_their_endings_are_counted(options, capsys):
     ],
 )
 def test_a_setting_that_a_command_without_a_run_does_not_read_is_named(options, capsys, command, section):
+    sections = f"images, {section}" if section == "evaluation" else f"images, columns, {section}"
     read = {"finetuning": "max_steps=3", "evaluation": "blind=false", "scoring": "batch_size=2"}[section]
     more = ["--set", f"{section}.{read}", "--set", "contrastive.max-steps=2", "--set", "seed=2", "--set", "rounds=0"]
     assert main([*command.split(), *more]) == 1
     told, error = capsys.readouterr().err.splitlines()
-    assert f" does not read contrastive.max_steps, rounds: of --set it reads model, images, {section}, seed, " in told
+    assert f" does not read contrastive.max_steps, rounds: of --set it reads model, {sections}, seed, " in told
     assert "none.json" in error
     assert main([*command.split(), "--set", "model.device=cpu"]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
@@ -553,7 +554,7 @@ def test_an_option_that_is_given_twice_is_refused_by_every_command_and_a_setting
     for command in (["run"], ["check"], ["score", "runs/x"], ["filter", "runs/x"]):
         assert main([*command, "--seed", "1", "--seed", "2"]) == 2
         assert "got --seed 2 times, expected it once" in capsys.readouterr().err
-    for verb, name in (("finetune", "--out"), ("evaluate", "--image-root"), ("score", "--model"), ("run", "--config")):
+    for verb, name in (("finetune", "--out"), ("evaluate", "--image-root"), ("score", "--model"), ("run", "--run")):
         assert main([verb, name, "a", f"{name}=b"]) == 2
         assert f"got {name} 2 times" in capsys.readouterr().err
     assert main(["evaluate", "--blind", "--no-blind"]) == 2
@@ -566,3 +567,29 @@ def test_an_option_that_is_given_twice_is_refused_by_every_command_and_a_setting
         "c3l: --dtype float32 is not used, since --set model.dtype=bfloat16 comes after it",
         "c3l: --set rounds=0 is not used, since --set rounds=1 comes after it",
     ]
+
+
+def test_the_demo_runs_on_the_example_pictures_wherever_it_is_called(options, loader, tmp_path, capsys):
+    fast = ["--model", "model", "--dtype", "float32", "--set", "rounds=0", "--limit", "3", *FORM]
+    assert main(["demo", *fast]) == 0
+    output = capsys.readouterr()
+    assert "the report will be runs/demo/report.html" in output.err
+    assert last_line(output.out)["images"] == 3
+    assert Path("runs/demo/report.html").exists()
+    shown = json.loads(Path("runs/demo/export/llava.json").read_text())
+    assert {row["image"] for row in shown} <= {"astronaut.jpg", "bridge.jpg", "cat.jpg"}
+    assert main(["demo", "other", *options[:2], *fast]) == 0
+    assert last_line(capsys.readouterr().out)["images"] == 2, (
+        "the pictures that are named instead, of which one is none"
+    )
+    assert loader.times == 2
+
+
+def test_a_preview_takes_the_settings_of_a_run_and_ends_with_counts(options, monkeypatch, capsys):
+    monkeypatch.setattr("c3l.run.preview.preview.__defaults__", (Loader(),))
+    assert main(["preview", "new", "--images", "2", *options]) == 0
+    output = capsys.readouterr().out
+    assert "2 of 5 pictures in pictures; nothing is written" in output
+    assert last_line(output)["images"] == 2
+    assert not Path("new").exists()
+    assert main(["preview", "--images", "0", *options]) == 2

@@ -12,7 +12,7 @@ from PIL import Image
 
 from c3l.data.export import export, verify
 from c3l.data.export_layouts import FILES, LAYOUTS
-from c3l.data.export_rows import ExportSource
+from c3l.data.export_rows import ExportSource, public_name
 from c3l.data.formats import Turn, read_llava
 from c3l.data.images import inspect_image
 from c3l.errors import ConfigError, DataError, StorageError
@@ -173,6 +173,12 @@ def test_scores_say_how_they_were_made(write: Export) -> None:
         "weights": "abc123",
         "n_answer_tokens": 2,
     }
+
+
+def test_a_folder_is_told_by_its_name_alone(tmp_path: Path) -> None:
+    (tmp_path / "my-llava").mkdir()
+    assert public_name(str(tmp_path / "my-llava")) == "my-llava"
+    assert public_name("llava-hf/llava-1.5-7b-hf") == "llava-hf/llava-1.5-7b-hf"
 
 
 def test_the_same_input_gives_the_same_bytes(write: Export) -> None:

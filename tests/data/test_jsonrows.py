@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from c3l.data import jsonrows
 from c3l.data.formats import BadTurn, Turn, read_llava
-from c3l.data.jsonrows import BadRow, iterate_rows
+from c3l.data.jsonrows import iterate_rows
+from c3l.data.rejection import BadRow
 from c3l.errors import DataError
 
 LONG = {"long": 'x"\\[,]{}\u00e9' * 30, "nested": [[{"a": "]"}]] * 5}

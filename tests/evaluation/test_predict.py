@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 from PIL import Image
-from tests.scores import score_rows
 
 from c3l.errors import DataError
 from c3l.evaluation.predict import predict
@@ -13,6 +12,7 @@ from c3l.models.hf.inference import HfModel
 from c3l.models.interface import Pair, ScoreRequest
 from c3l.records import Provenance
 from fakes import FakeModel
+from scores import score_rows
 from tiny_models import make_picture
 
 PICTURES = {f"{n}.png": make_picture(n) for n in range(3)}

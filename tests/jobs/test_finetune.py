@@ -104,6 +104,7 @@ def test_a_finished_one_does_nothing_and_other_settings_are_refused(world, tmp_p
     monkeypatch.setattr(SilentProgress, "note", lambda self, line: notes.append(line))
     first = finetune_files([data], tmp_path / "out", configure(root), SilentProgress())
     assert notes == [
+        "data: layout `conversations` of `from` and `value` (LLaVA, ShareGPT)",
         "6 of 11 rows rejected: 1 empty_answer, 1 missing_image, 1 no_image, 1 no_supervised_token, 1 not_an_image, "
         f"1 several_images; {tmp_path / 'out/rejected.jsonl'} says more",
         "1 of 5 rows were taught as text, since they name no picture",
@@ -220,6 +221,19 @@ def test_where_too_much_is_rejected_nothing_is_trained_and_the_code_is_3(world, 
     assert main(name_all(root, data, tmp_path / "out")) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["trained"] == 5
     assert main(strict) == 3
+
+
+def test_columns_of_other_names_are_taught_as_the_usual_ones(world, tmp_path, capsys):
+    root, data = world
+    (tmp_path / "other.json").write_text(data.read_text().replace('"conversations"', '"talk"'))
+    command = name_all(root, tmp_path / "other.json", tmp_path / "out")
+    assert main(command) == 1
+    assert "got a row of `id`, `image`, `talk`, expected" in capsys.readouterr().err
+    assert main([*command, "--columns", "turns=talk"]) == 0
+    told = capsys.readouterr()
+    assert "c3l: data: layout `conversations` of `from` and `value` (LLaVA, ShareGPT), columns by --columns" in told.err
+    summary = json.loads(told.out.splitlines()[-1])
+    assert (summary["rows"], summary["trained"]) == (11, 5)
 
 
 def test_what_was_too_bad_is_looked_through_again_when_it_is_mended(world, tmp_path):

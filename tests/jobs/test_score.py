@@ -287,18 +287,19 @@ def test_what_was_rejected_is_told_by_reason(work):
             notes.append(line)
 
     score(work, "scoring.context=none", progress=Telling())
-    assert notes[:2] == [
+    assert notes[:3] == [
+        "data: layout `conversations` of `from` and `value` (LLaVA, ShareGPT)",
         "5 of 28 turns rejected: 1 bad_path, 1 empty_answer, 1 no_image, 2 unreadable_image; "
         f"`error` in their rows of {work / 'out.jsonl'} says more",
         "1 of 28 turns were scored without the turns before them",
     ]
-    assert notes[2] == (
+    assert notes[3] == (
         "13% of 23 pairs need their picture (lift >= 0.2 over no picture, not over other pictures as with "
         "scoring.no_image=others), 0% say no"
     )
-    assert [line.split(" lift ")[0] for line in notes[3:]] == ["highest"] * 3 + ["lowest"] * 3
+    assert [line.split(" lift ")[0] for line in notes[4:]] == ["highest"] * 3 + ["lowest"] * 3
     score(work, "scoring.context=none", progress=Telling())
-    assert notes[9:] == notes[:9], "also when all was done before"
+    assert notes[10:] == notes[1:10], "also when all was done before"
 
 
 def test_how_specific_the_rows_are_is_in_the_summary_however_often_it_was_stopped(work, monkeypatch):
@@ -519,3 +520,15 @@ def test_links_that_are_not_followed_are_counted_and_scored_once_they_may_be(wor
     followed = score(work, "images.follow_links=all")
     assert (followed["ok"], followed["noted"]) == (23, {})
     assert score(work)["ok"] == 23, "what is scored stays"
+
+
+def test_columns_of_other_names_are_scored_as_the_usual_ones_and_belong_to_the_scores(work):
+    score(work, out="usual.jsonl")
+    (work / "data.json").write_text(json.dumps([{"talk" if k == "conversations" else k: v for k, v in row.items()}
+                                                for row in ROWS]))  # fmt: skip
+    with pytest.raises(DataError, match=r"got a row of `id`, `image`, `talk`, expected .*--columns"):
+        score(work)
+    score(work, "columns=turns=talk")
+    assert read(work / "out.jsonl") == read(work / "usual.jsonl")
+    with pytest.raises(StaleStageError, match=r"columns"):
+        score(work, "columns.turns=talk", "columns.id=id")

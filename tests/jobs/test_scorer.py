@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from PIL.Image import Image
-from tests.scores import score_rows
 
 import c3l
 from c3l import PairScore, Scorer
@@ -17,6 +16,7 @@ from c3l.method.i2c import compute_i2c
 from c3l.models.interface import Pair, ScoreRequest
 from c3l.models.load import load_model
 from c3l.settings.schema import ModelConfig
+from scores import score_rows
 from tiny_models import make_picture
 
 ASK, TELL = "What is it?", "A red dog."

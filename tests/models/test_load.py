@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
-from tests.scores import score_rows
 
 from c3l.errors import BackendError
 from c3l.models import hashing
@@ -19,6 +18,7 @@ from c3l.models.load import load_model, load_trainable, weights_hash
 from c3l.models.tunable import ForcedRow
 from c3l.settings.schema import ModelConfig
 from c3l.settings.tuning import ContrastiveConfig
+from scores import score_rows
 from tiny_models import make_picture
 
 

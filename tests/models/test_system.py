@@ -4,7 +4,6 @@ from copy import copy, deepcopy
 
 import pytest
 import torch
-from tests.scores import score_rows
 
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.finetunable import IGNORE_INDEX, FinetunableHfModel
@@ -13,6 +12,7 @@ from c3l.models.interface import Pair, ScoreRequest
 from c3l.models.tunable import Conversation
 from c3l.records import Provenance
 from c3l.settings.tuning import FinetuningConfig
+from scores import score_rows
 from tiny_models import Tiny, make_picture
 
 PROVENANCE = Provenance("tiny", "", "hf", "float32", "cpu", 0, {})

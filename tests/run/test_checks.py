@@ -95,3 +95,15 @@ def test_what_the_model_cannot_do_is_a_failed_check_with_the_verdict(tmp_path):
     text, summary = run_check(config, Full())
     assert "score: no room for one picture - NOT OK" in text
     assert summary["failed"] == ["images", "score"]
+
+
+def test_near_duplicates_are_counted_where_they_are_asked_for(tmp_path):
+    root = draw_pictures(tmp_path / "p", 3)
+    (root / "broken.jpg").unlink()
+    (root / "same.png").write_bytes((root / "picture_1.png").read_bytes())
+    text, summary = run_check(make_config(tmp_path / "run", root, "fake", "images.near_duplicates=count"), FakeModel())
+    assert (
+        "    1 near-duplicates of an earlier picture, by at most 6 of 64 bits, such as 'same.png' of 'picture" in text
+    )
+    assert summary["ok"]
+    assert "near-duplicates" not in run_check(make_config(tmp_path / "run", root, "fake"), FakeModel())[0]

@@ -5,28 +5,15 @@ from pathlib import Path
 import pytest
 
 from c3l.errors import ConfigError
-from c3l.method.prompts import choose_templates
 from c3l.records import MAX_ROUNDS
-from c3l.settings.load import dump_config, load_config
+from c3l.settings.load import load_config
 from c3l.settings.schema import RunConfig
 
-CONFIGS = sorted(Path(__file__).parents[2].glob("configs/*.yaml"))
-
-
-def test_configs_are_shipped():
-    assert {path.stem for path in CONFIGS} >= {"demo", "paper"}
-
-
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
-def test_a_shipped_config_loads_and_comes_back_from_its_dump(path, tmp_path):
-    config = load_config(path)
-    assert choose_templates(config.generation)
-    (tmp_path / "config.yaml").write_text(dump_config(config))
-    assert load_config(tmp_path / "config.yaml") == config
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def test_the_paper_is_what_the_paper_says():
-    config = load_config(next(path for path in CONFIGS if path.stem == "paper"))
+    config = load_config(CONFIGS / "paper.yaml")
     assert config.model.name == "llava-hf/llava-1.5-7b-hf"
     assert config.generation.pairs_per_image == 5
     assert (config.filtering.rule, config.filtering.count) == ("top_k", 5000)
@@ -37,6 +24,33 @@ def test_overrides_take_yaml_values_and_either_spelling():
     assert config.scoring.no_image == "others"
     assert config.generation.instructions == ("brief_vqa",)
     assert config.seed == 3
+
+
+def test_of_several_files_a_later_one_wins_setting_by_setting_and_overrides_win_over_all(tmp_path):
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text("seed: 1\nscoring: {form: log_ratio, others: 2}\nexport: {formats: [llava, ids]}\n")
+    second.write_text("scoring: {others: 3}\nexport: {formats: [llava]}\ngeneration:\n")
+    config = load_config([first, second])
+    assert (config.seed, config.scoring.form, config.scoring.others) == (1, "log_ratio", 3)
+    assert config.export.formats == ("llava",)
+    assert load_config([second, first]).scoring.others == 2
+    assert load_config([first, second], ["scoring.others=4"]).scoring == config.scoring.model_copy(update={"others": 4})
+    assert load_config([]) == RunConfig()
+
+
+def test_a_problem_of_several_files_stands_behind_the_one_that_it_is_in(tmp_path):
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text("scoring: {others: 0, form: magic}\nevaluation: {tasks: [{task: pope}]}\n")
+    second.write_text("scoring: {form: log_ratio}\nseed: -1\nfiltering: {rule: top_k}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config([first, second])
+    text = str(caught.value)
+    assert "magic" not in text
+    of_second, of_first = text.split(f"; {first}: ")
+    assert of_first.startswith("scoring.others: got 0")
+    assert "evaluation.tasks.0.data is missing" in of_first
+    assert of_second.startswith(f"{second}: seed: got -1")
+    assert "rule top_k needs `count`" in of_second
 
 
 def test_all_problems_are_named_at_once_with_the_nearest_key(tmp_path):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from c3l.cli.options import (
+    COLUMNS,
     DTYPE,
     IMAGE_ROOT,
     MODEL,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from c3l.settings.schema import RunConfig
 
 _TASKS = "pope, mmbench, seed_bench or llava_bench"
-_READ = "YAML file of settings, of which are read: model, seed, max_error_rate, the rules of images, and"
+_READ = "YAML files of settings, a later one wins; read are: model, seed, max_error_rate, the rules of images, and"
 
 
 _JUDGE_MODEL = SettingOption(
@@ -61,13 +62,13 @@ _NEEDED_ROOT = replace(
 )
 
 
-@takes_settings(_NEEDED_ROOT, MODEL, DTYPE, SEED, config=f"{_READ} finetuning")
+@takes_settings(_NEEDED_ROOT, COLUMNS, MODEL, DTYPE, SEED, config=f"{_READ} columns and finetuning")
 def finetune(
     given: Arguments,
     data: Annotated[
         list[Path],
         typer.Option(
-            help="A data file (JSON, JSONL, parquet, a datasets folder), such as a run's export/llava.json; "
+            help="A data file (JSON, JSONL, parquet, tar) or a folder of shards, such as a run's export/llava.json; "
             "any number of times"
         ),
     ],
@@ -84,7 +85,7 @@ def finetune(
     if not given.has("images.root"):
         raise ConfigError("c3l finetune needs --image-root, the folder that the file's picture paths begin in")
     settings = resolve_config(None, given)
-    tell_unread(progress, given, "finetune", "model", "images", "finetuning")
+    tell_unread(progress, given, "finetune", "model", "images", "columns", "finetuning")
     end(finetune_files(data, out, settings, progress))
 
 
@@ -153,7 +154,7 @@ def _print_commands(settings: "RunConfig", task: str | None) -> None:
 def _name_folder(settings: "RunConfig") -> Path:
     """What other tools know the model by: they know no ``builtin``."""
     if settings.model.name != "builtin":
-        return Path(settings.model.name)
+        return Path(settings.model.weights_name)
     from c3l.models.builtin.assemble import assemble
 
     return assemble()

@@ -16,6 +16,7 @@ import typer
 from c3l.cli.file_commands import evaluate, finetune
 from c3l.cli.options import (
     BAD_SETTINGS,
+    COLUMNS,
     DTYPE,
     FAILED,
     IMAGE_ROOT,
@@ -47,6 +48,8 @@ from c3l.cli.options import (
     tell_unread,
 )
 from c3l.cli.push_command import push
+from c3l.cli.setting_commands import init, settings
+from c3l.cli.trial_commands import demo, preview
 from c3l.errors import C3LError, ConfigError, StaleStageError, TooManyRejectedError
 
 if TYPE_CHECKING:
@@ -69,6 +72,12 @@ _NO_IMAGE = SettingOption(
     str | None,
     typer.Option(help="What `without the image` means: drop, blank, noise, mask or others (scoring.no_image)"),
 )
+_REPORT_TO = SettingOption(
+    "report_to",
+    "--report-to",
+    str | None,
+    typer.Option(help="A tracker that is told counts and scores: tensorboard, wandb or trackio (report_to)"),
+)
 _BATCH_SIZE = SettingOption(
     "scoring.batch_size", "--batch-size", int | None, typer.Option(help="Pictures a batch (scoring.batch_size)")
 )
@@ -78,7 +87,6 @@ app = typer.Typer(
     "picture (S(I2C)), keep the best, export it.",
     epilog="Exit codes: 0 ok, 1 failed, 2 bad arguments or settings, 3 too many rejections, 130 stopped by Ctrl-C.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -132,7 +140,7 @@ def _root(debug: Debug = False, version: Version = False) -> None:
 
 
 @app.command("run")
-@takes_settings(IMAGE_ROOT, MODEL, DTYPE, LIMIT, SEED)
+@takes_settings(IMAGE_ROOT, MODEL, DTYPE, LIMIT, SEED, _REPORT_TO)
 def _run(
     given: Arguments,
     folder: MaybeRun = None,
@@ -172,14 +180,14 @@ def _generate(
 
 
 @app.command("score")
-@takes_settings(IMAGE_ROOT, MODEL, DTYPE, _LIMIT_TURNS, SEED, _FORM, _NO_IMAGE, _BATCH_SIZE)
+@takes_settings(IMAGE_ROOT, COLUMNS, MODEL, DTYPE, _LIMIT_TURNS, SEED, _FORM, _NO_IMAGE, _BATCH_SIZE)
 def _score(
     given: Arguments,
     run: MaybeRun = None,
     data: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A data file (JSON, JSONL, parquet, a datasets folder) to score instead; any number of times"
+            help="A data file (JSON, JSONL, parquet, tar) or a folder of shards to score instead; any number of times"
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="With --data: the JSONL file to write")] = None,
@@ -204,7 +212,7 @@ def _score(
     from c3l.progress import make_progress
 
     progress, settings = make_progress(sys.stderr), resolve_config(None, given)
-    tell_unread(progress, given, "score --data", "model", "images", "scoring")
+    tell_unread(progress, given, "score --data", "model", "images", "columns", "scoring")
     end(score_file(data, out, settings, progress))
 
 
@@ -330,19 +338,10 @@ def _clean(
         print_summary({"run": str(run), "removed": writable.clean(stage)})
 
 
-@app.command("settings")
-def _settings(
-    name: Annotated[str | None, typer.Argument(metavar="SECTION", help="Only this section, or setting")] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="As docs/settings.md has it")] = False,
-) -> None:
-    """List every setting: default, meaning, what it may be."""
-    from c3l.settings.describe import find_sections, format_page, format_sections, list_sections
-
-    if markdown:
-        lines = format_page()
-    else:
-        lines = format_sections(list(list_sections()) if name is None else find_sections(name.replace("-", "_")))
-    print_lines(lines)
+app.command("settings")(settings)
+app.command("init")(init)
+app.command("preview")(preview)
+app.command("demo")(demo)
 
 
 for _one in app.registered_commands:

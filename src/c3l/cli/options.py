@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperOption
 
+from c3l.cli.completion import complete_setting
 from c3l.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -73,12 +74,12 @@ class Arguments:
     """The settings that a command is given.
 
     Attributes:
-        config: ``--config``.
+        configs: ``--config``, of which a later one wins.
         overrides: Every option that names a setting, in the order in which a later one wins; ``--set`` comes last.
         typed: ``--set``, as it was typed.
     """
 
-    config: Path | None
+    configs: tuple[Path, ...]
     overrides: "tuple[Override, ...]"
     typed: tuple[str, ...]
 
@@ -116,10 +117,16 @@ DTYPE = SettingOption(
 LIMIT = SettingOption(
     "images.limit", "--limit", int | None, typer.Option(help="Take only the first N pictures (images.limit)")
 )
+COLUMNS = SettingOption(
+    "columns", "--columns", str | None, typer.Option(help="question=COL,answer=COL,image=COL (columns)")
+)
 SEED = SettingOption("seed", "--seed", int | None, typer.Option(help="Seed of all that is drawn (seed)"))
-RUN_CONFIG = "YAML file of settings; without it the run's own config.yaml, or the defaults"
+RUN_CONFIG = "YAML files of settings, or names of shipped ones; a later one wins; default: the run's own config.yaml"
 _SET = typer.Option(
-    "--set", metavar="SECTION.KEY=VALUE", help="Any setting, any number of times; `c3l settings` lists them"
+    "--set",
+    metavar="SECTION.KEY=VALUE",
+    help="Any setting, any number of times; `c3l settings` lists them",
+    autocompletion=complete_setting,
 )
 
 
@@ -132,7 +139,7 @@ def takes_settings(*options: SettingOption, config: str = RUN_CONFIG) -> Callabl
     """
     named = {one.name.removeprefix("--").replace("-", "_"): one for one in options}
     shared = {
-        "config": Annotated[Path | None, typer.Option(help=config)],
+        "config": Annotated[list[Path] | None, typer.Option(help=config)],
         **{name: Annotated[one.kind, one.declared] for name, one in named.items()},
         "overrides": Annotated[list[str] | None, _SET],
     }
@@ -140,7 +147,7 @@ def takes_settings(*options: SettingOption, config: str = RUN_CONFIG) -> Callabl
     def decorate(command: Callable[..., Any]) -> Any:
         def run(**given: Any) -> Any:
             values = {one: given.pop(name) for name, one in named.items()}
-            return command(_gather(given.pop("config"), values, given.pop("overrides") or ()), **given)
+            return command(_gather(given.pop("config") or (), values, given.pop("overrides") or ()), **given)
 
         own = list(inspect.signature(command).parameters.values())[1:]
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -154,7 +161,7 @@ def takes_settings(*options: SettingOption, config: str = RUN_CONFIG) -> Callabl
     return decorate
 
 
-def _gather(config: Path | None, values: Mapping[SettingOption, object], typed: Sequence[str]) -> Arguments:
+def _gather(configs: Sequence[Path], values: Mapping[SettingOption, object], typed: Sequence[str]) -> Arguments:
     from c3l.settings.load import Override, read_override
 
     given = {one: value for one, value in values.items() if value is not None}
@@ -163,7 +170,7 @@ def _gather(config: Path | None, values: Mapping[SettingOption, object], typed: 
         *map(read_override, typed),
     )
     _tell_overridden(every)
-    return Arguments(config, every, tuple(typed))
+    return Arguments(tuple(configs), every, tuple(typed))
 
 
 def _tell_overridden(overrides: "Sequence[Override]") -> None:
@@ -185,24 +192,24 @@ def resolve_run_config(folder: Path | None, run: Path | None, arguments: Argumen
     if folder is not None and run is not None and folder != run:
         raise ConfigError(f"got the run folder {folder} and --run {run}, expected one of them")
     chosen = folder or run
-    if chosen is None and arguments.config is None:
+    if chosen is None and not arguments.configs:
         named = [one.value for one in arguments.overrides if one.key == "run"]
         chosen = Path(str(named[-1])) if named else RunConfig().run
     return resolve_config(chosen, arguments)
 
 
 def resolve_config(run: Path | None, arguments: Arguments) -> "RunConfig":
-    """The settings: those of the config file, or of the run folder, or the defaults; then the overrides."""
+    """The settings: those of the config files, or of the run folder, or the defaults; then the overrides."""
     from c3l.settings.load import Override, load_config
 
-    config, overrides = arguments.config, arguments.overrides
+    configs, overrides = arguments.configs, arguments.overrides
     if run is not None:
         if run.is_file():
             raise ConfigError(f"got the file {run} as the run folder; settings are read by --config {run}")
         overrides = (*overrides, Override("run", str(run), f"the run folder {run}"))
         saved = run / "config.yaml"
-        config = config or (saved if saved.exists() else None)
-    return load_config(config, overrides)
+        configs = configs or ((saved,) if saved.exists() else ())
+    return load_config(configs, overrides)
 
 
 def tell_unread(progress: "Progress", given: Arguments, command: str, *sections: str) -> None:

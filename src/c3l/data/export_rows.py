@@ -9,6 +9,7 @@ from typing import Any
 from c3l.errors import DataError
 from c3l.markup.placeholders import PLACEHOLDERS
 from c3l.records import ImageRef, Preference, Provenance, ScoredPair
+from c3l.settings.roots import Address
 from c3l.settings.schema import PreferenceKind
 
 JsonRow = dict[str, Any]
@@ -30,7 +31,7 @@ class ExportSource:
     pairs: Sequence[ScoredPair]
     images: Mapping[str, ImageRef]
     provenance: Provenance
-    image_root: Path | None = None
+    image_root: Path | Address | None = None
     preferences: Mapping[PreferenceKind, Sequence[Preference]] = field(default_factory=dict)
 
 
@@ -65,7 +66,7 @@ class ExportRows:
 
     pairs: list[ExportRow]
     preferences: Mapping[PreferenceKind, list[PreferenceRow]]
-    image_root: Path | None
+    image_root: Path | Address | None
 
 
 def make_rows(source: ExportSource, *, with_scores: bool) -> ExportRows:
@@ -143,6 +144,11 @@ def _say_how(pair: ScoredPair, provenance: Provenance) -> dict[str, str]:
     return {
         "form": pair.form,
         "no_image": pair.no_image,
-        "model": provenance.model,
+        "model": public_name(provenance.model),
         "weights": provenance.weights,
     }
+
+
+def public_name(model: str) -> str:
+    """A model's name; of a folder, whose place is nobody's affair, the last part."""
+    return Path(model).name if Path(model).is_absolute() or Path(model).exists() else model

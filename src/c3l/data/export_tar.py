@@ -11,6 +11,7 @@ from c3l.data.export_rows import ExportRow, JsonRow
 from c3l.data.export_text import llava_row, to_json, unify
 from c3l.data.images import read_image_bytes
 from c3l.errors import ConfigError, DataError
+from c3l.settings.roots import Address
 from c3l.storage.atomic import atomic_path, make_folder, remove
 
 MOST_BYTES, MOST_ROWS = 2**30, 10_000  # a tar that has as much takes no further row
@@ -28,7 +29,7 @@ _ENDINGS = {  # by the first bytes, since a name may lie; what Pillow reads
 }
 
 
-def write_tars(folder: Path, pairs: Sequence[ExportRow], image_root: Path | None) -> None:
+def write_tars(folder: Path, pairs: Sequence[ExportRow], image_root: Path | Address | None) -> None:
     """Write `00000.tar`, `00001.tar` and so on; the same rows give the same bytes.
 
     Args:
@@ -53,7 +54,7 @@ def write_tars(folder: Path, pairs: Sequence[ExportRow], image_root: Path | None
         remove(old)
 
 
-def _fill(path: Path, pairs: Sequence[ExportRow], image_root: Path) -> int:
+def _fill(path: Path, pairs: Sequence[ExportRow], image_root: Path | Address) -> int:
     """Write one tar; returns how many rows it took."""
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
         for taken, pair in enumerate(pairs):

@@ -12,25 +12,33 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
+from c3l.data.columns import find_naming
 from c3l.data.embedded import unpack_images
 from c3l.data.flags import read_row_mark
 from c3l.data.images import image_id_of
-from c3l.data.jsonrows import BadRow, begins_list, iterate_rows
-from c3l.data.layouts import PAIRS, TEXTS
+from c3l.data.jsonrows import begins_list, iterate_rows
+from c3l.data.layouts import PAIRS, TEXTS, TURN_KEYS
 from c3l.data.media import MAIN, find_image, refused_image
-from c3l.data.rejection import BadRowError, check_text, is_utf8
-from c3l.data.turns import TURN_KEYS, Talk, read_talk
+from c3l.data.rejection import BadRow, BadRowError, check_text, is_utf8
+from c3l.data.turns import Talk, read_talk
 from c3l.errors import DataError
 from c3l.markup.placeholders import PLACEHOLDER, find_placeholder
 from c3l.records import Rejected
 
 # Raise it when the same file gives other turns or conversations: what was made of them is stale then.
-READER_VERSION = 3
+READER_VERSION = 4
+NO_COLUMNS: Mapping[str, str] = MappingProxyType({})
 NOT_TAUGHT = "not_taught"  # the reason for what its own data marks so, which is nobody's mistake
 
 R = TypeVar("R")
+
+# of ms-swift: answers that are to be unlearned, and boxes
+_UNUSED = {"rejected_response": "without_rejected", "rejected_messages": "without_rejected",
+           "objects": "without_objects"}  # fmt: skip
+_OBJECT = re.compile(r"<ref-object>|<bbox>")
 
 _EXACT = re.compile(r"(?<!<)<image>(?!>)")
 _AROUND = re.compile(rf"\s*{_EXACT.pattern}\s*")
@@ -118,27 +126,32 @@ class ConversationRow:
     noted: tuple[str, ...] = ()
 
 
-def read_llava(path: Path, file: str = "", unpack: Path | None = None) -> Iterator[Turn | BadTurn]:
-    """Every question-answer turn of a data file: a JSON list or JSON lines, plain or packed, parquet or Arrow.
+def read_llava(
+    path: Path, file: str = "", unpack: Path | None = None, columns: Mapping[str, str] = NO_COLUMNS
+) -> Iterator[Turn | BadTurn]:
+    """Every question-answer turn of a data file: JSON list or lines, plain or packed, parquet, Arrow, WebDataset.
 
-    Reasons: ``bad_json``, ``row_too_long``, ``bad_row``, ``bad_id``, ``no_image``, ``several_images``, ``bad_path``,
-    ``inline_image``, ``other_medium``, ``unknown_layout``, ``bad_turns``, ``bad_loss_flag``, ``bad_text``,
-    ``empty_question``, ``empty_answer``, ``placeholder_in_text``, ``not_taught``.
+    Reasons: ``bad_json``, ``row_too_long``, ``bad_row``, ``bad_sample``, ``bad_id``, ``no_image``,
+    ``several_images``, ``bad_path``, ``inline_image``, ``other_medium``, ``unknown_layout``, ``bad_turns``,
+    ``bad_loss_flag``, ``bad_text``, ``empty_question``, ``empty_answer``, ``placeholder_in_text``, ``not_taught``.
 
     Args:
         path: The file.
         file: What its turns say of where they are from.
         unpack: Where images that lie in the rows themselves are written to; without it they are rejected.
+        columns: ``columns``: names that are read, to the columns that stand for them.
 
     Raises:
         DataError: If the file cannot be read, is of another kind, is not UTF-8, breaks off in the middle of a JSON
             list, begins with something else than JSON, or is one object around the list.
     """
-    for number, row in enumerate(_rows(path, unpack)):
+    for number, row in enumerate(_rows(path, unpack, columns)):
         yield from _read_row(number, row, file)
 
 
-def read_conversations(path: Path, file: str = "", unpack: Path | None = None) -> Iterator[ConversationRow | Rejected]:
+def read_conversations(
+    path: Path, file: str = "", unpack: Path | None = None, columns: Mapping[str, str] = NO_COLUMNS
+) -> Iterator[ConversationRow | Rejected]:
     """Every row of a LLaVA file as one conversation, with a picture or without: as many items as rows.
 
     Of a row with a bad turn nothing is taken, since what follows leans on it. Reasons as of ``read_llava``;
@@ -148,23 +161,25 @@ def read_conversations(path: Path, file: str = "", unpack: Path | None = None) -
     Raises:
         DataError: As ``read_llava``.
     """
-    for number, row in enumerate(_rows(path, unpack)):
+    for number, row in enumerate(_rows(path, unpack, columns)):
         yield _read_conversation(number, row, f", in {file}" if file else "")
 
 
-def _rows(path: Path, unpack: Path | None) -> Iterator[Any]:
-    """The rows, unless the first of them tells that the file is of another kind."""
+def _rows(path: Path, unpack: Path | None, columns: Mapping[str, str]) -> Iterator[Any]:
+    """The rows by the names that are read, unless the first of them tells that the file is of another kind."""
+    naming = find_naming(path, columns)
     rows = iterate_rows(path)
     head = list(islice(rows, 2))
-    if head and isinstance(head[0], BadRow) and (len(head) == 1 or head[0].reason == "bad_json"):
+    first_is_bad = bool(head) and isinstance(head[0], BadRow)
+    if first_is_bad and (len(head) == 1 or head[0].reason == "bad_json") and not begins_list(path):
         raise DataError(
             f"{path} is no JSON list and no JSON lines ({head[0].detail}); expected a list of rows, or a row a line, "
             "with nothing around it"
         )
-    key = _key_of_list(head[0]) if len(head) == 1 else None
+    key = _key_of_list(naming.apply(head[0])) if len(head) == 1 else None
     if key is not None and not begins_list(path):
         raise DataError(f"{path}: got an object, expected a list of rows; save what it has under {key!a} as the file")
-    every = chain(head, rows)
+    every = map(naming.apply, chain(head, rows))
     yield from every if unpack is None else (unpack_images(row, unpack) for row in every)
 
 
@@ -187,6 +202,7 @@ def _read_conversation(number: int, row: Any, where: str) -> ConversationRow | R
         image = find_image(row, talk.shown)
         image_id = image_id_of(image) if image else ""
         _check_shown(talk, image)
+        _check_objects(row, talk)
         turns = tuple((_question(talk, turn, image), _answer(talk, turn, image)) for turn in range(len(talk.pairs)))
         if mark == "untaught" or not any(talk.taught):
             raise BadRowError(NOT_TAUGHT, "the row marks all of its answers as not to be learned")
@@ -207,6 +223,17 @@ def _note(row: Mapping[str, Any], talk: Talk, mark: str) -> Iterator[str]:
         yield "image_first"
     if row.get("tools") not in (None, "", [], {}, "[]", "null"):
         yield "without_tools"
+    yield from (word for key, word in _UNUSED.items() if row.get(key) not in (None, "", [], {}))
+
+
+def _check_objects(row: Mapping[str, Any], talk: Talk) -> None:
+    """Refuse texts in which ms-swift would write the names and boxes of ``objects``."""
+    marks = (_OBJECT.search(text) for pair in talk.pairs for text in pair) if row.get("objects") else ()
+    if mark := next(filter(None, marks), None):
+        raise BadRowError(
+            "placeholder_in_text",
+            f"{mark[0]} stands for one of the row's `objects`, which are not read; write it into the text",
+        )
 
 
 def _object(row: Any) -> dict[str, Any]:
@@ -249,6 +276,7 @@ def _find_shown(row: Mapping[str, Any], talk: Talk | None) -> str:
         raise BadRowError("no_image", "the row has no picture")
     if talk:
         _check_shown(talk, image)
+        _check_objects(row, talk)
     return image
 
 

@@ -18,10 +18,13 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from c3l.data.magic import HEAD, tell_kind
-from c3l.data.paths import BadImageError, may_follow, name_under, resolve_under
+from c3l.data.paths import BadImageError, clean_path
 from c3l.data.pngchunks import without_texts
+from c3l.data.remote import MAX_BYTES, list_address
+from c3l.data.roots import may_follow, name_under, resolve_under
 from c3l.errors import DataError, name_error
 from c3l.records import ImageRef, Rejected, make_id
+from c3l.settings.roots import Address
 from c3l.settings.schema import FollowLinks, ImagesConfig
 
 __all__ = [
@@ -40,7 +43,6 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 ENDINGS = tuple(f".{one}" for one in "jpg jpeg jpe jfif png webp gif bmp tif tiff pbm pgm ppm pnm".split())
 # Raise it when the same file gives other pixels, or is taken where it was rejected: finished lists are stale then.
 IMAGE_READER_VERSION = 2
-MAX_BYTES = 256 * 2**20
 BACKGROUND = (255, 255, 255)
 
 _PLAIN_MODES = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr")
@@ -62,7 +64,7 @@ def image_id_of(relative: str) -> str:
     return make_id(relative.encode(errors="backslashreplace").decode())
 
 
-def list_images(root: Path, limit: int | None = None, links: FollowLinks = "inside") -> list[str]:
+def list_images(root: Path | Address, limit: int | None = None, links: FollowLinks = "inside") -> list[str]:
     """Paths of the pictures under ``root``, relative, with ``/``, sorted; the first ``limit`` of them.
 
     A picture is a file with one of ``ENDINGS``. Hidden files and folders are left out; a linked folder is entered where
@@ -75,13 +77,15 @@ def list_images(root: Path, limit: int | None = None, links: FollowLinks = "insi
 
 
 def find_images(
-    root: Path, limit: int | None = None, links: FollowLinks = "inside"
+    root: Path | Address, limit: int | None = None, links: FollowLinks = "inside"
 ) -> tuple[list[str], tuple[str, ...]]:
     """As ``list_images``, and a sentence about each kind of thing that was left out.
 
     Raises:
         DataError: As ``list_images``.
     """
+    if isinstance(root, Address):
+        return _find_behind(root, limit)
     _check_root(root)
     found: list[Path] = []
     left_out: list[Path] = []
@@ -95,6 +99,22 @@ def find_images(
                 (found if Path(name).suffix.lower() in ENDINGS else left_out).append(Path(folder, name))
     paths = sorted(path.relative_to(root).as_posix() for path in found)
     return paths[:limit], (*_explain_left_out(root, left_out), *_explain_links(root, unfollowed))
+
+
+def _find_behind(root: Address, limit: int | None) -> tuple[list[str], tuple[str, ...]]:
+    """As ``find_images``, behind an address."""
+    names = [name for name in list_address(root) if not any(part.startswith(".") for part in name.split("/"))]
+    found = sorted(name for name in names if Path(name).suffix.lower() in ENDINGS and _is_clean(name))
+    left_out = [Path(name) for name in {*names}.difference(found)]
+    return found[:limit], tuple(_explain_left_out(root, left_out))
+
+
+def _is_clean(name: str) -> bool:
+    """Whether a path leads below its root, and to nothing else when it is cleaned."""
+    try:
+        return clean_path(name) == name
+    except BadImageError:
+        return False
 
 
 def _may_enter(path: Path, root: Path, links: FollowLinks, entered: set[Path], unfollowed: list[Path]) -> bool:
@@ -112,7 +132,7 @@ def _may_enter(path: Path, root: Path, links: FollowLinks, entered: set[Path], u
     return True
 
 
-def _explain_left_out(root: Path, files: list[Path]) -> Iterator[str]:
+def _explain_left_out(root: Path | Address, files: list[Path]) -> Iterator[str]:
     if files:
         yield (
             f"{len(files)} files under {root} are left out, such as {min(files).name}; a picture's name ends in "
@@ -149,7 +169,7 @@ def _refuse_folder(error: OSError) -> None:
         ) from None
 
 
-def inspect_image(root: Path, relative: str, rules: ImagesConfig) -> ImageRef | Rejected:
+def inspect_image(root: Path | Address, relative: str, rules: ImagesConfig) -> ImageRef | Rejected:
     """What the picture is, after decoding all of it once; or why it is refused."""
     try:
         content = read_image_bytes(root, relative, rules.follow_links)
@@ -161,7 +181,7 @@ def inspect_image(root: Path, relative: str, rules: ImagesConfig) -> ImageRef | 
     return ImageRef(image_id_of(path), path, hashlib.sha256(content).hexdigest(), width, height)
 
 
-def open_image(root: Path, image: ImageRef | str, rules: ImagesConfig) -> Image.Image:
+def open_image(root: Path | Address, image: ImageRef | str, rules: ImagesConfig) -> Image.Image:
     """The picture as RGB: upright by EXIF, first frame, 16-bit grey scaled to 8, transparency over white.
 
     Raises:
@@ -171,7 +191,7 @@ def open_image(root: Path, image: ImageRef | str, rules: ImagesConfig) -> Image.
     return decode_image(read_image_bytes(root, image, rules.follow_links), rules)
 
 
-def read_image_bytes(root: Path, image: ImageRef | str, links: FollowLinks = "inside") -> bytes:
+def read_image_bytes(root: Path | Address, image: ImageRef | str, links: FollowLinks = "inside") -> bytes:
     """The bytes of a picture file; they must still be those of the ``ImageRef``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Rows of a JSON list or of JSON lines, plain or packed, or of a table: one at a time, from files of any size."""
+"""Rows of a JSON list, of JSON lines, of a table or of a tar archive: one at a time, from files of any size."""
 
 import bz2
 import gzip
@@ -6,14 +6,16 @@ import io
 import json
 import lzma
 import re
+import tarfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-from c3l.data.magic import HEAD, Kind, tell_kind
+from c3l.data.magic import HEAD, TAR, Kind, tell_kind
+from c3l.data.rejection import BadRow
 from c3l.data.tables import find_table, iterate_table
+from c3l.data.webdataset import iterate_samples
 from c3l.errors import DataError, one_line
 
 MAX_ROW = 2**24  # characters; a longer row is no instruction data, and could fill the memory
@@ -24,23 +26,10 @@ _NESTED = re.compile(r'[][{}"]')
 _STRING = re.compile(r'(?:[^"\\]|\\.)*+', re.DOTALL)  # up to its end, or that of what was read
 
 
-@dataclass(frozen=True, slots=True)
-class BadRow:
-    """A row that is not JSON, or too long to be read.
-
-    Attributes:
-        detail: One line for a person.
-        reason: ``bad_json`` or ``row_too_long``.
-    """
-
-    detail: str
-    reason: str = "bad_json"
-
-
 def iterate_rows(path: Path) -> Iterator[Any]:
     """The rows as JSON values, and a ``BadRow`` for each line that is not JSON; blank lines are no rows.
 
-    A parquet or Arrow file is read row by row as well, whatever its name.
+    A parquet or Arrow file is read row by row as well, whatever its name, and a tar archive sample by sample.
 
     The first character decides: ``[`` begins a list, anything else is read line by line. A byte order mark is
     skipped. What is packed (gzip, bzip2, xz, zstd) is told by its bytes, whatever its name. Of a row of more than
@@ -54,21 +43,32 @@ def iterate_rows(path: Path) -> Iterator[Any]:
         yield from iterate_table(path, kind)
         return
     try:
-        with _open(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="\n") as text:
-            head = _first_character(text)
-            yield from _list_items(text, path) if head == "[" else _lines(head, text)
+        with _open(path) as file:
+            if _is_tar(file):
+                yield from iterate_samples(file, path)
+                return
+            with io.TextIOWrapper(file, encoding="utf-8-sig", newline="\n") as text:
+                head = _first_character(text)
+                yield from _list_items(text, path) if head == "[" else _lines(head, text)
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 ({error.reason}); save it as UTF-8") from None
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError) as error:
         raise DataError(f"cannot read {path}: {error}; is it whole?") from None
 
 
 def begins_list(path: Path) -> bool:
-    """Whether a file that ``iterate_rows`` can read holds a JSON list, or is a table."""
+    """Whether a file that ``iterate_rows`` can read holds a JSON list, or is a table or archive."""
     if _find_table(path):
         return True
-    with _open(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig") as text:
-        return _first_character(text) == "["
+    with _open(path) as file:
+        if _is_tar(file):
+            return True
+        with io.TextIOWrapper(file, encoding="utf-8-sig") as text:
+            return _first_character(text) == "["
+
+
+def _is_tar(file: io.BufferedReader) -> bool:
+    return tell_kind(file.peek(HEAD)[:HEAD]) == TAR
 
 
 def _find_table(path: Path) -> str | None:
@@ -90,7 +90,7 @@ def _open(path: Path) -> io.BufferedReader:
 
 
 def _refuse_others(file: io.BufferedReader, path: Path, kind: Kind | None, packed: str = "") -> io.BufferedReader:
-    if kind is not None:
+    if kind is not None and kind != TAR:
         file.close()
         raise DataError(f"{path} is {packed}{kind.what}, expected a JSON list or JSON lines; {kind.remedy}")
     return file

@@ -9,8 +9,50 @@ from typing import Any
 
 from c3l.data.rejection import BadRowError
 
+TURN_KEYS = ("conversations", "messages", "conversation", "dialog", "dialogue", "chat", "turns")
+SYSTEM_KEYS = ("system", "system_prompt", "system_message")
 PAIRS = (("query", "response"), ("prompt", "completion"), ("instruction", "output"), ("question", "answer"))
 HISTORY, INPUT, TEXTS = "history", "input", "texts"
+_BOTH = (("user", "assistant"), ("human", "assistant"))  # a question and its answer as one turn
+_TURN = (("from", "value"), ("role", "content"), *_BOTH)
+# what such rows have that says nothing about the picture, by whose they are
+_WHOSE = {TEXTS: "FineVision, The Cauldron", "query": "ms-swift", "prompt": "TRL", "instruction": "Alpaca"}
+_WHOSE_TURNS = {"from": "LLaVA, ShareGPT", "role": "messages", "human": "ms-swift"}
+
+
+def name_layout(row: Mapping[str, Any]) -> str | None:
+    """By which keys the row says what it says, and whose layout that is; None if it has none of them."""
+    for key in TURN_KEYS:
+        if row.get(key) is not None:
+            turn = next((one for one in row[key] if isinstance(one, dict)), {}) if isinstance(row[key], list) else {}
+            names = next((names for names in _TURN if {*names} <= turn.keys()), ())
+            of = f" of {' and '.join(f'`{name}`' for name in names)}" if names else ""
+            return f"`{key}`{of}" + (f" ({_WHOSE_TURNS[names[0]]})" if names and names[0] in _WHOSE_TURNS else "")
+    if _has_texts(row):
+        return f"`{TEXTS}` of `user` and `assistant` ({_WHOSE[TEXTS]})"
+    if (found := _find_pair(row)) is None:
+        return None
+    return f"`{found[0]}` and `{found[1]}`" + (f" ({_WHOSE[found[0]]})" if found[0] in _WHOSE else "")
+
+
+def explain_layouts(row: Mapping[str, Any]) -> str:
+    """What the row has, and which keys would have been read."""
+    keys = ", ".join(f"`{str(key)[:40]}`" for key in [*row][:12]) or "no key"
+    return (
+        f"got a row of {keys}, expected LLaVA's `conversations` (turns of `from` and `value`), `messages` (turns of "
+        "`role` and `content`), `texts`, or two of `query` and `response`, `prompt` and `completion`, `instruction` "
+        "and `output`, `question` and `answer`; write its texts so, or name its columns: "
+        "--columns question=...,answer=...,image=..."
+    )
+
+
+def spread_turn(turn: Any) -> Sequence[Any]:
+    """A turn as it is; one that holds a question and its answer, as ms-swift and FineVision have it, as two."""
+    names = next((names for names in _BOTH if isinstance(turn, dict) and {*names} <= turn.keys()), None)
+    if names is None or "role" in turn or "from" in turn:
+        return [turn]
+    question, answer = _pair(turn[names[0]], turn[names[1]])
+    return [question, {**{key: value for key, value in turn.items() if key not in names}, **answer}]
 
 
 def find_turns(row: Mapping[str, Any]) -> list[dict[str, Any]] | None:
@@ -21,11 +63,15 @@ def find_turns(row: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     """
     if _has_texts(row):
         return [turn for one in row[TEXTS] for turn in _pair(one["user"], one["assistant"])]
-    for asked, answered in PAIRS:
-        if row.get(asked) and row.get(answered):
-            before = [turn for earlier in _history(row) for turn in _pair(*earlier)]
-            return [*before, *_messages(_question(row, asked), "user"), *_messages(row[answered], "assistant")]
-    return None
+    if (found := _find_pair(row)) is None:
+        return None
+    before = [turn for earlier in _history(row) for turn in _pair(*earlier)]
+    return [*before, *_messages(_question(row, found[0]), "user"), *_messages(row[found[1]], "assistant")]
+
+
+def _find_pair(row: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Under which two keys question and answer stand."""
+    return next((pair for pair in PAIRS if row.get(pair[1]) and _question(row, pair[0])), None)
 
 
 def _has_texts(row: Mapping[str, Any]) -> bool:
@@ -42,8 +88,10 @@ def _pair(question: Any, answer: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _question(row: Mapping[str, Any], asked: str) -> Any:
     """The question; Alpaca writes what it is about under another key."""
-    more = row.get(INPUT) if asked == "instruction" else None
-    return f"{row[asked]}\n{more}" if more and isinstance(more, str) and isinstance(row[asked], str) else row[asked]
+    question, more = row.get(asked), row.get(INPUT) if asked == "instruction" else None
+    if not more or not isinstance(more, str):
+        return question
+    return f"{question}\n{more}" if question and isinstance(question, str) else question or more
 
 
 def _history(row: Mapping[str, Any]) -> Sequence[Sequence[Any]]:

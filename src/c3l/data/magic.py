@@ -69,6 +69,7 @@ _KINDS = {  # by the bytes at the beginning
     b"\xff\xfe": Kind("text in UTF-16", "save it as UTF-8"),
     b"\xfe\xff": Kind("text in UTF-16", "save it as UTF-8"),
 }
+TAR = Kind("a tar archive", _UNPACK)
 _RIFF = {b"WEBP": Kind("a WebP picture", _DOWNLOAD), b"WAVE": Kind("a sound", _DOWNLOAD)}
 _BOXES = {b"avif": "an AVIF picture", b"avis": "an AVIF picture", b"hei": "a HEIC picture", b"mif1": "a HEIC picture"}
 _MARKUP = {b"<!doctype html": "a web page", b"<html": "a web page", b"<head": "a web page", b"<svg": "an SVG drawing"}
@@ -77,7 +78,7 @@ _MARKUP = {b"<!doctype html": "a web page", b"<html": "a web page", b"<head": "a
 def tell_kind(head: bytes) -> Kind | None:
     """What a file is whose first ``HEAD`` bytes these are; None for what may be JSON or other plain text."""
     if head[257:262] == b"ustar":
-        return Kind("a tar archive", _UNPACK)
+        return TAR
     if head[4:8] == b"ftyp":
         box = next((what for mark, what in _BOXES.items() if head[8:].startswith(mark)), "a film")
         return Kind(box, _DOWNLOAD)

@@ -22,7 +22,7 @@ _OTHER_KEY = re.compile(  # `video`, `audio_path`
 )
 _OF_IMAGE = ("_id", "_name", "_url")  # beside a picture they say where it was taken from
 _IMAGES = frozenset("jpg jpeg jpe jfif png webp gif bmp tif tiff pbm pgm ppm pnm avif heic jp2 svg".split())
-_OTHERS = frozenset("mp4 avi mov mkv webm m4v mpg mpeg wmv flv wav mp3 flac ogg m4a aac opus pdf".split())
+OTHER_ENDINGS = frozenset("mp4 avi mov mkv webm m4v mpg mpeg wmv flv wav mp3 flac ogg m4a aac opus pdf".split())
 _INSIDE = ("path", "image", "url", "image_url", "file_name", "filename", "file", "src", "image_path", "img_path")
 # texts, and where a row comes from: files under these are not what it is about
 _ABOUT_ELSE = frozenset(
@@ -124,7 +124,7 @@ def _other_media(row: Mapping[str, Any], main: Sequence[str]) -> Iterator[str]:
         if _OTHER_KEY.fullmatch(_plain(key)):
             yield f"`{key}`"
         elif _MAYBE_KEY.fullmatch(_plain(key)):
-            yield from (f"`{key}` {path[:100]!a}" for path in _texts(value) if _ending(path) in _OTHERS)
+            yield from (f"`{key}` {path[:100]!a}" for path in _texts(value) if _ending(path) in OTHER_ENDINGS)
 
 
 def _unread_files(row: Mapping[str, Any]) -> Iterator[str]:
@@ -133,7 +133,7 @@ def _unread_files(row: Mapping[str, Any]) -> Iterator[str]:
         inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
         texts = [one for part in inside for one in (part.values() if isinstance(part, dict) else [part])]
         names = (one for one in texts if isinstance(one, str) and len(one) < _LONGEST_NAME and " " not in one.strip())
-        if (_plain(key) not in _ABOUT_ELSE and any(_ending(one) in _IMAGES | _OTHERS for one in names)) or any(
+        if (_plain(key) not in _ABOUT_ELSE and any(_ending(one) in _IMAGES | OTHER_ENDINGS for one in names)) or any(
             isinstance(one, str) and _BASE64.match(one) for one in texts
         ):
             yield key

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 _PHRASES = {
     "without_system": "without their system prompt, which the model's chat template does not show",
     "without_tools": "without the tools that their rows define",
+    "without_rejected": "by their answers alone: the rejected ones beside them are not used",
+    "without_objects": "without the `objects` that their rows list",
     "without_earlier_turns": "without the turns before them",
     "image_first": "with their picture before the first question, though a later one shows it",
     "row_weight": "as much as any other, whatever weight their rows have",

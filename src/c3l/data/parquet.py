@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from c3l.data.images import open_image, read_image_bytes
+from c3l.data.roots import has_root
 from c3l.errors import ConfigError, DataError
 from c3l.records import ImageRef
+from c3l.settings.roots import Address
 from c3l.settings.schema import ImagesConfig
 from c3l.storage.atomic import atomic_path
 
@@ -26,7 +28,7 @@ def write_pictures(
     path: Path,
     rows: Iterable[tuple[ParquetRow, ImageRef]],
     columns: Mapping[str, Any],
-    image_root: Path | None,
+    image_root: Path | Address | None,
     name: str,
 ) -> None:
     """Write rows of these columns, each with its picture in the column `images`.
@@ -45,7 +47,7 @@ def write_pictures(
     """
     if image_root is None:
         raise ConfigError(f"the export format {name} holds the pictures themselves, so it needs --image-root")
-    if not image_root.is_dir():
+    if not has_root(image_root):
         raise DataError(
             f"got the image root {image_root}, which is not a folder, expected the pictures that the export format "
             f"{name} holds; say where they lie now with --image-root"
@@ -105,7 +107,7 @@ def _datasets(name: str) -> Any:
     return datasets
 
 
-def _embed(image_root: Path, image: ImageRef) -> ParquetRow:
+def _embed(image_root: Path | Address, image: ImageRef) -> ParquetRow:
     """The picture as trainers will see it: JPEG files as they are, all others as the RGB that was scored."""
     content = read_image_bytes(image_root, image, "all")  # its hash says that it is the run's
     if not content.startswith(_JPEG):

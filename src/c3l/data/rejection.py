@@ -1,5 +1,20 @@
 """Why a row of a data file is refused, while it is being read."""
 
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that is not JSON, too long to be read, or a sample that makes none.
+
+    Attributes:
+        detail: One line for a person.
+        reason: A fixed word, the one that the rejection carries.
+    """
+
+    detail: str
+    reason: str = "bad_json"
+
 
 class BadRowError(Exception):
     """A row, or a turn of it, that cannot be used.

@@ -6,7 +6,9 @@ from hashlib import sha256
 from pathlib import Path
 
 from c3l.data.images import read_image_bytes
-from c3l.data.paths import BadImageError, resolve_under
+from c3l.data.paths import BadImageError
+from c3l.data.roots import resolve_under
+from c3l.settings.roots import Address
 from c3l.settings.schema import FollowLinks
 
 _HASHED = 8  # images of which every byte is compared
@@ -27,7 +29,7 @@ class SeenImage:
     size: int | None = None
 
 
-def sign_image(root: Path, path: str, links: FollowLinks = "all") -> SeenImage:
+def sign_image(root: Path | Address, path: str, links: FollowLinks = "all") -> SeenImage:
     """The image as it is now.
 
     Raises:
@@ -38,7 +40,7 @@ def sign_image(root: Path, path: str, links: FollowLinks = "all") -> SeenImage:
 
 
 def find_other(
-    seen: Iterable[SeenImage], root: Path, links: FollowLinks = "all", *, may_be_gone: bool = False
+    seen: Iterable[SeenImage], root: Path | Address, links: FollowLinks = "all", *, may_be_gone: bool = False
 ) -> tuple[str, str] | None:
     """The path of the first image under the root that is not the one that was seen, and why; None if all are.
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,15 +10,40 @@ from pathlib import Path
 from c3l.errors import ConfigError, DataError
 
 _STATE = "state.json"
+_SHARDS = ("tar", "tar.gz", "tgz", "parquet")
+_NUMBERS = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}")
+_MOST_SHARDS = 1_000_000
 
 
 def list_files(paths: Sequence[Path]) -> list[Path]:
-    """The files; for a folder that `datasets` saved (``save_to_disk``) those that hold its rows.
+    """The files; for a folder or a pattern of shards (``shard-{00000..00012}.tar``) those that hold the rows.
+
+    A folder is one that `datasets` saved (``save_to_disk``), or has tar or parquet files, which are read by name.
 
     Raises:
-        DataError: If such a folder is not whole.
+        DataError: If a folder of `datasets` is not whole, or a folder has both tar and parquet files.
     """
-    return [file for path in paths for file in (_saved(path) if (path / _STATE).is_file() else [path])]
+    return [file for path in paths for one in _expand(path) for file in _list_folder(one)]
+
+
+def _expand(path: Path) -> list[Path]:
+    """The names that a pattern stands for, counted with as many digits as it has; any other path is one name."""
+    found = None if path.exists() else _NUMBERS.search(str(path))
+    if found is None or int(found[1]) > int(found[2]) or int(found[2]) - int(found[1]) >= _MOST_SHARDS:
+        return [path]
+    numbers = (str(number).zfill(len(found[1])) for number in range(int(found[1]), int(found[2]) + 1))
+    before, after = str(path)[: found.start()], str(path)[found.end() :]
+    return [one for number in numbers for one in _expand(Path(f"{before}{number}{after}"))]
+
+
+def _list_folder(path: Path) -> list[Path]:
+    if (path / _STATE).is_file():
+        return _saved(path)
+    kinds = {ending: sorted(path.glob(f"[!.]*.{ending}")) for ending in _SHARDS} if path.is_dir() else {}
+    found = {ending: files for ending, files in kinds.items() if files}
+    if len(found) > 1:
+        raise DataError(f"got --data {path}, which has {' and '.join(found)} files; name those of one kind")
+    return next(iter(found.values()), [path])
 
 
 def _saved(folder: Path) -> list[Path]:
@@ -46,7 +72,8 @@ def check_files(paths: Sequence[Path]) -> None:
             if (path / "dataset_dict.json").is_file():
                 raise DataError(f"got --data {path}, which holds several splits; name one, such as {path / 'train'}")
             raise DataError(
-                f"got --data {path}, {got}; expected a file of JSON or parquet, or a folder that `datasets` saved"
+                f"got --data {path}, {got}; expected a file of JSON, parquet or tar, or a folder of such shards or one "
+                "that `datasets` saved"
             )
     [(path, times)] = Counter(path.resolve() for path in paths).most_common(1)
     if times > 1:

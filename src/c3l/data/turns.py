@@ -5,13 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from c3l.data.flags import is_taught
-from c3l.data.layouts import find_turns
+from c3l.data.layouts import SYSTEM_KEYS, TURN_KEYS, explain_layouts, find_turns, spread_turn
 from c3l.data.media import is_image_key, is_other_medium
 from c3l.data.rejection import BadRowError
 from c3l.markup.placeholders import PLACEHOLDER
 
-TURN_KEYS = ("conversations", "messages", "conversation", "dialog", "dialogue", "chat", "turns")
-_SYSTEM_KEYS = ("system", "system_prompt", "system_message")
 _ROLES = {
     "user": "user human prompter person customer".split(),
     "assistant": "assistant gpt model bot chatgpt chatbot ai gpt4 gpt4v gpt4o bing bard claude gemini llava".split(),
@@ -80,27 +78,22 @@ def _read_turns(row: Mapping[str, Any]) -> list[Said]:
     present = {key: row[key] for key in TURN_KEYS if row.get(key) is not None}
     if not present:
         if (found := find_turns(row)) is None:
-            raise BadRowError("unknown_layout", _tell_layout(row))
+            raise BadRowError("unknown_layout", explain_layouts(row))
         return [_read_turn(turn) for turn in found]
     full = {key: value for key, value in present.items() if value not in ([], {}, "")} or present
     key, turns = next(iter(full.items()))
     if not isinstance(turns, list) or not turns:
         got = "an empty list" if turns == [] else f"a {type(turns).__name__}"
         raise BadRowError("bad_turns", f"got {got} under `{key}`, expected a list of turns")
-    said = [_read_turn(turn) for turn in turns]
+    said = _read_list(turns)
     for other, more in full.items():
-        if other != key and (not isinstance(more, list) or [_read_turn(turn) for turn in more] != said):
+        if other != key and (not isinstance(more, list) or _read_list(more) != said):
             raise BadRowError("bad_turns", f"the row has other turns under `{other}` than under `{key}`")
     return said
 
 
-def _tell_layout(row: Mapping[str, Any]) -> str:
-    keys = ", ".join(f"`{str(key)[:40]}`" for key in [*row][:8]) or "no key"
-    return (
-        f"got a row of {keys}, expected LLaVA's `conversations` (turns of `from` and `value`), `messages` (turns of "
-        "`role` and `content`), `texts`, or two of `query` and `response`, `prompt` and `completion`, `instruction` "
-        "and `output`, `question` and `answer`; write its texts so"
-    )
+def _read_list(turns: Sequence[Any]) -> list[Said]:
+    return [_read_turn(turn) for one in turns for turn in spread_turn(one)]
 
 
 def _system(row: Mapping[str, Any], said: Sequence[Said]) -> str:
@@ -110,7 +103,7 @@ def _system(row: Mapping[str, Any], said: Sequence[Said]) -> str:
         BadRowError: ``bad_turns`` if it is no text, or there are two.
     """
     found = [said[0].text.strip()] if said[0].role == "system" else []
-    for key in _SYSTEM_KEYS:
+    for key in SYSTEM_KEYS:
         value = row.get(key)
         if value is not None and not isinstance(value, str):
             raise BadRowError("bad_turns", f"got `{key}` that is a {type(value).__name__}, expected text")

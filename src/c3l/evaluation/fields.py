@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from c3l.data.jsonrows import BadRow, iterate_rows
+from c3l.data.jsonrows import iterate_rows
+from c3l.data.rejection import BadRow
 from c3l.errors import DataError
 
 

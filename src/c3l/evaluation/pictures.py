@@ -8,7 +8,8 @@ from pathlib import Path
 from PIL.Image import Image
 
 from c3l.data.images import decode_image, open_image
-from c3l.data.paths import BadImageError, resolve_under
+from c3l.data.paths import BadImageError
+from c3l.data.roots import resolve_under
 from c3l.data.same_images import SeenImage, sign_image
 from c3l.errors import TooManyRejectedError
 from c3l.evaluation.task import Item

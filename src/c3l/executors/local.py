@@ -24,7 +24,7 @@ class KeptModel:
     def __call__(self, config: ModelConfig, seed: int) -> InferenceModel:
         """The model of these settings."""
         if self._kept is None or self._kept[0] != config:
-            self._kept = None  # before the next one is loaded, or both would have to fit
+            self._drop()  # before the next one is loaded, or both would have to fit
             start = time.monotonic()
             self._kept = config, self._load(config, seed)
             self.loading_seconds += time.monotonic() - start
@@ -32,8 +32,13 @@ class KeptModel:
 
     def forget(self) -> None:
         """Let go of it."""
-        self._kept = None
+        self._drop()
         gc.collect()  # Trainer and peft leave circles behind, which would keep the weights on a card
+
+    def _drop(self) -> None:
+        if self._kept is not None:
+            getattr(self._kept[1], "close", lambda: None)()
+        self._kept = None
 
 
 class LocalExecutor:

@@ -13,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from c3l.errors import BackendError, C3LError, ConfigError, DataError, name_error
@@ -74,9 +75,10 @@ class Worker:
         """
         try:
             self._check(task.config.model, weights)
-            if not task.config.images.root.is_dir() and task.stage.endswith(("/generated", "/scored", "score --data")):
+            root, opens = task.config.images.root, task.stage.endswith(("/generated", "/scored", "score --data"))
+            if opens and isinstance(root, Path) and not root.is_dir():
                 raise DataError(
-                    f"got the image root {task.config.images.root}, which is not there on {socket.gethostname()}; put "
+                    f"got the image root {root}, which is not there on {socket.gethostname()}; put "
                     "the images at the same path on every node"
                 )
             [result] = self._local.run(work, [task], lambda count: None)

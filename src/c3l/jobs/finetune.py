@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from c3l.data.formats import NOT_TAUGHT, READER_VERSION, ConversationRow
 from c3l.data.noted import tell_noted
+from c3l.data.recognise import recognise
+from c3l.data.roots import has_root
 from c3l.data.sources import check_files, hash_files, list_files
 from c3l.errors import ConfigError, DataError, StaleStageError, TooManyRejectedError, tell_rejected, tell_too_many
 from c3l.jobs.learnable import iterate_rows, make_opener, mark_cut, note_unused, read_learnable, to_texts
@@ -24,6 +26,7 @@ from c3l.models.tunable import FinetunableModel
 from c3l.progress import Progress, SilentProgress
 from c3l.records import Rejected, from_json, to_json
 from c3l.settings.base import results_of
+from c3l.settings.columns import name_columns
 from c3l.settings.schema import RunConfig
 from c3l.storage.atomic import atomic_folder, make_folder, remove, write_atomic
 from c3l.storage.job import Job, plain, refuse_changes
@@ -78,9 +81,9 @@ def finetune_files(
     """
     data = list_files(data)
     check_files(data)
-    if config.images.unpack:
-        make_folder(config.images.root)
-    if not config.images.root.is_dir():
+    if config.images.unpack_root:
+        make_folder(config.images.unpack_root)
+    if not has_root(config.images.root):
         raise DataError(f"got the image root {config.images.root}, expected the folder that picture paths begin in")
     job = Job(out, "finetune", "finetuner_version")
     if int(os.environ.get("RANK", "0")) > 0:  # of several processes the first has the folder and writes
@@ -148,6 +151,7 @@ def _settings(data: Sequence[Path], config: RunConfig) -> dict[str, Any]:
             **results_of("finetuning", config.finetuning),
             **results_of("model", config.model),
             **results_of("images", config.images, {"limit"}),
+            **name_columns(config.columns),
             "seed": config.seed,
             "data": hash_files(data),
             "finetuner_version": FINETUNER_VERSION,
@@ -167,6 +171,8 @@ def _make(
 ) -> dict[str, Any]:
     """Read the rows, then train on those that can be learned; returns the summary, which lies there from then on."""
     check_packages()
+    if layout := recognise(data, config.columns.named):
+        progress.note(layout)
     start = time.monotonic()
     lvlm = load_finetunable(config.model, config.finetuning, config.seed)
     fit, rejected = _look_through(data, job, config, settings, lvlm, progress)
@@ -258,12 +264,12 @@ def _look_through(
     looked = out / CHECKPOINTS / _LOOKED
     if looked.exists():
         cut = {int(place): is_cut for place, is_cut in json.loads(looked.read_bytes()).items()}
-        read = ((place, row) for place, row in enumerate(iterate_rows(data, config.images.unpack_root)) if place in cut)
+        read = ((place, row) for place, row in enumerate(iterate_rows(data, config)) if place in cut)
         learned = {place: mark_cut(row, cut=cut[place]) for place, row in read if isinstance(row, ConversationRow)}
         rejected = [from_json(Rejected, line) for line in (out / REJECTED).read_bytes().splitlines()]
         _check_share(learned, rejected, config, out)
         return learned, rejected
-    with progress.track("look through", "rows", sum(1 for _ in iterate_rows(data))) as advance:
+    with progress.track("look through", "rows", sum(1 for _ in iterate_rows(data, config))) as advance:
         learned, rejected = read_learnable(data, config, lvlm, advance)
     job.begin(settings)
     write_atomic(out / REJECTED, map(to_json, rejected))

@@ -26,7 +26,7 @@ def read_learnable(
     learned: dict[int, ConversationRow] = {}
     rejected: list[Rejected] = []
     opener = make_opener(config)
-    for place, row in enumerate(iterate_rows(data, config.images.unpack_root)):
+    for place, row in enumerate(iterate_rows(data, config)):
         outcome = row if isinstance(row, Rejected) else _judge(row, lvlm, opener)
         if isinstance(outcome, Rejected):
             rejected.append(outcome)
@@ -61,10 +61,11 @@ def to_conversation(row: ConversationRow, lvlm: FinetunableModel, opener: "Calla
     return Conversation(opener(row.image) if row.image else None, row.turns, _system(row, lvlm), row.untaught)
 
 
-def iterate_rows(data: Sequence[Path], unpack: Path | None = None) -> Iterator[ConversationRow | Rejected]:
+def iterate_rows(data: Sequence[Path], config: RunConfig) -> Iterator[ConversationRow | Rejected]:
     """The rows of all files, one file after the other."""
     files = zip(data, name_files(data), strict=True)
-    return chain.from_iterable(read_conversations(path, name, unpack) for path, name in files)
+    unpack, columns = config.images.unpack_root, config.columns.named
+    return chain.from_iterable(read_conversations(path, name, unpack, columns) for path, name in files)
 
 
 def mark_cut(row: ConversationRow, *, cut: bool) -> ConversationRow:

@@ -17,6 +17,7 @@ from c3l.method.preferences import prefer_answers
 from c3l.method.scoring import rescore
 from c3l.records import KL_FORMS, Form, ImageRef, Preference, Provenance, ScoredPair
 from c3l.settings.load import load_config, read_override
+from c3l.settings.roots import Address, read_root
 from c3l.settings.schema import ExportConfig, ImagesConfig, PreferenceKind
 from c3l.storage.atomic import make_folder
 
@@ -158,14 +159,14 @@ def export(
         decisions: From ``c3l.filter`` or ``c3l.make``; those that are not kept serve as the rejected answers of
             preferences.
         folder: Where the files go, made if need be; files of the same names are replaced.
-        image_root: The folder that the paths in the files begin in; every image lies under it.
+        image_root: The folder, or address, that the paths in the files begin in; every image lies under it.
         settings: As ``--set`` takes them: ``export.formats``, ``export.with_scores`` and the rules of ``images``.
 
     Raises:
         ConfigError: If a setting is unknown, a package of a format is missing, or a format is for runs alone.
         DataError: If an image is not a file under ``image_root``, or cannot be used.
     """
-    config, root, folder = load_config(None, settings), Path(image_root), Path(folder)
+    config, root, folder = load_config(None, settings), read_root(image_root), Path(folder)
     _refuse_whole_pairs(config.export)
     scored = [(one, one.pair.scored) for one in decisions if one.pair.scored is not None]
     kept = [(one.pair, pair) for one, pair in scored if one.kept]
@@ -193,20 +194,27 @@ def _refuse_whole_pairs(config: ExportConfig) -> None:
 
 
 def _find_images(
-    pairs: Iterable[tuple[PairScore, str]], root: Path, rules: ImagesConfig
+    pairs: Iterable[tuple[PairScore, str]], root: Path | Address, rules: ImagesConfig
 ) -> Iterator[tuple[str, ImageRef]]:
     """Each image once, by the id that its pairs know it by, as a file under the root."""
-    base, seen = os.path.abspath(root), set[str]()
+    seen = set[str]()
     for pair, image_id in pairs:
         if image_id in seen:
             continue
         seen.add(image_id)
         if not pair.image:
             raise DataError(f"pair {pair.id} is about an image in memory, expected a path: save the images first")
-        found = inspect_image(root, Path(os.path.relpath(os.path.abspath(pair.image), base)).as_posix(), rules)
+        found = inspect_image(root, _name_under(root, pair.image), rules)
         if not isinstance(found, ImageRef):
             raise DataError(f"cannot export {pair.image} under {root}: {found.reason}: {found.detail}")
         yield image_id, found
+
+
+def _name_under(root: Path | Address, image: str) -> str:
+    """The path of an image from the root on; with ``..``, which is refused, where it does not lie under it."""
+    if isinstance(root, Address):
+        return image.removeprefix(f"{root}/")
+    return Path(os.path.relpath(os.path.abspath(image), os.path.abspath(root))).as_posix()
 
 
 def _find_maker(pairs: Sequence[PairScore]) -> Provenance:

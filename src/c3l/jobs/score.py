@@ -19,6 +19,8 @@ from typing import Any
 from c3l.data.formats import NOT_TAUGHT, BadTurn, Turn, read_llava
 from c3l.data.images import image_id_of, open_image
 from c3l.data.noted import tell_noted
+from c3l.data.recognise import recognise
+from c3l.data.roots import has_root, settle_root
 from c3l.data.sources import check_files, list_files, name_files
 from c3l.errors import DataError, StorageError, tell_rejected
 from c3l.executors.choose import make_executor
@@ -41,6 +43,8 @@ from c3l.method.specificity import show_specificity
 from c3l.models.interface import InferenceModel
 from c3l.progress import Progress, find_width
 from c3l.records import KL_FORMS, ImageRef, Rejected, Sample, ScoredPair, make_id
+from c3l.settings.abilities import check_scorer
+from c3l.settings.roots import Address
 from c3l.settings.schema import RunConfig
 from c3l.storage.atomic import durable, make_folder, remove
 from c3l.storage.job import Job
@@ -70,15 +74,15 @@ def score_file(
         RunLockedError: If another process writes to ``out``.
         DataError: If a file or the image root cannot be read, or no file has a row.
         StorageError: If ``out`` cannot be written.
+        ConfigError: If the model's backend cannot give the numbers of the form.
     """
     data = list_files(data)
+    check_scorer(config)
     config = config.model_copy(update={"model": config.scorer})
-    if config.images.unpack:
-        make_folder(config.images.root)
-    if config.images.root.is_dir():  # so that workers elsewhere find it too
-        config = config.model_copy(
-            update={"images": config.images.model_copy(update={"root": config.images.root.absolute()})}
-        )
+    if config.images.unpack_root:
+        make_folder(config.images.unpack_root)
+    images = config.images.model_copy(update={"root": settle_root(config.images.root)})  # workers elsewhere find it too
+    config = config.model_copy(update={"images": images})
     job = open_job(out)
     _check_paths(data, out, job.folder, config.images.root)
     with job.open():
@@ -107,10 +111,10 @@ def score_file(
     }
 
 
-def _check_paths(data: Sequence[Path], out: Path, sidecar: Path, root: Path) -> None:
+def _check_paths(data: Sequence[Path], out: Path, sidecar: Path, root: Path | Address) -> None:
     """What can be known of the paths without reading anything."""
     check_files(data)
-    if not root.is_dir():
+    if not has_root(root):
         raise DataError(f"got --image-root {root}, expected the folder that picture paths begin in")
     if out.is_dir():
         raise StorageError(f"got --out {out}, which is a folder; expected the JSONL file to write")
@@ -170,6 +174,8 @@ class _Output:
 
 def _score_rest(data: Sequence[Path], out: _Output, config: RunConfig, progress: Progress, executor: Executor) -> None:
     job, state = out.job, out.state
+    if layout := recognise(data, config.columns.named):
+        progress.note(layout)
     total, pool = _survey(data, config, progress)
     if not total:
         names = " and ".join(map(str, data))
@@ -234,7 +240,8 @@ def _write_rows(rows: Sequence[ScoreRow], noted: Counter[str], out: _Output) -> 
 
 def _read(data: Sequence[Path], config: RunConfig) -> Iterator[Item]:
     files = zip(data, name_files(data), strict=True)
-    read = chain.from_iterable(read_llava(path, name, config.images.unpack_root) for path, name in files)
+    unpack, columns = config.images.unpack_root, config.columns.named
+    read = chain.from_iterable(read_llava(path, name, unpack, columns) for path, name in files)
     return read if config.scoring.context == "none" else map(_refuse_fault, read)
 
 

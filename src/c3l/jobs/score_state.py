@@ -25,6 +25,8 @@ from c3l.models.load import choose_dtype, weights_hash
 from c3l.progress import Progress
 from c3l.records import from_json
 from c3l.settings.base import results_of
+from c3l.settings.columns import name_columns
+from c3l.settings.roots import Address
 from c3l.settings.schema import RunConfig
 from c3l.storage.atomic import durable, remove, sync_folder
 from c3l.storage.job import Job, plain, refuse_changes
@@ -98,7 +100,7 @@ def resume(data: Sequence[Path], out: Path, job: Job, config: RunConfig, progres
     has_scores = state is not None and (earlier.exists() or (state.scored and out.exists()))
     config = choose_dtype(config, state.settings if state is not None and has_scores else None)
     settings = _settings(data, config)
-    new = State(settings, root=str(config.images.root.resolve()))
+    new = State(settings, root=str(_resolve(config.images.root)))
     if state is None:
         return config, new
     if not out.exists() and state.settings != settings and earlier.exists():
@@ -110,7 +112,7 @@ def resume(data: Sequence[Path], out: Path, job: Job, config: RunConfig, progres
         return config, new
     remedy = f"put them back, choose another --out, or remove {out} to start over (its settings are kept in {sidecar})"
     refuse_changes(out, state.settings, settings, remedy)
-    _check_root(out, state, config.images.root.resolve())
+    _check_root(out, state, _resolve(config.images.root))
     return config, _go_on(out, sidecar, state, config, progress) if out.exists() else state.begin_anew()
 
 
@@ -130,7 +132,11 @@ def _go_on(out: Path, sidecar: Path, state: State, config: RunConfig, progress: 
     return state.begin_anew()
 
 
-def _check_root(out: Path, state: State, root: Path) -> None:
+def _resolve(root: Path | Address) -> Path | Address:
+    return root.resolve() if isinstance(root, Path) else root
+
+
+def _check_root(out: Path, state: State, root: Path | Address) -> None:
     """Refuse another image root than that of the rows, unless the pictures have moved there."""
     if str(root) == state.root:
         return
@@ -196,6 +202,7 @@ def _settings(data: Sequence[Path], config: RunConfig) -> dict[str, Any]:
             **results_of("model", config.model),
             "scorer_version": SCORER_VERSION,
             "reader_version": READER_VERSION,
+            **name_columns(config.columns),
             "seed": config.seed,
             "data": hash_files(data),
             "weights": weights_hash(config.model),
@@ -203,7 +210,7 @@ def _settings(data: Sequence[Path], config: RunConfig) -> dict[str, Any]:
     )
 
 
-def remember_image(rows: Sequence[ScoreRow], root: Path, state: State) -> None:
+def remember_image(rows: Sequence[ScoreRow], root: Path | Address, state: State) -> None:
     """Keep in the state which picture was the first to be scored."""
     first = next((row["image"] for row in rows if row["status"] == "ok"), None)
     if first and not state.picture:

@@ -17,6 +17,7 @@ from c3l.method.scoring import Context, ImageSource, draw_pool, rescore, score_s
 from c3l.models.interface import InferenceModel
 from c3l.models.load import load_model, weights_hash
 from c3l.records import ImageRef, Rejected, Sample, ScoredPair, make_id
+from c3l.settings.abilities import check_scorer
 from c3l.settings.load import Override, load_config
 
 if TYPE_CHECKING:
@@ -45,15 +46,16 @@ class Scorer:
         """Name a model; nothing is loaded yet.
 
         Args:
-            model: ``builtin``, a folder, or a hub id.
+            model: ``builtin``, a folder, or a hub id; ``vllm:NAME`` where vLLM is to run it.
             settings: As ``--set`` takes them, such as ``scoring.form=log_ratio``, ``scoring.no_image=drop``,
                 ``model.dtype=float32``.
             seed: Of the noise, and of which other images are shown.
 
         Raises:
-            ConfigError: If a setting is unknown or out of range.
+            ConfigError: If a setting is unknown or out of range, or the model cannot give the form's numbers.
         """
         self._config = load_config(None, [Override("model.name", model, "model"), *settings, f"seed={seed}"])
+        check_scorer(self._config)
 
     @cached_property
     def _model(self) -> InferenceModel:

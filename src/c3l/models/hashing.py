@@ -7,21 +7,9 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from c3l.errors import BackendError
+from c3l.settings.cache import cache_folder
 
 HASHED_SUFFIXES = frozenset({".safetensors", ".json", ".jinja", ".model", ".txt", ".py"})
-
-
-def cache_folder() -> Path:
-    """Where c3l keeps what it can make again: $C3L_CACHE, else $XDG_CACHE_HOME/c3l, else ~/.cache/c3l."""
-    if chosen := os.environ.get("C3L_CACHE"):
-        return Path(chosen)
-    if base := os.environ.get("XDG_CACHE_HOME"):
-        return Path(base) / "c3l"
-    try:
-        return Path.home() / ".cache" / "c3l"
-    except RuntimeError:  # no HOME, and a user whom the machine does not know, as in containers
-        raise BackendError("there is no home folder to keep models and hashes in: set C3L_CACHE to a folder") from None
 
 
 def hash_folder(folder: Path) -> str:

@@ -49,7 +49,7 @@ def weights_hash(config: ModelConfig) -> str:
         # its folder is the same wherever these are, and need not be assembled, nor torch imported, to know it
         return recipe(trained_weights())
     folder = find_folder(config)
-    return hash_folder(folder) if folder else find_commit(config.name, config.revision)
+    return hash_folder(folder) if folder else find_commit(config.weights_name, config.revision)
 
 
 def resolve_dtype(config: ModelConfig) -> Literal["float32", "bfloat16", "float16"]:
@@ -84,6 +84,12 @@ def load_model(config: ModelConfig, seed: int) -> InferenceModel:
         from c3l.models.openai import OpenAIModel
 
         return OpenAIModel(config, _describe(config, weights_hash(config), "server", "as it likes", seed))
+    if config.backend == "vllm":
+        from c3l.models.vllm.inference import VllmModel
+
+        weights = weights_hash(config)
+        provenance = _describe(config, weights, config.device, _choose_dtype(config), seed)
+        return VllmModel(config, _find_source(config, weights), provenance)
     from c3l.models.hf.inference import HfModel
 
     weights = weights_hash(config)
@@ -137,6 +143,8 @@ def _load_for_tuning(make: Callable[[Any, Any, Provenance, R], M], config: Model
         raise BackendError(
             f"the served model {config.name} can write, but not be tuned: set rounds=0, or take a folder"
         )
+    if config.backend == "vllm":
+        raise BackendError(f"vLLM does not tune {config.name}: set rounds=0, or take the folder itself, without vllm:")
     import torch
 
     from c3l.models.hf.sharding import is_sharded
@@ -192,7 +200,7 @@ def _find_source(config: ModelConfig, weights: str) -> tuple[str, str]:
 
         return str(assemble()), "main"
     folder = find_folder(config)
-    return (str(folder), "main") if folder else (config.name, weights)
+    return (str(folder), "main") if folder else (config.weights_name, weights)
 
 
 def _choose_device(config: ModelConfig) -> str:

@@ -18,11 +18,11 @@ _NO_HUB = (
 
 def find_folder(config: ModelConfig) -> Path | None:
     """The model's folder; None for a hub id."""
-    folder = Path(config.name).expanduser()
+    folder = Path(config.weights_name).expanduser()
     if folder.is_dir():
         _check_folder(folder)
         return folder
-    if not _HUB_ID.fullmatch(config.name):
+    if not _HUB_ID.fullmatch(config.weights_name):
         raise BackendError(
             f"got model {config.name!r}, expected `builtin`, an existing folder, or a hub id such as who/what"
         )

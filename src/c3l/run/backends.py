@@ -1,6 +1,7 @@
 """Whether each model can do what a run asks of it."""
 
 from c3l.errors import ConfigError
+from c3l.settings.abilities import check_scorer
 from c3l.settings.schema import RunConfig
 
 
@@ -8,19 +9,24 @@ def check_backends(config: RunConfig) -> None:
     """Look whether each model can do what the run asks of it, before any is asked.
 
     Raises:
-        ConfigError: If a served model would have to score, to be tuned, or to be taught.
+        ConfigError: If a served model would have to score, or one that transformers does not run to be tuned or taught.
     """
-    if config.model.backend != "openai":
+    check_scorer(config)
+    model = config.model
+    if model.backend == "hf":
         return
+    served = model.backend == "openai"
     wanted = {
         "score": (config.scorer.backend == "openai", "name who does with --set scoring.model=FOLDER"),
         "be tuned": (config.rounds > 0, "set rounds=0"),
         "answer by likelihood": (
-            any(task.by == "likelihood" for task in config.evaluation.tasks),
+            served and any(task.by == "likelihood" for task in config.evaluation.tasks),
             "leave by: likelihood out of evaluation.tasks",
         ),
         "be taught": (config.finetuning.enabled, "leave finetuning out, and tune a model with c3l finetune"),
     }
-    for verb, (asked, remedy) in wanted.items():
+    can = f"the served model {model.name} can write" if served else f"{model.name} can write and score"
+    remedy = "" if served else f", or take --model {model.weights_name}, which transformers runs"
+    for verb, (asked, otherwise) in wanted.items():
         if asked:
-            raise ConfigError(f"the served model {config.model.name} can write, but not {verb}; {remedy}")
+            raise ConfigError(f"{can}, but not {verb}; {otherwise}{remedy}")

@@ -9,7 +9,8 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from c3l.data.images import find_images, inspect_image, open_image
-from c3l.errors import BackendError, C3LError, DataError
+from c3l.data.near_images import find_near, tell_near
+from c3l.errors import BackendError, C3LError, ConfigError, DataError
 from c3l.executors.interface import LoadModel
 from c3l.method.i2c import compute_i2c, unit_of
 from c3l.method.prompts import choose_templates
@@ -18,6 +19,7 @@ from c3l.models.load import load_model
 from c3l.progress import Progress
 from c3l.records import AnswerScores, ImageRef, Rejected
 from c3l.run.estimates import count_work, estimate_bytes, find_free_bytes
+from c3l.settings.abilities import check_scorer
 from c3l.settings.schema import RunConfig
 
 PROBE = Pair("probe", "What is in this picture?", "There is a dog on the grass.")
@@ -39,6 +41,9 @@ def check(config: RunConfig, progress: Progress, load: LoadModel = load_model) -
         good, bad = _inspect(config, paths, progress)
         yield from _tell_images(config, good, bad)
         yield from (f"    {told}" for told in left_out)
+        if config.images.near_duplicates != "ignore":
+            with progress.track("near-duplicates", "pictures", len(paths)) as advance:
+                yield f"    {tell_near(find_near(paths, config.images, advance), config.images)}"
     except DataError as error:
         yield f"pictures: {error} {_mark(False)}"
     if bad or not good:
@@ -73,9 +78,10 @@ def _check_model(config: RunConfig, load: LoadModel, good: Sequence[ImageRef], f
     if not ok:
         failed.append("prompt")
     try:
+        check_scorer(config)
         scorer = model if config.scoring.model is None else load(config.scorer, config.seed)
         ok, lines = _check_score(config, scorer, image, other)
-    except BackendError as error:
+    except (BackendError, ConfigError) as error:
         ok, lines = False, [f"score: {error} {_mark(False)}"]
     yield from lines
     if not ok:

@@ -5,6 +5,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from c3l.data.roots import settle_root
 from c3l.data.same_images import SeenImage, find_other
 from c3l.errors import ConfigError, StaleStageError
 from c3l.executors.choose import make_executor
@@ -15,6 +16,7 @@ from c3l.records import ImageRef
 from c3l.run.plan import Plan, check_costly, make_plan
 from c3l.run.run_folder import Run
 from c3l.settings.load import dump_config, load_config
+from c3l.settings.roots import Address
 from c3l.settings.schema import FollowLinks, ModelConfig, RunConfig
 from c3l.storage.atomic import write_atomic
 
@@ -97,11 +99,10 @@ def open_context(
     """
     with Run.share(config.run) if part else Run.open(config.run, wait=wait) as run:
         model, weights, scorer = _resolve_models(run, config, needs_model)
-        images = config.images
-        if images.root.is_dir():  # so that another working directory finds it; else it is told as it was named
-            images = images.model_copy(update={"root": images.root.absolute()})
+        # so that another working directory finds it; else it is told as it was named
+        images = config.images.model_copy(update={"root": settle_root(config.images.root)})
         config = config.model_copy(update={"model": model, "images": images})
-        _check_root(run, images.root.absolute(), images.follow_links)
+        _check_root(run, _absolute(images.root), images.follow_links)
         plan = make_plan(config, weights, scorer)
         check_costly(run, plan)
         with closing(executor or make_executor(config.executor)) as chosen:
@@ -116,7 +117,7 @@ def save_settings(run: Run, config: RunConfig) -> None:
         write_atomic(saved, text)
 
 
-def _check_root(run: Run, root: Path, links: FollowLinks) -> None:
+def _check_root(run: Run, root: Path | Address, links: FollowLinks) -> None:
     """Refuse another image root than the run's, unless all of the run's pictures have moved there."""
     images, before = run.stored("images"), _read_root(run)
     if images is None or root == before:
@@ -136,11 +137,15 @@ def _check_root(run: Run, root: Path, links: FollowLinks) -> None:
         )
 
 
-def _read_root(run: Run) -> Path | None:
+def _absolute(root: Path | Address) -> Path | Address:
+    return root.absolute() if isinstance(root, Path) else root
+
+
+def _read_root(run: Run) -> Path | Address | None:
     """The image root that the run goes on with; None if its settings are gone or damaged."""
     saved = run.path / "config.yaml"
     try:
-        return load_config(saved).images.root.absolute() if saved.exists() else None
+        return _absolute(load_config(saved).images.root) if saved.exists() else None
     except ConfigError:  # then a command that names others, by --config, mends them
         return None
 

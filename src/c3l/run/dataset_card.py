@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from c3l.data.export_layouts import FILES, LAYOUTS
+from c3l.data.export_rows import public_name
 from c3l.method.i2c import unit_of
 from c3l.records import Provenance
 from c3l.run.context import Context
@@ -90,7 +91,7 @@ def _describe(config: RunConfig, pairs: int, pictures: int, maker: Provenance) -
     tuned = f" after {rounds} of tuning towards its own best pairs" if config.rounds else ""
     return f"""# Question-answer pairs that depend on their images
 
-{pairs} pairs about {pictures} images, written by `{_hide_folder(config.model.name)}` (revision: \
+{pairs} pairs about {pictures} images, written by `{public_name(config.model.name)}` (revision: \
 {config.model.revision or "not pinned"}){tuned}. S(I2C) measured for every pair how much its answer depends on its \
 image: how much likelier the answer is with the image than without it. A high score says that an answer needs the \
 image, not that it is true.
@@ -99,7 +100,7 @@ image, not that it is true.
 |---|---|
 | form of S(I2C) | `{config.scoring.form}`, {unit_of(config.scoring.form)} |
 | without the image means | `{config.scoring.no_image}` |
-| measured by | `{_hide_folder(maker.model)}`, weights `{maker.weights[:16]}`, {maker.dtype}, {maker.backend} |
+| measured by | `{public_name(maker.model)}`, weights `{maker.weights[:16]}`, {maker.dtype}, {maker.backend} |
 | kept by | `{config.filtering.rule}` |"""
 
 
@@ -165,17 +166,12 @@ def _flatten(config: RunConfig) -> dict[str, Any]:
     """What changes the data, by the names that `--set` takes."""
     sections = [name for name in _SECTIONS if config.rounds or name != "contrastive"]
     named = {
-        "model.name": _hide_folder(config.model.name),
+        "model.name": public_name(config.model.name),
         "model.revision": config.model.revision,
         "generation.templates": config.generation.templates and config.generation.templates.name,
     }
     flat = {"rounds": config.rounds, "seed": config.seed, **named}
     for name in sections:
         flat |= results_of(name, getattr(config, name))
-    flat |= {"scoring.model": config.scoring.model and _hide_folder(config.scoring.model)}
+    flat |= {"scoring.model": config.scoring.model and public_name(config.scoring.model)}
     return {key: value for key, value in plain(flat).items() if key != "model.backend"}  # the name says it
-
-
-def _hide_folder(model: str) -> str:
-    """A model's name; of a folder, whose place is nobody's affair, the last part."""
-    return Path(model).name if Path(model).is_absolute() or Path(model).exists() else model

@@ -1,8 +1,10 @@
 """The run's list of pictures, ``images.jsonl``: frozen, read, and compared with the folder as it is now."""
 
 import json
+from collections.abc import Sequence
 
 from c3l.data.images import find_images, list_images
+from c3l.data.near_images import NearImage, find_near, tell_near
 from c3l.errors import DataError
 from c3l.run.context import Context
 from c3l.run.run_folder import Run
@@ -49,3 +51,20 @@ def freeze_list(context: Context) -> None:
     for told in left_out:
         context.progress.note(f"images: {told}")
     write_atomic(context.run.path / "images.jsonl", (json.dumps({"path": path}) for path in paths))
+
+
+def look_for_near(context: Context, paths: Sequence[str]) -> dict[str, NearImage]:
+    """The pictures to drop since they look like an earlier one; those that are only counted are told.
+
+    All are looked at again where a run goes on: what is dropped depends on the pictures before.
+
+    Raises:
+        ConfigError: If they are to be looked for and imagehash is not installed.
+    """
+    rules = context.config.images
+    if rules.near_duplicates == "ignore":
+        return {}
+    with context.progress.track("near-duplicates", "pictures", len(paths)) as advance:
+        near = find_near(paths, rules, advance)
+    context.progress.note(f"images: {tell_near(near, rules)}")
+    return near if rules.near_duplicates == "drop" else {}

@@ -16,6 +16,7 @@ from c3l.run.context import Context
 from c3l.run.run_folder import Run
 from c3l.run.shards import begin, mark_begun
 from c3l.run.tune_stage import MERGED, ensure_writer, writer_of
+from c3l.settings.columns import ColumnsConfig
 from c3l.settings.schema import BenchmarkConfig, ModelConfig, RunConfig
 from c3l.storage.stage import Stage
 
@@ -53,9 +54,8 @@ def finetune_stage(context: Context, exported: Stage) -> Stage:
     context.executor.forget_model()
     start = time.monotonic()
     data = exported.folder / FILES["llava"]
-    summary = finetune_files(
-        [data], stage.folder, context.config, context.progress, partial(mark_begun, context, stage)
-    )
+    config = context.config.model_copy(update={"columns": ColumnsConfig()})  # columns are those of other people's files
+    summary = finetune_files([data], stage.folder, config, context.progress, partial(mark_begun, context, stage))
     stage.finish(None, time.monotonic() - start, inputs=summary["rows"], recorded=summary)
     return stage
 

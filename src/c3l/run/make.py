@@ -58,7 +58,7 @@ def make(
         >>> [(one.question, one.answer, one.i2c) for one in made.kept]
 
     Args:
-        images: A folder of images, searched with its subfolders.
+        images: A folder of images, searched with its subfolders, or an address such as ``s3://bucket/prefix``.
         model: ``builtin``, a folder, or a hub id.
         run: The run folder, which keeps everything.
         config: A YAML file of settings.
@@ -89,7 +89,7 @@ def _decide(run: Run, config: RunConfig) -> Iterator[Decision]:
     images, scored = run.stored("images"), run.stored(last_scored(config))
     if images is None or scored is None:
         return
-    paths = {one.image_id: str(config.images.root / one.path) for one in images.read(ImageRef)}
+    paths = {one.image_id: f"{config.images.root}/{one.path}" for one in images.read(ImageRef)}
     decided = {one.sample_id: one for one in read_records(run.path / DECISIONS, FilterDecision)}
     maker = scored.info.provenance
     for pair in read_scored(scored, config.scoring.form):

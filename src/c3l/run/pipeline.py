@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 from c3l.data.images import inspect_image
+from c3l.data.near_images import reject_near
+from c3l.data.roots import has_root
 from c3l.errors import DataError
 from c3l.method.filtering import filter_samples
 from c3l.method.generation import parse
@@ -29,7 +31,7 @@ from c3l.report.build import write_report
 from c3l.run.backends import check_backends
 from c3l.run.context import Context, open_context
 from c3l.run.export_stage import export_stage
-from c3l.run.image_list import freeze_list, read_list, tell_changed_folder
+from c3l.run.image_list import freeze_list, look_for_near, read_list, tell_changed_folder
 from c3l.run.learn_stages import check_tasks, evaluate_stages, finetune_stage
 from c3l.run.page import gather_report, measure_kept
 from c3l.run.run_folder import Run
@@ -46,7 +48,9 @@ from c3l.run.shards import (
     score_pairs,
     write_drafts,
 )
+from c3l.run.tracking import check_trackers, tell_trackers
 from c3l.run.tune_stage import ensure_writer, tune_stage, writer_of
+from c3l.settings.abilities import check_scorer
 from c3l.settings.schema import RunConfig
 from c3l.storage.stage import Stage, write_records
 
@@ -57,6 +61,7 @@ def run_method(context: Context) -> None:
     """Every stage that is not done yet."""
     rounds = context.config.rounds
     check_backends(context.config)
+    check_trackers(context.config.report_to)
     check_tasks(context)  # before hours of work, as is the next but one
     images = image_stage(context)
     if few := tell_few_others(context.config.scoring, images.info.out.get("imageref", 0)):
@@ -74,6 +79,7 @@ def run_method(context: Context) -> None:
         finetune_stage(context, exported)
     evaluate_stages(context)
     report_stage(context)
+    tell_trackers(context.run, context.config)
 
 
 def write_and_score(context: Context, images: Stage, *, round: int) -> tuple[Stage, Stage]:
@@ -185,11 +191,12 @@ def image_stage(context: Context) -> Stage:
     if stored is not None and stored.missing():
         check_image_root(config)
     paths = read_list(context.run)
+    near = look_for_near(context, paths)
     with context.progress.track("images", "pictures", len(paths)) as advance:
 
         def inspect(shard: int) -> Iterator[ImageRef | Rejected]:
             for path in paths[shard * size : (shard + 1) * size]:
-                yield inspect_image(config.images.root, path, config.images)
+                yield reject_near(inspect_image(config.images.root, path, config.images), near)
                 advance(1)
 
         shards = -(-len(paths) // size)
@@ -234,6 +241,7 @@ def _reader(context: Context, written: Stage) -> Callable[[int], Iterator[Sample
 
 def score_stage(context: Context, images: Stage, parsed: Stage, *, round: int) -> Stage:
     """Each pair's per-token numbers with and without the picture, and S(I2C) in the form of now."""
+    check_scorer(context.config)
     scorer = round if context.config.scoring.scorer == "tuned" else 0
     stage = ModelStage(
         name=f"{name_round(round)}/scored",
@@ -252,6 +260,7 @@ def score_stage(context: Context, images: Stage, parsed: Stage, *, round: int) -
 def select_stage(context: Context, scored: Stage, *, round: int) -> Stage:
     """Of every picture, the positive and its negatives, out of what the round before wrote."""
     config = context.config
+    check_scorer(config)
 
     def choose(_: int) -> Iterable[ContrastiveGroup | Rejected]:
         return select(read_scored(scored, config.scoring.form), config.selection, config.seed)
@@ -267,6 +276,7 @@ def last_scored(config: RunConfig) -> str:
 def filter_stage(context: Context, scored: Stage) -> Stage:
     """The pairs that are kept; ``decisions.jsonl`` has every scored pair and what was decided about it."""
     config, selection = context.config, context.run.path / DECISIONS
+    check_scorer(config)
     if not selection.exists():
         discard(context.run, "filtered")
 
@@ -288,13 +298,14 @@ def filter_stage(context: Context, scored: Stage) -> Stage:
 
 def report_stage(context: Context) -> Stage:
     """The page about the run; not done while the image root is gone, as it then shows no picture."""
+    check_scorer(context.config)
     page = context.run.path / "report.html"
     if not page.exists():
         discard(context.run, "report")
     stage = begin(context, "report", 0)
     if stage.is_done():
         return stage
-    there = context.config.images.root.is_dir()
+    there = has_root(context.config.images.root)
     if not there:
         context.progress.note(
             f"report: there is no image root {context.config.images.root}, so it shows no picture; "

@@ -60,6 +60,8 @@ def make_plan(config: RunConfig, weights: str, scorer: str | None = None) -> dic
     """
     form = {"scoring.form": config.scoring.form}
     rules = results_of("images", config.images) | {"image_reader_version": IMAGE_READER_VERSION}
+    if config.images.near_duplicates == "drop":
+        rules |= {"images.near_duplicates": "drop", "images.near_distance": config.images.near_distance}
     images = _plan("images", rules, costly=True)
     scorer = weights if scorer is None else scorer
     stages = [images, *_plan_round(config, scorer, weights, 0, images)]

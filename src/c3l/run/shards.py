@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from c3l.data.images import open_image
+from c3l.data.roots import has_root, is_empty_root
 from c3l.errors import DataError
 from c3l.executors.interface import ShardTask, Work
 from c3l.method.generation import OpenImage, Origin, generate
@@ -47,7 +48,7 @@ def check_image_root(config: RunConfig) -> None:
         DataError: If the image root is no folder, or an empty one, as that of a disk that is not mounted.
     """
     root = config.images.root
-    if not root.is_dir() or not any(root.iterdir()):
+    if not has_root(root) or is_empty_root(root):
         raise DataError(
             f"got the image root {root}, which is gone or empty, expected the pictures of the run; put them back, or "
             "say where they lie now with --image-root"

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from c3l.data.near_images import NEAR_DUPLICATE
 from c3l.errors import ConfigError
 from c3l.method.specificity import show_specificity
 from c3l.records import Specificity, name_round, name_step
@@ -141,7 +142,7 @@ def find_error_rate(states: list[StageState]) -> tuple[float, str]:
     """The largest share of rejections among what a stage made, and the stage."""
     worst = (0.0, "")
     for one in states:
-        lost = sum(one.counts.rejected.values())
+        lost = sum(times for reason, times in one.counts.rejected.items() if reason != NEAR_DUPLICATE)  # as asked for
         if kind_of(one.name) in MAY_FAIL and lost:
             worst = max(worst, (lost / (lost + one.counts.count_out), one.name))
     return worst

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from c3l.errors import ConfigError
 from c3l.settings.base import Settings
+from c3l.settings.roots import Address
 from c3l.settings.schema import RunConfig
 
 WIDTH = 100
@@ -21,7 +22,7 @@ SOURCES = (
 )
 
 _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-_TYPES = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}
+_TYPES = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path", Address: "address"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,8 @@ def format_page() -> Iterator[str]:
         "",
         "A setting stands in a YAML file (`scoring: {form: log_ratio}`, read by `--config FILE`) or on the",
         "command line (`--set scoring.form=log_ratio`), which wins. A list is written `[a, b]`, or `a` for one;",
-        "`null`: not set.",
+        "`null`: not set. `c3l init` writes a file of them all to begin with. By its first line, and by that",
+        "of every shipped config, an editor with a YAML language server (VS Code: its YAML extension) checks them.",
         f"Where a default comes from is said with it: {SOURCES}.",
     )
     for section in list_sections():
@@ -142,7 +144,7 @@ def _name(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
         return ", ".join(inner)
     if get_origin(annotation) in (UnionType, Union):  # of a Literal the other
-        return f"{' or '.join(_name(one) for one in inner if one is not NoneType)} or null"
+        return " or ".join("null" if one is NoneType else _name(one) for one in inner)
     if get_origin(annotation) is tuple:
         what = "sections" if _section(inner[0]) else _name(inner[0]) + "s" * (inner[0] in _TYPES)
         return f"list of {what}" if inner[-1] is Ellipsis else f"list of {len(inner)} {what}"

@@ -1,5 +1,6 @@
 """Settings from strict YAML, with ``section.key=value`` overrides; every problem of them told at once."""
 
+import copy
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -13,6 +14,7 @@ from c3l.errors import ConfigError, one_line
 from c3l.settings.base import Settings
 from c3l.settings.describe import Setting, find_elsewhere, list_sections
 from c3l.settings.schema import RunConfig
+from c3l.settings.shipped import find_config, list_configs
 
 S = TypeVar("S", bound=Settings)
 
@@ -25,21 +27,35 @@ class Override(NamedTuple):
     typed: str
 
 
-def load_config(path: Path | None, overrides: Iterable[str | Override] = ()) -> RunConfig:
-    """The settings of a YAML file (or the defaults), with overrides (as text: ``section.key=value``) applied in order.
+class Source(NamedTuple):
+    """A file of settings, and what it holds."""
+
+    path: Path
+    data: dict[str, Any]
+
+
+def load_config(paths: Path | Sequence[Path] | None, overrides: Iterable[str | Override] = ()) -> RunConfig:
+    """The settings of YAML files (or the defaults), with overrides (as text: ``section.key=value``) applied in order.
+
+    Of several files a later one wins, setting by setting; a list is a setting as a whole. A name without a file may be
+    that of a shipped config.
 
     Raises:
         ConfigError: One error naming every problem and where it stands: unknown keys with the nearest known one,
             bad values with what is expected.
     """
-    data = _read_yaml(path) if path else {}
+    named = [paths] if isinstance(paths, Path) else paths or ()
+    files = [Source(path, _read_yaml(path)) for path in map(find_config, named)]
+    data: dict[str, Any] = {}
+    for file in files:
+        _merge(data, file.data)
     read = [read_override(one) if isinstance(one, str) else one for one in overrides]
     for override in read:
         _apply(data, override)
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(_explain(error, RunConfig, str(path) if path else "the settings", read)) from None
+        raise ConfigError(_explain(error, RunConfig, files, read)) from None
 
 
 def make_section(section: type[S], values: Mapping[str, Any]) -> S:
@@ -51,7 +67,7 @@ def make_section(section: type[S], values: Mapping[str, Any]) -> S:
     try:
         return section.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_explain(error, section, "the options")) from None
+        raise ConfigError(_explain(error, section, (), otherwise="the options")) from None
 
 
 @lru_cache(maxsize=4)  # a run asks for its own before every shard
@@ -85,7 +101,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"cannot read the config {path}: it is no text; expected a YAML file of settings") from None
     except OSError as error:
         raise ConfigError(
-            f"cannot read the config {path}: {error.strerror}; expected a YAML file of settings"
+            f"cannot read the config {path}: {error.strerror}; expected a YAML file of settings, or one that is "
+            f"shipped: {', '.join(list_configs())}"
         ) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"cannot read the config {path}: {one_line(error, 3000)}") from None
@@ -117,6 +134,14 @@ def read_override(text: str) -> Override:
         raise ConfigError(f"got --set {text!r}, whose value is not YAML; quote it") from None
 
 
+def _merge(data: dict[str, Any], later: Mapping[str, Any]) -> None:
+    for key, value in later.items():
+        if isinstance(value, dict) and isinstance(data.get(key), dict):
+            _merge(data[key], value)
+        else:
+            data[key] = copy.deepcopy(value)  # of its own, for what is merged into it next
+
+
 def _apply(data: dict[str, Any], override: Override) -> None:
     *sections, last = override.key.split(".")
     for section in sections:
@@ -127,14 +152,21 @@ def _apply(data: dict[str, Any], override: Override) -> None:
     data[last] = override.value
 
 
-def _explain(error: ValidationError, model: type[Settings], where: str, overrides: Sequence[Override] = ()) -> str:
+def _explain(
+    error: ValidationError,
+    model: type[Settings],
+    files: Sequence[Source],
+    overrides: Sequence[Override] = (),
+    otherwise: str = "the settings",
+) -> str:
     """Every problem in one line, behind the option or file that it stands in."""
     details = error.errors()
     places = [".".join(map(str, detail["loc"])) for detail in details]
     told: dict[str, list[str]] = {}
     for place, detail in zip(places, details, strict=True):
         if not any(_is_inside(other, place) for other in places):  # else its cause is told already
-            told.setdefault(_find_source(place, overrides) or where, []).append(_explain_one(place, detail, model))
+            source = _find_source(place, overrides) or _find_file(detail["loc"], files) or otherwise
+            told.setdefault(source, []).append(_explain_one(place, detail, model))
     return "; ".join(f"{source}: {'; '.join(problems)}" for source, problems in told.items())
 
 
@@ -146,6 +178,25 @@ def _find_source(place: str, overrides: Sequence[Override]) -> str:
     """The last override that gave what stands in a place, or those that gave parts of it; empty: none did."""
     whole = [one.typed for one in overrides if one.key == place or _is_inside(place, one.key)]
     return whole[-1] if whole else " ".join(one.typed for one in overrides if _is_inside(one.key, place))
+
+
+def _find_file(location: Sequence[str | int], files: Sequence[Source]) -> str:
+    """The last file that gave what stands in a place or, where none did, its section; empty: there is no file."""
+    for length in range(len(location), -1, -1):
+        for file in reversed(files):
+            if _is_given(location[:length], file.data):
+                return str(file.path)
+    return ""
+
+
+def _is_given(location: Sequence[str | int], data: Any) -> bool:
+    for part in location:
+        if isinstance(part, int) or not isinstance(data, dict):
+            return isinstance(data, list)  # a list stands in one file as a whole
+        if part not in data:
+            return False
+        data = data[part]
+    return True
 
 
 def _explain_one(place: str, detail: Mapping[str, Any], model: type[Settings]) -> str:

@@ -11,6 +11,8 @@ from pydantic import Field, model_validator
 
 from c3l.records import MAX_ROUNDS, Form, NoImageMode
 from c3l.settings.base import LISTED, Settings
+from c3l.settings.columns import ColumnsConfig
+from c3l.settings.roots import ImageRoot
 from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig
 
 TaskName = Literal["pope", "mmbench", "seed_bench", "llava_bench"]
@@ -39,21 +41,31 @@ FilterRule = Literal[
 
 
 SERVED = "openai:"  # before the name of a model behind a server
+VLLM = "vllm:"  # before the folder or hub id of one that vLLM runs in this process
+Backend = Literal["hf", "openai", "vllm"]
 FollowLinks = Literal["inside", "all", "none"]
+Tracker = Literal["tensorboard", "wandb", "trackio"]
+NearDuplicates = Literal["ignore", "count", "drop"]
 
 
 class ModelConfig(Settings):
     """Which LVLM, and in what arithmetic."""
 
     # the weights' hash says which; of a served one its name and the size of its images stand for it
-    no_result = frozenset({"name", "revision", "device", "trust_remote_code", "endpoint", "concurrency", "image_side"})
+    no_result = frozenset(
+        {"name", "revision", "device", "trust_remote_code", "endpoint", "concurrency", "image_side", "memory_share"}
+    )
 
     name: str = Field(
-        "builtin", description="`builtin`, a folder, or a hub id; `openai:NAME` for a served one, docs/backends.md"
+        "builtin",
+        description="`builtin`, a folder, or a hub id; `openai:NAME` for a served one, `vllm:NAME` for a folder or hub "
+        "id that vLLM runs, docs/backends.md",
     )
     revision: str | None = Field(None, description="Revision of a hub id; pin it for a run you mean to repeat")
-    backend: Literal["hf", "openai"] = Field(
-        "hf", description="By the name: hf: transformers runs it; openai: a server does, it writes and cannot score"
+    backend: Backend = Field(
+        "hf",
+        description="By the name: hf: transformers runs it; openai: a server does, it writes and cannot score; vllm: "
+        "vLLM does in this process, it writes and scores and is not tuned",
     )
     endpoint: str | None = Field(
         None, description="openai: the server, such as http://localhost:8000/v1; the key is OPENAI_API_KEY"
@@ -61,6 +73,9 @@ class ModelConfig(Settings):
     concurrency: int = Field(8, ge=1, description="openai: requests at once; changes speed only")
     image_side: int | None = Field(
         1024, ge=16, description="openai: images with a longer side are sent smaller; null sends them as they are"
+    )
+    memory_share: float = Field(
+        0.8, gt=0, le=1, description="vllm: share of the device's memory that it takes; changes speed only; choice"
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="auto = bfloat16 where the device computes it fast, else float32; float32 for `builtin`"
@@ -75,25 +90,41 @@ class ModelConfig(Settings):
     @classmethod
     def _name_says_the_backend(cls, given: Any) -> Any:
         if isinstance(given, dict) and "name" in given:
-            return {**given, "backend": "openai" if str(given["name"]).startswith(SERVED) else "hf"}
+            return {**given, "backend": find_backend(str(given["name"]))}
         return given
 
     @model_validator(mode="after")
     def _is_somewhere(self) -> Self:
         if self.backend == "openai" and self.endpoint is None:
             raise ValueError("a served model needs its endpoint: --set model.endpoint=http://localhost:8000/v1")
+        if self.backend == "vllm" and self.attn_implementation is not None:
+            raise ValueError("vLLM chooses its attention itself: leave attn_implementation out")
+        if self.backend == "vllm" and self.weights_name == "builtin":
+            raise ValueError("vLLM does not know the family of the built-in LVLM: take --model builtin")
         return self
+
+    @property
+    def weights_name(self) -> str:
+        """The folder or hub id that holds the weights, or ``builtin``."""
+        return self.name.removeprefix(VLLM)
+
+
+def find_backend(name: str) -> Backend:
+    """Who runs a model of this name."""
+    return "openai" if name.startswith(SERVED) else "vllm" if name.startswith(VLLM) else "hf"
 
 
 class ImagesConfig(Settings):
     """Which pictures, and what is refused before decoding."""
 
-    # each picture is known by its path and hash, wherever the folder lies by now
-    no_result = frozenset({"root", "unpack"})
+    # each picture is known by its path and hash, wherever the folder lies by now; the plan of a run that drops
+    # near-duplicates names them
+    no_result = frozenset({"root", "unpack", "near_duplicates", "near_distance"})
 
-    root: Path = Field(
+    root: ImageRoot = Field(
         Path("examples/images"),
-        description="Folder searched for pictures, recursively; a relative one counts from the working directory",
+        description="Folder searched for pictures, recursively; a relative one counts from the working directory; or "
+        "an address such as s3://bucket/prefix, docs/data.md",
     )
     limit: int | None = Field(None, ge=1, description="Take only the first N pictures, in order of path")
     max_pixels: int = Field(50_000_000, ge=1, description="A larger picture is refused by its header")
@@ -104,6 +135,17 @@ class ImagesConfig(Settings):
         description="Links to pictures: inside = those that end under the root, or in the hub's cache around it; all = "
         "anywhere, linked folders too; none",
     )
+    near_duplicates: NearDuplicates = Field(
+        "ignore",
+        description="Pictures of a run that look like an earlier one: left alone, counted, or dropped; by imagehash",
+    )
+    near_distance: int = Field(
+        6,
+        ge=0,
+        le=32,
+        description="Bits of 64 in which their hashes differ at most; ours: another size, quality or brightness of the "
+        "example pictures differs in 6, two of them in 20 or more",
+    )
     unpack: bool = Field(
         False, description="Images lie in the rows of the data files themselves: write them to files under root first"
     )
@@ -111,7 +153,13 @@ class ImagesConfig(Settings):
     @property
     def unpack_root(self) -> Path | None:
         """Where images that lie in rows are written to; None if they are not."""
-        return self.root if self.unpack else None
+        return self.root if self.unpack and isinstance(self.root, Path) else None
+
+    @model_validator(mode="after")
+    def _unpacks_into_a_folder(self) -> Self:
+        if self.unpack and not isinstance(self.root, Path):
+            raise ValueError(f"unpack writes pictures under root, got {self.root}, expected a folder of this machine")
+        return self
 
 
 class GenerationConfig(Settings):
@@ -153,7 +201,8 @@ class ScoringConfig(Settings):
     )
     batch_size: int = Field(4, ge=1, description="Images a batch, each with all its pairs; changes speed only")
     model: str | None = Field(
-        None, description="Another model that scores, `builtin`, a folder or a hub id; null: that of the config"
+        None,
+        description="Another model that scores, `builtin`, a folder, a hub id or `vllm:NAME`; null: that of the config",
     )
     scorer: Literal["base", "tuned"] = Field(
         "base", description="Who scores what a tuned LVLM wrote: the model of the config, or the writer; choice"
@@ -299,8 +348,12 @@ class RunConfig(Settings):
         1, ge=0, le=MAX_ROUNDS, description="Times to tune and write again; 0: the draft only; paper: 1"
     )
     max_error_rate: float = Field(0.5, ge=0, le=1, description="Above this share of rejections, exit code 3")
+    report_to: Annotated[tuple[Tracker, ...], LISTED] = Field(
+        (), description="Trackers that are told counts, scores and curves after `c3l run`, docs/run-folder.md"
+    )
     model: ModelConfig = ModelConfig()
     images: ImagesConfig = ImagesConfig()
+    columns: ColumnsConfig = ColumnsConfig()
     generation: GenerationConfig = GenerationConfig()
     scoring: ScoringConfig = ScoringConfig()
     selection: SelectionConfig = SelectionConfig()
@@ -322,7 +375,8 @@ class RunConfig(Settings):
         """The model that scores what the config's own writes: itself, or the one that ``scoring.model`` names."""
         if self.scoring.model is None:
             return self.model
-        return self.model.model_copy(update={"name": self.scoring.model, "revision": None, "backend": "hf"})
+        name = self.scoring.model
+        return self.model.model_copy(update={"name": name, "revision": None, "backend": find_backend(name)})
 
     def with_dtype(self, dtype: str) -> Self:
         """The same settings with the model in this dtype, where ``auto`` was decided."""

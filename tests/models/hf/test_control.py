@@ -1,7 +1,6 @@
 """Which special tokens steer a chat, and which are words: taught and read as the model's own tokenizer has them."""
 
 import pytest
-from tests.scores import score_rows
 from transformers import AddedToken
 
 from c3l.models.hf.control import find_control_tokens
@@ -10,6 +9,7 @@ from c3l.models.load import load_finetunable, load_model, load_trainable
 from c3l.models.tunable import Conversation, ForcedRow
 from c3l.settings.schema import ModelConfig
 from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig
+from scores import score_rows
 from tiny_models import _llava, make_picture, write_scripted
 
 # family: what steers its chats, and what is a word of its own

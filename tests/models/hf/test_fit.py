@@ -1,6 +1,5 @@
 import pytest
 import torch
-from tests.scores import score_rows
 
 from c3l.errors import BackendError
 from c3l.models.interface import Pair, ScoreRequest
@@ -9,6 +8,7 @@ from c3l.models.tunable import Conversation
 from c3l.settings.schema import ModelConfig
 from c3l.settings.tuning import FinetuningConfig
 from hub_layouts import copy_hub_folder, edit_json
+from scores import score_rows
 from tiny_models import make_picture
 
 COUNTED_BY = ("patch_size", "vision_feature_select_strategy", "num_additional_image_tokens")

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 import torch
 from PIL import Image
-from tests.scores import score_rows
 
 from c3l.errors import BackendError, OutOfMemoryError
 from c3l.models.hf.dictating import WritingWays
@@ -13,6 +12,7 @@ from c3l.models.hf.inference import HfModel
 from c3l.models.hf.sampling import Text
 from c3l.models.interface import GenerateRequest, Pair, Sampling, ScoreRequest
 from c3l.records import Provenance
+from scores import score_rows
 from tiny_models import FAMILIES, load_tiny, make_picture
 
 PROVENANCE = Provenance("tiny", "", "hf", "float32", "cpu", 0, {})

@@ -3,7 +3,6 @@
 from types import SimpleNamespace
 
 import pytest
-from tests.scores import score_rows
 from transformers import LlamaConfig
 
 from c3l.models.hf.limits import count_positions
@@ -12,6 +11,7 @@ from c3l.models.load import load_finetunable, load_model, load_trainable
 from c3l.models.tunable import Conversation, ForcedRow
 from c3l.settings.schema import ModelConfig
 from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig
+from scores import score_rows
 from tiny_models import TEXT, load_tiny, make_picture
 
 POSITIONS = 96

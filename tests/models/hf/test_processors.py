@@ -4,7 +4,6 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from tests.scores import score_rows
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import is_torchvision_available
 from transformers.video_processing_utils import VideoProcessorMixin
@@ -17,6 +16,7 @@ from c3l.models.tunable import Conversation, ForcedRow
 from c3l.settings.schema import ModelConfig
 from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig
 from hub_layouts import LAYOUTS, copy_hub_folder, edit_json, put_template
+from scores import score_rows
 from tiny_models import make_picture
 
 IMAGES, VIDEOS, BOTH = "preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json"

@@ -1,5 +1,4 @@
 import pytest
-from tests.scores import score_rows
 
 from c3l.errors import BackendError
 from c3l.models.interface import Pair, ScoreRequest
@@ -8,6 +7,7 @@ from c3l.models.tunable import Conversation
 from c3l.settings.schema import ModelConfig
 from c3l.settings.tuning import FinetuningConfig
 from hub_layouts import copy_hub_folder, edit_json
+from scores import score_rows
 from tiny_models import make_picture
 
 END = "<|im_end|>{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"

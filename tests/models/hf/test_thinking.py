@@ -1,7 +1,6 @@
 """What a template lets a model think, and where answers are scored and taught then."""
 
 import pytest
-from tests.scores import score_rows
 
 from c3l.markup.thoughts import cut_thoughts
 from c3l.models.hf.encoding import ChatEncoder
@@ -12,6 +11,7 @@ from c3l.models.load import load_finetunable, load_model, load_trainable
 from c3l.models.tunable import Conversation, ForcedRow
 from c3l.settings.schema import ModelConfig
 from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig
+from scores import score_rows
 from tiny_models import CHAT_TEMPLATE, load_tiny, make_picture, write_scripted
 
 PLAIN = CHAT_TEMPLATE.format(image="<image>")

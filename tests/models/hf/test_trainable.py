@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 import torch
 from peft import PeftModel
-from tests.scores import score_rows
 from torch import nn
 from transformers import AutoModelForImageTextToText
 
@@ -18,6 +17,7 @@ from c3l.models.interface import Pair, ScoreRequest
 from c3l.models.tunable import ForcedRow
 from c3l.records import Provenance
 from c3l.settings.tuning import ContrastiveConfig
+from scores import score_rows
 from tiny_models import FAMILIES, load_tiny, make_picture
 
 PROVENANCE = Provenance("tiny", "", "hf", "float32", "cpu", 0, {})

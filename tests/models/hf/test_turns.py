@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.scores import score_rows
 
 from c3l.errors import BackendError
 from c3l.models.hf.inference import HfModel
 from c3l.models.hf.rows import ForcingRow
 from c3l.models.interface import Pair, ScoreRequest
 from c3l.records import Provenance
+from scores import score_rows
 from tiny_models import FAMILIES, make_picture
 
 PROVENANCE = Provenance("tiny", "", "hf", "float32", "cpu", 0, {})

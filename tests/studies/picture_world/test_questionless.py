@@ -6,11 +6,11 @@ import pytest
 from studies.picture_world.grading import GradedPair, GradedRun
 from studies.picture_world.oracle import Graded
 from studies.picture_world.questionless import MEASURED, measure, table, without_questions
-from tests.scores import score_rows
 
 from c3l.models.interface import Pair, ScoreRequest
 from c3l.records import Sample, ScoredPair
 from fakes import FakeModel
+from scores import score_rows
 from tiny_models import make_picture
 
 

@@ -25,7 +25,7 @@ from c3l.models.builtin.language import IMAGE_TOKEN_ID, load_language_model, loa
 from c3l.models.builtin.parts import Parts, locate_parts, recipe, trained_weights
 from c3l.models.builtin.tower import load_tower
 from c3l.models.builtin.trained import apply_trained, read_trained
-from c3l.models.hashing import cache_folder
+from c3l.settings.cache import cache_folder
 
 # Written into a finished folder; holds `recipe`, the hash of what the folder was made from.
 RECIPE_FILE = "c3l_recipe.txt"

@@ -119,6 +119,14 @@ class ConversationEncoder:
         return self._encoder.encode_between(self._before_question, question, self._before_answer)
 
 
+def find_turns(encoder: ChatEncoder, stop_ids: frozenset[int]) -> ConversationEncoder | None:
+    """What puts a prompt behind earlier turns; None where the chat template does not show every turn."""
+    try:
+        return ConversationEncoder(encoder, stop_ids)
+    except Exception:  # templates of all sorts refuse a second question by any error
+        return None
+
+
 def _split_end(between: str, tokenizer: "PreTrainedTokenizerBase", stop_ids: frozenset[int]) -> tuple[int, str]:
     """The token that ends an answer, and what stands between it and the next question.
 

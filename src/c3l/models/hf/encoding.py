@@ -131,7 +131,7 @@ class ChatEncoder:
         return self._prompts[key][1]
 
     def _encode_prompt(self, prompt: str, image: Image | None, system: str, to_write: bool) -> EncodedPrompt:
-        plain = [] if image is None else self._encode_plain(prompt, system, to_write)
+        plain = [] if image is None else self.encode_plain(prompt, system, to_write=to_write)
         if id(image) in self._expansions:
             _, expansion, vision = self._expansions[id(image)]
             if inserted := expansion.insert(plain):
@@ -147,6 +147,12 @@ class ChatEncoder:
             if learned and self._processed.keeps:  # the image is kept too, so that no other one can take over its id
                 self._expansions[id(image)] = (image, learned, encoded.vision)
         return encoded
+
+    def encode_plain(self, prompt: str, system: str = "", *, to_write: bool = False) -> list[int]:
+        """Ids of a prompt about a picture, with the placeholder as the chat template writes it."""
+        text = self._render(prompt, system=system, with_image=True, to_write=to_write)
+        ids: list[int] = self.tokenizer(text, add_special_tokens=self._wants_bos(text))["input_ids"]
+        return ids
 
     def encode_completion(self, completion: str) -> tuple[int, ...]:
         """The completion's ids, tokenised on its own so that they are the same after any prompt.
@@ -268,12 +274,6 @@ class ChatEncoder:
     def _decode(self, ids: Sequence[int]) -> str:
         settings = {"clean_up_tokenization_spaces": False, "spaces_between_special_tokens": False}
         return str(self.tokenizer.decode(list(ids), **settings)) if ids else ""
-
-    def _encode_plain(self, prompt: str, system: str, to_write: bool) -> list[int]:
-        """Ids of a prompt about a picture, with the placeholder as the chat template writes it."""
-        text = self._render(prompt, system=system, with_image=True, to_write=to_write)
-        ids: list[int] = self.tokenizer(text, add_special_tokens=self._wants_bos(text))["input_ids"]
-        return ids
 
     def _wants_bos(self, text: str) -> bool:
         # as transformers' own chats: LLaVA-1.5's template leaves the first token to the tokenizer

@@ -24,7 +24,7 @@ _COUNTED_BY = ("patch_size", "num_additional_image_tokens", "vision_feature_sele
 
 
 def fit_processor(name: str, processor: "ProcessorMixin", model: "PreTrainedModel") -> None:
-    """Complete a processor by what the config of its model says.
+    """Complete a processor by what the config of its model says, and see that the model reads its pictures.
 
     Args:
         name: The model's name, for the messages.
@@ -34,6 +34,16 @@ def fit_processor(name: str, processor: "ProcessorMixin", model: "PreTrainedMode
     Raises:
         BackendError: If something that is missing is not told there either, or a picture's tokens and features differ
             in number.
+    """
+    complete_processor(name, processor, model)
+    _fit_images(name, processor, model)
+
+
+def complete_processor(name: str, processor: "ProcessorMixin", model: "PreTrainedModel") -> None:
+    """The same without computing anything, so that the model need have no weights.
+
+    Raises:
+        BackendError: If something that is missing is not told there either.
     """
     _complete_tokens(name, processor.tokenizer, model)
     _complete_sizes(name, processor, model)
@@ -45,7 +55,6 @@ def fit_processor(name: str, processor: "ProcessorMixin", model: "PreTrainedMode
             raise ValueError("the picture becomes no token")
 
     fit_template(name, processor, _find_markers(processor, model), accepts)
-    _fit_images(name, processor, model)
 
 
 def _complete_tokens(name: str, tokenizer: "PreTrainedTokenizerBase", model: "PreTrainedModel") -> None:

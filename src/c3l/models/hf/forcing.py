@@ -17,7 +17,7 @@ from torch import Tensor
 
 from c3l.errors import BackendError, name_error
 from c3l.models.hf.along import ALONG_KEYS
-from c3l.models.hf.conversations import ConversationEncoder
+from c3l.models.hf.conversations import ConversationEncoder, find_turns
 from c3l.models.hf.encoded import EncodedPrompt, EncodedRow
 from c3l.models.hf.encoding import ChatEncoder, stop_ids
 from c3l.models.hf.layout import attention_mask, find_obstacle, image_token_id, make_path
@@ -60,10 +60,7 @@ class TeacherForcing:
     @cached_property
     def turns(self) -> ConversationEncoder | None:
         """What puts a prompt behind earlier turns; None where the chat template does not show every turn."""
-        try:
-            return ConversationEncoder(self._encoder, stop_ids(self._model, self._encoder))
-        except Exception:  # templates of all sorts refuse a second question by any error
-            return None
+        return find_turns(self._encoder, stop_ids(self._model, self._encoder))
 
     def encode(self, row: ForcingRow) -> EncodedPrompt:
         """What is said before a row's completion.

@@ -111,11 +111,19 @@ def save_processor(processor: "ProcessorMixin", folder: Path) -> None:
 
 
 @contextmanager
-def _images_alone() -> Iterator[None]:
-    """Inside, ``AutoProcessor`` builds image processors of Pillow, and asks for nothing that videos alone need."""
+def pillow_images() -> Iterator[None]:
+    """Inside, ``AutoProcessor`` builds image processors of Pillow, also where another library asks it to."""
     with ExitStack() as stack:
         pillow = partial(AutoImageProcessor.from_pretrained, backend="pil")
         _swap(stack, AutoImageProcessor, "from_pretrained", staticmethod(pillow))
+        yield
+
+
+@contextmanager
+def _images_alone() -> Iterator[None]:
+    """Inside, ``AutoProcessor`` builds image processors of Pillow, and asks for nothing that videos alone need."""
+    with ExitStack() as stack:
+        stack.enter_context(pillow_images())
         _swap(stack, AutoVideoProcessor, "from_pretrained", staticmethod(VideoSettings.read))
         _swap(stack, processing_smolvlm, "num2words", str)  # it counts the seconds of videos
         if not is_torchvision_available() and (processor := _import_pixtral()):

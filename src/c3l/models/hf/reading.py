@@ -2,14 +2,16 @@
 
 import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import torch
-from transformers import AutoModelForImageTextToText
+from transformers import AutoConfig, AutoModelForImageTextToText, GenerationConfig
 
 from c3l.errors import BackendError, C3LError, one_line
 from c3l.models.hf.encoding import ChatEncoder
-from c3l.models.hf.fit import fit_processor
+from c3l.models.hf.fit import complete_processor, fit_processor
 from c3l.models.hf.processors import load_processor
 from c3l.models.hf.support import check_family, check_inputs
 from c3l.models.hf.weights import check_finite, check_loaded, untold
@@ -57,25 +59,60 @@ def read_model(
     return model, processor
 
 
+def read_outline(config: ModelConfig, source: tuple[str, str]) -> tuple["PreTrainedModel", "ProcessorMixin"]:
+    """A model without weights and its processor, for who prepares its inputs while another engine computes.
+
+    Args:
+        config: Its name for messages, whether code of its own may run.
+        source: Folder or hub id, and the revision.
+
+    Raises:
+        BackendError: As ``read_model``, but for what only the weights tell.
+    """
+    location, revision = source
+    options = {"revision": revision, "trust_remote_code": config.trust_remote_code}
+    with _explained(config):
+        processor = load_processor(location, revision, config.trust_remote_code)
+        shape = AutoConfig.from_pretrained(location, **options)
+        with torch.device("meta"):
+            model = AutoModelForImageTextToText.from_config(shape, trust_remote_code=config.trust_remote_code)
+        with suppress(OSError):  # without such a file the model's config says where a turn ends
+            model.generation_config = GenerationConfig.from_pretrained(location, revision=revision)
+        check_family(config.name, model)
+        complete_processor(config.name, processor, model)
+        check_inputs(config.name, ChatEncoder(processor))
+    return model, processor
+
+
 def _read_files(
     config: ModelConfig, source: tuple[str, str], dtype: torch.dtype
 ) -> tuple["PreTrainedModel", "ProcessorMixin"]:
     location, revision = source
     chosen = config.attn_implementation
     attention = {} if chosen is None else {"attn_implementation": chosen}
+    with _explained(config):
+        processor = load_processor(location, revision, config.trust_remote_code)
+        model, info = AutoModelForImageTextToText.from_pretrained(
+            location,
+            dtype=dtype,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by their names
+            revision=revision,
+            trust_remote_code=config.trust_remote_code,
+            **attention,
+        )
+    if note := check_loaded(config.name, model, info):
+        logger.warning(note)
+    return model, processor
+
+
+@contextmanager
+def _explained(config: ModelConfig) -> Iterator[None]:
+    """What transformers says while it reads a model, as one line."""
     try:
         with untold():
-            processor = load_processor(location, revision, config.trust_remote_code)
-            model, info = AutoModelForImageTextToText.from_pretrained(
-                location,
-                dtype=dtype,
-                use_safetensors=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # they are refused below, by their names
-                revision=revision,
-                trust_remote_code=config.trust_remote_code,
-                **attention,
-            )
+            yield
     except C3LError:
         raise
     except Exception as error:  # there is no end to what a strange folder makes transformers raise
@@ -84,6 +121,3 @@ def _read_files(
             f"cannot load the model {config.name}: {why}; expected an LVLM that transformers knows "
             f"(AutoModelForImageTextToText), whole: {WHOLE}"
         ) from None
-    if note := check_loaded(config.name, model, info):
-        logger.warning(note)
-    return model, processor

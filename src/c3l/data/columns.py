@@ -1,0 +1,71 @@
+"""Rows whose columns have names of their own, as rows under the names that are read."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from c3l.data.dataset_info import find_entry, retag_turns
+from c3l.data.layouts import HISTORY, INPUT, PAIRS, SYSTEM_KEYS, TEXTS, TURN_KEYS
+from c3l.data.media import MAIN, names_file
+from c3l.markup.placeholders import PLACEHOLDER
+
+_SAID = frozenset((*TURN_KEYS, TEXTS, HISTORY, INPUT, *(key for pair in PAIRS for key in pair)))
+_QUESTION, _ANSWER = PAIRS[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How the columns of a file are named.
+
+    Attributes:
+        apply: Gives a row the names that are read.
+        columns: Those that the rows should have; empty where nobody named any.
+        told: Who named them; empty where nobody did.
+    """
+
+    apply: Callable[[Any], Any]
+    columns: tuple[str, ...] = ()
+    told: str = ""
+
+
+def find_naming(path: Path, named: Mapping[str, str]) -> Naming:
+    """How the columns of a file are named: by settings, else by an entry of LLaMA-Factory's that lies beside it.
+
+    Args:
+        path: The file.
+        named: ``columns``.
+
+    Raises:
+        DataError: If the entry cannot be followed.
+    """
+    if named:
+        wanted = {TURN_KEYS[0] if name == "turns" else name: column for name, column in named.items()}
+        return Naming(partial(_rename, wanted), tuple(named.values()), "--columns")
+    if (entry := find_entry(path)) is None:
+        return Naming(lambda row: row)
+    rename = partial(_rename, entry.columns)
+    return Naming(lambda row: retag_turns(rename(row), entry), told=f"{entry.name!a} in dataset_info.json")
+
+
+def _rename(wanted: Mapping[str, str], row: Any) -> Any:
+    """The row with each column under the name that it is read by; what would be read in its place is left out."""
+    if not isinstance(row, Mapping):
+        return row
+    hidden = {*wanted.values(), *_hidden(wanted)}
+    kept = {
+        key: value
+        for key, value in row.items()
+        if key not in hidden and not (wanted.keys() & {*MAIN} and names_file(str(key), value))
+    }
+    if _ANSWER in wanted and _QUESTION not in wanted:  # captions: the picture alone is asked about
+        kept[_QUESTION] = PLACEHOLDER
+    return kept | {name: row[column] for name, column in wanted.items() if column in row}
+
+
+def _hidden(wanted: Iterable[str]) -> Iterable[str]:
+    """The keys that would be read instead of those that were named, or beside them."""
+    for name in wanted:
+        yield name
+        yield from next((keys for keys in (_SAID, MAIN, SYSTEM_KEYS) if name in keys), ())
