@@ -1,10 +1,10 @@
 r"""Read instruction data that others wrote, in LLaVA's layout or another, tolerantly and one row at a time.
 
 What is normalised on the way: in image paths ``\`` becomes ``/``, while ``./`` and white space at the ends go;
-the ``<image>`` placeholder of a single picture leaves the text with the white space around it; white space at the ends of ids,
-questions, answers and system prompts goes; keys that are not needed are left out. Nothing else changes, and no
-row vanishes: each gives a ``Turn`` or a ``BadTurn`` a question, or one ``BadTurn`` if its questions cannot be told
-apart.
+the ``<image>`` placeholder of a single picture leaves the text with the white space around it; white space at the
+ends of ids, questions, answers and system prompts goes; keys that are not needed are left out. Nothing else changes,
+and no row vanishes: each gives a ``Turn`` or a ``BadTurn`` a question, or one ``BadTurn`` if its questions cannot be
+told apart.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

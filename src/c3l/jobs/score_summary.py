@@ -71,7 +71,5 @@ def tell_summary(summary: ScoreSummary, width: int) -> Iterator[str]:
     yield tell_specificity(summary.specificity)
     for words, rows in (("highest", summary.most), ("lowest", summary.least)):
         for row in rows:
-            yield cut_line(
-                f"{words} lift {row['lift']:+.3f}  {', '.join(list_shown(row))}  {row['question']} {row['answer']}",
-                width,
-            )
+            shown = ", ".join(list_shown(row))
+            yield cut_line(f"{words} lift {row['lift']:+.3f}  {shown}  {row['question']} {row['answer']}", width)

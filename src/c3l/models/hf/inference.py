@@ -220,9 +220,11 @@ class HfModel:
         with self._encoder.batch(), torch.inference_mode(), _memory_errors():
             taken = [[self._take(request, pair) for pair in request.pairs] for request in requests]
             found: dict[str, AnswerScores | Unfit] = {}
-            for several in (False, True):  # rows about one picture, and rows about several, are not of one shape
-                both = zip(requests, taken, strict=True)
-                found |= self._collect([one for one in both if isinstance(one[0].image, tuple) is several], no_image)
+            # rows about one picture, and rows about several with so many others, are computed apart
+            kinds = [1 + len(one.others) if isinstance(one.image, tuple) else 0 for one in requests]
+            for kind in sorted(set(kinds)):
+                of_kind = zip(requests, taken, kinds, strict=True)
+                found |= self._collect([(one, ids) for one, ids, its in of_kind if its == kind], no_image)
         return found
 
     def _take(self, request: ScoreRequest, pair: Pair) -> tuple[int, ...] | Unfit:
