@@ -1,5 +1,7 @@
 """Rows about several pictures, held against chats that template, processor and model alone make of them."""
 
+from copy import copy
+
 import pytest
 import torch
 from PIL import Image
@@ -7,7 +9,8 @@ from tests.scores import score_rows
 
 from c3l.models.hf.inference import HfModel
 from c3l.models.hf.rows import GREY
-from c3l.models.interface import Pair, ScoreRequest
+from c3l.models.hf.several import SeveralImages
+from c3l.models.interface import Pair, ScoreRequest, Unfit
 from c3l.records import Provenance
 from tiny_models import FAMILIES, make_picture
 
@@ -21,7 +24,6 @@ PAIRS = (
     Pair("other words", "One: <image>, then: <image>. Which is red?", "None"),
     Pair("before", "What is new?", "A dog in the second."),
     Pair("behind", "Compare:\n<image>\n<image>", "Alike."),
-    Pair("first", "What is it?", "A cat", (("<image>", "A dog."), ("And <image>?", "Another."))),
     Pair("later", "And is <image> red?", "No, blue", (("Is <image> red?", "Yes, it is."),)),
     Pair("mixed", "Is it?", "No", (("Hello!", "Hello."), ("And <image>?", "Yes."))),
 )
@@ -48,7 +50,6 @@ CHATS = {
     "other words": [[write("One: "), SHOWS, write(", then: "), SHOWS, write(". Which is red?")]],
     "before": [[SHOWS, SHOWS, write("What is new?")]],
     "behind": [[write("Compare:"), SHOWS, SHOWS]],
-    "first": [[SHOWS, write("")], [write("And "), SHOWS, write("?")], [write("What is it?")]],
     "later": [[write("Is "), SHOWS, write(" red?")], [write("And is "), SHOWS, write(" red?")]],
     "mixed": [[SHOWS, write("Hello!")], [write("And "), SHOWS, write("?")], [write("Is it?")]],
 }
@@ -81,12 +82,23 @@ def furthest(one, other):
     return max(abs(a - b) for a, b in zip(one, other, strict=True))
 
 
-@pytest.mark.parametrize("no_image", ["drop", "blank", "others"])
+@pytest.mark.parametrize("no_image", ["drop", "others"])
 def test_rows_are_scored_as_a_plain_loop_scores_them(family, model, no_image):
     others = ((THREE, ONE), (TWO, THREE)) if no_image == "others" else ()
-    grey = tuple(Image.new("RGB", image.size, GREY) for image in BOTH)
-    instead = {"drop": [()], "blank": [grey], "others": others}[no_image]
     [found] = score_rows(model, [ScoreRequest(BOTH, PAIRS, others=others)], no_image)
+    _compare(family, found, others or [()])
+
+
+@pytest.mark.parametrize("name", ["llava", "qwen2_vl", "idefics3"])
+def test_so_are_rows_that_are_computed_whole_over_grey_pictures(name, tiny, monkeypatch):
+    family = tiny(name)
+    model = HfModel(family.model, family.processor, PROVENANCE)
+    monkeypatch.setattr(model._forcing, "_several", SeveralImages("", packed=False))
+    [found] = score_rows(model, [ScoreRequest(BOTH, PAIRS)], "blank")
+    _compare(family, found, [tuple(Image.new("RGB", image.size, GREY) for image in BOTH)])
+
+
+def _compare(family, found, instead):
     for pair, scores in zip(PAIRS, found, strict=True):
         assert scores.logprobs_with_image == pytest.approx(score_by_hand(family, pair, BOTH).tolist(), abs=TOLERANCE)
         blind = torch.stack([score_by_hand(family, pair, shown) for shown in instead]).exp().mean(0).log()
@@ -137,3 +149,83 @@ def test_pictures_are_hidden_together(tiny):
     [[changed, _]] = score_rows(model, [ScoreRequest((THREE, ONE), PAIRS[:2])], "mask")
     assert hidden.logprobs_without_image == pytest.approx(changed.logprobs_without_image, abs=TOLERANCE)
     assert furthest(hidden.logprobs_with_image, hidden.logprobs_without_image) > 0.01
+
+
+def look_no_further(processor):
+    """Its template shows a picture only at the beginning of a turn."""
+    processor.chat_template = processor.chat_template.replace(
+        "['type'] == 'image'", "['type'] == 'image' and loop.first"
+    )
+
+
+def refuse_two(processor):
+    """It takes one picture a text."""
+    processor.image_processor = Wrapped(processor.image_processor, lambda images: images if len(images) == 1 else 1 / 0)
+
+
+def repeat_first(processor):
+    """It shows the first picture in the place of each."""
+    processor.image_processor = Wrapped(processor.image_processor, lambda images: images[:1] * len(images))
+
+
+def mix_up_turns(processor):
+    """Its template writes no text between pictures."""
+    processor.chat_template = processor.chat_template.replace("{% else %}", "{% elif loop.last %}")
+
+
+class Wrapped:
+    """An image processor that is given other pictures."""
+
+    def __init__(self, given, change):
+        self._given, self._change = given, change
+
+    def __call__(self, images, *args, **kwargs):
+        flat = [image for one in images for image in (one if isinstance(one, list) else [one])]
+        return self._given(self._change(flat), *args, **kwargs)
+
+    def __getattr__(self, name):
+        return getattr(self._given, name)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (look_no_further, "ends with"),
+        (refuse_two, "ends with ZeroDivisionError"),
+        (repeat_first, "another second picture of two changes no log-probability"),
+        (mix_up_turns, "leaves out text between pictures"),
+    ],
+)
+def test_a_family_that_cannot_show_them_says_why_and_scores_the_rest(change, told, tiny):
+    family = tiny("llava")
+    processor = copy(family.processor)
+    change(processor)
+    model = HfModel(family.model, processor, PROVENANCE)
+    single = ScoreRequest(ONE, (Pair("one", "What is it?", "A dog."),))
+    [[scores], [unfit, _]] = score_rows(model, [single, ScoreRequest(BOTH, PAIRS[:2])], "blank")
+    assert isinstance(unfit, Unfit) and unfit.reason == "several_images"
+    assert "LlavaForConditionalGeneration does not show several pictures: " in unfit.detail and told in unfit.detail
+    assert scores.is_finite() and scores.token_ids
+
+
+def test_a_chat_that_its_template_refuses_costs_no_other(tiny):
+    """Some take pictures in the first question alone."""
+    family = tiny("llava")
+    processor = copy(family.processor)
+    refusing = (
+        "{% if part['type'] == 'image' and message != messages[0] %}{{ raise_exception('a picture') }}{% endif %}"
+    )
+    processor.chat_template = processor.chat_template.replace(
+        "{% if part['type'] == 'image' %}", refusing + "{% if part['type'] == 'image' %}"
+    )
+    model = HfModel(family.model, processor, PROVENANCE)
+    [found] = score_rows(model, [ScoreRequest(BOTH, PAIRS)], "drop")
+    later = [one for pair, one in zip(PAIRS, found, strict=True) if pair.earlier]
+    assert all(isinstance(one, Unfit) and "this chat ends with" in one.detail for one in later)
+    assert all(one.is_finite() for pair, one in zip(PAIRS, found, strict=True) if not pair.earlier)
+
+
+def test_more_placeholders_than_pictures_are_refused(tiny):
+    model = HfModel(tiny("llava").model, tiny("llava").processor, PROVENANCE)
+    [[unfit]] = score_rows(model, [ScoreRequest(BOTH, (Pair("p", "<image><image><image>", "No"),))], "drop")
+    assert "got 3 <image> for 2 pictures" in unfit.detail
