@@ -7,6 +7,8 @@ import torch
 from PIL import Image
 from tests.scores import score_rows
 
+from c3l.models.hf.encoding import ChatEncoder
+from c3l.models.hf.image_sets import ImageSetEncoder
 from c3l.models.hf.inference import HfModel
 from c3l.models.hf.rows import GREY
 from c3l.models.hf.several import SeveralImages
@@ -87,6 +89,7 @@ def test_rows_are_scored_as_a_plain_loop_scores_them(family, model, no_image):
     others = ((THREE, ONE), (TWO, THREE)) if no_image == "others" else ()
     [found] = score_rows(model, [ScoreRequest(BOTH, PAIRS, others=others)], no_image)
     _compare(family, found, others or [()])
+    assert model._forcing.several().packed
 
 
 @pytest.mark.parametrize("name", ["llava", "qwen2_vl", "idefics3"])
@@ -140,6 +143,16 @@ def test_packed_rows_compute_pictures_and_shared_words_once(tiny, monkeypatch):
     longest = len(model._forcing.encode(prompt).ids) + sum(len(pair.completion) for pair in PAIRS[:2])
     assert sum(rows * width for rows, width in seen) <= 2 * longest
     assert len(encoded) == 2, "two pictures, and two grey ones"
+
+
+def test_two_pictures_of_a_row_are_not_those_of_two_rows(tiny):
+    """Idefics3, for one, gives them another shape."""
+    encoder = ChatEncoder(tiny("idefics3").processor)
+    with encoder.batch():
+        apart = encoder.process_images(["What?", "Where?"], [ONE, TWO])
+        together = ImageSetEncoder(encoder, None).encode_prompt("<image><image>?", BOTH, "", ())
+    assert apart["pixel_values"].shape[0] == 2
+    assert together.vision["pixel_values"].shape[0] == 1
 
 
 def test_pictures_are_hidden_together(tiny):
