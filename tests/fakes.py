@@ -112,7 +112,9 @@ class FakeModel:
             raise OutOfMemoryError(f"batch of {batch}, room for {self.capacity}")
 
 
-def _look(image: Image | None) -> str:
+def _look(image: Image | tuple[Image, ...] | None) -> str:
+    if isinstance(image, tuple):
+        return "+".join(map(_look, image))
     return "" if image is None else hashlib.sha256(image.tobytes()).hexdigest()
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
 from c3l.errors import BackendError
-from c3l.models.interface import GenerateRequest, Pair, Sampling, ScoreRequest
+from c3l.models.interface import GenerateRequest, Pair, Sampling, ScoreRequest, Shown
 from c3l.models.load import load_finetunable, load_model, load_trainable
 from c3l.models.tunable import Conversation, ForcedRow
 from c3l.records import NoImageMode
@@ -106,7 +106,7 @@ def _compare_scores(model: Any, plain: Plain, mode: NoImageMode) -> float:
         for pair in request.pairs:
             scores = results[pair.pair_id]
             ids = plain.answer_ids(pair.completion)
-            log_p = plain.log_probs(request.image, pair.prompt, ids)
+            log_p = plain.log_probs(_only(request.image), pair.prompt, ids)
             log_q = _leave_out(plain, request, pair.prompt, ids, mode)
             kl = (log_p.exp() * (log_p - log_q)).nan_to_num().sum(-1)
             expected = (_pick(log_p, ids), _pick(log_q, ids), kl)
@@ -116,13 +116,19 @@ def _compare_scores(model: Any, plain: Plain, mode: NoImageMode) -> float:
     return worst
 
 
+def _only(shown: Shown) -> Image.Image:
+    """The picture of a request of this file, which shows one."""
+    assert not isinstance(shown, tuple)
+    return shown
+
+
 def _leave_out(plain: Plain, request: ScoreRequest, prompt: str, ids: list[int], mode: NoImageMode) -> Tensor:
     if mode == "mask":
-        return plain.log_probs(request.image, prompt, ids, hide=True)
+        return plain.log_probs(_only(request.image), prompt, ids, hide=True)
     if mode == "drop":
         return plain.log_probs(None, prompt, ids)
-    width, height = request.image.size
-    shown: Sequence[Image.Image] = request.others
+    width, height = _only(request.image).size
+    shown: Sequence[Image.Image] = [_only(other) for other in request.others]
     if mode == "blank":
         shown = [Image.new("RGB", (width, height), (128, 128, 128))]
     elif mode == "noise":

@@ -88,7 +88,7 @@ def test_half_of_the_tokens_are_taught_and_the_summary_says_so(world, tmp_path, 
     config = configure(world, SHARE)
     lvlm = load_finetunable(config.model, config.finetuning, config.seed)
     tokenizer, count = lvlm.processor.tokenizer, 0
-    for row in iterate_rows([world / "data.json"]):
+    for row in iterate_rows([world / "data.json"], config):
         conversation = to_conversation(row, lvlm, make_opener(config))
         ids = [token for _, answer in row.turns for token in [*tokenizer(answer)["input_ids"], tokenizer.eos_token_id]]
         gains = lvlm.measure_gains(conversation)
@@ -165,7 +165,7 @@ def test_another_share_before_anything_was_learned_weighs_anew(world, tmp_path, 
 def test_of_several_processes_one_writes_and_the_others_read_what_is_there(world, tmp_path):
     config = configure(world, SHARE)
     lvlm = load_finetunable(config.model, config.finetuning, config.seed)
-    rows = dict(enumerate(iterate_rows([world / "data.json"])))
+    rows = dict(enumerate(iterate_rows([world / "data.json"], config)))
     file = tmp_path / "weighed.jsonl"
     alone = weigh_tokens(rows, file, config, lvlm, SilentProgress(), writes=False)
     assert not file.exists()

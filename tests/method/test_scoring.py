@@ -165,6 +165,76 @@ def test_beside_a_single_picture_stands_a_grey_one_which_is_told():
     assert tell_few_others(ScoringConfig(no_image="others"), 1).startswith("there is no other picture, so a grey one")
 
 
+SETS = {"i0+i1": ("i0", "i1"), "i2+i3+i4": ("i2", "i3", "i4")}
+
+
+def run_sets(model, open_image=open_image, pool=IDS, **config):
+    samples = [replace(make_sample("pair", "i0+i1"), question="Is <image> like <image>?"), SAMPLES[5]]
+    samples += [make_sample("three", "i2+i3+i4"), make_sample("pair too", "i0+i1")]
+    source = ImageSource(IMAGES, open_image, pool, SETS)
+    return list(score_samples(samples, source, model, ScoringConfig(**{"no_image": "others"} | config), 0))
+
+
+def look(shown):
+    return tuple(f"i{one.getpixel((0, 0))[0]}" for one in (shown if isinstance(shown, tuple) else (shown,)))
+
+
+class SetModel(FakeModel):
+    """As above, of several pictures too; ``<image>`` steers its chats."""
+
+    def find_control_token(self, text):
+        return "<image>" if "<image>" in text else None
+
+    def answer(self, request, pair):
+        return super().answer(replace(request, image=Image.new("RGB", (1, 1))), pair)
+
+
+def test_samples_about_several_pictures_get_as_many_others_none_of_their_own():
+    model = SetModel()
+    outcomes = run_sets(model, others=3)
+    assert [type(it) for it in outcomes] == [ScoredPair] * 4
+    asked = {look(request.image): request for request in model.requests}
+    assert set(asked) == {("i0", "i1"), ("i5",), ("i2", "i3", "i4")}
+    assert [pair.pair_id for pair in asked[("i0", "i1")].pairs] == ["pair", "pair too"]
+    order = draw_pool(IDS, ScoringConfig(no_image="others", others=3), 0, 3)
+    free = [one for one in order if one not in ("i0", "i1")]
+    assert [look(one) for one in asked[("i0", "i1")].others] == [(free[n], free[n + 1]) for n in range(3)]
+    few = [one for one in order if one not in SETS["i2+i3+i4"]]
+    assert [look(one) for one in asked[("i2", "i3", "i4")].others] == [
+        tuple(few[(turn + place) % 3] for place in range(3)) for turn in range(3)
+    ]
+    assert [look(one) for one in asked[("i5",)].others] == [(one,) for one in order if one != "i5"][:3]
+
+
+def test_beside_the_pictures_of_a_set_alone_stand_grey_ones_of_their_sizes():
+    model = SetModel()
+    sizes = {"i0": (8, 9), "i1": (10, 8)}
+    opens = lambda ref: open_image(ref).resize(sizes.get(ref.image_id, (8, 8)))  # noqa: E731
+    run_sets(model, opens, pool=["i0", "i1"])
+    [request] = [one for one in model.requests if look(one.image) == ("i0", "i1")]
+    assert [[(one.size, one.getpixel((0, 0))) for one in shown] for shown in request.others] == [
+        [((8, 9), (128, 128, 128)), ((10, 8), (128, 128, 128))]
+    ]
+
+
+def test_a_set_of_which_a_picture_does_not_open_is_rejected_and_no_other():
+    def fail_on_third(ref):
+        if ref.image_id == "i3":
+            raise DataError("half a file")
+        return open_image(ref)
+
+    outcomes = run_sets(SetModel(), fail_on_third, no_image="drop")
+    assert [getattr(it, "reason", "") for it in outcomes] == ["", "", "unreadable_image", ""]
+    assert outcomes[2].detail == "half a file"
+
+
+def test_samples_about_several_pictures_are_halved_where_they_do_not_fit():
+    model = SetModel(words=3)
+    outcomes = run_sets(model, no_image="drop")
+    assert [type(it) for it in outcomes] == [ScoredPair] * 4
+    assert [len(one.pairs) for one in model.requests if look(one.image) == ("i0", "i1")] == [1, 1]
+
+
 def test_what_a_long_pool_may_show_is_what_a_short_one_of_it_shows():
     config, first, second = ScoringConfig(no_image="others", others=2), FakeModel(), FakeModel()
     drawn = draw_pool(IDS, config, 0)

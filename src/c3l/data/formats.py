@@ -1,10 +1,10 @@
 r"""Read instruction data that others wrote, in LLaVA's layout or another, tolerantly and one row at a time.
 
 What is normalised on the way: in image paths ``\`` becomes ``/``, while ``./`` and white space at the ends go;
-the ``<image>`` placeholder leaves the text with the white space around it; white space at the ends of ids,
-questions, answers and system prompts goes; keys that are not needed are left out. Nothing else changes, and no
-row vanishes: each gives a ``Turn`` or a ``BadTurn`` a question, or one ``BadTurn`` if its questions cannot be told
-apart.
+the ``<image>`` placeholder of a single picture leaves the text with the white space around it; white space at the
+ends of ids, questions, answers and system prompts goes; keys that are not needed are left out. Nothing else changes,
+and no row vanishes: each gives a ``Turn`` or a ``BadTurn`` a question, or one ``BadTurn`` if its questions cannot be
+told apart.
 """
 
 import re
@@ -21,27 +21,24 @@ from c3l.data.flags import read_row_mark
 from c3l.data.images import image_id_of
 from c3l.data.jsonrows import begins_list, iterate_rows
 from c3l.data.layouts import PAIRS, TEXTS, TURN_KEYS
-from c3l.data.media import MAIN, find_image, refused_image
+from c3l.data.media import MAIN, ImagePaths, find_image, find_images, refused_image
 from c3l.data.rejection import BadRow, BadRowError, check_text, is_utf8
+from c3l.data.shown import check_shown, count_shown, show_until, trim_question, without_placeholder
 from c3l.data.turns import Talk, read_talk
 from c3l.errors import DataError
-from c3l.markup.placeholders import PLACEHOLDER, find_placeholder
+from c3l.markup.placeholders import EXACT, PLACEHOLDER, find_placeholder
 from c3l.records import Rejected
 
 # Raise it when the same file gives other turns or conversations: what was made of them is stale then.
-READER_VERSION = 4
+READER_VERSION = 5
 NO_COLUMNS: Mapping[str, str] = MappingProxyType({})
 NOT_TAUGHT = "not_taught"  # the reason for what its own data marks so, which is nobody's mistake
 
 R = TypeVar("R")
 
 # of ms-swift: answers that are to be unlearned, and boxes
-_UNUSED = {"rejected_response": "without_rejected", "rejected_messages": "without_rejected",
-           "objects": "without_objects"}  # fmt: skip
+_UNUSED = dict.fromkeys(("rejected_response", "rejected_messages"), "without_rejected") | {"objects": "without_objects"}
 _OBJECT = re.compile(r"<ref-object>|<bbox>")
-
-_EXACT = re.compile(r"(?<!<)<image>(?!>)")
-_AROUND = re.compile(rf"\s*{_EXACT.pattern}\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +49,10 @@ class Turn:
         id: The row's id, text or a whole number; ``row-N`` if it has none. Existing data sets repeat ids; ``row``
             and ``turn`` together do not.
         turn: Number of the question in its row, from 0.
-        image: Path of the picture as the row gives it, with ``/``; whether it exists is for images.py to say.
-        question: Text without any image placeholder; empty where the picture alone is asked about.
+        image: Path of the picture as the row gives it, with ``/``; whether it exists is for images.py to say. Of a row
+            with several the paths of those that are shown up to this question.
+        question: Text without any image placeholder; empty where the picture alone is asked about. Of a row with
+            several pictures an ``<image>`` stands where each is shown, or nowhere: then all are shown first.
         answer: Text of the answer.
         row: Number of the row in the file, from 0.
         file: Which file it is from, where there are several.
@@ -65,7 +64,7 @@ class Turn:
 
     id: str | int
     turn: int
-    image: str
+    image: ImagePaths
     question: str
     answer: str
     row: int
@@ -84,7 +83,7 @@ class BadTurn:
         id: As of a ``Turn``; ``row-N`` where the row's own cannot be used.
         turn: As of a ``Turn``; None for a whole row.
         image: As of a ``Turn``; a path that is refused stands as the row gives it.
-        question: Text without any ``<image>``.
+        question: As of a ``Turn``.
         answer: Text of the answer.
         row: Number of the row in the file, from 0.
         reason: A fixed word, the first of several.
@@ -94,7 +93,7 @@ class BadTurn:
 
     id: str | int
     turn: int | None
-    image: str | None
+    image: ImagePaths | None
     question: str | None
     answer: str | None
     row: int
@@ -209,17 +208,17 @@ def _read_conversation(number: int, row: Any, where: str) -> ConversationRow | R
     except BadRowError as bad:
         return Rejected(name, image_id, "data", bad.reason, bad.detail + where)
     untaught = frozenset(turn for turn, taught in enumerate(talk.taught) if not taught)
-    noted = (*_note(row, talk, mark), *(["untaught"] if untaught else ()), *([] if image else ["text_only"]))
+    noted = (*_note(row, talk, mark, image), *(["untaught"] if untaught else ()), *([] if image else ["text_only"]))
     return ConversationRow(name, image, turns, number, talk.system, untaught, noted)
 
 
-def _note(row: Mapping[str, Any], talk: Talk, mark: str) -> Iterator[str]:
+def _note(row: Mapping[str, Any], talk: Talk, mark: str, image: ImagePaths) -> Iterator[str]:
     """What of a row is not used, in words of ``c3l.data.noted``."""
     if mark == "row_weight":
         yield mark
     if talk.questions_marked:
         yield "question_marked"
-    if any(_EXACT.search(question) for question, _ in talk.pairs[1:]):
+    if not isinstance(image, tuple) and count_shown(talk.questions[1:]):
         yield "image_first"
     if row.get("tools") not in (None, "", [], {}, "[]", "null"):
         yield "without_tools"
@@ -251,27 +250,29 @@ def _read_row(number: int, row: Any, file: str) -> Iterator[Turn | BadTurn]:
     name = f"row-{number}" if name is None else name
     told: list[BadRowError] = []
     talk = _attempt(told, read_talk, fields)
-    image = _attempt(problems, _find_shown, fields, talk)
+    image = _attempt(problems, _find_shown, fields, talk) or ""
     mark = _attempt(problems, read_row_mark, fields) or ""
     problems += told
     if talk is None:
         known = image or refused_image(fields)
         yield BadTurn(name, None, known, None, None, number, problems[0].reason, problems[0].detail, file)
         return
-    noted = tuple(_note(fields, talk, mark))
-    said = tuple((_without_placeholder(question.strip()), answer.strip()) for question, answer in talk.pairs)
+    noted = tuple(_note(fields, talk, mark, image))
+    said = tuple((trim_question(question, image), answer.strip()) for question, answer in talk.pairs)
     fault = ""
     for turn, (question, answer) in enumerate(said):
-        read = Turn(name, turn, image or "", question, answer, number, file, talk.system, noted, said[:turn], fault)
+        shown = show_until(talk.questions, image, turn)
+        read = Turn(name, turn, shown, question, answer, number, file, talk.system, noted, said[:turn], fault)
         judged = _judge(read, talk, problems, unlearned=mark == "untaught", refused=refused_image(fields))
         yield judged
-        if not fault and isinstance(judged, BadTurn) and judged.reason != NOT_TAUGHT:
+        # a question before the first picture is none of ours, and does not spoil what follows
+        if not fault and isinstance(judged, BadTurn) and judged.reason not in (NOT_TAUGHT, "no_image"):
             fault = f"turn {turn}, before it, cannot be used ({judged.reason}: {judged.detail})"
 
 
-def _find_shown(row: Mapping[str, Any], talk: Talk | None) -> str:
-    """The path of the row's picture, which it must have."""
-    image = find_image(row, talk.shown if talk else ())
+def _find_shown(row: Mapping[str, Any], talk: Talk | None) -> ImagePaths:
+    """The path of the row's picture, which it must have, or of its several."""
+    image = find_images(row, talk.shown if talk else ())
     if not image:
         raise BadRowError("no_image", "the row has no picture")
     if talk:
@@ -280,13 +281,9 @@ def _find_shown(row: Mapping[str, Any], talk: Talk | None) -> str:
     return image
 
 
-def _check_shown(talk: Talk, image: str) -> None:
-    """Compare the placeholders in the questions with the picture that there is."""
-    shown = sum(len(_EXACT.findall(question)) for question, _ in talk.pairs)
-    if shown and not image:
-        raise BadRowError("no_image", "the text shows a picture, the row has none")
-    if shown > 1:
-        raise BadRowError("several_images", f"the text shows {shown} pictures by {PLACEHOLDER}, the row has one")
+def _check_shown(talk: Talk, image: ImagePaths) -> None:
+    """Compare the placeholders in the questions with the pictures that there are; the system prompt may have none."""
+    check_shown(talk.questions, image)
     _check_placeholder(check_text(talk.system, "system prompt"), "system prompt")
 
 
@@ -295,6 +292,8 @@ def _judge(
 ) -> Turn | BadTurn:
     """The turn if it can be used, else what is known of it and why not."""
     problems = [*of_row]
+    if turn.image == ():
+        problems.append(BadRowError("no_image", f"no picture is shown up to this question, by any {PLACEHOLDER}"))
     _attempt(problems, _question, talk, turn.turn, turn.image)
     _attempt(problems, _answer, talk, turn.turn, turn.image)
     if unlearned or not talk.taught[turn.turn]:
@@ -327,25 +326,21 @@ def _id(row: Mapping[str, Any], name: str) -> str | int:
     return value if isinstance(value, int) else check_text(value.strip(), "id") or name
 
 
-def _question(talk: Talk, turn: int, image: str) -> str:
+def _question(talk: Talk, turn: int, image: ImagePaths) -> str:
     asked = talk.pairs[turn][0]
-    text = _without_placeholder(asked)
-    if not text and not (image and _EXACT.search(asked)):  # about the picture alone, as rows with captions have it
+    text = without_placeholder(asked)
+    if not text and not (image and EXACT.search(asked)):  # about the picture alone, as rows with captions have it
         raise BadRowError("empty_question", "the question has no text")
     _check_placeholder(text, "question")
     return check_text(text, "question")
 
 
-def _answer(talk: Talk, turn: int, image: str) -> str:
+def _answer(talk: Talk, turn: int, image: ImagePaths) -> str:
     text = talk.pairs[turn][1].strip()
     if not text:
         raise BadRowError("empty_answer", "the answer has no text")
     _check_placeholder(text, "answer", markup=bool(image))
     return check_text(text, "answer")
-
-
-def _without_placeholder(text: str) -> str:
-    return _AROUND.sub(lambda match: "\n" if "\n" in match.group() else " ", text).strip()
 
 
 def _check_placeholder(text: str, what: str, *, markup: bool = True) -> None:

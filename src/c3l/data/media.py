@@ -33,16 +33,37 @@ _EMPTY: tuple[Any, ...] = (None, "", False, [], {})
 _BASE64 = re.compile(r"data:|(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR|Qk0)[A-Za-z0-9+/=\s]{40}")
 
 
+ImagePaths = str | tuple[str, ...]
+"""The path of a row's picture, or those of its several pictures in their order; empty where there is none."""
+
+
+def list_paths(image: ImagePaths) -> tuple[str, ...]:
+    """The paths, one or several."""
+    return image if isinstance(image, tuple) else (image,)
+
+
 def find_image(row: Mapping[str, Any], shown: Sequence[Any] = ()) -> str:
-    """The path of the one picture of a row, with ``/``; empty if the row names no picture.
+    """As ``find_images``, of a row that may have one.
+
+    Raises:
+        BadRowError: As there, and ``several_images``.
+    """
+    found = find_images(row, shown)
+    if isinstance(found, tuple):
+        raise BadRowError("several_images", f"the row has {len(found)} pictures, expected one")
+    return found
+
+
+def find_images(row: Mapping[str, Any], shown: Sequence[Any] = ()) -> ImagePaths:
+    """The path of the picture of a row, with ``/``, or of its several pictures; empty if the row names no picture.
 
     Args:
         row: The row.
         shown: What the parts of its turns name beside it.
 
     Raises:
-        BadRowError: ``other_medium`` for a row about a video, sound or document, ``several_images``, ``bad_path``,
-            and ``inline_image`` for a picture without a path.
+        BadRowError: ``other_medium`` for a row about a video, sound or document, ``several_images`` where its keys do
+            not agree, ``bad_path``, and ``inline_image`` for a picture without a path.
     """
     shown_paths = [path for value in shown for path in _paths(value)]
     main = _main(row) or shown_paths
@@ -51,10 +72,11 @@ def find_image(row: Mapping[str, Any], shown: Sequence[Any] = ()) -> str:
         chosen = next((key for key, path in besides if not _is_address(path)), besides[0][0])
         main = [path for key, path in besides if key == chosen]
         besides = [(key, path) for key, path in besides if key != chosen and not _is_address(path)]
-    if len(main) > 1:
-        raise BadRowError("several_images", f"the row has {len(main)} pictures, expected one")
-    if other := next((key for key, path in besides if main and _stem(path) != _stem(main[0])), None):
+    stems = [*map(_stem, main)]
+    if other := next((key for key, path in besides if main and _stem(path) not in stems), None):
         raise BadRowError("several_images", f"the row names {main[0][:200]!a}, but another picture under {other}")
+    if len(main) > 1 and shown_paths and [*map(_stem, shown_paths)] != stems:
+        raise BadRowError("several_images", "the parts of turns show other pictures than the row, or in another order")
     if not main and (key := next((key for key, value in row.items() if _names_one(key, value)), None)):
         raise BadRowError("no_image", f"the row has `{key}`, but the path of no picture")
     if medium := next(_other_media(row, main), None):
@@ -63,7 +85,7 @@ def find_image(row: Mapping[str, Any], shown: Sequence[Any] = ()) -> str:
         raise BadRowError(
             "no_image", f"the row names a file under `{key}`, which is not read; name a picture by `image`"
         )
-    return _clean(main[0]) if main else ""
+    return tuple(map(_clean, main)) if len(main) > 1 else _clean(main[0]) if main else ""
 
 
 def refused_image(row: Mapping[str, Any]) -> str | None:

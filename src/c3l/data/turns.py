@@ -48,6 +48,11 @@ class Talk:
     shown: tuple[Any, ...] = field(default=())
     questions_marked: int = 0
 
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """What is asked, turn by turn."""
+        return tuple(question for question, _ in self.pairs)
+
 
 def read_talk(row: Mapping[str, Any]) -> Talk:
     """What is said in a row.

@@ -11,13 +11,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from c3l.data.formats import NOT_TAUGHT, BadTurn, Turn, read_llava
-from c3l.data.images import image_id_of, open_image
+from c3l.data.images import image_id_of
+from c3l.data.media import list_paths
 from c3l.data.noted import tell_noted
 from c3l.data.recognise import recognise
 from c3l.data.roots import has_root, settle_root
@@ -25,6 +25,7 @@ from c3l.data.sources import check_files, list_files, name_files
 from c3l.errors import DataError, StorageError, tell_rejected
 from c3l.executors.choose import make_executor
 from c3l.executors.interface import Executor, LoadModel, ShardTask, in_order
+from c3l.jobs.score_rows import Item, find_source, make_context, make_rejected_row, make_row, make_sample
 from c3l.jobs.score_state import (
     EARLIER,
     ScoreRow,
@@ -37,12 +38,11 @@ from c3l.jobs.score_state import (
     rows_that_stay,
 )
 from c3l.jobs.score_summary import summarise_rows, tell_summary
-from c3l.method.i2c import FORMS, compute_i2c
-from c3l.method.scoring import Context, ImageSource, draw_pool, score_samples, tell_few_others
+from c3l.method.scoring import draw_pool, score_samples, tell_few_others
 from c3l.method.specificity import show_specificity
 from c3l.models.interface import InferenceModel
 from c3l.progress import Progress, find_width
-from c3l.records import KL_FORMS, ImageRef, Rejected, Sample, ScoredPair, make_id
+from c3l.records import Rejected, ScoredPair, make_id
 from c3l.settings.abilities import check_scorer
 from c3l.settings.roots import Address
 from c3l.settings.schema import RunConfig
@@ -51,8 +51,6 @@ from c3l.storage.job import Job
 from c3l.storage.journal import append_lines
 
 CHUNK_ROWS = 64
-
-Item = Turn | BadTurn
 
 
 def score_file(
@@ -280,16 +278,17 @@ def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
 
 def _survey(data: Sequence[Path], config: RunConfig, progress: Progress) -> tuple[int, tuple[str, ...]]:
     """The number of turns, and the paths of the images that may stand for no image."""
-    total, paths, shows_others = 0, dict[str, str](), config.scoring.no_image == "others"
+    total, most, paths, shows_others = 0, 1, dict[str, str](), config.scoring.no_image == "others"
     # the first rows get the scores that they get among all, so all are read for other pictures
     for item in islice(_read(data, config), None if shows_others else config.images.limit):
         total += 1
         if shows_others and isinstance(item, Turn):
-            paths[image_id_of(item.image)] = item.image
+            paths |= {image_id_of(path): path for path in list_paths(item.image)}
+            most = max(most, len(list_paths(item.image)))
     total = min(total, config.images.limit or total)
-    if total and (few := tell_few_others(config.scoring, len(paths))):
+    if total and (few := tell_few_others(config.scoring, len(paths) - most + 1)):
         progress.note(few)
-    return total, tuple(paths[image_id] for image_id in draw_pool(paths, config.scoring, config.seed))
+    return total, tuple(paths[image_id] for image_id in draw_pool(paths, config.scoring, config.seed, most))
 
 
 def _score(chunk: Chunk, config: RunConfig, model: InferenceModel | None) -> list[ScoreRow]:
@@ -297,53 +296,12 @@ def _score(chunk: Chunk, config: RunConfig, model: InferenceModel | None) -> lis
     turns = {place: item for place, item in enumerate(items) if isinstance(item, Turn) and not stay[place]}
     outcomes: Iterator[ScoredPair | Rejected] = iter(())
     if model is not None and turns:
-        paths = {item.image for item in turns.values()} | set(pool)
-        # size and hash are not looked at here: every picture is opened once, when its turns are scored
-        images = {image_id_of(path): ImageRef(image_id_of(path), path, "", 0, 0) for path in paths}
-        samples = [_sample(item, start + place) for place, item in turns.items()]
-        contexts = {make_id("data", start + place): _context(item, config, model) for place, item in turns.items()}
-        source = ImageSource(images, partial(_open, config), [image_id_of(path) for path in pool])
+        samples = [make_sample(item, start + place) for place, item in turns.items()]
+        contexts = {make_id("data", start + place): make_context(item, config, model) for place, item in turns.items()}
+        source = find_source(turns.values(), pool, config)
         outcomes = score_samples(samples, source, model, config.scoring, config.seed, contexts)
     return [
-        row or (_row(item, next(outcomes), config) if isinstance(item, Turn) else _rejected_row(item, item, config))
+        row
+        or (make_row(item, next(outcomes), config) if isinstance(item, Turn) else make_rejected_row(item, item, config))
         for item, row in zip(items, stay, strict=True)
     ]
-
-
-def _context(turn: Turn, config: RunConfig, model: InferenceModel) -> Context:
-    """What is said before a question, as far as it is wanted and the model shows it."""
-    with_turns = model.takes_turns and config.scoring.context == "turns"
-    return Context(turn.system if model.takes_system else "", turn.earlier if with_turns else ())
-
-
-def _open(config: RunConfig, image: ImageRef) -> Any:
-    return open_image(config.images.root, image.path, config.images)
-
-
-def _sample(turn: Turn, number: int) -> Sample:
-    name = make_id("data", number)
-    return Sample(name, image_id_of(turn.image), "data", turn.question, turn.answer, 0, turn.turn)
-
-
-def _row(turn: Turn, outcome: ScoredPair | Rejected, config: RunConfig) -> ScoreRow:
-    if isinstance(outcome, Rejected):
-        return _rejected_row(turn, outcome, config)
-    numbers = {
-        form: compute_i2c(outcome.scores, form)
-        for form in FORMS
-        if form not in KL_FORMS or outcome.scores.token_kl is not None
-    }
-    scored = {"i2c": outcome.i2c, "n_answer_tokens": len(outcome.scores.token_ids), "status": "ok"}
-    return _empty_row(turn, config) | numbers | scored
-
-
-def _rejected_row(item: Item, why: BadTurn | Rejected, config: RunConfig) -> ScoreRow:
-    return _empty_row(item, config) | {"error": f"{why.reason}: {why.detail}"}
-
-
-def _empty_row(item: Item, config: RunConfig) -> ScoreRow:
-    """A row without a score; its keys and their order are those of every row."""
-    known = {name: getattr(item, name) for name in ("id", "turn", "image", "question", "answer")}
-    known |= {"file": item.file} if item.file else {}
-    row = known | dict.fromkeys(["i2c", "form", *FORMS, "n_answer_tokens", "status", "error"])
-    return row | {"form": config.scoring.form, "status": "rejected"}

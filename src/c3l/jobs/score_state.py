@@ -153,8 +153,8 @@ def _can_be_mended(out: Path, state: State, config: RunConfig) -> bool:
     """Whether a picture can be opened by now that a row was rejected for."""
     if not state.rejected.get("unreadable_image"):
         return False
-    paths = {row["image"] for row in read_rows(out) if reason_of(row) == "unreadable_image"}
-    return any(_opens(config, path) for path in sorted(paths))
+    shown = {list_shown(row) for row in read_rows(out) if reason_of(row) == "unreadable_image"}
+    return any(all(_opens(config, path) for path in paths) for paths in sorted(shown))
 
 
 def _opens(config: RunConfig, path: str) -> bool:
@@ -169,6 +169,11 @@ def read_rows(path: Path) -> Iterator[ScoreRow]:
     """The rows of a file of scores, one at a time."""
     with path.open(encoding="utf-8", newline="\n") as lines:
         yield from map(json.loads, lines)
+
+
+def list_shown(row: ScoreRow) -> tuple[str, ...]:
+    """The paths of the picture that a row is about, or of its several."""
+    return (row["image"],) if isinstance(row["image"], str) else tuple(row["image"])
 
 
 def reason_of(row: ScoreRow) -> str:
@@ -212,7 +217,7 @@ def _settings(data: Sequence[Path], config: RunConfig) -> dict[str, Any]:
 
 def remember_image(rows: Sequence[ScoreRow], root: Path | Address, state: State) -> None:
     """Keep in the state which picture was the first to be scored."""
-    first = next((row["image"] for row in rows if row["status"] == "ok"), None)
+    first = next((list_shown(row)[0] for row in rows if row["status"] == "ok"), None)
     if first and not state.picture:
         with suppress(BadImageError):  # it is gone since it was scored
             state.picture, state.sha256 = first, sign_image(root, first).sha256

@@ -7,7 +7,7 @@ import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from c3l.jobs.score_state import ScoreRow
+from c3l.jobs.score_state import ScoreRow, list_shown
 from c3l.method.scoring import count_others
 from c3l.method.specificity import SpecificityTally, tell_specificity
 from c3l.progress import cut_line
@@ -35,18 +35,22 @@ def summarise_rows(rows: Iterable[ScoreRow], scoring: ScoringConfig) -> ScoreSum
         scoring: What they were scored with.
     """
     tally = SpecificityTally(scoring.no_image)
+    images, most_shown = set[str](), 1
     most: list[tuple[float, int, ScoreRow]] = []
     least: list[tuple[float, int, ScoreRow]] = []
     for place, row in enumerate(rows):
         lift = row.get("lift")
         if lift is None:  # rejected, or of an older c3l
             continue
-        tally.add(row["image"], lift, says_no(row["answer"]))
+        shown = list_shown(row)
+        images.update(shown)
+        most_shown = max(most_shown, len(shown))
+        tally.add("\n".join(shown), lift, says_no(row["answer"]))
         for heap, key in ((most, lift), (least, -lift)):
             _keep_largest(heap, (key, -place, row))
     if not tally.images:
         return None
-    found = tally.summarise(count_others(scoring, tally.images))
+    found = tally.summarise(count_others(scoring, len(images) - most_shown + 1))
     first, last = min(SHOWN, (found.pairs + 1) // 2), min(SHOWN, found.pairs // 2)
     return ScoreSummary(found, _take_rows(most, first), _take_rows(least, last))
 
@@ -67,4 +71,5 @@ def tell_summary(summary: ScoreSummary, width: int) -> Iterator[str]:
     yield tell_specificity(summary.specificity)
     for words, rows in (("highest", summary.most), ("lowest", summary.least)):
         for row in rows:
-            yield cut_line(f"{words} lift {row['lift']:+.3f}  {row['image']}  {row['question']} {row['answer']}", width)
+            shown = ", ".join(list_shown(row))
+            yield cut_line(f"{words} lift {row['lift']:+.3f}  {shown}  {row['question']} {row['answer']}", width)

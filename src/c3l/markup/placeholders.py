@@ -8,6 +8,7 @@ left may be no sentence.
 import re
 
 PLACEHOLDER = "<image>"
+EXACT = re.compile(r"(?<!<)<image>(?!>)")
 PLACEHOLDERS = (PLACEHOLDER, "<video>", "<audio>")  # what trainers count in the text of an export
 
 _MEDIUM = r"(?:image|img|picture|pic|photo|vision|visual|video|audio|speech|sound)"
@@ -33,6 +34,18 @@ _CONTROL = (
 _ANY = re.compile(f"{_BARE}|{_MARKUP}", re.IGNORECASE)
 _ONLY_BARE = re.compile(_BARE, re.IGNORECASE)
 _OR_CONTROL = re.compile(f"{_BARE}|{_MARKUP}|{_CONTROL}", re.IGNORECASE)
+
+
+def split_at_images(text: str) -> list[str]:
+    """The texts around the placeholders: one more than there are of them, each without white space that says nothing.
+
+    That is white space between two placeholders, and at the ends of the whole text.
+    """
+    texts = [part if part.strip() else "" for part in EXACT.split(text)]
+    if spoken := [place for place, part in enumerate(texts) if part]:
+        texts[spoken[0]] = texts[spoken[0]].lstrip()
+        texts[spoken[-1]] = texts[spoken[-1]].rstrip()
+    return texts
 
 
 def find_placeholder(text: str, *, markup: bool = True) -> str | None:

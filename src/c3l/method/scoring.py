@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from heapq import nsmallest
+from itertools import islice
 from threading import Lock
 from types import MappingProxyType
 
@@ -11,10 +12,11 @@ from PIL.Image import Image
 from PIL.Image import new as new_image
 
 from c3l.errors import BackendError, DataError
+from c3l.markup.placeholders import EXACT
 from c3l.method.batching import map_ahead, run_batches
 from c3l.method.generation import OpenImage
 from c3l.method.i2c import compute_i2c
-from c3l.models.interface import InferenceModel, Pair, ScoreRequest, Unfit
+from c3l.models.interface import InferenceModel, Pair, ScoreRequest, Shown, Unfit
 from c3l.records import AnswerScores, Form, ImageRef, Rejected, Sample, ScoredPair, ScoredSample, make_id
 from c3l.settings.schema import ScoringConfig
 
@@ -35,11 +37,17 @@ class ImageSource:
         refs: By id: those of the samples, and those of the pool.
         open: Opens one as RGB, or raises DataError.
         pool: Ids of all images of the run, from which the ``others`` mode draws.
+        sets: Of samples about several images the ids of these, in order, by what such a sample has as ``image_id``.
     """
 
     refs: Mapping[str, ImageRef]
     open: OpenImage
     pool: Sequence[str] = ()
+    sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def list_ids(self, image_id: str) -> tuple[str, ...]:
+        """The ids of the image, or of the several, of a sample with this one."""
+        return self.sets.get(image_id, (image_id,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +81,7 @@ def score_samples(
     """Measure S(I2C) of every sample: one outcome a sample, in the order of the samples.
 
     Batch size and the order of samples change no score. Rejections: ``empty_answer``, ``control_token_in_text``,
-    ``too_long``, ``unreadable_image``, ``non_finite_score``, and ``oom`` for a pair that does
+    ``too_long``, ``several_images``, ``unreadable_image``, ``non_finite_score``, and ``oom`` for a pair that does
     not fit in memory alone.
 
     Args:
@@ -91,7 +99,7 @@ def score_samples(
         known = ", ".join(sorted(model.no_image_modes()))
         raise BackendError(f"the model cannot do scoring.no_image={config.no_image}; it can do {known}")
     judged = (
-        (place, _judge_text(sample, contexts.get(sample.sample_id, _NOTHING), model))
+        (place, _judge_text(sample, contexts.get(sample.sample_id, _NOTHING), model, sample.image_id in images.sets))
         for place, sample in enumerate(samples)
     )
     outcomes: dict[int, Outcome] = {place: rejected for place, rejected in judged if rejected}
@@ -121,13 +129,16 @@ def rescore(scored: ScoredSample | ScoredPair, form: Form) -> ScoredPair:
     return ScoredPair(scored.sample, scored.scores, compute_i2c(scored.scores, form), form, scored.no_image)
 
 
-def _judge_text(sample: Sample, context: Context, model: InferenceModel) -> Rejected | None:
-    """A rejection of what cannot be scored, whatever the picture; None if nothing speaks against it."""
+def _judge_text(sample: Sample, context: Context, model: InferenceModel, several: bool) -> Rejected | None:
+    """A rejection of what cannot be scored, whatever the picture; None if nothing speaks against it.
+
+    Texts about several pictures have a placeholder for each, which is no word of theirs.
+    """
     if not sample.answer.strip():
         return _reject(sample, "empty_answer", "the answer has no text")
     earlier = (("earlier turn", text) for turn in context.earlier for text in turn)
     for name, text in (("question", sample.question), ("system prompt", context.system), *earlier):
-        if token := model.find_control_token(text):
+        if token := model.find_control_token(EXACT.sub(" ", text) if several else text):
             detail = f"the {name} holds {token}, which steers this model's chats and cannot be words in it; take it out"
             return _reject(sample, "control_token_in_text", detail)
     return None
@@ -146,7 +157,8 @@ class _OtherImages:
     """The pictures that stand for "no image": the first m of the pool in an order drawn by the run's seed.
 
     They are the same for all images, but for those that are among them: so a model encodes each of them once, and what
-    its rows begin with is computed once for all pairs of a batch.
+    its rows begin with is computed once for all pairs of a batch. For several images stand as many of them, one behind
+    the other: first the first n, then those from the second on, m times; after the last of them comes the first again.
     """
 
     def __init__(self, images: ImageSource, config: ScoringConfig, seed: int) -> None:
@@ -154,17 +166,27 @@ class _OtherImages:
         self._shows, self._wanted = config.no_image == "others", count_others(config, len(pool))
         self._opened: dict[str, Image | None] = {}
         self._opening = Lock()  # pictures are opened by threads, and each of these once
-        self._order = draw_pool(pool, config, seed)
+        self._order = draw_pool(pool, config, seed, max(map(len, images.sets.values()), default=1))
+        self._sets: dict[tuple[str, ...], tuple[Image, ...]] = {}
 
-    def __call__(self, image_id: str, picture: Image) -> tuple[Image, ...]:
-        """Those for one image, which is ``picture``: as many as open, or a grey one of its size if none does."""
-        found: list[Image] = []
-        for other in self._order:
-            if other != image_id and len(found) < self._wanted and (image := self._open(other)) is not None:
-                found.append(image)
-        if self._shows and not found:
-            found.append(new_image("RGB", picture.size, "grey"))
-        return tuple(found)
+    def __call__(self, image_id: str, shown: Shown) -> tuple[Shown, ...]:
+        """Those for what is shown: as many as open, or grey ones of its size if none does."""
+        if not self._shows:
+            return ()
+        pictures, own = shown if isinstance(shown, tuple) else (shown,), self._images.list_ids(image_id)
+        names = (name for name in self._order if name not in own and self._open(name) is not None)
+        found = list(islice(names, self._wanted + len(own) - 1))
+        if not found:
+            grey = tuple(new_image("RGB", picture.size, "grey") for picture in pictures)
+            return (grey,) if isinstance(shown, tuple) else grey
+        turns = range(min(self._wanted, len(found)))
+        sets = [self._keep(tuple(found[(turn + place) % len(found)] for place in range(len(own)))) for turn in turns]
+        return tuple(sets) if isinstance(shown, tuple) else tuple(image for one in sets for image in one)
+
+    def _keep(self, names: tuple[str, ...]) -> tuple[Image, ...]:
+        """These pictures, as one object for all that they stand for."""
+        pictures = tuple(image for name in names if (image := self._open(name)) is not None)
+        return self._sets.setdefault(names, pictures)
 
     def _open(self, image_id: str) -> Image | None:
         """The picture; None if it does not open: a rejection where it is scored itself, here the next one serves."""
@@ -177,12 +199,20 @@ class _OtherImages:
             return self._opened[image_id]
 
 
-def draw_pool(pool: Iterable[str], config: ScoringConfig, seed: int) -> list[str]:
-    """Those of the ids that the ``others`` mode may show, in the order in which it does; none in the other modes."""
+def draw_pool(pool: Iterable[str], config: ScoringConfig, seed: int, several: int = 1) -> list[str]:
+    """Those of the ids that the ``others`` mode may show, in the order in which it does; none in the other modes.
+
+    Args:
+        pool: All ids.
+        config: The mode, and m.
+        seed: The run's seed.
+        several: How many images a sample has at most: as many are not to be shown, and as many are shown at once.
+    """
     if config.no_image != "others":
         return []
+    wanted = config.others + 2 * several - 1 + _SPARE_OTHERS
     # a place of one's own for each, so that a longer pool moves few
-    return nsmallest(config.others + 1 + _SPARE_OTHERS, pool, key=lambda image_id: make_id(seed, image_id, "others"))
+    return nsmallest(wanted, pool, key=lambda image_id: make_id(seed, image_id, "others"))
 
 
 def count_others(config: ScoringConfig, images: int) -> int:
@@ -211,18 +241,27 @@ def _open_job(
     said = {sample.sample_id: contexts.get(sample.sample_id, _NOTHING) for sample in samples.values()}
     first = next(iter(samples.values()))
     image_id = first.image_id
-    if image_id not in images.refs:
-        problem = "unreadable_image", f"picture {image_id} is not among the images of the run"
-        return _OpenedPairs(samples, None, problem)
     try:
-        picture = images.open(images.refs[image_id])
+        shown = _open_images(image_id, images)
     except DataError as error:
-        problem = "unreadable_image", str(error)
-        return _OpenedPairs(samples, None, problem)
-    others = draw(image_id, picture)
+        return _OpenedPairs(samples, None, ("unreadable_image", str(error)))
+    others = draw(image_id, shown)
     pairs = tuple(Pair(it.sample_id, it.question, it.answer, said[it.sample_id].earlier) for it in samples.values())
     row_seed = int(make_id(seed, image_id, "noise")[:8], 16)  # 32 bits: any backend takes it
-    return _OpenedPairs(samples, ScoreRequest(picture, pairs, row_seed, others, said[first.sample_id].system))
+    return _OpenedPairs(samples, ScoreRequest(shown, pairs, row_seed, others, said[first.sample_id].system))
+
+
+def _open_images(image_id: str, images: ImageSource) -> Shown:
+    """The picture of a sample, or its several.
+
+    Raises:
+        DataError: If one of them does not open, or is not there.
+    """
+    ids = images.list_ids(image_id)
+    if missing := [one for one in ids if one not in images.refs]:
+        raise DataError(f"picture {missing[0]} is not among the images of the run")
+    opened = tuple(images.open(images.refs[one]) for one in ids)
+    return opened if image_id in images.sets else opened[0]
 
 
 def _score_batch(

@@ -77,11 +77,12 @@ class Unfit:
 
     Attributes:
         reason: ``control_token_in_text``: it spells a token that steers the chat; ``too_long``: with its prompt it is
-            longer than the model's positions; ``no_supervised_token``: nothing of it would be taught.
+            longer than the model's positions; ``several_images``: its chats do not show several pictures, or not there;
+            ``no_supervised_token``: nothing of it would be taught.
         detail: One line for a person.
     """
 
-    reason: Literal["control_token_in_text", "too_long", "no_supervised_token"]
+    reason: Literal["control_token_in_text", "too_long", "several_images", "no_supervised_token"]
     detail: str
 
 
@@ -91,9 +92,9 @@ class Pair:
 
     Attributes:
         pair_id: Comes back with its scores.
-        prompt: The user's turn, without any image placeholder.
+        prompt: The user's turn, without any image placeholder where the request has one image.
         completion: What is forced.
-        earlier: Prompts with their completions that were said before, in order; the image stands before the first.
+        earlier: Prompts with their completions that were said before, in order; one image stands before the first.
     """
 
     pair_id: str
@@ -102,22 +103,29 @@ class Pair:
     earlier: tuple[tuple[str, str], ...] = ()
 
 
+Shown = Image | tuple[Image, ...]
+"""One RGB picture, before all that is asked; or several, each where an ``<image>`` of the prompts stands, in order.
+
+Where there are more pictures than placeholders, the first ones stand before the first prompt.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class ScoreRequest:
-    """All pairs of one image, so that the image is encoded once.
+    """All pairs of one image, or of the same several, so that it is encoded once.
 
     Attributes:
-        image: RGB picture.
+        image: What is shown.
         pairs: K >= 1 pairs.
         seed: Seeds the picture of the ``noise`` mode.
-        others: The m other pictures of the ``others`` mode; empty for every other mode.
+        others: What is shown in its place in the ``others`` mode, m times as many pictures; empty for every other mode.
         system: The system prompt before all of them, in both passes; empty for none.
     """
 
-    image: Image
+    image: Shown
     pairs: tuple[Pair, ...]
     seed: int = 0
-    others: tuple[Image, ...] = ()
+    others: tuple[Shown, ...] = ()
     system: str = ""
 
 

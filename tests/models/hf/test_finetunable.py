@@ -65,7 +65,7 @@ def test_of_one_turn_gains_are_what_scoring_measures(name, tiny):
     answer = "Brown, I think."
     scorer = HfModel(tiny(name).model, tiny(name).processor, PROVENANCE)
     request = ScoreRequest(make_picture(0), (Pair("1", "What is it?", answer),))
-    [[scores]] = scorer.score([request], no_image="drop")
+    [scores] = scorer.score([request], no_image="drop").values()
     gains = make(tiny(name)).measure_gains(Conversation(make_picture(0), (("What is it?", answer),)))
     ratios = zip(scores.logprobs_with_image, scores.logprobs_without_image, strict=True)
     assert gains == (*(pytest.approx(p - q, abs=2e-4) for p, q in ratios), None)

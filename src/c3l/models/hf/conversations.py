@@ -70,7 +70,10 @@ class ConversationEncoder:
         if any(text.count(words) != 1 for words in (_FIRST, _ANSWER, _SECOND)):
             raise BackendError("the chat template does not show every turn of a conversation once: take another model")
         between, self._before_answer = text.split(_ANSWER)[1].split(_SECOND)
-        self._end, self._before_question = _split_end(between, encoder.tokenizer, stop_ids)
+        self.end, self._before_question = _split_end(between, encoder.tokenizer, stop_ids)
+        """The token that ends an answer."""
+        self.written_end = between.removesuffix(self._before_question)
+        """What the template writes for it, if anything, and what else of it goes."""
 
     def encode_prompt(
         self, prompt: str, image: Image | None, system: str, earlier: Sequence[tuple[str, str]]
@@ -82,7 +85,7 @@ class ConversationEncoder:
         first = encoder.encode_prompt(earlier[0][0], image, system)
         ids = list(first.ids)
         for (_, answer), (question, _) in zip(earlier, (*earlier[1:], (prompt, "")), strict=True):
-            ids += [*encoder.encode_completion(answer), self._end, *self._ask(question)]
+            ids += [*encoder.encode_completion(answer), self.end, *self._ask(question)]
         types = {key: encoder.extend_types(row, len(ids)) for key, row in first.types.items()}
         return EncodedPrompt(tuple(ids), types, first.vision)
 
@@ -107,7 +110,7 @@ class ConversationEncoder:
         ends: list[bool] = []
         for number, (question, answer) in enumerate(turns):
             told = self._ask(question) if number else ()
-            said = (*encoder.encode_completion(answer), self._end)
+            said = (*encoder.encode_completion(answer), self.end)
             ids += [*told, *said]
             taught += [False] * len(told) + [number not in untaught] * len(said)
             ends += [False] * (len(told) + len(said) - 1) + [True]

@@ -17,12 +17,21 @@ class EncodedPrompt:
     Attributes:
         ids: P token ids, image tokens already expanded.
         types: ``token_type_ids`` and the like, P numbers each, as the processor returned them.
-        vision: The processor's other tensors, untouched: they belong to this one picture.
+        vision: The processor's other tensors, untouched: they belong to this one picture, or to these together.
     """
 
     ids: tuple[int, ...]
     types: Mapping[str, tuple[int, ...]]
     vision: Mapping[str, Tensor]
+
+
+def to_prompt(output: Mapping[str, Tensor]) -> EncodedPrompt:
+    """What a processor made of one chat."""
+    return EncodedPrompt(
+        ids=tuple(output["input_ids"][0].tolist()),
+        types={key: tuple(output[key][0].tolist()) for key in TYPE_KEYS if key in output},
+        vision={key: value for key, value in output.items() if key not in TEXT_KEYS},
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ are; prompts to be continued by ``generate`` are padded on the left. The end-of-
 not scored: S(I2C) is about what the answer says, not about where it stops.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from functools import cached_property
@@ -26,12 +26,13 @@ from torch import Tensor
 from c3l.errors import BackendError
 from c3l.models.hf.along import ALONG_KEYS, lay_along
 from c3l.models.hf.control import find_control_tokens, template_of, write_chat
-from c3l.models.hf.encoded import TEXT_KEYS, TYPE_KEYS, EncodedPrompt, EncodedRow, RowBatch, pad
+from c3l.models.hf.encoded import TEXT_KEYS, EncodedPrompt, EncodedRow, RowBatch, pad, to_prompt
 from c3l.models.hf.expansion import Expansion, learn_expansion
 from c3l.models.hf.header import find_header, find_turn_end
 from c3l.models.hf.lead import find_lead
 from c3l.models.hf.processed import ProcessedImages
 from c3l.models.hf.thinking import find_thinking
+from c3l.models.interface import Shown
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
@@ -75,7 +76,7 @@ class ChatEncoder:
         self._placeholder = _placeholder(processor, self.tokenizer)
         self._answer_type = _ANSWER_TYPES.get(type(processor).__name__, 0)
         self._expansions: dict[int, tuple[Image, Expansion, Mapping[str, Tensor]]] = {}
-        self._prompts: dict[tuple[str, int, str, bool], tuple[Image | None, EncodedPrompt]] = {}
+        self._prompts: dict[Hashable, tuple[Shown | None, EncodedPrompt]] = {}
 
     @contextmanager
     def batch(self) -> Iterator[None]:
@@ -123,12 +124,18 @@ class ChatEncoder:
             to_write: The model goes on by itself, in a thought where it is one that thinks; else an answer is given,
                 which stands behind an empty thought there.
         """
+        return self.keep(
+            (prompt, system, to_write), image, lambda: self._encode_prompt(prompt, image, system, to_write)
+        )
+
+    def keep(self, key: Hashable, shown: Shown | None, encode: Callable[[], EncodedPrompt]) -> EncodedPrompt:
+        """What is encoded under this key about these very pictures, once within a block of ``batch``."""
         if not self._processed.keeps:
-            return self._encode_prompt(prompt, image, system, to_write)
-        key = prompt, id(image), system, to_write
-        if key not in self._prompts:  # the picture is kept beside it, so that no other one can take over its id
-            self._prompts[key] = image, self._encode_prompt(prompt, image, system, to_write)
-        return self._prompts[key][1]
+            return encode()
+        whole = key, id(shown)
+        if whole not in self._prompts:  # the pictures are kept beside it, so that no other one can take over an id
+            self._prompts[whole] = shown, encode()
+        return self._prompts[whole][1]
 
     def _encode_prompt(self, prompt: str, image: Image | None, system: str, to_write: bool) -> EncodedPrompt:
         plain = [] if image is None else self.encode_plain(prompt, system, to_write=to_write)
@@ -137,11 +144,7 @@ class ChatEncoder:
             if inserted := expansion.insert(plain):
                 return EncodedPrompt(*inserted, vision)
         output = self._process([prompt], [image] if image is not None else None, to_write, system)
-        encoded = EncodedPrompt(
-            ids=tuple(output["input_ids"][0].tolist()),
-            types={key: tuple(output[key][0].tolist()) for key in TYPE_KEYS if key in output},
-            vision={key: value for key, value in output.items() if key not in TEXT_KEYS},
-        )
+        encoded = to_prompt(output)
         if image is not None and encoded.vision.keys().isdisjoint(ALONG_KEYS):
             learned = learn_expansion(self.tokenizer, self._placeholder, plain, encoded.ids, encoded.types)
             if learned and self._processed.keeps:  # the image is kept too, so that no other one can take over its id
@@ -168,7 +171,7 @@ class ChatEncoder:
 
     def encode_between(self, before: str, text: str, after: str) -> tuple[int, ...]:
         """Ids of a text between pieces of the chat template, as one: what stands beside may share a token with it."""
-        ids = self.tokenizer(before + self._disarm(text) + after, add_special_tokens=False)["input_ids"]
+        ids = self.tokenizer(before + self.disarm(text) + after, add_special_tokens=False)["input_ids"]
         return tuple(int(token) for token in ids)
 
     def collate(self, rows: Sequence[EncodedRow], *, whole: bool = False) -> RowBatch:
@@ -285,27 +288,34 @@ class ChatEncoder:
     ) -> dict[str, Tensor]:
         shown = images is not None
         texts = [self._render(prompt, system=system, with_image=shown, to_write=to_write) for prompt in prompts]
+        return self.process(texts, images, **padding)
+
+    def process(self, texts: Sequence[str], images: Sequence[Shown] | None, **padding: Any) -> dict[str, Tensor]:
+        """What the processor makes of chats as the template writes them, and of the pictures of each."""
         options = {"add_special_tokens": self._wants_bos(texts[0]), "return_tensors": "pt", **padding}
-        output = self._processor(images=self._nest(images), text=texts, **options)
+        output = self._processor(images=self._nest(images), text=list(texts), **options)
         return {key: value for key, value in output.items() if isinstance(value, Tensor)}
 
-    def _nest(self, images: Sequence[Image] | None) -> list[Any] | None:
-        """One picture a prompt, as the processor takes them: GOT-OCR2 reads a list in a list as pages."""
+    def _nest(self, images: Sequence[Shown] | None) -> list[Any] | None:
+        """The pictures of each prompt, as the processor takes them: GOT-OCR2 reads a list in a list as pages."""
         if images is None or hasattr(self._processor, "multi_page"):
             return None if images is None else list(images)
-        return [[image] for image in images]
+        return [list(shown) if isinstance(shown, tuple) else [shown] for shown in images]
 
     def _render(self, prompt: str, *, with_image: bool, to_write: bool, system: str = "") -> str:
         content = [{"type": "image"}] if with_image else []
-        content.append({"type": "text", "text": self._disarm(prompt)})
+        content.append({"type": "text", "text": self.disarm(prompt)})
         chat = [{"role": "user", "content": content}]
         if system:
-            chat.insert(0, {"role": "system", "content": [{"type": "text", "text": self._disarm(system)}]})
+            chat.insert(0, {"role": "system", "content": [{"type": "text", "text": self.disarm(system)}]})
         return self.render(chat) if to_write else self.render_to_answer(chat)
 
-    def _disarm(self, text: str) -> str:
-        # What is asked may spell `<image>` or an end of turn: a space inside makes it ordinary words. Rows of a data
-        # set that do are rejected before; this is for questions that are only asked, and for what judges read.
+    def disarm(self, text: str) -> str:
+        """The text with a space in each token that steers a chat, which makes it ordinary words.
+
+        Rows of a data set that spell one are rejected before; this is for questions that are only asked, and for what
+        judges read.
+        """
         for token in self.control.texts:
             text = text.replace(token, f"{token[0]} {token[1:]}")
         return text

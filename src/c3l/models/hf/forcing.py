@@ -20,10 +20,12 @@ from c3l.models.hf.along import ALONG_KEYS
 from c3l.models.hf.conversations import ConversationEncoder, find_turns
 from c3l.models.hf.encoded import EncodedPrompt, EncodedRow
 from c3l.models.hf.encoding import ChatEncoder, stop_ids
+from c3l.models.hf.image_sets import ImageSetEncoder
 from c3l.models.hf.layout import attention_mask, find_obstacle, image_token_id, make_path
 from c3l.models.hf.packing import Packed, pack
 from c3l.models.hf.rounding import widened
 from c3l.models.hf.rows import ForcingRow
+from c3l.models.hf.several import SeveralImages, try_several
 from c3l.models.hf.trials import Trial
 from c3l.models.hf.vision import ImageFeatures, VisionEncoder, move
 
@@ -56,11 +58,17 @@ class TeacherForcing:
         self.takes_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
         """Whether its forward computes logits at chosen places alone; known for certain once ``ways`` is."""
         self._ways: Ways | None = None  # unknown until somebody asks
+        self._several: SeveralImages | None = None  # as above
 
     @cached_property
     def turns(self) -> ConversationEncoder | None:
         """What puts a prompt behind earlier turns; None where the chat template does not show every turn."""
         return find_turns(self._encoder, stop_ids(self._model, self._encoder))
+
+    @cached_property
+    def sets(self) -> ImageSetEncoder:
+        """What puts several pictures into a prompt."""
+        return ImageSetEncoder(self._encoder, self.turns)
 
     def encode(self, row: ForcingRow) -> EncodedPrompt:
         """What is said before a row's completion.
@@ -68,13 +76,15 @@ class TeacherForcing:
         Raises:
             BackendError: If something was said before its prompt, and the chat template shows no earlier turns.
         """
-        if not row.earlier:
-            return self._encoder.encode_prompt(row.prompt, row.image, row.system)
-        if self.turns is None:
+        if row.earlier and self.turns is None:
             raise BackendError(
                 f"the chat template of {type(self._model).__name__} does not show every turn of a conversation: set "
                 "scoring.context=none"
             )
+        if row.images is not None:
+            return self.sets.encode_prompt(row.prompt, row.images, row.system, row.earlier)
+        if not row.earlier or self.turns is None:
+            return self._encoder.encode_prompt(row.prompt, row.image, row.system)
         return self.turns.encode_prompt(row.prompt, row.image, row.system, row.earlier)
 
     def predict(
@@ -88,24 +98,28 @@ class TeacherForcing:
             features: Of pictures, by the id of the picture; what is missing is encoded and added.
         """
         features = {} if features is None else features
-        if not self.packs() or any(row.hide_image for rows in lists for row in rows):
+        every = [row for rows in lists for row in rows]
+        packs = self.several().packed if any(row.images is not None for row in every) else self.packs()
+        if not packs or any(row.hide_image for row in every):
             yield from (self.predict_apart(rows, features) for rows in lists)
         elif len(lists) <= 2:
-            yield from self._predict_packed(lists, features)
+            yield from self.predict_packed(lists, features)
         else:  # many views of the same rows: one after the other, or their logits would fill the memory
             for rows in lists:
-                yield from self._predict_packed([rows], features)
+                yield from self.predict_packed([rows], features)
 
     def predict_apart(self, rows: Sequence[ForcingRow], features: dict[int, ImageFeatures]) -> Tensor:
         """Logits (A, V) of rows that are computed whole."""
-        if len(rows) > 1 and not self.ways().side_by_side:
+        if len(rows) > 1 and (rows[0].images is not None or not self.ways().side_by_side):
             return torch.cat([self._predict_whole([row], features) for row in rows])
         return self._predict_whole(rows, features)
 
     def predict_alone(self, prompt: EncodedPrompt, completion: tuple[int, ...]) -> Tensor:
         """Logits (N, V) of one row, the plain way: nothing beside it, its picture as the processor gives it."""
-        vision = {key: move(tensor, self._model) for key, tensor in prompt.vision.items() if key not in ALONG_KEYS}
-        return self._feed([EncodedRow(prompt, completion)], vision)
+        return self._feed([EncodedRow(prompt, completion)], self._give_vision(prompt))
+
+    def _give_vision(self, prompt: EncodedPrompt) -> dict[str, Any]:
+        return {key: move(tensor, self._model) for key, tensor in prompt.vision.items() if key not in ALONG_KEYS}
 
     def _predict_whole(self, rows: Sequence[ForcingRow], features: dict[int, ImageFeatures]) -> Tensor:
         """Logits (A, V) of rows as one batch."""
@@ -140,6 +154,12 @@ class TeacherForcing:
         if self._ways is None:
             self._ways = self._find_out()
         return self._ways
+
+    def several(self) -> SeveralImages:
+        """Whether several pictures are shown, and what gives this model's own numbers then; tried out once."""
+        if self._several is None:
+            self._several = try_several(self, self._model, self._encoder)
+        return self._several
 
     @torch.no_grad()
     def _find_out(self) -> Ways:
@@ -181,7 +201,7 @@ class TeacherForcing:
             obstacle = "it computes logits at all places or none"
         row = trial.lists[0][0]
         obstacle = obstacle or find_obstacle(self._model, self._encoder.encode_prompt(row.prompt, row.image))
-        obstacle = obstacle or self._try("packed rows", lambda: list(self._predict_packed(trial.lists, {})), trial)
+        obstacle = obstacle or self._try("packed rows", lambda: list(self.predict_packed(trial.lists, {})), trial)
         return apart, obstacle, trial.allowed
 
     def _try_side_by_side(self, trial: Trial) -> str:
@@ -209,14 +229,15 @@ class TeacherForcing:
         gap = trial.compare_logits(found, places)
         return f"{what} are off by {gap}" if gap else ""
 
-    def _predict_packed(
+    def predict_packed(
         self, lists: Sequence[Sequence[ForcingRow]], features: dict[int, ImageFeatures]
     ) -> Iterator[Tensor]:
+        """As ``predict``, in trees of rows that begin alike."""
         rows = [row for of_list in lists for row in of_list]
         prompts = [self.encode(row) for row in rows]
         self._encode_images(rows, prompts, features)
         paths = [
-            make_path(self._model, prompt, prompt.ids + row.completion[:-1], id(row.image))
+            make_path(self._model, prompt, prompt.ids + row.completion[:-1], id(row.shown))
             for row, prompt in zip(rows, prompts, strict=True)
         ]
         found: dict[int, Tensor] = {}
@@ -253,6 +274,8 @@ class TeacherForcing:
     def _show_images(
         self, rows: Sequence[ForcingRow], prompts: Sequence[EncodedPrompt], features: dict[int, ImageFeatures]
     ) -> dict[str, Any]:
+        if rows[0].images is not None:  # by themselves, as the processor gives them
+            return self._give_vision(prompts[0])
         images = [row.image for row in rows if row.image is not None]
         if not images:
             return {}
@@ -266,8 +289,8 @@ class TeacherForcing:
         self, rows: Sequence[ForcingRow], prompts: Sequence[EncodedPrompt], features: dict[int, ImageFeatures]
     ) -> None:
         for row, prompt in zip(rows, prompts, strict=True):
-            if row.image is not None and id(row.image) not in features:
-                features[id(row.image)] = self._vision.encode(prompt.vision)
+            if row.shown is not None and id(row.shown) not in features:
+                features[id(row.shown)] = self._vision.encode(prompt.vision)
 
     def _hide_image(self, inputs: dict[str, Tensor]) -> Tensor:
         token = image_token_id(self._model)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from c3l.errors import BackendError, OutOfMemoryError, one_line
+from c3l.errors import BackendError, OutOfMemoryError, name_error, one_line
 from c3l.models.hf import logits
 from c3l.models.hf.control import tell_control_token
 from c3l.models.hf.encoded import EncodedPrompt
@@ -20,11 +20,11 @@ from c3l.models.hf.forcing import TeacherForcing
 from c3l.models.hf.header import tell_header
 from c3l.models.hf.layout import can_hide_images
 from c3l.models.hf.limits import count_positions, find_excess
-from c3l.models.hf.rows import GREY, ForcingRow, rows_with, rows_without
+from c3l.models.hf.rows import GREY, ForcingRow, make_row, rows_with, rows_without
 from c3l.models.hf.trials import has_bare_chats
 from c3l.models.hf.vision import ImageFeatures, VisionEncoder
 from c3l.models.hf.writing import Writing
-from c3l.models.interface import Completion, GenerateRequest, Pair, Sampling, ScoreRequest, Unfit, check_pair_ids
+from c3l.models.interface import Completion, GenerateRequest, Pair, Sampling, ScoreRequest, Shown, Unfit, check_pair_ids
 from c3l.models.notes import add_notes
 from c3l.records import AnswerScores, NoImageMode, Provenance
 
@@ -53,7 +53,7 @@ class HfModel:
         self._provenance = add_notes(provenance, [self._encoder.thinking.note, tell_header(self._encoder.header)])
         self._vision = VisionEncoder(model, self._encoder)
         self._forcing = TeacherForcing(model, self._encoder, self._vision)
-        self._standing: dict[int, tuple[Image.Image, ImageFeatures]] = {}
+        self._standing: dict[int, tuple[Shown, ImageFeatures]] = {}
         self._writing = Writing(model, self._encoder, self._vision, self._forcing)
 
     @property
@@ -210,6 +210,8 @@ class HfModel:
             OutOfMemoryError: If the batch did not fit.
         """
         check_pair_ids(requests)
+        others = {id(shown) for request in requests for shown in request.others}
+        self._standing = {key: kept for key, kept in self._standing.items() if key in others}
         if no_image not in self.no_image_modes():
             raise BackendError(
                 f"{type(self._model).__name__} cannot leave the image out by {no_image!r}; "
@@ -217,29 +219,58 @@ class HfModel:
             )
         with self._encoder.batch(), torch.inference_mode(), _memory_errors():
             taken = [[self._take(request, pair) for pair in request.pairs] for request in requests]
-            completions = [[() if isinstance(it, Unfit) else it for it in of_request] for of_request in taken]
-            numbers = self._compare(requests, completions, no_image)
-        return {
-            pair.pair_id: it if isinstance(it, Unfit) else self._collect(it, numbers)
-            for request, of_request in zip(requests, taken, strict=True)
-            for pair, it in zip(request.pairs, of_request, strict=True)
-        }
+            found: dict[str, AnswerScores | Unfit] = {}
+            # rows about one picture, and rows about several with so many others, are computed apart
+            kinds = [1 + len(one.others) if isinstance(one.image, tuple) else 0 for one in requests]
+            for kind in sorted(set(kinds)):
+                of_kind = zip(requests, taken, kinds, strict=True)
+                found |= self._collect([(one, ids) for one, ids, its in of_kind if its == kind], no_image)
+        return found
 
     def _take(self, request: ScoreRequest, pair: Pair) -> tuple[int, ...] | Unfit:
         """The ids of a completion, or why it cannot be forced."""
         if token := self._encoder.find_control_token(pair.completion):
             return Unfit("control_token_in_text", tell_control_token(token))
+        if why := self._find_unshown(request, pair):
+            return Unfit("several_images", f"{type(self._model).__name__} does not show several pictures: {why}")
         ids = self._encoder.encode_completion(pair.completion)
         if self._positions is None:
             return ids
-        shown = (
-            ForcingRow(image, pair.prompt, ids, 0, False, request.system, pair.earlier)
-            for image in (request.image, *request.others)
-        )
-        prompts = [self._forcing.encode(row) for row in shown]
+        prompts = [self._forcing.encode(row) for row in self._show(request, pair, ids)]
         return find_excess(max(len(prompt.ids) for prompt in prompts), len(ids), self._positions) or ids
 
-    def _collect(self, ids: tuple[int, ...], numbers: Iterator[tuple[float, float, float]]) -> AnswerScores:
+    def _show(self, request: ScoreRequest, pair: Pair, ids: tuple[int, ...]) -> Iterator[ForcingRow]:
+        """The rows of a pair that show a picture."""
+        yield from (make_row(shown, pair, ids, 0, request.system) for shown in (request.image, *request.others))
+
+    def _find_unshown(self, request: ScoreRequest, pair: Pair) -> str:
+        """Why the several pictures of a pair cannot be shown where its texts have them; empty if they can."""
+        if not isinstance(request.image, tuple):
+            return ""
+        if obstacle := self._forcing.several().obstacle:
+            return obstacle
+        try:
+            for row in self._show(request, pair, ()):
+                self._forcing.encode(row)
+        except (torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception as error:  # templates and processors raise what they like
+            return f"this chat ends with {name_error(error)}"
+        return ""
+
+    def _collect(
+        self, taken: Sequence[tuple[ScoreRequest, Sequence[tuple[int, ...] | Unfit]]], no_image: NoImageMode
+    ) -> dict[str, AnswerScores | Unfit]:
+        """The scores of requests of which this was taken, by the ids of their pairs."""
+        completions = [[() if isinstance(it, Unfit) else it for it in of_request] for _, of_request in taken]
+        numbers = self._compare([request for request, _ in taken], completions, no_image)
+        return {
+            pair.pair_id: it if isinstance(it, Unfit) else self._tell(it, numbers)
+            for request, of_request in taken
+            for pair, it in zip(request.pairs, of_request, strict=True)
+        }
+
+    def _tell(self, ids: tuple[int, ...], numbers: Iterator[tuple[float, float, float]]) -> AnswerScores:
         mine = [next(numbers) for _ in ids]
         with_image, without_image, kl = zip(*mine, strict=True) if mine else ((), (), ())
         return AnswerScores(ids, self._encoder.display_tokens(ids), with_image, without_image, kl)
@@ -261,8 +292,8 @@ class HfModel:
         log_p = next(predicted)
         log_q = logits.log_mixture(predicted)
         # the pictures are kept beside their features, so that no other one can take over an id
-        others = {id(image): image for request in requests for image in request.others}
-        self._standing = {key: (image, features[key]) for key, image in others.items() if key in features}
+        others = {id(shown): shown for request in requests for shown in request.others}
+        self._standing |= {key: (shown, features[key]) for key, shown in others.items() if key in features}
         columns = logits.pick(log_p, ids), logits.pick(log_q, ids), logits.vocabulary_kl(log_p, log_q)
         return zip(*(column.tolist() for column in columns), strict=True)
 

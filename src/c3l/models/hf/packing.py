@@ -28,7 +28,8 @@ class RowPath:
 
     Attributes:
         ids: Its tokens.
-        image: A number for the picture that its image tokens show; rows with equal numbers share them.
+        image: A number for the picture, or for the pictures, that its image tokens show; rows with equal numbers that
+            are alike up to the last of these tokens share them.
         positions: (D, L) int64, D positions a token where a family counts otherwise than by the place in the row.
         whole_images: Whether the tokens of a picture see all of it, those to come too.
     """
@@ -49,7 +50,8 @@ class Packed:
         depths: (B, T) int64.
         mask: (B, 1, T, T) bool, true where a token sees another.
         rows: Of each packed row, in the order given: its tree's place in the batch, and the places of its tokens.
-        images: Number of the picture each time that one is shown, tree after tree, left to right.
+        images: Number of the picture, or of the pictures, each time that they are shown, tree after tree, left to
+            right.
     """
 
     ids: Tensor
@@ -72,14 +74,18 @@ class _Tree:
         self._blocks: dict[int, int] = {}  # token of a picture that sees itself whole -> the first of these tokens
         self._shows: list[bool] = []  # whether a token or one before it is a picture's
         self._children: dict[tuple[int, int, int], int] = {}
+        self._leads: dict[tuple[int, tuple[int, ...]], int] = {}
         self._image_token = image_token
 
     def insert(self, path: RowPath) -> tuple[int, ...]:
         """The places of a row's tokens."""
         places, parent = [], -1
+        last = max((number for number, token in enumerate(path.ids) if token == self._image_token), default=-1)
+        # several pictures are shown whole or not at all, also where texts begin to differ between them
+        lead = self._leads.setdefault((path.image, path.ids[: last + 1]), len(self._leads))
         for number, token in enumerate(path.ids):
             is_image = token == self._image_token
-            key = (parent, token, path.image if is_image else -1)
+            key = (parent, token, lead if is_image else -1)
             if key not in self._children:
                 place = self._children[key] = self._append(token, parent, path.image if is_image else -1)
                 if path.positions is not None:

@@ -1,6 +1,5 @@
 """An image processor that looks at an image once, however many prompts show it."""
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,13 +12,13 @@ class ProcessedImages:
     def __init__(self, image_processor: "BaseImageProcessor") -> None:
         self._image_processor = image_processor
         self.keeps = False
-        self._outputs: dict[tuple[int, ...], tuple[Any, Any]] = {}
+        self._outputs: dict[Any, tuple[Any, Any]] = {}
 
     def __call__(self, images: Any, *args: Any, **kwargs: Any) -> Any:
         """Its output for these images, as if it had just been made."""
         if not self.keeps:
             return self._image_processor(images, *args, **kwargs)
-        key = tuple(id(image) for image in _flatten(images))
+        key = _name(images)
         if key not in self._outputs:
             # the images are kept beside their output, so that no other one can take over an id
             self._outputs[key] = (images, self._image_processor(images, *args, **kwargs))
@@ -34,9 +33,6 @@ class ProcessedImages:
         self._outputs.clear()
 
 
-def _flatten(images: Any) -> Iterable[Any]:
-    if isinstance(images, list | tuple):
-        for image in images:
-            yield from _flatten(image)
-    else:
-        yield images
+def _name(images: Any) -> Any:
+    """What tells images apart, and which of them are one row's."""
+    return tuple(map(_name, images)) if isinstance(images, list | tuple) else id(images)

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from c3l.errors import BackendError
-from c3l.models.interface import ScoreRequest
+from c3l.models.interface import Pair, ScoreRequest, Shown
 from c3l.records import NoImageMode
 
 GREY = (128, 128, 128)
@@ -25,6 +25,7 @@ class ForcingRow:
         hide_image: Whether the picture's tokens are there but must not be looked at.
         system: The system prompt; empty for none.
         earlier: What was said before the prompt, in turns; the picture stands before the first of them.
+        images: In place of ``image`` several, each where the texts have an ``<image>``; empty where they are left out.
     """
 
     image: Image.Image | None
@@ -34,6 +35,18 @@ class ForcingRow:
     hide_image: bool = False
     system: str = ""
     earlier: tuple[tuple[str, str], ...] = ()
+    images: tuple[Image.Image, ...] | None = None
+
+    @property
+    def shown(self) -> Shown | None:
+        """The picture, or the pictures."""
+        return self.image if self.images is None else self.images or None
+
+
+def make_row(shown: Shown | None, pair: Pair, completion: tuple[int, ...], request: int, system: str) -> ForcingRow:
+    """The row of a pair."""
+    one, several = (None, shown) if isinstance(shown, tuple) else (shown, None)
+    return ForcingRow(one, pair.prompt, completion, request, False, system, pair.earlier, several)
 
 
 def rows_with(requests: Sequence[ScoreRequest], completions: Sequence[Sequence[tuple[int, ...]]]) -> list[ForcingRow]:
@@ -64,10 +77,10 @@ def rows_without(
 def _rows(
     requests: Sequence[ScoreRequest],
     completions: Sequence[Sequence[tuple[int, ...]]],
-    images: Sequence[Image.Image | None],
+    images: Sequence[Shown | None],
 ) -> list[ForcingRow]:
     return [
-        ForcingRow(image, pair.prompt, completion, number, system=request.system, earlier=pair.earlier)
+        make_row(image, pair, completion, number, request.system)
         for number, (request, of_request, image) in enumerate(zip(requests, completions, images, strict=True))
         for pair, completion in zip(request.pairs, of_request, strict=True)
         if completion
@@ -77,15 +90,16 @@ def _rows(
 def _share(rows: list[ForcingRow]) -> list[ForcingRow]:
     """Rows that show one picture as if they were of one request."""
     first: dict[int, int] = {}
-    return [replace(row, request=first.setdefault(id(row.image), row.request)) for row in rows]
+    return [replace(row, request=first.setdefault(id(row.shown), row.request)) for row in rows]
 
 
-def _stand_in(request: ScoreRequest, no_image: NoImageMode) -> Image.Image | None:
+def _stand_in(request: ScoreRequest, no_image: NoImageMode) -> Shown | None:
     """What is shown in place of the image: nothing, mid-grey, or uniform noise of the same size."""
-    if no_image == "blank":
-        return Image.new("RGB", request.image.size, GREY)
-    if no_image == "noise":
-        width, height = request.image.size
-        pixels = np.random.default_rng(request.seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-        return Image.fromarray(pixels)
-    return None
+    shown, random = request.image, np.random.default_rng(request.seed)
+    images = shown if isinstance(shown, tuple) else (shown,)
+    found: list[Image.Image] = []
+    for image in images if no_image in ("blank", "noise") else ():
+        width, height = image.size
+        pixels = random.integers(0, 256, (height, width, 3), dtype=np.uint8) if no_image == "noise" else None
+        found.append(Image.new("RGB", image.size, GREY) if pixels is None else Image.fromarray(pixels))
+    return tuple(found) if isinstance(shown, tuple) else next(iter(found), None)

@@ -26,6 +26,7 @@ from c3l.models.vllm.engine import Engine, EngineRow
 from c3l.records import AnswerScores, NoImageMode, Provenance
 from c3l.settings.schema import ModelConfig
 
+ONE_IMAGE = "take the folder itself, without vllm:, for rows about several"
 _NOTE = (
     "vLLM draws tokens by generators of its own, one a text: a seed gives another text than with transformers, and "
     "what else is in the batch may change its rounding"
@@ -150,8 +151,9 @@ class VllmModel:
         with self._encoder.batch():
             longest = self._positions - 1  # vLLM writes a token behind each row
             taken = [[self._take(request, pair, longest) for pair in request.pairs] for request in requests]
-            completions = [[() if isinstance(it, Unfit) else it for it in of_request] for of_request in taken]
-            numbers = self._compare(requests, completions, no_image)
+            single = [both for both in zip(requests, taken, strict=True) if not isinstance(both[0].image, tuple)]
+            completions = [[() if isinstance(it, Unfit) else it for it in of_request] for _, of_request in single]
+            numbers = self._compare([request for request, _ in single], completions, no_image)
         return {
             pair.pair_id: it if isinstance(it, Unfit) else self._collect(it, numbers)
             for request, of_request in zip(requests, taken, strict=True)
@@ -162,10 +164,11 @@ class VllmModel:
         """The ids of a completion, or why it cannot be forced after its prompt."""
         if token := self._encoder.find_control_token(pair.completion):
             return Unfit("control_token_in_text", tell_control_token(token))
+        if isinstance(request.image, tuple):
+            return Unfit("several_images", f"vLLM is shown one picture at a time here: {ONE_IMAGE}")
         ids = self._encoder.encode_completion(pair.completion)
-        shown = (
-            self._row(pair.prompt, image, request.system, pair.earlier) for image in (request.image, *request.others)
-        )
+        images = (request.image, *(one for one in request.others if not isinstance(one, tuple)))
+        shown = (self._row(pair.prompt, image, request.system, pair.earlier) for image in images)
         return find_excess(max(len(row.ids) for row in shown), len(ids), longest) or ids
 
     def _collect(self, ids: tuple[int, ...], numbers: Iterator[tuple[float, float]]) -> AnswerScores:
