@@ -77,23 +77,30 @@ class Scorer:
         several images at once.
 
         Args:
-            rows: Each with ``image`` (a ``PIL.Image``, a path, or the bytes of a file), ``question`` and ``answer``; a
-                list, a table of ``datasets``, or any iterable.
+            rows: Each with ``image`` (a ``PIL.Image``, a path, or the bytes of a file; or a list of them, each shown
+                where the question has an ``<image>``), ``question`` and ``answer``; a list, a table of ``datasets``, or
+                any iterable.
 
         Raises:
             BackendError: If the model cannot be loaded, or cannot leave the image out in this way.
             DataError: If a row has no such keys.
         """
         scoring, samples, images = self._config.scoring, list[Sample](), dict[str, Any]()
+        sets: dict[str, tuple[str, ...]] = {}
         for number, row in enumerate(rows):
             if missing := {"image", "question", "answer"} - row.keys():
                 raise DataError(f"got row {number} without {' and '.join(sorted(missing))}, expected all three")
-            name = _name(row["image"])
-            images[name] = row["image"]
+            shown = row["image"] if isinstance(row["image"], list | tuple) else [row["image"]]
+            if not shown:
+                raise DataError(f"got row {number} with an empty list of images, expected at least one")
+            names = tuple(map(_name, shown))
+            images |= dict(zip(names, shown, strict=True))
+            name = names[0] if len(names) == 1 else make_id("several", *names)
+            sets |= {name: names} if len(names) > 1 else {}
             sample_id = make_id("row", number)
             samples.append(Sample(sample_id, name, "rows", str(row["question"]), str(row["answer"]), 0, number))
         refs = {name: ImageRef(name, name, "", 0, 0) for name in images}
-        source = ImageSource(refs, lambda ref: _open(images[ref.image_id], self._config.images), list(refs))
+        source = ImageSource(refs, lambda ref: _open(images[ref.image_id], self._config.images), list(refs), sets)
         outcomes = score_samples(samples, source, self._model, scoring, self._config.seed)
         return list(self._tell(outcomes))
 
