@@ -7,7 +7,7 @@ export TOKENIZERS_PARALLELISM := false
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix bench builtin vllm clean
+.PHONY: help demo test check docs fix bench builtin vllm clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -19,15 +19,20 @@ demo: .venv/c3l  ## write, score, filter, export and report on the example pictu
 test: .venv/c3l-dev  ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
-check: .venv/c3l-dev  ## lint, format, types, then the tests
-	$(BIN)/ruff check src tests studies benchmarks examples
-	$(BIN)/ruff format --check src tests studies benchmarks examples
+check: .venv/c3l-dev  ## lint, format, types, the website, then the tests
+	$(BIN)/ruff check src tests studies benchmarks examples scripts
+	$(BIN)/ruff format --check src tests studies benchmarks examples scripts
 	$(BIN)/mypy
+	$(MAKE) --no-print-directory docs
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
+# the variable silences the theme's notice about mkdocs 2, of which nothing is used
+docs: .venv/c3l-dev  ## build the website of docs/ into build/site, links checked
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 fix: .venv/c3l-dev  ## let ruff mend what it can
-	$(BIN)/ruff check --fix src tests studies benchmarks examples
-	$(BIN)/ruff format src tests studies benchmarks examples
+	$(BIN)/ruff check --fix src tests studies benchmarks examples scripts
+	$(BIN)/ruff format src tests studies benchmarks examples scripts
 
 bench: .venv/c3l-dev  ## measure speed against the naive way, into benchmarks/results.md
 	mkdir -p build
@@ -64,7 +69,7 @@ clean:  ## remove the environments and everything built
 	@touch $@
 
 .venv/c3l-dev: .venv/c3l
-	$(PIP) --editable '.[builtin,dedup,export,train,judge,openai,ray,tensorboard,study,dev]'
+	$(PIP) --editable '.[builtin,dedup,export,train,judge,openai,ray,tensorboard,study,docs,dev]'
 	@touch $@
 
 # vLLM asks for an older transformers than c3l, and computes with this one: so what both need is put beside it without

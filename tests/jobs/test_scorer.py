@@ -2,13 +2,16 @@
 
 import subprocess
 import sys
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL.Image import Image
 
 import c3l
 from c3l import PairScore, Scorer
-from c3l.errors import ConfigError, DataError
+from c3l.errors import BackendError, ConfigError, DataError, StaleStageError
 from c3l.method.i2c import compute_i2c
 from c3l.models.interface import Pair, ScoreRequest
 from c3l.models.load import load_model
@@ -55,7 +58,7 @@ def test_a_row_may_have_several_images(scorer: Scorer) -> None:
     rows = [{"image": [one, two], **asked}, {"image": [two, one], **asked}, row(one), row([one])]
     both, swapped, single, same = scorer.score(rows)
     assert both.i2c is not None and both.i2c != pytest.approx(swapped.i2c, abs=1e-4)
-    assert single == same
+    assert (single.i2c, single.tokens) == (same.i2c, same.tokens)
     with pytest.raises(DataError, match="got row 0 with an empty list of images"):
         scorer.score([row([])])
 
@@ -77,9 +80,110 @@ def test_other_images_are_those_of_the_other_rows(scorer: Scorer) -> None:
     assert together[0].i2c != pytest.approx(alone[0].i2c, abs=1e-6), "alone a grey image stands beside it"
 
 
+def test_what_was_said_before_a_question_counts(scorer: Scorer) -> None:
+    before = {"history": [["How many?", "Two."]], "system": "Be brief."}
+    picture = make_picture(1)
+    alone, system, after = scorer.score(
+        [row(picture), {**row(picture), "system": "Be brief."}, {**row(picture), **before}]
+    )
+    assert len({alone.id, system.id, after.id}) == 3
+    assert len({round(one.i2c, 4) for one in (alone, system, after)}) == 3
+    model = load_model(ModelConfig(name=scorer._config.model.name, dtype="float32"), 0)
+    pair = Pair("p", ASK, TELL, (("How many?", "Two."),))
+    [[scores]] = score_rows(model, [ScoreRequest(picture, (pair,), system="Be brief.")], "drop")
+    assert after.i2c == pytest.approx(compute_i2c(scores, "log_ratio"), abs=1e-5)
+    single = Scorer(scorer._config.model.name, settings=[*PLAIN, "scoring.context=none"])
+    assert single.score([{**row(picture), "history": before["history"]}])[0].i2c == pytest.approx(alone.i2c, abs=1e-5)
+    with pytest.raises(DataError, match="in `history`, expected pairs"):
+        scorer.score([{**row(picture), "history": ["How many?"]}])
+
+
+def test_a_template_that_shows_no_earlier_turns_refuses_them(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(scorer._model), "takes_turns", False)
+    with pytest.raises(BackendError, match=r"scoring\.context=none"):
+        scorer.score([{**row(make_picture(1)), "history": [("How many?", "Two.")]}])
+
+
+def test_a_table_of_datasets_is_read_row_by_row(scorer: Scorer) -> None:
+    datasets = pytest.importorskip("datasets")
+    pictures = [make_picture(number) for number in range(3)]
+    columns = {"image": pictures, "question": [ASK] * 3, "answer": [TELL] * 3}
+    table = datasets.Dataset.from_dict(columns).cast_column("image", datasets.Image())
+    expected = [one.i2c for one in scorer.score(map(row, pictures))]
+    assert len(set(expected)) == 3
+    assert [one.i2c for one in scorer.score(table)] == pytest.approx(expected, abs=1e-6)
+    undecoded = table.cast_column("image", datasets.Image(decode=False))
+    assert [one.i2c for one in scorer.score(undecoded)] == pytest.approx(expected, abs=1e-6)
+
+
+class Table(list[int]):
+    """Rows that are made when they are asked for, as those of ``datasets``; it knows which of their images live."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__(range(rows))
+        self.made, self.most = list[weakref.ref[Image]](), 0
+
+    def __getitem__(self, number: int) -> dict[str, object]:
+        picture = make_picture(number)
+        self.made.append(weakref.ref(picture))
+        self.most = max(self.most, sum(one() is not None for one in self.made))
+        return row(picture)
+
+    def __iter__(self) -> Iterator[dict[str, object]]:
+        return map(self.__getitem__, range(len(self)))
+
+
+def test_a_long_table_is_not_held_in_memory(scorer: Scorer) -> None:
+    table = Table(60)
+    assert len(scorer.score(table)) == 60
+    assert 0 < table.most < 30
+
+
+def test_kept_scores_are_not_made_again(scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [row(make_picture(number)) for number in range(3)]
+    rows.insert(1, row(tmp_path / "late.png"))
+    asked: list[int] = []
+    score = type(scorer._model).score
+
+    def count(self: object, requests: list[ScoreRequest], mode: str) -> object:
+        asked.append(sum(len(request.pairs) for request in requests))
+        return score(self, requests, mode)
+
+    monkeypatch.setattr(type(scorer._model), "score", count)
+    first = scorer.score(rows, keep=tmp_path / "kept")
+    assert (sum(asked), [one.i2c is None for one in first]) == (3, [False, True, False, False])
+    with (tmp_path / "kept/scores.jsonl").open("ab") as file:
+        file.write(b'{"sample": "of a write that was killed')
+    make_picture(4).save(tmp_path / "late.png")
+    again = scorer.score([*rows, row(make_picture(9))], keep=tmp_path / "kept")
+    assert sum(asked) == 5, "the one that opens by now, and the new one"
+    assert [again[0], again[2], again[3]] == [first[0], first[2], first[3]]
+    assert [one.error for one in again] == [""] * 5
+    other = Scorer(scorer._config.model.name, settings=[*PLAIN, "scoring.form=lift"])
+    lifted = other.score(rows, keep=tmp_path / "kept")
+    assert "_model" not in vars(other), "another form is a re-sum"
+    assert [one.i2c for one in lifted] == [one.forms["lift"] for one in again[:4]]
+
+
+def test_scores_of_other_settings_or_other_images_are_not_mixed(scorer: Scorer, tmp_path: Path) -> None:
+    rows = [row(make_picture(number)) for number in range(2)]
+    scorer.score(rows, keep=tmp_path / "kept")
+    blank = Scorer(scorer._config.model.name, settings=[*PLAIN, "scoring.no_image=blank"])
+    with pytest.raises(StaleStageError, match="drop -> blank"):
+        blank.score(rows, keep=tmp_path / "kept")
+    others = Scorer(scorer._config.model.name, settings=["model.dtype=float32"])
+    others.score(rows, keep=tmp_path / "others")
+    with pytest.raises(StaleStageError, match="the images that stand for no image changed"):
+        others.score([*rows, row(make_picture(2))], keep=tmp_path / "others")
+
+
 def test_mistakes_are_told(scorer: Scorer) -> None:
     with pytest.raises(DataError, match="got row 0 without answer and question"):
         scorer.score([{"image": make_picture(1)}])
+    with pytest.raises(DataError, match="got row 1 of type str, expected a mapping"):
+        scorer.score([row(make_picture(1)), "image"])
+    with pytest.raises(DataError, match="got row 0 with an image of type NoneType"):
+        scorer.score([row(None)])
     with pytest.raises(ConfigError, match=r"scoring\.form"):
         Scorer(settings=["scoring.form=magic"])
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
@@ -89,4 +193,6 @@ def test_mistakes_are_told(scorer: Scorer) -> None:
 def test_the_package_imports_nothing_heavy() -> None:
     code = "import sys, c3l; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert all(callable(getattr(c3l, name)) for name in c3l.__all__), "and yet all of it is there"
+    assert set(c3l.__all__) < set(dir(c3l))
     assert not {"torch", "transformers", "pydantic", "PIL", "numpy"} & set(loaded)

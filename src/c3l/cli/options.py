@@ -245,7 +245,7 @@ def run_stages(
     from c3l.run.context import open_context, read_part
     from c3l.run.pipeline import list_images
     from c3l.run.run_folder import Run
-    from c3l.run.status import summarise
+    from c3l.run.status import summarise, tell_lost
 
     progress = make_progress(sys.stderr)
     part = None if shard is None else read_part(shard)
@@ -254,14 +254,11 @@ def run_stages(
     with open_context(config, progress, needs_model=needs_model, part=part) as context:
         stages(context)
     summary = summarise(Run.reader(config.run))
-    above = summary["error_rate"] > config.max_error_rate
-    if above:
-        progress.note(
-            f"{summary['error_rate']:.0%} of what {summary['error_stage']} made was rejected, above "
-            f"max_error_rate {config.max_error_rate:.0%}; `c3l status {config.run}` has the reasons"
-        )
+    lost = tell_lost(summary, config)
+    if lost:
+        progress.note(lost)
     print_summary(summary)
-    raise typer.Exit(TOO_MANY_REJECTED if above else OK)
+    raise typer.Exit(TOO_MANY_REJECTED if lost else OK)
 
 
 def print_lines(lines: "Iterator[str | dict[str, Any]]") -> dict[str, Any]:

@@ -174,6 +174,16 @@ def summarise(run: Run) -> dict[str, Any]:
     }
 
 
+def tell_lost(summary: Mapping[str, Any], config: RunConfig) -> str:
+    """One line where a run lost more than it may; empty where it did not."""
+    if summary["error_rate"] <= config.max_error_rate:
+        return ""
+    return (
+        f"{summary['error_rate']:.0%} of what {summary['error_stage']} made was rejected, above "
+        f"max_error_rate {config.max_error_rate:.0%}; `c3l status {config.run}` has the reasons"
+    )
+
+
 def _find_specificity(run: Run, states: Mapping[str, StageState]) -> dict[str, Any]:
     """That of the report, unless it is of other settings than those of now."""
     if states["report"].state != "done":

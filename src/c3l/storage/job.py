@@ -21,6 +21,7 @@ _HASHED = {
     "data": "the data file changed",
     "questions": "the questions changed",
     "weights": "the model changed",
+    "pool": "the images that stand for no image changed",
 }
 
 

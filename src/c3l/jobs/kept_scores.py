@@ -1,0 +1,90 @@
+"""Scores that a folder keeps between two calls of ``Scorer.score``: a journal, and what its lines were made with."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from c3l.errors import StorageError
+from c3l.method.scoring import SCORER_VERSION
+from c3l.models.load import resolve_dtype
+from c3l.records import Rejected, ScoredPair, ScoredSample, from_json, to_json
+from c3l.settings.base import results_of
+from c3l.settings.schema import RunConfig
+from c3l.storage.job import Job, plain, refuse_changes
+from c3l.storage.journal import append_lines, read_lines
+
+T = TypeVar("T")
+
+_AT_ONCE = 64  # pairs between two writes: what a kill costs
+
+
+class KeptScores:
+    """A folder of scores. What could not be scored is not kept: it is tried again."""
+
+    def __init__(self, folder: Path) -> None:
+        """Name the folder; nothing is read or written."""
+        self._job = Job(folder, "Scorer.score", "kept_by_scorer", remedy="choose another folder to keep")
+        self._lines = folder / "scores.jsonl"
+
+    @contextmanager
+    def open(self, config: RunConfig, weights: str, pool: str) -> Iterator["KeptScores"]:
+        """The folder for one writer, made if need be, if its scores were made in the same way.
+
+        Args:
+            config: The settings of now.
+            weights: What stands for the model.
+            pool: What stands for the other images that are shown.
+
+        Raises:
+            StaleStageError: If they were made in another way.
+        """
+        model = config.scorer.model_copy(update={"dtype": resolve_dtype(config.scorer)})
+        settings = {
+            **results_of("images", config.images, {"limit", "follow_links"}),
+            **results_of("scoring", config.scoring, {"form", "model", "scorer"}),  # another form is a re-sum
+            **results_of("model", model),
+            "kept_by_scorer": SCORER_VERSION,
+            "seed": config.seed,
+            "weights": weights,
+            "pool": pool,
+        }
+        with self._job.open():
+            begun = self._job.read()
+            if begun is not None:
+                remedy = "put them back, or keep these scores in another folder"
+                refuse_changes(self._job.folder, begun["settings"], settings, remedy)
+            else:
+                self._job.begin(plain(settings))
+            yield self
+
+    def read(self) -> dict[str, ScoredSample]:
+        """What is kept, by the ids of the pairs.
+
+        Raises:
+            StorageError: If a line is not what c3l wrote.
+        """
+        try:
+            found = [from_json(ScoredSample, line) for line in read_lines(self._lines)]
+        except ValidationError:
+            raise StorageError(f"{self._lines} holds lines that c3l did not write; remove {self._job.folder}") from None
+        return {one.sample.sample_id: one for one in found}
+
+    def keep(self, outcomes: Iterable[ScoredPair | Rejected]) -> Iterator[ScoredPair | Rejected]:
+        """The same outcomes, those with a score written before they are given on."""
+        for some in _chunks(outcomes, _AT_ONCE):
+            scored = [one for one in some if isinstance(one, ScoredPair)]
+            lines = [to_json(ScoredSample(one.sample, one.scores, one.no_image)) for one in scored]
+            if lines:
+                append_lines(self._lines, lines)
+            yield from some
+
+
+def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of so many items; the last may be shorter."""
+    items = iter(items)
+    while chunk := list(islice(items, size)):
+        yield chunk

@@ -1,0 +1,226 @@
+"""Scored pairs as Python's callers get them: plain records, to filter and to export without a run folder."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from c3l.data.export import export as write_files
+from c3l.data.export import verify
+from c3l.data.export_layouts import LAYOUTS
+from c3l.data.export_rows import ExportSource
+from c3l.data.images import inspect_image
+from c3l.errors import ConfigError, DataError
+from c3l.method.filtering import filter_samples
+from c3l.method.i2c import FORMS, compute_i2c, unit_of
+from c3l.method.preferences import prefer_answers
+from c3l.method.scoring import rescore
+from c3l.records import KL_FORMS, Form, ImageRef, Preference, Provenance, ScoredPair
+from c3l.settings.load import load_config, read_override
+from c3l.settings.roots import Address, read_root
+from c3l.settings.schema import ExportConfig, ImagesConfig, PreferenceKind
+from c3l.storage.atomic import make_folder
+
+
+@dataclass(frozen=True, slots=True)
+class PairScore:
+    """A question-answer pair about an image, and what it scores.
+
+    Attributes:
+        id: Hash of what the pair is: the same pair has the same id in every call.
+        image: Path of the image; empty where it was given in memory.
+        question: As it was given, or written.
+        answer: As it was given, or written.
+        i2c: S(I2C) in the form that was asked for, in ``unit``; None where there is an error.
+        unit: Of ``i2c``: ``nats`` or ``probability``.
+        forms: The score in every form that the numbers allow.
+        tokens: The answer's tokens as text.
+        contributions: What each of them adds: ``log p - log q``, nats, with the image against without it.
+        error: ``reason: detail`` where the pair cannot be scored; empty else.
+        scored: The per-token numbers that ``c3l.filter`` and ``c3l.export`` work on; None where there is an error.
+        model: Name of the model that scored.
+        weights: Hash of its weights.
+    """
+
+    id: str
+    image: str
+    question: str
+    answer: str
+    i2c: float | None
+    unit: str
+    forms: Mapping[str, float] = field(default_factory=dict)
+    tokens: tuple[str, ...] = ()
+    contributions: tuple[float, ...] = ()
+    error: str = ""
+    scored: ScoredPair | None = field(default=None, repr=False)
+    model: str = ""
+    weights: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the filter decided about a pair.
+
+    Attributes:
+        pair: The pair.
+        kept: Whether the filter keeps it.
+        reason: The rule that decided, in words; of a pair without a score, why it has none.
+        rank: 1 for the highest S(I2C) among the pairs of its image; None without a score.
+    """
+
+    pair: PairScore
+    kept: bool
+    reason: str
+    rank: int | None
+
+
+def describe_pair(one: ScoredPair, image: str, model: str, weights: str) -> PairScore:
+    """The record of a pair that was scored.
+
+    Args:
+        one: The pair with its numbers.
+        image: Path of its image, or empty.
+        model: Name of the model that scored.
+        weights: Hash of its weights.
+    """
+    known = one.scores.token_kl is not None
+    both = zip(one.scores.logprobs_with_image, one.scores.logprobs_without_image, strict=True)
+    return PairScore(
+        id=one.sample.sample_id,
+        image=image,
+        question=one.sample.question,
+        answer=one.sample.answer,
+        i2c=one.i2c,
+        unit=tell_unit(one.form),
+        forms={form: compute_i2c(one.scores, form) for form in FORMS if known or form not in KL_FORMS},
+        tokens=one.scores.tokens,
+        contributions=tuple(p - q for p, q in both),
+        scored=one,
+        model=model,
+        weights=weights,
+    )
+
+
+def tell_unit(form: Form) -> str:
+    """The unit of a form in one word."""
+    return unit_of(form).removeprefix("in ")
+
+
+def filter(pairs: Iterable[PairScore], *, settings: Sequence[str] = (), seed: int = 0) -> list[Decision]:
+    """Decide which pairs to keep: one decision a pair, in their order; pairs without a score are never kept.
+
+    Examples:
+        >>> kept = [one.pair for one in c3l.filter(scores, settings=["filtering.fraction=0.25"]) if one.kept]
+
+    Args:
+        pairs: From ``Scorer.score`` or ``c3l.make``; of several calls too, if no pair comes twice.
+        settings: As ``--set`` takes them: ``filtering.*``, such as ``filtering.rule=top_k``, and ``scoring.form`` to
+            filter by another form, which needs no model. The default keeps the better half.
+        seed: Orders the pairs under ``filtering.rule=random``.
+
+    Raises:
+        ConfigError: If a setting is unknown or out of range.
+        DataError: If a pair comes twice, or the pairs have different forms and ``scoring.form`` names none.
+    """
+    config, pairs = load_config(None, settings), list(pairs)
+    chosen = any(read_override(one).key == "scoring.form" for one in settings)
+    scored = [one.scored for one in pairs if one.scored is not None]
+    if len({one.sample.sample_id for one in scored}) < len(scored):
+        raise DataError("got a pair twice, expected each once: take duplicates out, or filter the calls one by one")
+    if not chosen and len(forms := {one.form for one in scored}) > 1:
+        raise DataError(f"got pairs scored by {' and '.join(sorted(forms))}: name one, such as scoring.form=lift")
+    if chosen:
+        scored = [_rescore(one, config.scoring.form) for one in scored]
+    decided = {one.sample_id: one for one in filter_samples(scored, config.filtering, seed)}
+    return [
+        Decision(one, (its := decided[one.id]).kept, its.reason, its.rank)
+        if one.scored is not None
+        else Decision(one, False, one.error, None)
+        for one in pairs
+    ]
+
+
+def _rescore(one: ScoredPair, form: Form) -> ScoredPair:
+    try:
+        return rescore(one, form)
+    except ValueError as error:
+        raise ConfigError(f"scoring.form={form}: {error}") from None
+
+
+def export(
+    decisions: Iterable[Decision], folder: str | Path, *, image_root: str | Path, settings: Sequence[str] = ()
+) -> list[Path]:
+    """Write the kept pairs for a trainer, read every file back, and return their paths.
+
+    Examples:
+        >>> c3l.export(decisions, "out", image_root="my/images", settings=["export.formats=[llava, trl]"])
+
+    Args:
+        decisions: From ``c3l.filter`` or ``c3l.make``; those that are not kept serve as the rejected answers of
+            preferences.
+        folder: Where the files go, made if need be; files of the same names are replaced.
+        image_root: The folder, or address, that the paths in the files begin in; every image lies under it.
+        settings: As ``--set`` takes them: ``export.formats``, ``export.with_scores`` and the rules of ``images``.
+
+    Raises:
+        ConfigError: If a setting is unknown, a package of a format is missing, or a format is for runs alone.
+        DataError: If an image is not a file under ``image_root``, or cannot be used.
+    """
+    config, root, folder = load_config(None, settings), read_root(image_root), Path(folder)
+    _refuse_whole_pairs(config.export)
+    scored = [(one, one.pair.scored) for one in decisions if one.pair.scored is not None]
+    kept = [(one.pair, pair) for one, pair in scored if one.kept]
+    images = dict(_find_images(((pair, its.sample.image_id) for pair, its in kept), root, config.images))
+    preferences: dict[PreferenceKind, Sequence[Preference]] = {}
+    if config.export.preferences:
+        ids = {pair.id for pair, _ in kept}
+        preferences["preference"] = prefer_answers((its for _, its in scored), ids)
+    rows = [its for _, its in kept]
+    source = ExportSource(rows, images, _find_maker([pair for pair, _ in kept]), root, preferences)
+    make_folder(folder)
+    written = write_files(source, folder, config.export)
+    for name in config.export.formats:
+        if (folder / LAYOUTS[name].file) in written:
+            verify(folder / LAYOUTS[name].file, name)
+    return written
+
+
+def _refuse_whole_pairs(config: ExportConfig) -> None:
+    if "whole_pair" in config.preferences:
+        raise ConfigError(
+            f"got export.formats=[{', '.join(config.formats)}], but whole pairs are compared as replies to the "
+            "instructions of a run: leave them out, or export the run with `c3l export`"
+        )
+
+
+def _find_images(
+    pairs: Iterable[tuple[PairScore, str]], root: Path | Address, rules: ImagesConfig
+) -> Iterator[tuple[str, ImageRef]]:
+    """Each image once, by the id that its pairs know it by, as a file under the root."""
+    seen = set[str]()
+    for pair, image_id in pairs:
+        if image_id in seen:
+            continue
+        seen.add(image_id)
+        if not pair.image:
+            raise DataError(f"pair {pair.id} is about an image in memory, expected a path: save the images first")
+        found = inspect_image(root, _name_under(root, pair.image), rules)
+        if not isinstance(found, ImageRef):
+            raise DataError(f"cannot export {pair.image} under {root}: {found.reason}: {found.detail}")
+        yield image_id, found
+
+
+def _name_under(root: Path | Address, image: str) -> str:
+    """The path of an image from the root on; with ``..``, which is refused, where it does not lie under it."""
+    if isinstance(root, Address):
+        return image.removeprefix(f"{root}/")
+    return Path(os.path.relpath(os.path.abspath(image), os.path.abspath(root))).as_posix()
+
+
+def _find_maker(pairs: Sequence[PairScore]) -> Provenance:
+    """The one model that scored them."""
+    makers = {(one.model, one.weights) for one in pairs} or {("", "")}
+    if len(makers) > 1:
+        raise DataError(f"got pairs scored by {len(makers)} models, expected one: export them one by one")
+    [(model, weights)] = makers
+    return Provenance(model, weights, "", "", "", 0, {})

@@ -1,0 +1,109 @@
+"""Filtering and exporting from Python: what a run decides and writes, without a run folder."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import c3l
+from c3l import Decision, PairScore, Scorer
+from c3l.errors import ConfigError, DataError
+from tiny_models import make_picture
+
+PLAIN = ("model.dtype=float32", "scoring.no_image=drop")
+FRACTION = "filtering.fraction=0.5"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, copy_tiny) -> Path:
+    """Three images in a folder, and a model."""
+    folder = tmp_path_factory.mktemp("pairs")
+    copy_tiny("llava", folder / "model")
+    (folder / "images").mkdir()
+    for number in range(3):
+        make_picture(number).save(folder / f"images/{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scores(folder: Path) -> list[PairScore]:
+    """Two answers to one question about each image, and a row whose image is gone."""
+    rows = [
+        {"image": folder / f"images/{number}.png", "question": "What is it?", "answer": answer}
+        for number in range(3)
+        for answer in ("A red dog.", "A boat, and a long answer about it.")
+    ]
+    gone = {"image": folder / "images/gone.png", "question": "What is it?", "answer": "A dog."}
+    return Scorer(str(folder / "model"), settings=PLAIN).score([*rows, gone])
+
+
+def by_score(pairs: list[PairScore], form: str) -> list[str]:
+    return [one.id for one in sorted(pairs, key=lambda one: -one.forms[form])]
+
+
+def test_the_higher_half_is_kept_and_every_pair_has_its_decision(scores: list[PairScore]) -> None:
+    decided = c3l.filter(scores, settings=[FRACTION])
+    assert [one.pair for one in decided] == scores
+    kept = {one.pair.id for one in decided if one.kept}
+    assert kept == set(by_score(scores[:6], "focused_gain")[:3])
+    assert decided[-1] == Decision(scores[-1], False, scores[-1].error, None)
+    assert scores[-1].error.startswith("unreadable_image: ")
+    assert sorted(one.rank for one in decided[:2]) == [1, 2], "of its image"
+    assert "top_fraction 0.5: rank" in decided[0].reason
+
+
+def test_another_form_needs_no_model(scores: list[PairScore]) -> None:
+    for form in ("log_ratio", "vocabulary_kl", "lift"):
+        decided = c3l.filter(scores, settings=[f"scoring.form={form}", "filtering.rule=top_k", "filtering.count=2"])
+        assert {one.pair.id for one in decided if one.kept} == set(by_score(scores[:6], form)[:2])
+    orders = {tuple(by_score(scores[:6], form)) for form in ("log_ratio", "vocabulary_kl", "focused_gain")}
+    assert len(orders) > 1, "the forms have to disagree"
+
+
+def test_what_cannot_be_filtered_is_told(scores: list[PairScore], folder: Path) -> None:
+    with pytest.raises(DataError, match="got a pair twice"):
+        c3l.filter([scores[0], scores[0]])
+    with pytest.raises(ConfigError, match=r"filtering\.rule"):
+        c3l.filter(scores, settings=["filtering.rule=magic"])
+    other = Scorer(str(folder / "model"), settings=[*PLAIN, "scoring.form=lift"])
+    row = {"image": folder / "images/0.png", "question": "What is there?", "answer": "A dog."}
+    mixed = [*scores, *other.score([row])]
+    with pytest.raises(DataError, match="focused_gain and lift"):
+        c3l.filter(mixed)
+    assert len(c3l.filter(mixed, settings=["scoring.form=lift"])) == 8
+    assert c3l.filter([]) == []
+
+
+def test_the_kept_pairs_are_exported_and_the_others_are_what_they_are_preferred_to(
+    scores: list[PairScore], folder: Path, tmp_path: Path
+) -> None:
+    decided = c3l.filter(scores, settings=["filtering.rule=best_per_image"])
+    wanted = ["export.formats=[llava, trl, swift_preference]", "export.with_scores=true"]
+    files = c3l.export(decided, tmp_path / "out", image_root=folder / "images", settings=wanted)
+    assert [one.name for one in files] == ["llava.json", "trl.parquet", "swift_preference.jsonl"]
+    rows = json.loads(files[0].read_text())
+    kept = [one.pair for one in decided if one.kept]
+    assert [(row["id"], row["image"]) for row in rows] == [(one.id, Path(one.image).name) for one in kept]
+    assert len(rows) == 3
+    assert {row["model"] for row in rows} == {"model"}
+    assert rows[0]["i2c"] == pytest.approx(kept[0].i2c)
+    preferred = [json.loads(line) for line in files[2].read_text().splitlines()]
+    assert {row["id"] for row in preferred} == {one.id for one in kept}
+    assert {row["rejected_id"] for row in preferred} == {one.id for one in scores[:6]} - {one.id for one in kept}
+
+
+def test_what_cannot_be_exported_is_told(scores: list[PairScore], folder: Path, tmp_path: Path) -> None:
+    everything = c3l.filter(scores, settings=["filtering.rule=all"])
+    with pytest.raises(DataError, match="bad_path"):
+        c3l.export(everything, tmp_path / "out", image_root=tmp_path)
+    with pytest.raises(ConfigError, match="c3l export"):
+        c3l.export(everything, tmp_path, image_root=folder / "images", settings=["export.formats=trl_whole_pair"])
+    of_two = [everything[0], replace(everything[1], pair=replace(everything[1].pair, model="another"))]
+    with pytest.raises(DataError, match="by 2 models"):
+        c3l.export(of_two, tmp_path / "out", image_root=folder / "images")
+    scorer = Scorer(str(folder / "model"), settings=PLAIN)
+    in_memory = scorer.score([{"image": make_picture(1), "question": "What is it?", "answer": "A dog."}])
+    with pytest.raises(DataError, match="in memory"):
+        c3l.export(c3l.filter(in_memory), tmp_path / "out", image_root=folder / "images")
+    assert not (tmp_path / "out").exists()
