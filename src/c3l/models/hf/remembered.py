@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from c3l.models.hashing import cache_folder, hash_files, read_cached, write_cached
+from c3l.models.hashing import hash_files, read_cached, write_cached
 from c3l.records import Provenance
+from c3l.settings.cache import cache_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
