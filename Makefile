@@ -38,11 +38,13 @@ bench: .venv/c3l-dev  ## measure speed against the naive way, into benchmarks/re
 	mkdir -p build
 	$(BIN)/python -m benchmarks.bench_scoring > build/bench-scoring.md
 	$(BIN)/python -m benchmarks.bench_generation > build/bench-generation.md
+	$(BIN)/python -m benchmarks.bench_evaluation > build/bench-evaluation.md
+	$(BIN)/python -m benchmarks.bench_host > build/bench-host.md
 	$(BIN)/python -m benchmarks.bench_tuning > build/bench-tuning.md
 	$(BIN)/python -m benchmarks.scaling > build/bench-scaling.md
 	$(BIN)/python -m benchmarks.bench_ray > build/bench-ray.md
 	$(BIN)/python -m benchmarks.bench_reading > build/bench-reading.md
-	cd build && cat bench-scoring.md bench-generation.md bench-tuning.md bench-scaling.md bench-ray.md bench-reading.md > ../benchmarks/results.md
+	cd build && cat bench-scoring.md bench-generation.md bench-evaluation.md bench-host.md bench-tuning.md bench-scaling.md bench-ray.md bench-reading.md > ../benchmarks/results.md
 
 WORLD ?= build/world
 builtin: .venv/c3l-dev  ## train the built-in LVLM from nothing (hours); continues where it stopped

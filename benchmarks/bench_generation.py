@@ -20,7 +20,7 @@ PICTURES = 32
 
 
 @torch.inference_mode()
-def write_plainly(model: Any, processor: Any, image: Any, prompts: list[str]) -> list[str]:
+def write_plainly(model: Any, processor: Any, image: Any, prompts: list[str], tokens: int = TOKENS) -> list[str]:
     """One greedy text a prompt, one prompt at a time."""
     out = []
     for prompt in prompts:
@@ -28,7 +28,7 @@ def write_plainly(model: Any, processor: Any, image: Any, prompts: list[str]) ->
         row.pop("answer")
         ids = {name: row[name].long().to(model.device) for name in ("input_ids", "attention_mask")}
         vision = {name: move(value, model) for name, value in row.items() if name not in ids}
-        made = model.generate(**ids, **vision, max_new_tokens=TOKENS, do_sample=False)
+        made = model.generate(**ids, **vision, max_new_tokens=tokens, do_sample=False)
         out += _decode(processor, made[:, ids["input_ids"].shape[1] :])
     return out
 

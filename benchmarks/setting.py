@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -147,21 +148,22 @@ def _small(value: float | None) -> str:
 
 
 def describe_machine() -> str:
-    """Machine, versions and commit, in a line."""
-    commit = _find_commit()
+    """Machine with what it computes by, versions and commit, in a line; a table's rows say their dtype."""
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
-    wanted = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16")
-    capabilities = ", ".join(key for key in wanted if torch.cpu.get_capabilities().get(key))
+    found = torch.cpu.get_capabilities()
+    flags = [key for key in ("avx2", "avx512_f", "avx512_bf16", "amx_bf16", "amx_tile") if found.get(key)]
+    native = "native" if fast_dtype("cuda" if torch.cuda.is_available() else "cpu") is torch.bfloat16 else "emulated"
     return (
-        f"{name}, {torch.get_num_threads()} threads ({capabilities}), torch {torch.__version__}, "
-        f"commit {commit or 'unknown'}"
+        f"{name}, {torch.get_num_threads()} threads ({', '.join(flags) or 'no wide instructions'}; bfloat16 {native}), "
+        f"torch {torch.__version__}, transformers {version('transformers')}, "
+        f"c3l {version('c3l')} at commit {_find_commit() or 'unknown'}"
     )
 
 
 def _find_commit() -> str:
     if shutil.which("git") is None:
         return ""
-    command = ["git", "rev-parse", "--short", "HEAD"]
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]  # says whether files were changed since
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 

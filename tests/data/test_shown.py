@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from c3l.data.embedded import unpack_images
 from c3l.data.formats import BadTurn, Turn, read_conversations, read_llava
 from c3l.data.media import find_images
 from c3l.records import Rejected
@@ -129,3 +130,9 @@ def test_such_rows_are_not_taught(tmp_path: Path) -> None:
     (tmp_path / "rows.json").write_text(json.dumps([{"image": [*BOTH], "conversations": talk("Which?", "It.")}]))
     [rejected] = read_conversations(tmp_path / "rows.json")
     assert isinstance(rejected, Rejected) and rejected.reason == "several_images"
+
+
+def test_pictures_that_lie_in_a_row_become_files_in_their_order(tmp_path: Path) -> None:
+    held = {"images": [{"bytes": b"one", "path": "a.png"}, {"bytes": b"two", "path": None}], "file_name": "old.png"}
+    paths = find_images(unpack_images(held, tmp_path))
+    assert [(tmp_path / path).read_bytes() for path in paths] == [b"one", b"two"]

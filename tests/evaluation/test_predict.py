@@ -45,6 +45,36 @@ def test_answers_come_in_order_and_batches_change_nothing(model):
         assert others[-1].likelihoods == pytest.approx(made[-1].likelihoods, abs=1e-4)
 
 
+def test_questions_about_one_picture_share_it_and_are_answered_as_one_by_one(model, monkeypatch):
+    encoded, encode = [], model._vision.encode
+    compared = [Item(f"c{n}", f"{n // 2}.png", f"What is {n}?", ("a dog", "an old cat")) for n in range(4)]
+    alone = [one for item in (*ASKED, *compared) for one in ask(model, [item], batch_size=1)]
+    monkeypatch.setattr(model._vision, "encode", lambda vision: encoded.append(1) or encode(vision))
+    together = ask(model, [*ASKED, *compared], batch_size=8)
+    assert len(encoded) == 3 + 2
+    assert [(one.text, one.blind_text) for one in together] == [(one.text, one.blind_text) for one in alone]
+    for one, other in zip(together, alone, strict=True):
+        assert one.likelihoods == pytest.approx(other.likelihoods, abs=1e-4)
+        assert one.blind_likelihoods == pytest.approx(other.blind_likelihoods, abs=1e-4)
+
+
+def test_a_batch_holds_whole_pictures():
+    fake = FakeModel()
+    ask(fake, ASKED, batch_size=3, blind=False)
+    assert fake.batches == [2, 2, 2]
+
+
+def test_a_prompt_is_asked_blind_once_whatever_the_picture():
+    fake, items = FakeModel(), [Item(f"q{n}", f"{n}.png", ("Is it?", "Was it?")[n // 2]) for n in range(3)]
+    made = ask(fake, items, batch_size=1)
+    assert [request.prompt for request in fake.generated if request.image is None] == ["Is it?", "Was it?"]
+    assert made[0].blind_text == made[1].blind_text != made[2].blind_text
+    known = list(
+        predict(items, fake, open_item_image, max_new_tokens=6, batch_size=1, blind=True, told={"Is it?": "Said."})
+    )
+    assert [one.blind_text for one in known] == ["Said.", "Said.", made[2].blind_text]
+
+
 def test_the_picture_matters_and_blind_answers_do_not_see_it(model):
     here, there = (ask(model, [Item("c", f"{n}.png", "What is it?", ("a dog", "a cat"))])[0] for n in (0, 1))
     assert here.likelihoods != pytest.approx(there.likelihoods, abs=1e-3)

@@ -106,6 +106,25 @@ def test_what_is_done_is_not_asked_again_and_a_torn_line_is(world, whole, task, 
     assert sorted((out / "predictions.jsonl").read_bytes().splitlines()) == sorted(content.splitlines())
 
 
+def test_pictures_come_together_and_a_repeated_prompt_is_asked_blind_once(world, tmp_path, monkeypatch):
+    monkeypatch.setattr("c3l.jobs.asking._SYNC_EVERY", 1)  # each picture a block of its own
+    names = [f"picture_{n % 3}.png" for n in range(6)]
+    rows = [
+        {"question_id": n, "image": image, "text": ("Is it a dog?", "Is it a cat?")[n // 3], "label": "no"}
+        for n, image in enumerate(names)
+    ]
+    path = tmp_path / "coco_pope_random.json"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    task, fake = BenchmarkConfig(task="pope", data=(path,), image_root=world / "images"), FakeModel()
+    evaluate_files(
+        task, tmp_path / "out", configure(world, "evaluation.batch_size=2"), SilentProgress(), lambda *a: fake
+    )
+    assert [size for size in fake.batches] == [2, 2, 2, 2]  # three pictures, and both prompts without any
+    lines = [json.loads(line) for line in (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()]
+    assert [line["item_id"].split("/")[-1] for line in lines] == ["0", "3", "1", "4", "2", "5"]
+    assert len({line["blind_text"] for line in lines}) == 2
+
+
 def test_figures_are_computed_anew_without_a_model(world, whole, task, out, tmp_path):
     with pytest.raises(DataError, match="without --rescore"):
         evaluate_files(task, tmp_path / "new", configure(world), SilentProgress(), wanted=Wanted(rescore=True))

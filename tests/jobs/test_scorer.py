@@ -52,6 +52,17 @@ def test_images_are_pictures_paths_or_bytes(scorer: Scorer, tmp_path: Path) -> N
     assert other != pytest.approx(one, abs=1e-4), "the picture has to matter"
 
 
+def test_a_row_may_have_several_images(scorer: Scorer) -> None:
+    one, two = make_picture(1), make_picture(2)
+    asked = {"question": "Is <image> like <image>?", "answer": "No."}
+    rows = [{"image": [one, two], **asked}, {"image": [two, one], **asked}, row(one), row([one])]
+    both, swapped, single, same = scorer.score(rows)
+    assert both.i2c is not None and both.i2c != pytest.approx(swapped.i2c, abs=1e-4)
+    assert (single.i2c, single.tokens) == (same.i2c, same.tokens)
+    with pytest.raises(DataError, match="got row 0 with an empty list of images"):
+        scorer.score([row([])])
+
+
 def test_a_row_that_cannot_be_scored_says_why_and_costs_no_other(scorer: Scorer, tmp_path: Path) -> None:
     found = scorer.score([row(make_picture(1)), row(tmp_path / "gone.png"), row(make_picture(1), " ")])
     assert isinstance(found[0], PairScore)

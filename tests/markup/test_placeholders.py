@@ -2,7 +2,7 @@
 
 import pytest
 
-from c3l.markup.placeholders import find_placeholder, find_special
+from c3l.markup.placeholders import find_placeholder, find_special, split_at_images
 
 SHOWN = [
     "<image>", "<Image>", "<IMAGE>", "< image >", "<image/>", "</image>", "<images>", "<ImageHere>",
@@ -42,3 +42,18 @@ def test_words_are_words(text: str) -> None:
 
 def test_a_token_between_turns_is_special_but_shows_nothing() -> None:
     assert find_special("Yes.<|im_end|>") == "<|im_end|>"
+
+
+@pytest.mark.parametrize(
+    ("text", "texts"),
+    [
+        ("What?", ["What?"]),
+        ("", [""]),
+        ("<image>\n<image>\nWhat is new?\n", ["", "", "What is new?"]),
+        ("One: <image>\nTwo: <image>. Which?", ["One: ", "\nTwo: ", ". Which?"]),
+        (" Compare:\n<image> \n <image> ", ["Compare:", "", ""]),
+        ("<<image>> <image>", ["<<image>>", ""]),
+    ],
+)
+def test_texts_around_placeholders_lose_white_space_at_the_ends_alone(text: str, texts: list[str]) -> None:
+    assert split_at_images(text) == texts

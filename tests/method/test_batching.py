@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from threading import Barrier
 
 import pytest
@@ -49,6 +50,22 @@ def test_items_are_read_a_batch_at_a_time() -> None:
     results = run_batches((read.append(n) or n for n in range(9)), 3, list, lambda item, why: item)
     assert next(results) == 0
     assert read == [0, 1, 2]
+
+
+@given(st.lists(st.integers(0, 2)), st.integers(1, 5))
+def test_what_is_alike_is_cut_only_where_it_does_not_fit(items: list[int], batch_size: int) -> None:
+    batches: list[Sequence[int]] = []
+
+    def run(batch: Sequence[int]) -> Sequence[int]:
+        batches.append(batch)
+        return batch
+
+    assert list(run_batches(items, batch_size, run, lambda item, why: item, alike=lambda item: item)) == items
+    assert all(0 < len(batch) <= batch_size for batch in batches)
+    for before, after in pairwise(batches):
+        if before[-1] == after[0]:  # one run of equals is in both: it filled the first from its very beginning
+            assert len(before) == batch_size
+            assert set(before) == {after[0]}
 
 
 def test_other_errors_and_missing_results_are_not_hidden() -> None:

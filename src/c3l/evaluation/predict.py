@@ -1,9 +1,10 @@
 """Ask a model every item of a benchmark, with the picture and, if wanted, without it."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from types import MappingProxyType
 
 from PIL.Image import Image
 
@@ -34,12 +35,14 @@ def predict(
     max_new_tokens: int,
     batch_size: int,
     blind: bool,
+    told: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Prediction]:
     """One prediction an item, greedy, in the order of the items.
 
-    Items that follow each other and show the same picture share the opened picture, so that a backend can encode
-    it once. An item whose picture does not open, that does not fit into memory alone or into the model's positions, or
-    whose answer ends inside a thought, is a failed prediction. Thoughts before an answer are cut off it.
+    Items that follow each other and show the same picture share the opened picture and come into one batch, so that a
+    backend can encode it once, and read once what their prompts begin with. A prompt that several of them have is asked
+    blind once. An item whose picture does not open, that does not fit into memory alone or into the model's positions,
+    or whose answer ends inside a thought, is a failed prediction. Thoughts before an answer are cut off it.
 
     Args:
         items: What to ask.
@@ -48,14 +51,33 @@ def predict(
         max_new_tokens: Upper bound on a written answer.
         batch_size: Items a batch; changes speed only.
         blind: Ask every item without its picture too.
+        told: What was written without a picture before, by the prompt; such a prompt is not asked blind again.
     """
     sampling = Sampling(temperature=0.0, max_new_tokens=max_new_tokens)
+    unseen = _Blind(model, sampling, told) if blind else None
     return run_batches(
         _open_all(items, open_item_image),
         batch_size,
-        run=lambda jobs: _ask(jobs, model, sampling, blind),
+        run=lambda jobs: _ask(jobs, model, sampling, unseen),
         reject=lambda job, message: Prediction(job.item.item_id, failed=f"out of memory: {message}"),
+        alike=lambda job: job.item.image,
     )
+
+
+class _Blind:
+    """What a model writes without a picture: greedy, so a prompt has one answer, whoever asks."""
+
+    def __init__(self, model: InferenceModel, sampling: Sampling, told: Mapping[str, str]) -> None:
+        self._model, self._sampling = model, sampling
+        self._told = {prompt: Completion(prompt, text, "stop") for prompt, text in told.items()}
+
+    def ask(self, prompts: Sequence[str]) -> list[Completion]:
+        """The answer to each."""
+        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._told]
+        if new:
+            requests = [GenerateRequest(prompt, None, prompt, seed=0) for prompt in new]
+            self._told |= dict(zip(new, self._model.generate(requests, self._sampling), strict=True))
+        return [self._told[prompt] for prompt in prompts]
 
 
 def _open_all(items: Iterable[Item], open_item_image: OpenItemImage) -> Iterator[_OpenedItem]:
@@ -73,25 +95,26 @@ def _open(items: Sequence[Item], open_item_image: OpenItemImage) -> list[_Opened
     return [_OpenedItem(item, picture, problem) for item in items]
 
 
-def _ask(jobs: Sequence[_OpenedItem], model: InferenceModel, sampling: Sampling, blind: bool) -> list[Prediction]:
+def _ask(
+    jobs: Sequence[_OpenedItem], model: InferenceModel, sampling: Sampling, unseen: _Blind | None
+) -> list[Prediction]:
     opened = [job for job in jobs if job.picture is not None]
     done = {job.item.item_id: Prediction(job.item.item_id, failed=job.problem) for job in jobs if job.picture is None}
     written = [job for job in opened if not job.item.choices]
     compared = [job for job in opened if job.item.choices]
     if written:
-        done |= _write(written, model, sampling, blind)
+        done |= _write(written, model, sampling, unseen)
     if compared:
-        done |= _compare(compared, model, blind)
+        done |= _compare(compared, model, blind=unseen is not None)
     return [done[job.item.item_id] for job in jobs]
 
 
 def _write(
-    jobs: Sequence[_OpenedItem], model: InferenceModel, sampling: Sampling, blind: bool
+    jobs: Sequence[_OpenedItem], model: InferenceModel, sampling: Sampling, unseen: _Blind | None
 ) -> dict[str, Prediction]:
     seen = [GenerateRequest(job.item.item_id, job.picture, job.item.prompt, seed=0) for job in jobs]
-    unseen = [GenerateRequest(job.item.item_id, None, job.item.prompt, seed=0) for job in jobs] if blind else []
     answers = model.generate(seen, sampling)
-    others = model.generate(unseen, sampling) if blind else [None] * len(jobs)
+    others = unseen.ask([job.item.prompt for job in jobs]) if unseen else [None] * len(jobs)
     return {
         job.item.item_id: _read(job, answer, other, model)
         for job, answer, other in zip(jobs, answers, others, strict=True)
@@ -127,12 +150,8 @@ def _find_problem(answer: Completion) -> str:
     return f"{answer.finish_reason}: {answer.problem}" if answer.finish_reason in ("too_long", "refused") else ""
 
 
-def _compare(jobs: Sequence[_OpenedItem], model: InferenceModel, blind: bool) -> dict[str, Prediction]:
-    requests = []
-    for job in jobs:
-        assert job.picture is not None, "only what opened is asked"
-        pairs = tuple(Pair(name, job.item.prompt, text) for name, text in _name_choices(job.item))
-        requests.append(ScoreRequest(job.picture, pairs))
+def _compare(jobs: Sequence[_OpenedItem], model: InferenceModel, *, blind: bool) -> dict[str, Prediction]:
+    requests = [_request_choices(list(about_one)) for _, about_one in groupby(jobs, key=lambda job: job.item.image)]
     bare = "drop" in model.no_image_modes()
     if blind and not bare:
         raise BackendError("the model has no chats without an image to be asked in blind: set evaluation.blind=false")
@@ -151,6 +170,15 @@ def _compare(jobs: Sequence[_OpenedItem], model: InferenceModel, blind: bool) ->
             found = Prediction(name, failed="a choice has no token, or its likelihood is not finite")
         made[name] = found
     return made
+
+
+def _request_choices(jobs: Sequence[_OpenedItem]) -> ScoreRequest:
+    """All choices of questions about one picture."""
+    picture = jobs[0].picture
+    assert picture is not None, "only what opened is asked"
+    return ScoreRequest(
+        picture, tuple(Pair(name, job.item.prompt, text) for job in jobs for name, text in _name_choices(job.item))
+    )
 
 
 def _name_choices(item: Item) -> list[tuple[str, str]]:

@@ -1,10 +1,10 @@
 """The questions of a benchmark in blocks, each asked as one shard."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from itertools import groupby
 from pathlib import Path
 
 from PIL.Image import Image
@@ -29,9 +29,12 @@ _SYNC_EVERY = 32  # predictions that a kill loses at most
 
 
 def split_items(items: Sequence[Item], size: int) -> Iterator[tuple[Item, ...]]:
-    """Items in blocks of about that size; those about one picture that follow each other stay together."""
+    """Items in blocks of about that size; those about one picture come together, wherever they stand."""
+    by_image: dict[str, list[Item]] = {}
+    for item in items:
+        by_image.setdefault(item.image, []).append(item)
     block: list[Item] = []
-    for _, about_one in groupby(items, key=lambda item: item.image):
+    for about_one in by_image.values():
         if len(block) >= size:
             yield tuple(block)
             block = []
@@ -42,11 +45,19 @@ def split_items(items: Sequence[Item], size: int) -> Iterator[tuple[Item, ...]]:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Questions of a benchmark, where their pictures lie, and how many tokens an answer may have."""
+    """Questions of a benchmark.
+
+    Attributes:
+        items: They.
+        root: Where their pictures lie.
+        max_new_tokens: How long an answer may be.
+        told: By prompt, what the model is known to write without a picture.
+    """
 
     items: tuple[Item, ...]
     root: Path
     max_new_tokens: int
+    told: Mapping[str, str]
 
 
 def ask_items(task: ShardTask, load: Callable[[], InferenceModel]) -> Iterator[Prediction]:
@@ -59,6 +70,7 @@ def ask_items(task: ShardTask, load: Callable[[], InferenceModel]) -> Iterator[P
         max_new_tokens=asked.max_new_tokens,
         batch_size=rules.evaluation.batch_size,
         blind=rules.evaluation.blind,
+        told=asked.told,
     )
 
 
@@ -126,8 +138,9 @@ def ask_rest(
     shows = rest.shows
     sign = cache(partial(sign_item_image, rest.root, links=config.images.follow_links))
     size = max(_SYNC_EVERY, config.evaluation.batch_size)
+    heard = _Heard(rest.items)
     tasks = (
-        ShardTask(rest.task, number, 0, config, Asked(items, rest.root, rest.max_new_tokens))
+        ShardTask(rest.task, number, 0, config, Asked(items, rest.root, rest.max_new_tokens, heard.tell(items)))
         for number, items in enumerate(split_items(rest.items, size))
     )
     with (
@@ -138,9 +151,29 @@ def ask_rest(
             if result.shard == 0:
                 assert result.provenance is not None, "a model was asked"
                 begin(result.provenance)
+            heard.add(result.records)
             signed = [one if one.failed else replace(one, picture=sign(shows[one.item_id])) for one in result.records]
             append_lines(rest.path, map(to_json, signed))
             advance(len(signed))
+
+
+class _Heard:
+    """What was written without a picture so far, for prompts that are asked about several pictures."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        count = Counter(item.prompt for item in items if not item.choices)
+        self._asked = {item.item_id: item.prompt for item in items if count[item.prompt] > 1}
+        self._told: dict[str, str] = {}
+
+    def tell(self, items: Sequence[Item]) -> dict[str, str]:
+        """By prompt, what is known for these items."""
+        return {item.prompt: self._told[item.prompt] for item in items if item.prompt in self._told}
+
+    def add(self, predictions: Sequence[Prediction]) -> None:
+        """Take in what was written."""
+        for one in predictions:
+            if one.item_id in self._asked and one.blind_text is not None and not one.failed:
+                self._told[self._asked[one.item_id]] = one.blind_raw or one.blind_text
 
 
 def _is_to_ask(item: Item, made: Mapping[str, Prediction], opener: Callable[[str], Image]) -> bool:

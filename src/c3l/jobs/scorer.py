@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Rows:
-    """The rows as the method takes them: samples, what stands before their questions, images by their names."""
+    """The rows as the method takes them: samples, what stands before their questions, images by name, in sets."""
 
     samples: list[Sample] = field(default_factory=list)
     contexts: dict[str, Context] = field(default_factory=dict)
     images: dict[str, Callable[[], Any]] = field(default_factory=dict)
+    sets: dict[str, tuple[str, ...]] = field(default_factory=dict)
     paths: dict[str, str] = field(default_factory=dict)
 
 
@@ -70,9 +71,9 @@ class Scorer:
 
         Args:
             rows: A list, a table of ``datasets``, or any iterable of mappings with ``image`` (a ``PIL.Image``, a path,
-                the bytes of a file, or what ``datasets`` gives for one that it does not decode), ``question`` and
-                ``answer``; and, where a row has them, ``history`` (a list of earlier questions and answers, as pairs)
-                and ``system`` (a system prompt).
+                the bytes of a file, or what ``datasets`` gives for one that it does not decode; or a list of them, each
+                shown where the question has an ``<image>``), ``question`` and ``answer``; and, where a row has them,
+                ``history`` (a list of earlier questions and answers, as pairs) and ``system`` (a system prompt).
             keep: A folder for the scores. A call that was stopped goes on from there, and a later one with the same
                 settings and images scores only the rows that are new.
 
@@ -90,7 +91,9 @@ class Scorer:
         """The outcomes of the rows, in their order."""
         scoring, images = self._config.scoring, rows.images
         refs = {name: ImageRef(name, name, "", 0, 0) for name in images}
-        source = ImageSource(refs, lambda ref: _open(images[ref.image_id](), self._config.images), list(refs))
+        source = ImageSource(
+            refs, lambda ref: _open(images[ref.image_id](), self._config.images), list(refs), rows.sets
+        )
         contexts = {name: self._fit(context) for name, context in rows.contexts.items()}
         return score_samples(rows.samples, source, self._model, scoring, self._config.seed, contexts)
 
@@ -100,7 +103,7 @@ class Scorer:
         with KeptScores(folder).open(self._config, self._weights, pool) as kept:
             there = kept.read()
             new = [one for one in rows.samples if one.sample_id not in there]
-            left = _Rows(new, rows.contexts, rows.images) if new else None
+            left = _Rows(new, rows.contexts, rows.images, rows.sets) if new else None
             made = kept.keep(self._measure(left)) if left else iter(())
             for sample in rows.samples:
                 known = there.get(sample.sample_id)
@@ -137,11 +140,15 @@ def _read_rows(rows: Iterable[Mapping[str, Any]]) -> _Rows:
     found, seen = _Rows(), Counter[str]()
     table: Any = rows if hasattr(rows, "__getitem__") and hasattr(rows, "__len__") else None
     for number, row in enumerate(rows):
-        image, context = _read_image(number, row), _read_context(number, row)
-        name = _name(image)
-        if isinstance(image, str | Path):
-            found.paths[name] = str(image)
-        found.images.setdefault(name, partial(_look_up, table, number) if table is not None else partial(_same, image))
+        shown, context = _read_images(number, row), _read_context(number, row)
+        names = tuple(map(_name, shown))
+        for place, (name, image) in enumerate(zip(names, shown, strict=True)):
+            look = partial(_look_up, table, number, place) if table is not None else partial(_same, image)
+            found.images.setdefault(name, look)
+        name = names[0] if len(names) == 1 else make_id("several", *names)
+        found.sets |= {name: names} if len(names) > 1 else {}
+        if all(isinstance(image, str | Path) for image in shown):
+            found.paths[name] = ", ".join(map(str, shown))
         said = str(row["question"]), str(row["answer"])
         content = make_id(name, *said, context.system, *(text for turn in context.earlier for text in turn))
         sample_id = make_id(content, seen[content])
@@ -152,18 +159,25 @@ def _read_rows(rows: Iterable[Mapping[str, Any]]) -> _Rows:
     return found
 
 
-def _read_image(number: int, row: Any) -> Any:
-    """The image of a row that has all that is needed."""
+def _read_images(number: int, row: Any) -> list[Any]:
+    """The image of a row that has all that is needed, or its several."""
     if not isinstance(row, Mapping):
         expected = "expected a mapping such as {'image': ..., 'question': ..., 'answer': ...}"
         raise DataError(f"got row {number} of type {type(row).__name__}, {expected}")
     if missing := {"image", "question", "answer"} - row.keys():
         raise DataError(f"got row {number} without {' and '.join(sorted(missing))}, expected all three")
-    image = _unwrap(row["image"])
-    if not isinstance(image, str | Path | bytes) and not hasattr(image, "save"):
-        expected = "expected a PIL.Image, a path, or the bytes of a file"
-        raise DataError(f"got row {number} with an image of type {type(image).__name__}, {expected}")
-    return image
+    images = list(map(_unwrap, _list_images(row)))
+    if not images:
+        raise DataError(f"got row {number} with an empty list of images, expected at least one")
+    for image in images:
+        if not isinstance(image, str | Path | bytes) and not hasattr(image, "save"):
+            expected = "expected a PIL.Image, a path, or the bytes of a file"
+            raise DataError(f"got row {number} with an image of type {type(image).__name__}, {expected}")
+    return images
+
+
+def _list_images(row: Mapping[str, Any]) -> Sequence[Any]:
+    return row["image"] if isinstance(row["image"], list | tuple) else [row["image"]]
 
 
 def _unwrap(image: Any) -> Any:
@@ -179,8 +193,8 @@ def _read_context(number: int, row: Mapping[str, Any]) -> Context:
     return Context(str(row.get("system") or ""), turns)
 
 
-def _look_up(table: Any, number: int) -> Any:
-    return _unwrap(table[number]["image"])
+def _look_up(table: Any, number: int, place: int) -> Any:
+    return _unwrap(_list_images(table[number])[place])
 
 
 def _same(image: Any) -> Any:

@@ -4,7 +4,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from itertools import groupby, islice
 from typing import TypeVar
 
 from c3l.errors import OutOfMemoryError
@@ -42,6 +42,7 @@ def run_batches(
     batch_size: int,
     run: Callable[[Sequence[T]], Sequence[R]],
     reject: Callable[[T, str], R],
+    alike: Callable[[T], object] | None = None,
 ) -> Iterator[R]:
     """One result an item, in the order of the items, whatever the batches were.
 
@@ -55,13 +56,29 @@ def run_batches(
         batch_size: Upper bound on the items given to ``run``, >= 1.
         run: Works on one batch and returns one result an item, in order.
         reject: Makes the result of an item that does not fit alone, given the item and the error's message.
+        alike: What is equal for items that share work; those of them that follow each other come into one batch, if
+            one can hold them.
 
     Raises:
         ValueError: If ``run`` returns another number of results than it was given items.
     """
-    iterator = iter(items)
-    while batch := list(islice(iterator, batch_size)):
+    for batch in _cut(items, batch_size, alike):
         yield from _run_or_halve(batch, run, reject)
+
+
+def _cut(items: Iterable[T], size: int, alike: Callable[[T], object] | None) -> Iterator[list[T]]:
+    batch: list[T] = []
+    for _, group in groupby(items, key=alike or (lambda item: None)):
+        while part := list(islice(group, size)):
+            if len(batch) + len(part) > size:
+                yield batch
+                batch = []
+            batch += part
+            if len(batch) == size:
+                yield batch
+                batch = []
+    if batch:
+        yield batch
 
 
 def _run_or_halve(

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from c3l.settings.cache import cache_folder
 
@@ -36,7 +37,7 @@ def hash_each(paths: Sequence[Path]) -> list[str]:
     before = dict(known)
     hashes = [_hash_file(path, known) for path in paths]
     if known != before:
-        _write_known(known)
+        write_cached(_known_file(), known)
     return hashes
 
 
@@ -55,20 +56,25 @@ def _known_file() -> Path:
 
 
 def _read_known() -> dict[str, str]:
-    try:
-        known = json.loads(_known_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}  # only a cache: without it the files are read
+    known = read_cached(_known_file())
     return known if isinstance(known, dict) else {}
 
 
-def _write_known(known: dict[str, str]) -> None:
-    file = _known_file()
+def read_cached(file: Path) -> Any:
+    """What ``write_cached`` wrote; None where there is nothing, or nothing that can be read."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None  # only a cache: without it all is made again
+
+
+def write_cached(file: Path, content: Any) -> None:
+    """Keep something as JSON in the cache folder, whole or not at all."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, partial = tempfile.mkstemp(dir=file.parent, prefix=".hashes-")
+        descriptor, partial = tempfile.mkstemp(dir=file.parent, prefix=f".{file.stem}-")
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            json.dump(known, stream)
+            json.dump(content, stream)
         Path(partial).replace(file)
     except OSError:
         return  # a home without room or rights costs time, not results

@@ -97,7 +97,7 @@ def load_model(config: ModelConfig, seed: int) -> InferenceModel:
     model, processor = _read(config, weights, dtype, device)
     try:
         loaded = HfModel(model, processor, _describe(config, weights, device, dtype, seed))
-        loaded.check_causal()
+        loaded.try_out()
     except C3LError:
         raise
     except Exception as error:  # as in _read: drivers and strange models raise what they like

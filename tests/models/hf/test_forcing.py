@@ -158,13 +158,6 @@ def test_a_model_whose_packed_numbers_differ_is_found_out(dtype, tiny, caplog, m
     assert "packed rows are off" in caplog.text
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("name", ["llava", "qwen2_vl", "gemma3"])
-def test_rounding_in_16_bits_is_no_obstacle(name, dtype, tiny):
-    ways = make_forcing(tiny(name), dtype).ways()
-    assert ways.packed and ways.side_by_side
-
-
 def mix_rows(model):
     """A family whose rows change each other: every row but the first of a batch counts its places by two."""
     inner = model.forward

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from peft import PeftModel
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import FastVlmForConditionalGeneration
 
 from c3l.errors import BackendError
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 FORMAT_VERSION = "1"
 

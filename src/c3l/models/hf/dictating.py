@@ -13,6 +13,7 @@ from c3l.models.hf.cache import make_growing
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.forcing import TeacherForcing
 from c3l.models.hf.logits import log_probs
+from c3l.models.hf.rounding import allow, distance, shaken, widened
 from c3l.models.hf.sampling import Dictation, Text
 from c3l.models.hf.trials import PROMPTS, compare_logits, draw, has_bare_chats
 from c3l.models.interface import GenerateRequest
@@ -53,25 +54,46 @@ def find_ways(
         BackendError: If it cannot write even one prompt by itself.
     """
     trial = _Trial(writing, encoder, forcing, stops)
-    alone = trial.write_alone()
-    if alone:
-        logger.warning("%s writes otherwise than it scores, since %s", type(model).__name__, alone)
-    apart = trial.write_side_by_side() if forcing.ways().side_by_side else "rows in a batch change each other"
+    name = type(model).__name__
+    if alone := trial.write_alone():
+        logger.warning("%s writes otherwise than it scores, since %s", name, alone)
+    apart, obstacle = _search(trial, model, forcing)
+    if not (apart and obstacle):
+        hidden = _search_exactly(writing, model, encoder, forcing, stops)
+        apart, obstacle = apart or hidden[0], obstacle or hidden[1]
     if apart:
-        logger.warning("%s writes one prompt after the other, more slowly, since %s", type(model).__name__, apart)
-    shared = False
-    if forcing.packs():  # which has said why not
-        obstacle = "it keeps its own count of positions, or other things than keys and values"
-        if make_growing(model) is not None:
-            obstacle = trial.write_shared()
-        if obstacle:
-            logger.warning(
-                "%s cannot write from a shared cache, since %s: every prompt is computed whole, more slowly",
-                type(model).__name__,
-                obstacle,
-            )
-        shared = not obstacle
-    return WritingWays(shared, side_by_side=not apart)
+        logger.warning("%s writes one prompt after the other, more slowly, since %s", name, apart)
+    if obstacle and forcing.packs():  # which else has said why not
+        logger.warning(
+            "%s cannot write from a shared cache, since %s: every prompt is computed whole, more slowly", name, obstacle
+        )
+    return WritingWays(shared=not obstacle, side_by_side=not apart)
+
+
+def _search(trial: "_Trial", model: "PreTrainedModel", forcing: TeacherForcing) -> tuple[str, str]:
+    """What speaks against whole prompts in a batch, and against a shared cache."""
+    ways = forcing.ways()
+    apart = trial.write_side_by_side() if ways.side_by_side else "rows in a batch change each other"
+    if not ways.packed:
+        return apart, "its rows cannot be packed"
+    if make_growing(model) is None:
+        return apart, "it keeps its own count of positions, or other things than keys and values"
+    return apart, trial.write_shared()
+
+
+def _search_exactly(
+    writing: "Writing", model: "PreTrainedModel", encoder: ChatEncoder, forcing: TeacherForcing, stops: frozenset[int]
+) -> tuple[str, str]:
+    """What 16 bits hide of it."""
+    with widened(model) as exact:
+        if not exact:
+            return "", ""
+        try:
+            trial = _Trial(writing, encoder, forcing, stops)
+            trial.measure_rounding(model)  # it is less now
+            return _search(trial, model, forcing)
+        except Exception:  # some kernels know 16 bits alone, and there may be room for the weights but not for rows
+            return "", ""
 
 
 class _Trial:
@@ -80,17 +102,26 @@ class _Trial:
     def __init__(
         self, writing: "Writing", encoder: ChatEncoder, forcing: TeacherForcing, stops: frozenset[int]
     ) -> None:
-        self._writing, self._allowed = writing, forcing.ways().allowed
+        self._writing, self._encoder, self._forcing = writing, encoder, forcing
+        self._allowed = forcing.ways().allowed
         words = [token for token in encoder.encode_completion("it is so") if token not in stops]
         self._words = ((words or [0]) * _TOKENS)[:_TOKENS]
         wide, square = draw(96, 64), draw(64, 64)
         asked = zip((wide, wide, square), PROMPTS, strict=True)
         self._shown = [GenerateRequest("", image, prompt, 0) for image, prompt in asked]
         self._bare = [GenerateRequest("", None, prompt, 0) for prompt in PROMPTS] if has_bare_chats(encoder) else []
-        self._right = {}
-        for request in (*self._shown, *self._bare):
-            prompt = encoder.encode_prompt(request.prompt, request.image, to_write=True)
-            self._right[id(request)] = log_probs(forcing.predict_alone(prompt, tuple(self._words)))
+        self._right = {id(request): self._predict(request) for request in (*self._shown, *self._bare)}
+
+    def _predict(self, request: GenerateRequest) -> Tensor:
+        prompt = self._encoder.encode_prompt(request.prompt, request.image, to_write=True)
+        return log_probs(self._forcing.predict_alone(prompt, tuple(self._words)))
+
+    def measure_rounding(self, model: "PreTrainedModel") -> None:
+        """Find out how far rounding moves the model's log-probabilities as it computes now."""
+        first = self._shown[0]
+        with shaken(model):
+            moved = distance([(self._predict(first), self._right[id(first)])])
+        self._allowed = allow(moved, model.dtype)
 
     def write_alone(self) -> str:
         """What speaks against one prompt by itself; the family's own ``generate`` is taken where the general one fails.

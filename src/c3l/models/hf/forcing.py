@@ -161,6 +161,21 @@ class TeacherForcing:
             self._several = try_several(self, self._model, self._encoder)
         return self._several
 
+    @property
+    def allowed_alike(self) -> float | None:
+        """What ``trust`` takes, where every way gives this model's own numbers."""
+        ways = self.ways()
+        fast = ways.packed and ways.side_by_side and self._vision.can_share and self.takes_logits_to_keep
+        return ways.allowed if fast else None
+
+    def trust(self, allowed: float) -> None:
+        """Take it as known that every way gives this model's own numbers: it was tried out before.
+
+        Args:
+            allowed: As in ``Ways``.
+        """
+        self._ways = Ways(packed=True, side_by_side=True, allowed=allowed)
+
     @torch.no_grad()
     def _find_out(self) -> Ways:
         if not self._vision.can_share:

@@ -114,12 +114,10 @@ class ImageSetEncoder:
         if len(ends) != sum(counts) + len(earlier):
             raise BackendError("the tokens that end the turns of a conversation cannot be told apart")
         breaks = [ends[sum(counts[: number + 1]) + number] for number in range(len(earlier))]
-        return _insert(whole, breaks, [self._encoder.encode_completion(answer) for _, answer in earlier], self._encoder)
+        return _insert(whole, breaks, [self._encoder.encode_completion(answer) for _, answer in earlier])
 
 
-def _insert(
-    prompt: EncodedPrompt, breaks: Sequence[int], answers: Sequence[tuple[int, ...]], encoder: ChatEncoder
-) -> EncodedPrompt:
+def _insert(prompt: EncodedPrompt, breaks: Sequence[int], answers: Sequence[tuple[int, ...]]) -> EncodedPrompt:
     """The prompt with each answer before the token at its break."""
     ids: list[int] = []
     types: dict[str, tuple[int, ...]] = dict.fromkeys(prompt.types, ())
@@ -129,7 +127,7 @@ def _insert(
         ids += [*prompt.ids[done:place], *answer]
         sources += [*range(done, place), *[place - 1] * len(answer)]
         for key, given in prompt.types.items():
-            types[key] = encoder.extend_types(types[key] + given[done:place], len(ids))
+            types[key] += given[done:place] + (0,) * len(answer)  # it is plain text of what comes before the last one
         done = place
     along = {key: prompt.vision[key][:, sources] for key in ALONG_KEYS if key in prompt.vision}
     return replace(prompt, ids=tuple(ids), types=types, vision={**prompt.vision, **along})

@@ -20,6 +20,7 @@ from c3l.models.hf.forcing import TeacherForcing
 from c3l.models.hf.header import tell_header
 from c3l.models.hf.layout import can_hide_images
 from c3l.models.hf.limits import count_positions, find_excess
+from c3l.models.hf.remembered import remember
 from c3l.models.hf.rows import GREY, ForcingRow, make_row, rows_with, rows_without
 from c3l.models.hf.trials import has_bare_chats
 from c3l.models.hf.vision import ImageFeatures, VisionEncoder
@@ -104,6 +105,16 @@ class HfModel:
         if has_bare_chats(self._encoder):
             modes.add("drop")
         return frozenset(modes)
+
+    def try_out(self) -> None:
+        """As ``check_causal``, unless the very same model was found to be in order on this machine before."""
+        kept = remember(self._model, self._provenance)
+        if (allowed := kept.read()) is not None and self._vision.can_share:
+            self._forcing.trust(allowed)
+            return
+        self.check_causal()
+        if (found := self._forcing.allowed_alike) is not None:
+            kept.write(found)
 
     def check_causal(self) -> None:
         """Refuse a model whose prompt tokens see later ones: teacher forcing would show it the answer.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from PIL import ImageOps
+from torch import Tensor
 
 from c3l.errors import name_error
 from c3l.models.hf.encoding import ChatEncoder
@@ -85,11 +86,16 @@ def _find_obstacle(forcing: "TeacherForcing", rows: Sequence[ForcingRow], allowe
     text = "".join(forcing.sets.write([PLACED], 2, ""))
     if lost := [words for words in _WORDS if text.count(words) != 1]:
         return f"the chat template leaves out text between pictures ({len(lost)} of {len(_WORDS)} texts)"
-    seen, *changed = (log_probs(forcing.predict_alone(forcing.encode(row), row.completion)) for row in rows[:3])
+    seen, *changed = _predict(forcing, rows)[:3]
     for which, other in zip(("first", "second"), changed, strict=True):
         if not distance([(seen, other)]) > allowed:
             return f"another {which} picture of two changes no log-probability"
     return ""
+
+
+def _predict(forcing: "TeacherForcing", rows: Sequence[ForcingRow]) -> list[Tensor]:
+    """Log-probabilities (N, V) of each row by itself."""
+    return [log_probs(forcing.predict_alone(forcing.encode(row), row.completion)) for row in rows]
 
 
 def _try_packed(forcing: "TeacherForcing", encoder: ChatEncoder, rows: Sequence[ForcingRow], allowed: float) -> str:
@@ -97,14 +103,11 @@ def _try_packed(forcing: "TeacherForcing", encoder: ChatEncoder, rows: Sequence[
     bare = [replace(row, images=()) for row in rows] if has_bare_chats(encoder) else []
     lists = [of_list for of_list in (rows, bare) if of_list]
     try:
-        right = [
-            torch.cat([forcing.predict_alone(forcing.encode(row), row.completion) for row in of_list])
-            for of_list in lists
-        ]
-        found = list(forcing.predict_packed(lists, {}))
+        right = [torch.cat(_predict(forcing, of_list)) for of_list in lists]
+        found = list(map(log_probs, forcing.predict_packed(lists, {})))
     except (torch.OutOfMemoryError, MemoryError):
         raise
     except Exception as error:  # whatever a family trips over: plain rows are computed as it wants them
         return f"end with {name_error(error)}"
-    gap = compare_logits(((log_probs(a), log_probs(b)) for a, b in zip(found, right, strict=True)), allowed)
+    gap = compare_logits(zip(found, right, strict=True), allowed)
     return f"are off by {gap}" if gap else ""

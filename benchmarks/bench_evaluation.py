@@ -1,0 +1,93 @@
+"""POPE's questions against a loop that asks one after the other: ``python -m benchmarks.bench_evaluation``.
+
+Six questions about each picture, "Is there a dog in the image?", with the picture, and where ``blind`` is said without
+it too, as ``c3l evaluate`` asks them. The loop is transformers' plain ``generate``. The 3,000 questions of a split of
+POPE name 80 objects, so that fewer of many questions are asked blind than of few; ``--pictures 500`` measures that.
+"""
+
+import argparse
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.bench_generation import write_plainly
+from benchmarks.setting import Measured, draw_pictures, load, parse_arguments, publish, race, wrap
+from c3l.evaluation.pope import SUFFIX
+from c3l.evaluation.predict import predict
+from c3l.evaluation.task import Item
+from c3l.settings.schema import EvaluationConfig
+
+QUESTIONS = 6  # about each picture, as in POPE
+OBJECTS = 80  # as COCO has
+TOKENS = 16  # an answer has one or two
+
+
+def make_items(pictures: int) -> list[Item]:
+    """Six questions about each picture, no two of one picture alike."""
+    rng = np.random.default_rng(0)
+    return [
+        Item(f"{picture}/{thing}", str(picture), f"Is there a thing of kind {thing} in the image?{SUFFIX}")
+        for picture in range(pictures)
+        for thing in rng.choice(OBJECTS, QUESTIONS, replace=False)
+    ]
+
+
+def measure(image_tokens: int, pictures: int, blind: bool, model: Any, processor: Any, repetitions: int) -> Measured:
+    """All questions, ours against one after the other."""
+    backend, shown, items = wrap(model, processor), draw_pictures(pictures), make_items(pictures)
+    batch_size = EvaluationConfig().batch_size
+
+    def ours() -> list[str | None]:
+        made = predict(
+            items,
+            backend,
+            lambda image: shown[int(image)],
+            max_new_tokens=TOKENS,
+            batch_size=batch_size,
+            blind=blind,
+        )
+        return [text for one in made for text in ((one.text, one.blind_text) if blind else (one.text,))]
+
+    def one_by_one() -> list[str]:
+        made = []
+        for item in items:
+            for image in (shown[int(item.image)], None) if blind else (shown[int(item.image)],):
+                made += write_plainly(model, processor, image, [item.prompt], TOKENS)
+        return made
+
+    seconds, speedup, texts, plain = race(ours, one_by_one, repetitions)
+    other = sum(a != b for a, b in zip(texts, plain, strict=True)) / len(texts)
+    label = f"{len(items)} questions about {pictures} pictures{', and blind' if blind else ''}"
+    dtype = str(model.dtype).removeprefix("torch.")
+    return Measured(
+        f"{label} (difference: share of other texts)",
+        image_tokens,
+        QUESTIONS,
+        dtype,
+        "one by one",
+        seconds,
+        speedup,
+        None,
+        other,
+    )
+
+
+def main() -> None:
+    """Print the table."""
+
+    def extend(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--pictures", type=int, default=8)
+
+    arguments = parse_arguments(__doc__, extend)
+    lines = []
+    for image_tokens in (49,) if arguments.quick else (49, 576):
+        both = load(image_tokens, getattr(torch, arguments.dtype))
+        lines += [
+            measure(image_tokens, arguments.pictures, blind, *both, arguments.repetitions) for blind in (False, True)
+        ]
+    publish(lines, arguments, "Evaluation")
+
+
+if __name__ == "__main__":
+    main()

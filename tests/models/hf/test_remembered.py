@@ -1,0 +1,113 @@
+"""A model that was tried out is not tried out again, unless anything that could matter has changed."""
+
+import json
+
+import pytest
+import torch
+from tests.scores import score_rows
+
+from c3l.models.hashing import cache_folder
+from c3l.models.hf import forcing, layout, remembered
+from c3l.models.hf.inference import HfModel
+from c3l.models.interface import Pair, ScoreRequest
+from c3l.models.load import load_model
+from c3l.settings.schema import ModelConfig
+from tiny_models import make_picture
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+@pytest.fixture
+def trials(monkeypatch):
+    """Counts how often a model is tried out."""
+    counted = []
+
+    class Counted(forcing.Trial):
+        def __init__(self, *given):
+            counted.append(given)
+            super().__init__(*given)
+
+    monkeypatch.setattr(forcing, "Trial", Counted)
+    return counted
+
+
+def load(folder, dtype="float32", **more):
+    return load_model(ModelConfig(name=str(folder), dtype=dtype, device="cpu", **more), seed=0)
+
+
+def score(model):
+    pairs = (Pair("a", "What?", "A dog."), Pair("b", "Where is it?", "On a mat."))
+    return score_rows(model, [ScoreRequest(make_picture(1), pairs)], "drop")
+
+
+def test_a_model_is_tried_out_once_and_scores_as_before(folder, trials):
+    first, again = load(folder), load(folder)
+    assert len(trials) == 1
+    assert again.describe_rows() == first.describe_rows() == "packed"
+    assert score(again) == score(first)
+
+
+def test_what_rounding_may_do_is_known_to_writing_too(folder):
+    first = load(folder)._forcing.ways()
+    assert load(folder)._forcing.ways() == first
+    assert first.allowed > 0
+
+
+def test_another_dtype_is_tried_out(folder, trials):
+    load(folder)
+    before = len(trials)
+    load(folder, "bfloat16")
+    assert len(trials) > before
+
+
+def test_changed_weights_are_tried_out(folder, trials):
+    load(folder)
+    file = folder / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-2] ^= 1
+    file.write_bytes(content)
+    load(folder)
+    assert len(trials) == 2
+
+
+@pytest.mark.parametrize("what", ["attention", "threads", "code", "versions"])
+def test_another_way_of_computing_is_tried_out(what, folder, trials, monkeypatch):
+    load(folder)
+    more = {}
+    if what == "attention":
+        more["attn_implementation"] = "eager"
+    elif what == "threads":
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 63)
+    elif what == "code":
+        monkeypatch.setattr(remembered, "hash_files", lambda files: "of other files")
+    else:
+        monkeypatch.setattr("c3l.models.load._versions", lambda: {"torch": "99"})
+    load(folder, **more)
+    assert len(trials) == 2
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"allowed": "much"}', '{"allowed": NaN}', '{"allowed": -1.0}'])
+def test_a_broken_note_is_no_note(folder, trials, content):
+    load(folder)
+    [file] = (cache_folder() / "trials").iterdir()
+    whole = json.loads(file.read_text())
+    file.write_text(content)
+    load(folder)
+    assert len(trials) == 2
+    assert json.loads(file.read_text()) == whole
+
+
+def test_what_has_to_be_told_is_told_at_every_start(folder, monkeypatch, caplog):
+    monkeypatch.setattr(layout, "_ATTENTION", ("eager",))
+    for _ in range(2):
+        caplog.clear()
+        assert load(folder).describe_rows() == "whole, in batches"
+        assert "cannot share the beginning of rows" in caplog.text
+
+
+def test_a_model_that_looks_ahead_is_refused_at_every_start(folder, monkeypatch):
+    seen = iter(range(100))
+    monkeypatch.setattr(HfModel, "_predict_first", lambda self, prompt, answer: torch.tensor([float(next(seen))]))
+    for _ in range(2):
+        with pytest.raises(Exception, match="look ahead"):
+            load(folder)
