@@ -34,7 +34,7 @@ WRITING = {
     "too_long",
     "refused",
 }  # the other reasons of its file are of reading
-READING = [f"data/{name}.py" for name in ("formats", "flags", "jsonrows", "media", "rejection", "turns")]
+READING = [f"data/{name}.py" for name in ("formats", "flags", "jsonrows", "media", "rejection", "shown", "turns")]
 SHELLS = {"", "sh", "bash", "shell", "console"}
 
 _FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -244,7 +244,8 @@ def _open_job(
     try:
         shown = _open_images(image_id, images)
     except DataError as error:
-        return _OpenedPairs(samples, None, ("unreadable_image", str(error)))
+        problem = "unreadable_image", str(error)
+        return _OpenedPairs(samples, None, problem)
     others = draw(image_id, shown)
     pairs = tuple(Pair(it.sample_id, it.question, it.answer, said[it.sample_id].earlier) for it in samples.values())
     row_seed = int(make_id(seed, image_id, "noise")[:8], 16)  # 32 bits: any backend takes it
