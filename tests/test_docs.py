@@ -35,7 +35,9 @@ WRITING = {
     "too_long",
     "refused",
 }  # the other reasons of its file are of reading
-READING = [f"data/{name}.py" for name in ("formats", "flags", "jsonrows", "media", "rejection", "turns", "webdataset")]
+READING = [
+    f"data/{name}.py" for name in ("formats", "flags", "jsonrows", "media", "rejection", "shown", "turns", "webdataset")
+]
 SHELLS = {"", "sh", "bash", "shell", "console"}
 
 _FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)

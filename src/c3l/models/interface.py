@@ -7,15 +7,12 @@ Pictures arrive opened, as RGB ``PIL.Image``, so that no backend opens a file.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 from PIL.Image import Image
 
 from c3l.errors import BackendError
 from c3l.records import AnswerScores, NoImageMode, Provenance
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True)
