@@ -88,7 +88,8 @@ def draft_tasks(world: Path, tmp_path: Path) -> list[ShardTask]:
 
 def test_two_workers_write_the_bytes_that_one_process_writes(world: Path, tmp_path: Path, cluster: Any) -> None:
     task = {"task": "pope", "data": [str(world / "coco_pope_random.json")], "image_root": str(world / "images")}
-    shared = ("scoring.no_image=others", "scoring.others=2", f"evaluation.tasks={json.dumps([task])}")
+    asked = (f"evaluation.tasks={json.dumps([task])}", "evaluation.max_new_tokens=6")
+    shared = ("scoring.no_image=others", "scoring.others=2", *asked)
     more = ("executor.name=ray", "executor.workers=2", *shared)
     for name, overrides in (("local", shared), ("ray", more)):
         with open_context(configure(world, tmp_path / name, *overrides), SilentProgress()) as context:

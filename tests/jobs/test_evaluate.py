@@ -42,7 +42,7 @@ def write_pope(root: Path, images=("picture_0.png", "picture_1.png", "broken.jpg
 
 def configure(root, *overrides):
     named = [f"model.name={root / 'model'}", "model.dtype=float32", "model.device=cpu", "evaluation.batch_size=3"]
-    return load_config(None, [*named, *overrides])
+    return load_config(None, [*named, "evaluation.max_new_tokens=8", *overrides])
 
 
 class Counting:
@@ -271,7 +271,8 @@ def test_reviews_that_cannot_be_read_are_quoted_and_in_the_summary(world, tmp_pa
     def evaluate(out, answer):
         with serve(answer) as server:
             where = ["--out", str(tmp_path / out), "--judge-endpoint", server.url]
-            code = main(["evaluate", *named, *model, *where, "--set", "evaluation.judge.attempts=9"])
+            few = ["--set", "evaluation.judge.attempts=9", "--set", "evaluation.max_new_tokens=4"]
+            code = main(["evaluate", *named, *model, *where, *few])
         return code, len(server.bodies), capsys.readouterr()
 
     code, asked, shown = evaluate("never", lambda number: completion("Both are good."))

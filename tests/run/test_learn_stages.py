@@ -34,7 +34,7 @@ def configure(world, run, *overrides):
     return make_config(
         run, world / "images", world / "model", f"evaluation.tasks={json.dumps([task])}", "finetuning.enabled=true",
         "finetuning.max_steps=2", "finetuning.lora_r=4", "finetuning.batch_size=2",
-        "finetuning.gradient_accumulation=1", *overrides,
+        "finetuning.gradient_accumulation=1", "evaluation.max_new_tokens=8", *overrides,
     )  # fmt: skip
 
 
