@@ -1,9 +1,9 @@
 # c3l in a container, with the build of torch that PyPI has (CUDA's, some gigabytes): docker build -t c3l .
 # with another build, such as the CPU's, from an index of wheels that has it:
 #                              docker build -t c3l --build-arg TORCH_INDEX=https://... .
-# the example pictures:  docker run --rm -v "$PWD/runs:/work/runs" c3l demo
-# your own:              docker run --rm -v "$PWD:/work" c3l run --image-root pictures --run runs/mine
-# with a GPU, and models kept: docker run --rm --gpus all -v "$PWD:/work" -v c3l-cache:/home/c3l/.cache c3l:cuda ...
+# the example pictures:  docker run --rm -v "$PWD/runs:/data/runs" c3l demo
+# your own:              docker run --rm -v "$PWD:/data" c3l run --image-root pictures --run runs/mine
+# with a GPU, and models kept: docker run --rm --gpus all -v "$PWD:/data" -v c3l-cache:/home/c3l/.cache c3l:cuda ...
 ARG PYTHON=3.12
 
 FROM python:${PYTHON}-slim AS build
@@ -36,8 +36,8 @@ FROM python:${PYTHON}-slim
 COPY --from=build /opt/c3l /opt/c3l
 ENV PATH=/opt/c3l/bin:$PATH PYTHONUTF8=1 PYTHONDONTWRITEBYTECODE=1
 RUN useradd --create-home --uid 1000 c3l \
-    && install -d -o c3l /home/c3l/.cache /work /work/runs
+    && install -d -o c3l /home/c3l/.cache /data /data/runs
 USER 1000
-WORKDIR /work
+WORKDIR /data
 ENTRYPOINT ["c3l"]
 CMD ["--help"]

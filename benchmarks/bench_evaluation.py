@@ -16,7 +16,7 @@ from benchmarks.setting import Measured, draw_pictures, load, parse_arguments, p
 from c3l.evaluation.pope import SUFFIX
 from c3l.evaluation.predict import predict
 from c3l.evaluation.task import Item
-from c3l.settings.schema import EvaluationConfig
+from c3l.settings.evaluation import EvaluationConfig
 
 QUESTIONS = 6  # about each picture, as in POPE
 OBJECTS = 80  # as COCO has

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL.Image import Image
@@ -29,6 +30,14 @@ def write_pairs(request: GenerateRequest) -> str:
         thing, colour = _THINGS[int(draw * 8)], _COLOURS[int(draw * 1000) % 6]
         lines.append(f"Question {number}: What colour is {thing} {number}?\nAnswer {number}: It is {colour}.")
     return "\n".join(lines)
+
+
+def write_fake_model(folder: Path) -> Path:
+    """What stands for a model's folder where it is hashed and not loaded."""
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(fake_weights())
+    return folder
 
 
 class FakeModel:

@@ -13,8 +13,8 @@ from c3l.records import Generation, Rejected
 from c3l.run import pipeline
 from c3l.run.run_folder import Run
 from c3l.run.status import read_states, summarise
+from c3l.settings.evaluation import BenchmarkConfig
 from c3l.settings.load import load_config
-from c3l.settings.schema import BenchmarkConfig
 from runs import draw_pictures, make_config, walk
 from tiny_models import CHAT_TEMPLATE, load_tiny, write_scripted
 

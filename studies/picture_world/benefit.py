@@ -24,8 +24,9 @@ from c3l.models.load import load_model
 from c3l.progress import PlainProgress
 from c3l.records import from_json, to_json
 from c3l.run.run_folder import Run
+from c3l.settings.evaluation import BenchmarkConfig
 from c3l.settings.load import load_config
-from c3l.settings.schema import BenchmarkConfig, ImagesConfig, RunConfig
+from c3l.settings.schema import ImagesConfig, RunConfig
 from c3l.storage.atomic import write_atomic
 from studies.picture_world.benchmarks import grade_open, paint, write_benchmarks
 from studies.picture_world.benefit_arms import ARMS, Pairs, count_pairs

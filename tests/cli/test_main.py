@@ -14,7 +14,7 @@ from c3l.cli.main import main
 from c3l.executors.local import LocalExecutor
 from c3l.method.scoring import score_samples
 from c3l.run.run_folder import Run
-from fakes import FakeModel, fake_weights, write_pairs
+from fakes import FakeModel, write_fake_model, write_pairs
 from runs import Loader, draw_pictures
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -35,9 +35,7 @@ def loader(monkeypatch):
 def options(tmp_path, monkeypatch, loader):
     monkeypatch.setenv("C3L_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model/config.json").write_text("{}")
-    (tmp_path / "model/model.safetensors").write_bytes(fake_weights())
+    write_fake_model(tmp_path / "model")
     draw_pictures(tmp_path / "pictures", 4)
     return ["--image-root", "pictures", "--model", "model", "--dtype", "float32", "--set", "rounds=0", *FORM]
 

@@ -15,7 +15,7 @@ from c3l.data.formats import BadTurn, read_llava
 from c3l.jobs.score import score_file
 from c3l.progress import SilentProgress
 from c3l.settings.load import load_config
-from fakes import fake_weights
+from fakes import write_fake_model
 from runs import Loader
 
 
@@ -71,9 +71,7 @@ def test_without_being_asked_nothing_is_unpacked_and_the_row_says_what_to_do(tab
 
 def test_a_table_with_its_images_is_scored(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("C3L_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model/config.json").write_text("{}")
-    (tmp_path / "model/model.safetensors").write_bytes(fake_weights())
+    write_fake_model(tmp_path / "model")
     config = load_config(
         None,
         [f"model.name={tmp_path / 'model'}", "model.dtype=float32", f"images.root={tmp_path / 'unpacked'}",

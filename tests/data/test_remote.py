@@ -21,7 +21,7 @@ from c3l.records import ImageRef, Rejected
 from c3l.settings.load import dump_config, load_config
 from c3l.settings.roots import Address
 from c3l.settings.schema import ImagesConfig
-from fakes import fake_weights
+from fakes import write_fake_model
 from runs import Loader
 
 ROOT = Address("memory://bucket/pictures")
@@ -148,9 +148,7 @@ def test_an_address_stays_one_when_it_is_saved(tmp_path: Path) -> None:
 def test_a_data_file_is_scored_with_its_pictures_behind_an_address(
     bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model/config.json").write_text("{}")
-    (tmp_path / "model/model.safetensors").write_bytes(fake_weights())
+    write_fake_model(tmp_path / "model")
     names = ["a.png", "sub/b b.png", "gone.png", "../secret.png"]
     rows = [{"id": name, "image": name, "question": "What?", "answer": "A cat."} for name in names]
     (tmp_path / "data.json").write_text(json.dumps(rows))

@@ -17,7 +17,7 @@ from c3l.progress import SilentProgress
 from c3l.run.run_folder import Run
 from c3l.settings.load import load_config
 from c3l.settings.roots import Address
-from fakes import FakeModel, fake_weights
+from fakes import FakeModel, write_fake_model
 from runs import Loader, make_config, walk
 
 moto = pytest.importorskip("moto.server", reason="needs the extra dev: moto and s3fs")
@@ -58,9 +58,7 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model/config.json").write_text("{}")
-    (tmp_path / "model/model.safetensors").write_bytes(fake_weights())
+    write_fake_model(tmp_path / "model")
     return tmp_path / "model"
 
 

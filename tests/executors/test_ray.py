@@ -25,7 +25,8 @@ from c3l.records import ImageRef
 from c3l.run.context import open_context
 from c3l.run.pipeline import run_method
 from c3l.run.shards import write_drafts
-from c3l.settings.schema import BenchmarkConfig, ExecutorConfig, RunConfig
+from c3l.settings.evaluation import BenchmarkConfig
+from c3l.settings.schema import ExecutorConfig, RunConfig
 from runs import draw_pictures, make_config, read_all
 
 ray = pytest.importorskip("ray")

@@ -18,11 +18,12 @@ from c3l.models.tunable import Conversation
 from c3l.progress import SilentProgress
 from c3l.records import Provenance
 from c3l.run import tune_stage
+from c3l.settings.evaluation import BenchmarkConfig
 from c3l.settings.load import load_config
-from c3l.settings.schema import BenchmarkConfig, RunConfig
+from c3l.settings.schema import RunConfig
 from c3l.storage import atomic
 from c3l.storage.atomic import atomic_folder
-from fakes import FakeModel, fake_weights
+from fakes import FakeModel, fake_weights, write_fake_model
 from runs import Loader, draw_pictures, make_config, walk
 from storage.crashes import MODES, crash_everywhere, crash_here_and_there
 
@@ -35,9 +36,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("C3L_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(score_job, "CHUNK_ROWS", 2)
     draw_pictures(tmp_path / "pictures", 2)
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model/config.json").write_text("{}")
-    (tmp_path / "model/model.safetensors").write_bytes(fake_weights())
+    write_fake_model(tmp_path / "model")
     rows = [
         {"id": number, "image": image, "conversations": [{"from": "human", "value": "<image>\nWhat?"},
                                                          {"from": "gpt", "value": f"Thing {number}."}]}

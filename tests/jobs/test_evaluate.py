@@ -15,8 +15,9 @@ from c3l.jobs import evaluate as benchmarking
 from c3l.jobs.evaluate import Wanted, evaluate_files
 from c3l.models.load import load_model
 from c3l.progress import SilentProgress
+from c3l.settings.evaluation import BenchmarkConfig
 from c3l.settings.load import load_config
-from c3l.settings.schema import BenchmarkConfig, ImagesConfig
+from c3l.settings.schema import ImagesConfig
 from chat_server import completion, refuse_as_new_models, serve
 from fakes import FakeModel
 from runs import draw_pictures

@@ -14,7 +14,7 @@ from c3l.models.hf.inference import HfModel
 from c3l.models.interface import Pair, ScoreRequest
 from c3l.progress import SilentProgress
 from c3l.settings.load import load_config
-from fakes import FakeModel, fake_weights
+from fakes import FakeModel, write_fake_model
 from runs import Loader, draw_pictures
 
 TALK = [
@@ -39,9 +39,7 @@ ROWS = [
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("C3L_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(module, "CHUNK_ROWS", 2)
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model/config.json").write_text("{}")
-    (tmp_path / "model/model.safetensors").write_bytes(fake_weights())
+    write_fake_model(tmp_path / "model")
     draw_pictures(tmp_path / "pictures", 4)
     (tmp_path / "data.json").write_text(json.dumps(ROWS))
     return tmp_path

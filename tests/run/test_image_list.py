@@ -10,7 +10,7 @@ from c3l.records import ImageRef
 from c3l.run.plan import make_plan
 from c3l.run.run_folder import Run
 from c3l.run.status import summarise
-from fakes import fake_weights
+from fakes import write_fake_model
 from runs import Loader, draw_pictures, make_config, read_all, walk
 
 
@@ -22,9 +22,7 @@ def world(tmp_path, monkeypatch):
     (root / "broken.jpg").unlink()
     for number in (0, 2):
         Image.open(root / f"picture_{number}.png").resize((20, 15)).save(root / f"small_{number}.png")
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model/config.json").write_text("{}")
-    (tmp_path / "model/model.safetensors").write_bytes(fake_weights())
+    write_fake_model(tmp_path / "model")
     return tmp_path
 
 

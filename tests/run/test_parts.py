@@ -14,15 +14,13 @@ from c3l.run.context import Part, open_context, read_part
 from c3l.run.pipeline import image_stage, list_images, run_generate, run_score
 from c3l.run.run_folder import Run
 from c3l.storage import lock
-from fakes import fake_weights
+from fakes import write_fake_model
 from runs import RESULTS, Loader, draw_pictures, make_config, walk
 
 
 @pytest.fixture
 def world(tmp_path):
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model/config.json").write_text("{}")
-    (tmp_path / "model/model.safetensors").write_bytes(fake_weights())
+    write_fake_model(tmp_path / "model")
     return lambda name: make_config(tmp_path / name, draw_pictures(tmp_path / "pictures"), tmp_path / "model")
 
 

@@ -130,8 +130,8 @@ def evaluate(
     from c3l.evaluation.display import format_reports
     from c3l.jobs.evaluate import Wanted, evaluate_files, failed_too_often
     from c3l.progress import make_progress
+    from c3l.settings.evaluation import BenchmarkConfig
     from c3l.settings.load import make_section
-    from c3l.settings.schema import BenchmarkConfig
 
     wanted = {"task": task, "data": data, "image_root": image_root, "by": by, "frames": frames}
     chosen = make_section(BenchmarkConfig, {key: value for key, value in wanted.items() if value is not None})

@@ -7,7 +7,6 @@ and no row vanishes: each gives a ``Turn`` or a ``BadTurn`` a question, or one `
 told apart.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -24,7 +23,7 @@ from c3l.data.layouts import PAIRS, TEXTS, TURN_KEYS
 from c3l.data.media import MAIN, ImagePaths, find_image, find_images, refused_image
 from c3l.data.rejection import BadRow, BadRowError, check_text, is_utf8
 from c3l.data.shown import check_shown, count_shown, show_until, trim_question, without_placeholder
-from c3l.data.turns import Talk, read_talk
+from c3l.data.turns import Talk, check_objects, read_talk
 from c3l.errors import DataError
 from c3l.markup.placeholders import EXACT, PLACEHOLDER, find_placeholder
 from c3l.records import Rejected
@@ -38,7 +37,6 @@ R = TypeVar("R")
 
 # of ms-swift: answers that are to be unlearned, and boxes
 _UNUSED = dict.fromkeys(("rejected_response", "rejected_messages"), "without_rejected") | {"objects": "without_objects"}
-_OBJECT = re.compile(r"<ref-object>|<bbox>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +199,7 @@ def _read_conversation(number: int, row: Any, where: str) -> ConversationRow | R
         image = find_image(row, talk.shown)
         image_id = image_id_of(image) if image else ""
         _check_shown(talk, image)
-        _check_objects(row, talk)
+        check_objects(row, talk)
         turns = tuple((_question(talk, turn, image), _answer(talk, turn, image)) for turn in range(len(talk.pairs)))
         if mark == "untaught" or not any(talk.taught):
             raise BadRowError(NOT_TAUGHT, "the row marks all of its answers as not to be learned")
@@ -223,16 +221,6 @@ def _note(row: Mapping[str, Any], talk: Talk, mark: str, image: ImagePaths) -> I
     if row.get("tools") not in (None, "", [], {}, "[]", "null"):
         yield "without_tools"
     yield from (word for key, word in _UNUSED.items() if row.get(key) not in (None, "", [], {}))
-
-
-def _check_objects(row: Mapping[str, Any], talk: Talk) -> None:
-    """Refuse texts in which ms-swift would write the names and boxes of ``objects``."""
-    marks = (_OBJECT.search(text) for pair in talk.pairs for text in pair) if row.get("objects") else ()
-    if mark := next(filter(None, marks), None):
-        raise BadRowError(
-            "placeholder_in_text",
-            f"{mark[0]} stands for one of the row's `objects`, which are not read; write it into the text",
-        )
 
 
 def _object(row: Any) -> dict[str, Any]:
@@ -277,7 +265,7 @@ def _find_shown(row: Mapping[str, Any], talk: Talk | None) -> ImagePaths:
         raise BadRowError("no_image", "the row has no picture")
     if talk:
         _check_shown(talk, image)
-        _check_objects(row, talk)
+        check_objects(row, talk)
     return image
 
 

@@ -1,5 +1,6 @@
 """What is said in a row of a data file: its system prompt, its questions and answers, and which are to be learned."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ _ROLES = {
     "tool": "tool tools function functioncall functionresponse toolcall toolresponse observation ipython".split(),
 }
 _ROLE = {name: role for role, names in _ROLES.items() for name in names}
+_OBJECT = re.compile(r"<ref-object>|<bbox>")
 _TEXT_PARTS = ("text", "input_text", "output_text")
 
 
@@ -188,3 +190,13 @@ def _part_text(part: Mapping[str, Any]) -> str:
     if not isinstance(text, str):
         raise BadRowError("bad_turns", f"got the text of a part as {type(text).__name__}, expected a string")
     return text
+
+
+def check_objects(row: Mapping[str, Any], talk: Talk) -> None:
+    """Refuse texts in which ms-swift would write the names and boxes of ``objects``."""
+    marks = (_OBJECT.search(text) for pair in talk.pairs for text in pair) if row.get("objects") else ()
+    if mark := next(filter(None, marks), None):
+        raise BadRowError(
+            "placeholder_in_text",
+            f"{mark[0]} stands for one of the row's `objects`, which are not read; write it into the text",
+        )

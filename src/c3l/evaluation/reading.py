@@ -13,7 +13,7 @@ from c3l.evaluation.pictures import IMAGE_ROOT, find_ending
 from c3l.evaluation.pope import read_pope
 from c3l.evaluation.seed_bench import read_seed_bench
 from c3l.evaluation.task import Benchmark
-from c3l.settings.schema import BenchmarkConfig, JudgeConfig
+from c3l.settings.evaluation import BenchmarkConfig, JudgeConfig
 
 _LLAVA_BENCH_FILES = ("questions.jsonl", "context.jsonl", "answers_gpt4.jsonl", "rule.json")
 

@@ -21,7 +21,8 @@ from c3l.executors.interface import LoadModel, ShardTask, in_order
 from c3l.models.interface import InferenceModel
 from c3l.progress import Progress
 from c3l.records import Provenance, to_json
-from c3l.settings.schema import BenchmarkConfig, RunConfig
+from c3l.settings.evaluation import BenchmarkConfig
+from c3l.settings.schema import RunConfig
 from c3l.storage.journal import append_lines
 
 PREDICTIONS = "predictions.jsonl"

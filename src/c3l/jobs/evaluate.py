@@ -34,7 +34,8 @@ from c3l.models.load import choose_dtype, load_model, weights_hash
 from c3l.progress import Progress
 from c3l.records import EvalReport, Provenance, from_json, to_json
 from c3l.settings.base import results_of
-from c3l.settings.schema import BenchmarkConfig, RunConfig
+from c3l.settings.evaluation import BenchmarkConfig
+from c3l.settings.schema import RunConfig
 from c3l.storage.atomic import write_atomic
 from c3l.storage.job import Job, refuse_changes
 from c3l.storage.journal import read_lines

@@ -12,10 +12,10 @@ from c3l.data.export_rows import ExportSource
 from c3l.data.images import inspect_image
 from c3l.errors import ConfigError, DataError
 from c3l.method.filtering import filter_samples
-from c3l.method.i2c import FORMS, compute_i2c, unit_of
+from c3l.method.i2c import compute_forms, unit_of
 from c3l.method.preferences import prefer_answers
 from c3l.method.scoring import rescore
-from c3l.records import KL_FORMS, Form, ImageRef, Preference, Provenance, ScoredPair
+from c3l.records import Form, ImageRef, Preference, Provenance, ScoredPair
 from c3l.settings.load import load_config, read_override
 from c3l.settings.roots import Address, read_root
 from c3l.settings.schema import ExportConfig, ImagesConfig, PreferenceKind
@@ -83,7 +83,6 @@ def describe_pair(one: ScoredPair, image: str, model: str, weights: str) -> Pair
         model: Name of the model that scored.
         weights: Hash of its weights.
     """
-    known = one.scores.token_kl is not None
     both = zip(one.scores.logprobs_with_image, one.scores.logprobs_without_image, strict=True)
     return PairScore(
         id=one.sample.sample_id,
@@ -92,7 +91,7 @@ def describe_pair(one: ScoredPair, image: str, model: str, weights: str) -> Pair
         answer=one.sample.answer,
         i2c=one.i2c,
         unit=tell_unit(one.form),
-        forms={form: compute_i2c(one.scores, form) for form in FORMS if known or form not in KL_FORMS},
+        forms=compute_forms(one.scores),
         tokens=one.scores.tokens,
         contributions=tuple(p - q for p, q in both),
         scored=one,

@@ -8,10 +8,10 @@ from c3l.data.formats import BadTurn, Turn
 from c3l.data.images import image_id_of, open_image
 from c3l.data.media import ImagePaths, list_paths
 from c3l.jobs.score_state import ScoreRow
-from c3l.method.i2c import FORMS, compute_i2c
+from c3l.method.i2c import FORMS, compute_forms
 from c3l.method.scoring import Context, ImageSource
 from c3l.models.interface import InferenceModel
-from c3l.records import KL_FORMS, ImageRef, Rejected, Sample, ScoredPair, make_id
+from c3l.records import ImageRef, Rejected, Sample, ScoredPair, make_id
 from c3l.settings.schema import RunConfig
 
 if TYPE_CHECKING:
@@ -57,11 +57,7 @@ def make_row(turn: Turn, outcome: ScoredPair | Rejected, config: RunConfig) -> S
     """The row of what was scored."""
     if isinstance(outcome, Rejected):
         return make_rejected_row(turn, outcome, config)
-    numbers = {
-        form: compute_i2c(outcome.scores, form)
-        for form in FORMS
-        if form not in KL_FORMS or outcome.scores.token_kl is not None
-    }
+    numbers = compute_forms(outcome.scores)
     scored = {"i2c": outcome.i2c, "n_answer_tokens": len(outcome.scores.token_ids), "status": "ok"}
     return _empty_row(turn, config) | numbers | scored
 

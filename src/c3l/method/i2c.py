@@ -8,7 +8,7 @@ here are Python floats (float64). No model is needed.
 import math
 from collections.abc import Callable, Sequence
 
-from c3l.records import PROBABILITY_FORMS, AnswerScores, Form
+from c3l.records import KL_FORMS, PROBABILITY_FORMS, AnswerScores, Form
 
 DISCOUNT = 0.5
 """How much of log q ``discounted_likelihood`` takes away; ours, studies/LOG.md.
@@ -124,6 +124,12 @@ FORMS: dict[Form, Callable[[AnswerScores], tuple[float, ...]]] = {
     "probability_gain": _probability_gain,
     "focused_gain": _focused_gain,
 }
+
+
+def compute_forms(scores: AnswerScores) -> dict[str, float]:
+    """The score in every form that the stored numbers allow, in the order of ``FORMS``."""
+    known = scores.token_kl is not None
+    return {form: compute_i2c(scores, form) for form in FORMS if known or form not in KL_FORMS}
 
 
 def unit_of(form: Form) -> str:

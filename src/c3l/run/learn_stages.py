@@ -17,7 +17,8 @@ from c3l.run.run_folder import Run
 from c3l.run.shards import begin, mark_begun
 from c3l.run.tune_stage import MERGED, ensure_writer, writer_of
 from c3l.settings.columns import ColumnsConfig
-from c3l.settings.schema import BenchmarkConfig, ModelConfig, RunConfig
+from c3l.settings.evaluation import BenchmarkConfig
+from c3l.settings.schema import ModelConfig, RunConfig
 from c3l.storage.stage import Stage
 
 FINETUNED, EVALUATION = "finetuned", "evaluation"

@@ -12,8 +12,9 @@ from c3l.records import Specificity, name_round, name_step
 from c3l.report.contents import StageCounts
 from c3l.run.plan import Plan, StagePlan, make_plan
 from c3l.run.run_folder import Run, stages_of_round
+from c3l.settings.evaluation import TaskName
 from c3l.settings.load import load_config
-from c3l.settings.schema import RunConfig, TaskName
+from c3l.settings.schema import RunConfig
 from c3l.storage.stage import Stage
 
 # what a stage counts at its entrance and at its exit, by the last part of its name without the number of a round
