@@ -1,5 +1,6 @@
 """The ``hf`` backend on real tiny models, held against a plain loop: one pair, one forward, all logits."""
 
+import inspect
 from dataclasses import replace
 
 import pytest
@@ -137,42 +138,45 @@ def test_batch_size_order_and_padding_change_nothing(model):
     assert_same(one_pair_a_batch, together)
 
 
-def count_encoder_calls(tiny, monkeypatch):
-    calls = []
+def count_encoded(tiny, monkeypatch):
+    """A number for each picture that goes through the encoder; equal ones went together."""
+    encoded = []
     inner = tiny.model.base_model.get_image_features
 
     def counting(*args, **kwargs):
-        calls.append(1)
+        given = inspect.signature(inner).bind(*args, **kwargs).arguments
+        pictures = given.get("image_grid_thw", given["pixel_values"])  # patches of several stand in one row
+        encoded.extend([len(encoded)] * len(pictures))
         return inner(*args, **kwargs)
 
-    counting.__signature__ = __import__("inspect").signature(inner)
+    counting.__signature__ = inspect.signature(inner)
     monkeypatch.setattr(tiny.model.base_model, "get_image_features", counting)
-    return calls
+    return encoded
 
 
 @pytest.mark.parametrize(("mode", "expected"), [("drop", 3), ("blank", 6), ("noise", 6), ("others", 3)])
-def test_vision_encoder_calls_are_images(mode, expected, family, monkeypatch):
-    calls = count_encoder_calls(family, monkeypatch)
+def test_every_picture_is_encoded_once(mode, expected, family, monkeypatch):
+    encoded = count_encoded(family, monkeypatch)
     model = HfModel(family.model, family.processor, PROVENANCE)
     assert model.shares_images
     score_rows(model, REQUESTS[:1], "drop")  # at its first rows it tries itself out
-    calls.clear()
+    encoded.clear()
     images = [request.image for request in REQUESTS]
     requests = [replace(it, others=tuple(o for o in images if o is not it.image)) for it in REQUESTS]
     score_rows(model, requests, mode)
-    assert len(calls) == expected  # in `others`, the other pictures are those of the batch
+    assert len(encoded) == expected  # in `others`, the other pictures are those of the batch
 
 
 def test_other_pictures_are_encoded_once_for_all_calls_and_their_rows_share_them(family, monkeypatch):
-    calls = count_encoder_calls(family, monkeypatch)
+    encoded = count_encoded(family, monkeypatch)
     model = HfModel(family.model, family.processor, PROVENANCE)
     others = (make_picture(7), make_picture(8))
     requests = [replace(it, others=others) for it in REQUESTS]
     apart = [score_rows(model, [request], "others")[0] for request in requests]
-    calls.clear()
+    encoded.clear()
     tokens = count_tokens(model, monkeypatch)
     together = score_rows(model, requests, "others")
-    assert len(calls) == len(REQUESTS), "none of the others again"
+    assert len(encoded) == len(REQUESTS), "none of the others again"
     assert_same(together, apart)
     shared = sum(tokens)
     tokens.clear()
@@ -294,9 +298,9 @@ def test_prompts_about_one_picture_share_what_they_begin_with(temperature, famil
     prompts = ["Say it", "Say it!", "Say it", "No"]
     asked = [GenerateRequest(f"g{n}", pictures[n % 2], prompt, seed=n) for n, prompt in enumerate(prompts * 2)]
     alone = [model.generate([request], sampling)[0] for request in asked]
-    encoded, encode = [], model._vision.encode
+    encoded, encode_all = [], model._vision.encode_all
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model._vision, "encode", lambda vision: encoded.append(1) or encode(vision))
+        patch.setattr(model._vision, "encode_all", lambda these: encoded.extend(these) or encode_all(these))
         together = model.generate(asked, sampling)
     assert len(encoded) == (2 if model.shares_images else 0)
     assert together == alone

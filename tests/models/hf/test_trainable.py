@@ -289,12 +289,17 @@ def test_a_tree_feeds_what_rows_begin_with_once(tiny):
     assert fed < 0.5 * whole
 
 
+def count_encoded(model, monkeypatch):
+    """A number for each image that is given to the encoder."""
+    encoded, encode_all = [], model._vision.encode_all
+    monkeypatch.setattr(model._vision, "encode_all", lambda these: encoded.extend(these) or encode_all(these))
+    return encoded
+
+
 @pytest.mark.parametrize("name", ["llava", "qwen2_vl", "idefics3"])
 def test_an_image_that_several_rows_share_is_processed_and_encoded_once(tiny, name, monkeypatch):
     model = make(tiny(name))
-    encoded = []
-    encode = model._vision.encode
-    monkeypatch.setattr(model._vision, "encode", lambda tensors: encoded.append(1) or encode(tensors))
+    encoded = count_encoded(model, monkeypatch)
     batch = model.collate(ROWS)
     # in trees each image is shown once; which of them stands first follows from their lengths
     assert sorted(batch["shown"].tolist()) == ([0, 1] if "places" in batch else [0, 0, 1])
@@ -306,8 +311,7 @@ def test_an_image_that_several_rows_share_is_processed_and_encoded_once(tiny, na
 @pytest.mark.parametrize("name", ["llava", "qwen3_vl"])  # one tensor, and tuples of tensors in lists
 def test_features_are_remembered_over_epochs_as_long_as_there_is_room(name, tiny, monkeypatch):
     model = make(tiny(name))
-    encoded, encode = [], model._vision.encode
-    monkeypatch.setattr(model._vision, "encode", lambda tensors: encoded.append(1) or encode(tensors))
+    encoded = count_encoded(model, monkeypatch)
     first = model.read(model.collate(ROWS))
     copies = {id(row.image): row.image.copy() for row in ROWS}
     again = model.read(model.collate([replace(row, image=copies[id(row.image)]) for row in ROWS]))

@@ -20,6 +20,7 @@ from c3l.models.hf.along import ALONG_KEYS
 from c3l.models.hf.conversations import ConversationEncoder, find_turns
 from c3l.models.hf.encoded import EncodedPrompt, EncodedRow
 from c3l.models.hf.encoding import ChatEncoder, stop_ids
+from c3l.models.hf.features import ImageFeatures
 from c3l.models.hf.image_sets import ImageSetEncoder
 from c3l.models.hf.layout import attention_mask, find_obstacle, image_token_id, make_path
 from c3l.models.hf.packing import Packed, pack
@@ -27,7 +28,7 @@ from c3l.models.hf.rounding import widened
 from c3l.models.hf.rows import ForcingRow
 from c3l.models.hf.several import SeveralImages, try_several
 from c3l.models.hf.trials import Trial
-from c3l.models.hf.vision import ImageFeatures, VisionEncoder, move
+from c3l.models.hf.vision import VisionEncoder, move
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -165,7 +166,8 @@ class TeacherForcing:
     def allowed_alike(self) -> float | None:
         """What ``trust`` takes, where every way gives this model's own numbers."""
         ways = self.ways()
-        fast = ways.packed and ways.side_by_side and self._vision.can_share and self.takes_logits_to_keep
+        shown_fast = self._vision.can_share and self._vision.batches
+        fast = ways.packed and ways.side_by_side and shown_fast and self.takes_logits_to_keep
         return ways.allowed if fast else None
 
     def trust(self, allowed: float) -> None:
@@ -175,10 +177,13 @@ class TeacherForcing:
             allowed: As in ``Ways``.
         """
         self._ways = Ways(packed=True, side_by_side=True, allowed=allowed)
+        self._vision.batches = True
 
     @torch.no_grad()
     def _find_out(self) -> Ways:
-        if not self._vision.can_share:
+        if self._vision.can_share:
+            self._vision.try_batches(self._encoder)
+        else:
             self._vision.give_up("it takes no ready image features")
         apart, obstacle, allowed = self._search()
         if not (apart and obstacle):
@@ -202,8 +207,12 @@ class TeacherForcing:
     def _search_exactly(self) -> tuple[str, str]:
         """What 16 bits hide of it."""
         with widened(self._model) as exact:
+            if not exact:
+                return "", ""
             try:
-                return self._search()[:2] if exact else ("", "")
+                if self._vision.batches:
+                    self._vision.try_batches(self._encoder)
+                return self._search()[:2]
             except Exception:  # some kernels know 16 bits alone, and there may be room for the weights but not for rows
                 return "", ""
 
@@ -303,9 +312,12 @@ class TeacherForcing:
     def _encode_images(
         self, rows: Sequence[ForcingRow], prompts: Sequence[EncodedPrompt], features: dict[int, ImageFeatures]
     ) -> None:
-        for row, prompt in zip(rows, prompts, strict=True):
-            if row.shown is not None and id(row.shown) not in features:
-                features[id(row.shown)] = self._vision.encode(prompt.vision)
+        missing = {
+            id(row.shown): prompt.vision
+            for row, prompt in zip(rows, prompts, strict=True)
+            if row.shown is not None and id(row.shown) not in features
+        }
+        features |= dict(zip(missing, self._vision.encode_all(list(missing.values())), strict=True))
 
     def _hide_image(self, inputs: dict[str, Tensor]) -> Tensor:
         token = image_token_id(self._model)

@@ -16,6 +16,7 @@ from c3l.models.hf import logits
 from c3l.models.hf.control import tell_control_token
 from c3l.models.hf.encoded import EncodedPrompt
 from c3l.models.hf.encoding import ChatEncoder
+from c3l.models.hf.features import ImageFeatures
 from c3l.models.hf.forcing import TeacherForcing
 from c3l.models.hf.header import tell_header
 from c3l.models.hf.layout import can_hide_images
@@ -23,7 +24,7 @@ from c3l.models.hf.limits import count_positions, find_excess
 from c3l.models.hf.remembered import remember
 from c3l.models.hf.rows import GREY, ForcingRow, make_row, rows_with, rows_without
 from c3l.models.hf.trials import has_bare_chats
-from c3l.models.hf.vision import ImageFeatures, VisionEncoder
+from c3l.models.hf.vision import VisionEncoder
 from c3l.models.hf.writing import Writing
 from c3l.models.interface import Completion, GenerateRequest, Pair, Sampling, ScoreRequest, Shown, Unfit, check_pair_ids
 from c3l.models.notes import add_notes

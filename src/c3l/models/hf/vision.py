@@ -3,8 +3,7 @@
 import hashlib
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +12,17 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from c3l.models.hf.encoding import ChatEncoder
+from c3l.models.hf.features import (
+    ImageFeatures,
+    change_tensors,
+    count_bytes,
+    join_outputs,
+    keep_read,
+    split_features,
+    tensors_of,
+)
+from c3l.models.hf.rounding import allow, distance, shaken
+from c3l.models.hf.trials import draw
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -20,25 +30,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ROOM = 2 * 2**30  # bytes; choice
-_OF_ALL = "visual_indicator_features"  # Ovis2: of its own tokens around a picture, the same for every one
-
-
-@dataclass(frozen=True, slots=True)
-class ImageFeatures:
-    """What a model's ``get_image_features`` returned for one picture, and what the decoder needs beside it.
-
-    Attributes:
-        output: The family's own output, with what the decoder reads alone; ``pooler_output`` holds the features,
-            projected for the decoder.
-        shapes: The processor's tensors that are not pixels, such as ``image_grid_thw``.
-    """
-
-    output: Any
-    shapes: Mapping[str, Tensor]
+TOGETHER = 4 * 2**20  # bytes of pixels that the encoder takes at once; choice, see docs/speed.md
 
 
 class VisionEncoder:
-    """Encodes pictures one at a time, so that a picture's features never depend on its batch."""
+    """Encodes pictures, those of one shape together, and puts their features before the decoder."""
 
     def __init__(self, model: "PreTrainedModel", encoder: ChatEncoder) -> None:
         """Wrap a loaded image-text model, and try out whether its features can be shown again."""
@@ -49,6 +45,8 @@ class VisionEncoder:
         takes_features = self._across or "mm_encoder_outputs" in takes
         self.can_share = takes_features and self._encode is not None and self._try_out(encoder)
         """Whether the family takes features that were computed before; if not, pictures are encoded a row."""
+        self.batches = False
+        """Whether pictures of one shape are encoded together: where it was tried out, and gives the same features."""
 
     @property
     def can_begin(self) -> bool:
@@ -86,21 +84,57 @@ class VisionEncoder:
         tensors = {key: move(value, self._model) for key, value in vision.items()}
         output = self._encode(**{key: value for key, value in tensors.items() if key in accepted}, return_dict=True)
         shapes = {key: value for key, value in tensors.items() if not _is_pixels(key)}
-        return ImageFeatures(_rebuild(output, _read(output)), shapes)
+        return ImageFeatures(keep_read(output), shapes)
+
+    def encode_all(self, visions: Sequence[Mapping[str, Tensor]]) -> list[ImageFeatures]:
+        """The features of several pictures, in order.
+
+        Those of one shape go through the encoder together, as many as ``TOGETHER`` allows, one at least.
+        """
+        found: dict[int, ImageFeatures] = {}
+        for places in self._share_out(visions):
+            found |= dict(zip(places, self._encode_alike([visions[place] for place in places]), strict=True))
+        return [found[place] for place in range(len(visions))]
+
+    def _share_out(self, visions: Sequence[Mapping[str, Tensor]]) -> Iterator[list[int]]:
+        """The places of pictures that are encoded together."""
+        alike: dict[Any, list[int]] = {}
+        for place, vision in enumerate(visions):
+            alike.setdefault(_describe(vision), []).append(place)
+        for places in alike.values():
+            size = sum(tensor.nbytes for key, tensor in visions[places[0]].items() if _is_pixels(key))
+            most = max(1, TOGETHER // max(1, size)) if self.batches else 1
+            yield from (places[start : start + most] for start in range(0, len(places), most))
+
+    def _encode_alike(self, visions: Sequence[Mapping[str, Tensor]]) -> list[ImageFeatures]:
+        if len(visions) == 1:
+            return [self.encode(visions[0])]
+        whole = self.encode({key: torch.cat([vision[key] for vision in visions]) for key in visions[0]})
+        return split_features(whole, len(visions))
+
+    @torch.no_grad()
+    def try_batches(self, encoder: ChatEncoder) -> None:
+        """Find out whether two pictures that are encoded together have the features that each has by itself."""
+        pictures = [picture := draw(96, 64), picture.transpose(Image.Transpose.ROTATE_180)]
+        visions = [encoder.encode_prompt("Is it?", picture).vision for picture in pictures]
+        right = [self.encode(vision) for vision in visions]
+        with shaken(self._model):
+            moved = _distance([self.encode(visions[0])], right[:1])
+        self.batches = True
+        try:
+            self.batches = _distance(self.encode_all(visions), right) <= allow(moved, self._model.dtype)
+        except (torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception:  # families lay out pictures of a batch as they like; one by one they are as they should be
+            self.batches = False
 
     def join(self, images: Sequence[ImageFeatures]) -> dict[str, Any]:
         """Keyword arguments of ``forward`` for rows that show these pictures, one each, in order."""
         outputs = [image.output for image in images]
         if self._across:
             return {"cross_attention_states": torch.cat([output.pooler_output for output in outputs])}
-        joined = {"pooler_output": _concatenate([output.pooler_output for output in outputs])}
-        if getattr(outputs[0], "deepstack_features", None) is not None:
-            layers = zip(*(output.deepstack_features for output in outputs), strict=True)
-            joined["deepstack_features"] = [_concatenate(layer) for layer in layers]
-        if getattr(outputs[0], _OF_ALL, None) is not None:
-            joined[_OF_ALL] = getattr(outputs[0], _OF_ALL)
         shapes = {key: torch.cat([image.shapes[key] for image in images]) for key in images[0].shapes}
-        return {"mm_encoder_outputs": {"image": _rebuild(outputs[0], joined)}, **shapes}
+        return {"mm_encoder_outputs": {"image": join_outputs(outputs)}, **shapes}
 
 
 class FeatureStore:
@@ -115,17 +149,20 @@ class FeatureStore:
         self._encoder, self._model, self._room = encoder, model, room
         self._kept: dict[bytes, ImageFeatures] = {}
 
-    def encode(self, vision: Mapping[str, Tensor]) -> ImageFeatures:
-        """As ``VisionEncoder.encode``, without gradients."""
-        key = _digest(vision)
-        if key not in self._kept:
-            with torch.no_grad():
-                features = self._encoder.encode(vision)
-            if (size := _count_bytes(features)) <= self._room:
+    def encode_all(self, visions: Sequence[Mapping[str, Tensor]]) -> list[ImageFeatures]:
+        """As ``VisionEncoder.encode_all``, without gradients."""
+        keys = [_digest(vision) for vision in visions]
+        missing = {key: vision for key, vision in zip(keys, visions, strict=True) if key not in self._kept}
+        with torch.no_grad():
+            fresh = dict(zip(missing, self._encoder.encode_all(list(missing.values())), strict=True))
+        for key, features in fresh.items():
+            if (size := count_bytes(features)) <= self._room:
                 self._room -= size
-                self._kept[key] = _map(features, Tensor.cpu)
-            return features
-        return _map(self._kept[key], lambda tensor: tensor.to(self._model.device))
+                self._kept[key] = change_tensors(features, Tensor.cpu)
+        return [fresh.get(key) or self._recall(key) for key in keys]
+
+    def _recall(self, key: bytes) -> ImageFeatures:
+        return change_tensors(self._kept[key], lambda tensor: tensor.to(self._model.device))
 
 
 def move(tensor: Tensor, model: "PreTrainedModel") -> Tensor:
@@ -142,46 +179,15 @@ def _digest(vision: Mapping[str, Tensor]) -> bytes:
     return digest.digest()
 
 
-def _map(features: ImageFeatures, change: Callable[[Tensor], Tensor]) -> ImageFeatures:
-    changed = {name: _change(value, change) for name, value in _read(features.output).items()}
-    shapes = {key: change(value) for key, value in features.shapes.items()}
-    return ImageFeatures(_rebuild(features.output, changed), shapes)
+def _distance(images: Sequence[ImageFeatures], others: Sequence[ImageFeatures]) -> float:
+    return distance(zip(tensors_of(images), tensors_of(others), strict=True))
 
 
-def _change(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    return change(value) if isinstance(value, Tensor) else [_change(part, change) for part in value]
-
-
-def _count_bytes(features: ImageFeatures) -> int:
-    return sum(tensor.nbytes for tensor in _tensors([*_read(features.output).values(), *features.shapes.values()]))
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    else:
-        for part in value:
-            yield from _tensors(part)
-
-
-def _read(output: Any) -> dict[str, Any]:
-    """The fields that a decoder reads: a tensor each, or tensors in lists and tuples, as the family gives them."""
-    fields = {name: getattr(output, name, None) for name in ("pooler_output", "deepstack_features", _OF_ALL)}
-    return {name: value for name, value in fields.items() if value is not None}
+def _describe(vision: Mapping[str, Tensor]) -> Any:
+    """What is equal for pictures that have features of equal size: shapes, and all that is not pixels."""
+    pixels = tuple((key, tensor.shape) for key, tensor in vision.items() if _is_pixels(key))
+    return pixels, tuple((key, str(tensor.tolist())) for key, tensor in vision.items() if not _is_pixels(key))
 
 
 def _is_pixels(key: str) -> bool:
     return key.startswith(("pixel_", "image_patches"))
-
-
-def _concatenate(features: Sequence[Any]) -> Any:
-    """Features of several pictures as the family would give them: one tensor, or a list of one a picture."""
-    if isinstance(features[0], Tensor):
-        return torch.cat(list(features), dim=0)
-    return [part for feature in features for part in feature]
-
-
-def _rebuild(output: Any, values: dict[str, Any]) -> Any:
-    # other fields, such as the encoder's hidden states, are of one picture only and not read by the decoder
-    names = [name for name in output.__dataclass_fields__ if name not in values]
-    return replace(output, **dict.fromkeys(names), **values)

@@ -19,11 +19,12 @@ from c3l.models.hf.cache import make_growing
 from c3l.models.hf.dictating import WritingWays, find_ways
 from c3l.models.hf.encoded import EncodedPrompt
 from c3l.models.hf.encoding import ChatEncoder, stop_ids
+from c3l.models.hf.features import ImageFeatures
 from c3l.models.hf.forcing import TeacherForcing
 from c3l.models.hf.layout import attention_mask, image_token_id, keep_offsets, make_path, set_offsets
 from c3l.models.hf.packing import pack
 from c3l.models.hf.sampling import FiniteGuard, SeededSampler, Text
-from c3l.models.hf.vision import ImageFeatures, VisionEncoder, move
+from c3l.models.hf.vision import VisionEncoder, move
 from c3l.models.interface import Completion, GenerateRequest, Sampling
 
 if TYPE_CHECKING:
@@ -92,10 +93,8 @@ class Writing:
         inputs: dict[str, Any] = {
             key: value.to(self._model.device) for key, value in self._encoder.collate_prompts(encoded).items()
         }
-        features: dict[int, ImageFeatures] = {}
-        for image, prompt in zip(images, encoded if images else (), strict=True):
-            if id(image) not in features:
-                features[id(image)] = self._vision.encode(prompt.vision)
+        visions = {id(image): prompt.vision for image, prompt in zip(images, encoded if images else (), strict=True)}
+        features = dict(zip(visions, self._vision.encode_all(list(visions.values())), strict=True))
         if ways.shared and (cache := make_growing(self._model)) is not None:
             inputs["past_key_values"] = cache
             if images and (len(features) < len(images) or not ways.side_by_side):
