@@ -3,16 +3,22 @@
 The weights are random: speed does not ask what they know. The vision tower is CLIP ViT-L/14 at 336 pixels (576 image
 tokens), the tokenizer that of the built-in LVLM. Ways and settings are those of the other benchmarks; what is
 added is the share of the card's rate, as a large matrix product reaches it in the same process. Give --dtype bfloat16.
+With --flex packed rows are read by FlexAttention's block masks too, in the same process: what these give on a card is
+told by ``python -m benchmarks.bench_card --dtype bfloat16 --quick --flex`` alone, in some five minutes.
 """
 
+import argparse
 import sys
 from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from benchmarks import bench_generation, bench_scoring, bench_tuning
 from benchmarks.setting import Measured, count_flops, draw_pictures, make_pairs, now, parse_arguments, publish, wrap
+from c3l.models.hf.layout import read_by_flex
 from c3l.models.interface import ScoreRequest
 
 IMAGE_TOKENS = 576
@@ -116,25 +122,42 @@ def _time(work: Callable[[], object]) -> float:
     return now() - start
 
 
+def measure_all(
+    model: Any, processor: Any, rate: float, arguments: argparse.Namespace, *, flex: bool = False
+) -> tuple[list[Measured], list[str]]:
+    """The lines of the table, and what part of the card's rate scoring reaches."""
+    lines: list[Measured] = []
+    to_tune = deepcopy(model)  # the tuning puts adapters on it
+    for one in (model, to_tune) if flex else ():
+        read_by_flex(one)
+    for k in (5,) if arguments.quick else (1, 5, 20):
+        lines += bench_scoring.measure(IMAGE_TOKENS, k, 8, model, processor, arguments.repetitions)
+    calls = ((1, 5), (8, 5)) if arguments.quick else ((1, 1), (32, 1), (1, 5), (8, 5), (8, 20))
+    shares = [measure_share(model, processor, *call, 8, rate, arguments.repetitions) for call in calls]
+    lines.append(bench_generation.measure_prompts(IMAGE_TOKENS, 5, model, processor, 1))
+    lines.append(bench_generation.measure_batch(IMAGE_TOKENS, 5, 64, model, processor, 1, pictures=8))
+    lines.append(bench_tuning.measure(IMAGE_TOKENS, 5, to_tune, processor, arguments.repetitions))
+    return lines, shares
+
+
 def main() -> None:
     """Print the tables."""
-    arguments = parse_arguments(
-        __doc__,
-        lambda parser: parser.add_argument("--layers", type=int, help="fewer than the 32 and 24 that there are"),
-    )
+
+    def add(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--layers", type=int, help="fewer than the 32 and 24 that there are")
+        parser.add_argument("--flex", action="store_true", help="measure FlexAttention's block masks beside dense ones")
+
+    arguments = parse_arguments(__doc__, add)
     if arguments.layers is None and not torch.cuda.is_available():
         sys.exit("bench_card makes a model of 7B parameters on a card, and there is none: on a CPU give --layers 2")
     processor = make_processor()
     model = make_model(processor, arguments.layers, getattr(torch, arguments.dtype))
     rate = measure_rate(model.device, model.dtype)
-    lines: list[Measured] = []
-    for k in (5,) if arguments.quick else (1, 5, 20):
-        lines += bench_scoring.measure(IMAGE_TOKENS, k, 8, model, processor, arguments.repetitions)
-    calls = ((1, 5),) if arguments.quick else ((1, 5), (8, 5), (8, 20))
-    shares = [measure_share(model, processor, *call, 8, rate, arguments.repetitions) for call in calls]
-    lines.append(bench_generation.measure_prompts(IMAGE_TOKENS, 5, model, processor, 1))
-    lines.append(bench_generation.measure_batch(IMAGE_TOKENS, 5, 64, model, processor, 1, pictures=8))
-    lines.append(bench_tuning.measure(IMAGE_TOKENS, 5, model, processor, arguments.repetitions))
+    lines, shares = measure_all(model, processor, rate, arguments)
+    if arguments.flex:
+        more, others = measure_all(model, processor, rate, arguments, flex=True)
+        lines += [replace(line, setting=f"{line.setting}, block masks") for line in more]
+        shares += [f"by block masks, {share}" for share in others]
     publish(lines, arguments, "LLaVA-1.5-7B's shapes on a card")
     print("\n".join(f"- scoring, {share}" for share in shares))
 

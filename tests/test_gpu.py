@@ -8,6 +8,7 @@ import torch
 
 from c3l.models.hf.finetunable import FinetunableHfModel
 from c3l.models.hf.inference import HfModel
+from c3l.models.hf.layout import read_by_flex
 from c3l.models.hf.trainable import TrainableHfModel
 from c3l.models.interface import GenerateRequest, Pair, Sampling, ScoreRequest
 from c3l.records import Provenance
@@ -70,6 +71,15 @@ def test_scores(family, mode):
     assert not torch.allclose(found, score(card, mode, others), atol=1e-2)  # the picture matters
 
 
+def test_scores_by_block_masks(family):
+    copy = deepcopy(family.model).to("cuda")
+    read_by_flex(copy)
+    card = HfModel(copy, family.processor, PROVENANCE)
+    found = score(card, "drop")
+    assert card._forcing.packs()
+    torch.testing.assert_close(found, score(make_backend(family, "cpu"), "drop"), rtol=0, atol=1e-4)
+
+
 def test_scores_in_bfloat16(family):
     card = make_backend(family, "cuda", torch.bfloat16)
     gap = score(card, "drop")[:, :2] - score(make_backend(family, "cpu"), "drop")[:, :2]
@@ -87,16 +97,23 @@ def test_texts(family):
     card, processor = make_backend(family, "cuda"), make_backend(family, "cpu")
     for sampling in (Sampling(0.0, 1.0, 70), Sampling(1.0, 0.9, 70)):
         assert card.generate(requests, sampling) == processor.generate(requests, sampling)
-    assert card._writing.shares()
+    assert card._writing.ways().shared
 
 
-@pytest.mark.parametrize("similarity", ["likelihood", "hidden"])
-def test_contrastive_gradients(family, similarity):
-    recipe = ContrastiveConfig(**SHORT | {"similarity": similarity, "lora_dropout": 0.0})
+@pytest.mark.parametrize(
+    ("similarity", "flex", "checkpointing"),
+    [("likelihood", False, False), ("hidden", False, False), ("hidden", True, False), ("hidden", True, True)],
+)
+def test_contrastive_gradients(family, similarity, flex, checkpointing):
+    changes = {"similarity": similarity, "lora_dropout": 0.0, "gradient_checkpointing": checkpointing}
+    recipe = ContrastiveConfig(**SHORT | changes)
     found = []
     for device in ("cuda", "cpu"):
         torch.manual_seed(0)
-        lvlm = TrainableHfModel(deepcopy(family.model).to(device), family.processor, PROVENANCE, recipe)
+        copy = deepcopy(family.model).to(device)
+        if flex and device == "cuda":
+            read_by_flex(copy)
+        lvlm = TrainableHfModel(copy, family.processor, PROVENANCE, recipe)
         torch.manual_seed(1)
         model = ContrastiveModel(lvlm, recipe)
         batch = GroupCollator(lvlm, open_item_image)(make_groups(3))

@@ -82,7 +82,9 @@ class ModelConfig(Settings):
     )
     device: str = Field("auto", description="auto = cuda where there is one, else cpu")
     attn_implementation: str | None = Field(
-        None, description="Such as sdpa or eager; null leaves the choice to transformers"
+        None,
+        description="Such as sdpa or eager; flex_attention: sdpa, but rows that share what they begin with are read by "
+        "FlexAttention's block masks, for cards, not measured yet; null leaves the choice to transformers",
     )
     trust_remote_code: bool = Field(False, description="Run code that a model folder brings along")
 

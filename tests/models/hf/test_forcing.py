@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from c3l.models.hf import forcing, rounding
+from c3l.models.hf import forcing, layout, rounding
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.forcing import TeacherForcing
 from c3l.models.hf.packing import RowPath, pack
@@ -133,7 +133,7 @@ def test_a_family_that_cannot_says_so_and_computes_rows_whole(tiny, caplog, monk
 
 
 def test_a_model_that_trips_over_packed_rows_computes_them_whole(tiny, caplog, monkeypatch):
-    monkeypatch.setattr(forcing, "attention_mask", lambda *_: {"full_attention": None})
+    monkeypatch.setattr(layout, "_mask", lambda *_: {"full_attention": None})
     taught = make_forcing(tiny("llava"))
     rows = make_rows(taught)
     with torch.inference_mode():
@@ -281,7 +281,7 @@ def test_a_tree_shares_what_rows_begin_with_and_nothing_else():
     assert packed.positions.tolist() == [[0, 1, 2, 3, 4, 4, 1, 2, 3, 4]]
     assert packed.images == (one, two)
     assert packed.rows[2] == (0, (0, 6, 7, 8, 9))
-    sees = packed.mask[0, 0]
+    sees = packed.sight.table()[0, 0]
     assert sees[5].nonzero().flatten().tolist() == [0, 1, 2, 3, 5]
     assert sees[9].nonzero().flatten().tolist() == [0, 6, 7, 8, 9]
 
@@ -292,5 +292,6 @@ def test_trees_of_like_length_come_together_and_padding_sees_itself_alone():
     assert [numbers for _, numbers in batches] == [[0, 2], [1]]
     packed = batches[0][0]
     assert packed.ids[0].tolist() == [10, 11, 12, 13, 0]
-    assert packed.mask[0, 0, 4].nonzero().flatten().tolist() == [4]
-    assert not packed.mask[0, 0, :4, 4].any()
+    sees = packed.sight.table()[0, 0]
+    assert sees[4].nonzero().flatten().tolist() == [4]
+    assert not sees[:4, 4].any()

@@ -29,8 +29,8 @@ def misplace(packed: Packed) -> Packed:
 
 def let_see_all(packed: Packed) -> Packed:
     """Every token sees those of other rows too that stand before it."""
-    width = packed.mask.shape[-1]
-    return replace(packed, mask=packed.mask | torch.ones(width, width, dtype=torch.bool).tril())
+    places = torch.arange(packed.ids.shape[1]).expand_as(packed.ids)
+    return replace(packed, sight=replace(packed.sight, begins=places, ends=torch.full_like(places, len(places[0]))))
 
 
 @pytest.mark.parametrize(("name", "dtype"), KEPT)

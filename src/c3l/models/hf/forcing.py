@@ -22,7 +22,7 @@ from c3l.models.hf.encoded import EncodedPrompt, EncodedRow
 from c3l.models.hf.encoding import ChatEncoder, stop_ids
 from c3l.models.hf.features import ImageFeatures
 from c3l.models.hf.image_sets import ImageSetEncoder
-from c3l.models.hf.layout import attention_mask, find_obstacle, image_token_id, make_path
+from c3l.models.hf.layout import find_obstacle, image_token_id, make_path, reading_packed
 from c3l.models.hf.packing import Packed, pack
 from c3l.models.hf.rounding import widened
 from c3l.models.hf.rows import ForcingRow
@@ -283,14 +283,15 @@ class TeacherForcing:
         for tree, places in wanted:
             keep[tree, list(places)] = True
         shown = self._vision.join([features[number] for number in packed.images]) if packed.images else {}
-        kept = self._model(
-            input_ids=packed.ids.to(self._model.device),
-            position_ids=packed.positions.to(self._model.device),
-            attention_mask=attention_mask(packed.mask, packed.depths, self._model),
-            logits_to_keep=keep.to(self._model.device),
-            use_cache=False,
-            **shown,
-        ).logits
+        with reading_packed(self._model, packed.sight) as mask:
+            kept = self._model(
+                input_ids=packed.ids.to(self._model.device),
+                position_ids=packed.positions.to(self._model.device),
+                attention_mask=mask,
+                logits_to_keep=keep.to(self._model.device),
+                use_cache=False,
+                **shown,
+            ).logits
         kept = kept.reshape(-1, kept.shape[-1])  # (kept tokens, V), tree after tree
         rank = (keep.flatten().cumsum(0) - 1).view(keep.shape)  # (B, T), where a kept token's logits are
         return (kept[rank[tree, list(places)].to(kept.device)] for tree, places in wanted)

@@ -1,8 +1,10 @@
 """What a family asks of packed rows: where their tokens stand, and what each kind of its layers lets them see."""
 
 import inspect
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -11,11 +13,14 @@ from torch import Tensor
 
 from c3l.models.hf.encoded import EncodedPrompt
 from c3l.models.hf.packing import RowPath
+from c3l.models.hf.sight import Sight
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+FLEX = "flex_attention"
 _ATTENTION = ("sdpa", "eager")  # the implementations that take a mask of every token against every other
+_BY_FLEX: "WeakSet[PreTrainedModel]" = WeakSet()
 _FULL, _SLIDING = "full_attention", "sliding_attention"
 
 
@@ -108,31 +113,66 @@ def keep_offsets(model: "PreTrainedModel", rows: Tensor) -> None:
         model.base_model.rope_deltas = model.base_model.rope_deltas.index_select(0, rows)
 
 
-def attention_mask(mask: Tensor, depths: Tensor, model: "PreTrainedModel") -> Tensor | dict[str, Tensor]:
-    """A packed batch's mask as the model takes it.
+def read_by_flex(model: "PreTrainedModel") -> None:
+    """Let a model read packed rows by FlexAttention from here on, and all else as before."""
+    _BY_FLEX.add(model)
+
+
+def keep_flex(model: "PreTrainedModel") -> None:
+    """Let a model that is fed packed rows alone stay with it, where layers are computed again on the way back."""
+    if model in _BY_FLEX:
+        model.config.get_text_config()._attn_implementation = FLEX
+
+
+@contextmanager
+def reading_packed(model: "PreTrainedModel", sight: Sight) -> Iterator[Any]:
+    """Inside, a model reads packed rows.
 
     Args:
-        mask: (B, 1, T, T) bool, true where a token sees another.
-        depths: (B, T) int64, how many tokens of its row stand before it.
         model: The model.
+        sight: What each of their tokens sees, (B, T).
 
-    Returns:
-        (B, 1, T, T), bool or numbers to be added to scores; where layers differ, one for each kind.
+    Yields:
+        The attention mask for its forward.
     """
-    full, kinds = mask.to(model.device), _layer_kinds(model)
-    if kinds == {_FULL}:
-        return _as_taken(full, model)
-    depths, window = depths.to(model.device), model.config.get_text_config().sliding_window
-    near = full & (depths[:, None, None, :] > depths[:, None, :, None] - window)  # (B, 1, T, T)
-    if kinds == {_SLIDING}:
-        return _as_taken(near, model)
-    return {_FULL: _as_taken(full, model), _SLIDING: _as_taken(near, model)}
+    text = model.config.get_text_config()
+    before = _attention(model)
+    try:
+        if model in _BY_FLEX:  # the language model alone: towers see no trees
+            text._attn_implementation = FLEX
+        yield _mask(sight.to(model.device), model)
+    finally:
+        text._attn_implementation = before
 
 
-def _as_taken(mask: Tensor, model: "PreTrainedModel") -> Tensor:
-    if _attention(model) == "sdpa":
-        return mask
-    return torch.zeros_like(mask, dtype=model.dtype).masked_fill_(~mask, torch.finfo(model.dtype).min)
+def _mask(sight: Sight, model: "PreTrainedModel") -> Any:
+    """(B, 1, T, T) as the model takes it; where layers differ, one for each kind."""
+    kinds = _layer_kinds(model)
+    window = model.config.get_text_config().sliding_window if _SLIDING in kinds else None
+    masks = {kind: _mask_of(sight, model, window if kind == _SLIDING else None) for kind in sorted(kinds)}
+    return masks if len(masks) > 1 else next(iter(masks.values()))
+
+
+def _mask_of(sight: Sight, model: "PreTrainedModel", window: int | None) -> Any:
+    """Bool, or numbers to be added to scores, or for FlexAttention a mask of blocks."""
+    attention = _attention(model)
+    if attention == FLEX:
+        return _block_mask(sight, window)
+    table = sight.table(window)
+    if attention == "sdpa":
+        return table
+    return torch.zeros_like(table, dtype=model.dtype).masked_fill_(~table, torch.finfo(model.dtype).min)
+
+
+def _block_mask(sight: Sight, window: int | None) -> Any:
+    """Blocks of 128 tokens, of which the kernel leaves out those where no token sees another."""
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    def sees(tree: Tensor, head: Tensor, token: Tensor, other: Tensor) -> Tensor:
+        return sight.sees(tree, token, other, window)
+
+    count, width = sight.begins.shape
+    return create_block_mask(sees, count, None, width, width, device=str(sight.begins.device))
 
 
 def _attention(model: "PreTrainedModel") -> str | None:

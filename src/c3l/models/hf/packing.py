@@ -19,6 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from c3l.models.hf.sight import Sight, number_branches
+
 SPREAD = 1.25  # choice; see `pack`
 
 
@@ -47,8 +49,7 @@ class Packed:
     Attributes:
         ids: (B, T) int64.
         positions: (B, T) int64, a token's depth, or (D, B, T) where the rows brought positions of their own.
-        depths: (B, T) int64.
-        mask: (B, 1, T, T) bool, true where a token sees another.
+        sight: What each token sees.
         rows: Of each packed row, in the order given: its tree's place in the batch, and the places of its tokens.
         images: Number of the picture, or of the pictures, each time that they are shown, tree after tree, left to
             right.
@@ -56,8 +57,7 @@ class Packed:
 
     ids: Tensor
     positions: Tensor
-    depths: Tensor
-    mask: Tensor
+    sight: Sight
     rows: tuple[tuple[int, tuple[int, ...]], ...]
     images: tuple[int, ...]
 
@@ -106,18 +106,9 @@ class _Tree:
         self.parents.append(parent)
         return len(self.ids) - 1
 
-    def sees(self) -> NDArray[np.bool_]:
-        """(n, n): each token its ancestors, itself, and all of the picture that it is part of if that is seen whole."""
-        table = np.eye(len(self.ids), dtype=np.bool_)
-        for place, parent in enumerate(self.parents):
-            if parent >= 0:
-                table[place] |= table[parent]
-        blocks: dict[int, list[int]] = {}
-        for place, first in self._blocks.items():
-            blocks.setdefault(first, []).append(place)
-        for places in blocks.values():
-            table[np.ix_(places, places)] = True
-        return table
+    def pictures(self) -> list[int]:
+        """Of each token the first of the picture that it is part of and sees whole; -1 where there is none."""
+        return [self._blocks.get(place, -1) for place in range(len(self.ids))]
 
     def positions(self) -> NDArray[np.int64]:
         """(n,), each token's depth, or (D, n) where rows brought positions of their own."""
@@ -165,10 +156,6 @@ def _collate(
     trees: Sequence[_Tree], rows: Sequence[Sequence[tuple[int, tuple[int, ...]]]], pad: int
 ) -> tuple[Packed, list[int]]:
     width = max(len(tree.ids) for tree in trees)
-    mask = torch.eye(width, dtype=torch.bool).repeat(len(trees), 1, 1)  # padding sees itself, or all would be NaN
-    for place, tree in enumerate(trees):
-        count = len(tree.ids)
-        mask[place, :count, :count] = torch.from_numpy(tree.sees())
     positions = [tree.positions() for tree in trees]
     most = max(one.ndim for one in positions)
     if most == 2:  # trees without a picture of their own count in all directions alike
@@ -177,12 +164,26 @@ def _collate(
     packed = Packed(
         ids=_fill([np.array(tree.ids) for tree in trees], width, pad),
         positions=_fill(positions, width, 0),
-        depths=_fill([np.array(tree.depths) for tree in trees], width, 0),
-        mask=mask[:, None],
+        sight=_look(trees, width),
         rows=tuple((place, path) for place, of_tree in enumerate(rows) for _, path in of_tree),
         images=tuple(image for tree in trees for image in tree.images),
     )
     return packed, [number for of_tree in rows for number, _ in of_tree]
+
+
+def _look(trees: Sequence[_Tree], width: int) -> Sight:
+    numbered = [number_branches(tree.parents) for tree in trees]
+    # padding sees itself, or all would be NaN, and nothing sees it: its number stands in no token's stretch
+    spare = [list(range(len(tree.ids), width)) for tree in trees]
+    begins, ends = (
+        [np.array([*own[side], *rest]) for own, rest in zip(numbered, spare, strict=True)] for side in (0, 1)
+    )
+    return Sight(
+        begins=_fill(begins, width, 0),
+        ends=_fill(ends, width, 0),
+        pictures=_fill([np.array(tree.pictures()) for tree in trees], width, -1),
+        depths=_fill([np.array(tree.depths) for tree in trees], width, 0),
+    )
 
 
 def _fill(rows: Sequence[NDArray[np.int64]], width: int, value: int) -> Tensor:

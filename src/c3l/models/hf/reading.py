@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, GenerationConf
 from c3l.errors import BackendError, C3LError, one_line
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.fit import complete_processor, fit_processor
+from c3l.models.hf.layout import FLEX, read_by_flex
 from c3l.models.hf.processors import load_processor
 from c3l.models.hf.support import check_family, check_inputs
 from c3l.models.hf.weights import check_finite, check_loaded, untold
@@ -89,7 +90,7 @@ def _read_files(
 ) -> tuple["PreTrainedModel", "ProcessorMixin"]:
     location, revision = source
     chosen = config.attn_implementation
-    attention = {} if chosen is None else {"attn_implementation": chosen}
+    attention = {} if chosen in (None, FLEX) else {"attn_implementation": chosen}
     with _explained(config):
         processor = load_processor(location, revision, config.trust_remote_code)
         model, info = AutoModelForImageTextToText.from_pretrained(
@@ -102,6 +103,8 @@ def _read_files(
             trust_remote_code=config.trust_remote_code,
             **attention,
         )
+        if chosen == FLEX:
+            read_by_flex(model)
     if note := check_loaded(config.name, model, info):
         logger.warning(note)
     return model, processor

@@ -17,7 +17,7 @@ from c3l.models.hf.encoded import EncodedRow
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.forcing import TeacherForcing
 from c3l.models.hf.header import tell_header
-from c3l.models.hf.layout import attention_mask, image_token_id, make_path
+from c3l.models.hf.layout import image_token_id, keep_flex, make_path, reading_packed
 from c3l.models.hf.limits import count_positions, find_excess
 from c3l.models.hf.logits import log_probs, pick
 from c3l.models.hf.packing import pack
@@ -74,6 +74,8 @@ class TrainableHfModel(nn.Module):
         self.lvlm = add_adapters(model, lora)
         if config.gradient_checkpointing:
             model.activation_checkpointing_enable()
+            if self._packs:
+                keep_flex(model)
 
     @property
     def provenance(self) -> Provenance:
@@ -123,7 +125,7 @@ class TrainableHfModel(nn.Module):
             completions in a row; ``vision``: the processor's tensors, one dictionary a distinct image, or where the
             family takes no ready features one for all rows, or one a row where those are fed one by one; ``shown``:
             numbers of the images in the order in which the text shows them;
-            of trees ``mask``, (B, 1, T, T) bool, ``depths``, (B, T) int64, and where their tokens stand in the rows:
+            of trees ``sight``, what their tokens see, and where these stand in the rows:
             ``places``, (R, T) int64, and ``predicts``, (A,) int64, both counted through the trees.
 
         Raises:
@@ -179,8 +181,7 @@ class TrainableHfModel(nn.Module):
             places[number, : len(path)] = torch.tensor(path) + tree * width
         return {
             "text": {"input_ids": packed.ids, "position_ids": packed.positions},
-            "mask": packed.mask,
-            "depths": packed.depths,
+            "sight": packed.sight,
             "real": whole["real"],
             "in_completion": whole["in_completion"],
             "shown": torch.tensor(packed.images, dtype=torch.int64),
@@ -231,14 +232,15 @@ class TrainableHfModel(nn.Module):
         predicts, places = batch["predicts"].to(device), batch["places"].to(device)
         keep = torch.zeros(text["input_ids"].numel(), dtype=torch.bool, device=device)  # (B * T,)
         keep[predicts] = True
-        output = self.lvlm(
-            **text,
-            **self._show(batch, range(len(batch["shown"]))),
-            attention_mask=attention_mask(batch["mask"], batch["depths"], self._base),
-            logits_to_keep=keep.view(text["input_ids"].shape),
-            use_cache=False,
-            output_hidden_states=True,
-        )
+        with reading_packed(self._base, batch["sight"]) as mask:
+            output = self.lvlm(
+                **text,
+                **self._show(batch, range(len(batch["shown"]))),
+                attention_mask=mask,
+                logits_to_keep=keep.view(text["input_ids"].shape),
+                use_cache=False,
+                output_hidden_states=True,
+            )
         kept = output.logits.reshape(-1, output.logits.shape[-1])  # (kept tokens, V)
         rank = keep.cumsum(0) - 1  # (B * T,), where a kept token's logits are
         return output.hidden_states[-1].flatten(0, 1)[places], kept[rank[predicts]]  # (R, T, D), (A, V)

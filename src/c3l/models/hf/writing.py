@@ -21,7 +21,7 @@ from c3l.models.hf.encoded import EncodedPrompt
 from c3l.models.hf.encoding import ChatEncoder, stop_ids
 from c3l.models.hf.features import ImageFeatures
 from c3l.models.hf.forcing import TeacherForcing
-from c3l.models.hf.layout import attention_mask, image_token_id, keep_offsets, make_path, set_offsets
+from c3l.models.hf.layout import image_token_id, keep_offsets, make_path, reading_packed, set_offsets
 from c3l.models.hf.packing import pack
 from c3l.models.hf.sampling import FiniteGuard, SeededSampler, Text
 from c3l.models.hf.vision import VisionEncoder, move
@@ -131,15 +131,16 @@ class Writing:
         token, pad = image_token_id(self._model), self._encoder.pad_id
         [(packed, numbers)] = pack(paths, images, token, pad, spread=math.inf)
         trees = DynamicCache()  # without the config: with it, sliding layers would forget
-        self._model(
-            input_ids=packed.ids.to(self._model.device),
-            position_ids=packed.positions.to(self._model.device),
-            attention_mask=attention_mask(packed.mask, packed.depths, self._model),
-            logits_to_keep=1,
-            past_key_values=trees,
-            use_cache=True,
-            **self._vision.join([features[image] for image in packed.images]),
-        )
+        with reading_packed(self._model, packed.sight) as mask:
+            self._model(
+                input_ids=packed.ids.to(self._model.device),
+                position_ids=packed.positions.to(self._model.device),
+                attention_mask=mask,
+                logits_to_keep=1,
+                past_key_values=trees,
+                use_cache=True,
+                **self._vision.join([features[image] for image in packed.images]),
+            )
         # each row's keys and values are taken out of its tree, to the right end of the row
         #   tree    <image> Is it ? Where is           row 0    . . 0 1 2 3
         #           0       1  2  3 4     5            row 1    . . . 0 4 5
