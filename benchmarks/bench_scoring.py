@@ -1,7 +1,8 @@
 """Scoring K pairs of a picture against the ways that others do it: ``python -m benchmarks.bench_scoring``.
 
 naive          one pair at a time, two whole forwards, logits at every position (a plain Hugging Face loop)
-padded batch   all pairs of the picture as one padded batch, logits at every position (as lm-eval-style harnesses)
+padded batch   all pairs of the picture as one padded batch, logits at every position (as lm-eval-style harnesses);
+               beside it a pair about each of many pictures, where nothing but the chat's beginning can be shared
 two samplings  the public re-implementation's loop: a fresh answer is sampled with and without the picture, with
                the distributions of every step kept; it scores something else, so only its time is compared
 """
@@ -24,6 +25,7 @@ from benchmarks.setting import (
     race,
     wrap,
 )
+from c3l.models.hf.inference import HfModel
 from c3l.models.hf.vision import move
 from c3l.models.interface import Pair, ScoreRequest
 from c3l.records import AnswerScores
@@ -46,11 +48,12 @@ def score_naively(model: Any, processor: Any, image: Any, pairs: Sequence[Pair])
 
 
 @torch.inference_mode()
-def score_padded(model: Any, processor: Any, image: Any, pairs: Sequence[Pair]) -> list[list[float]]:
-    """As ``score_naively``, all pairs at once."""
+def score_padded(model: Any, processor: Any, images: Sequence[Any], pairs: Sequence[Pair]) -> list[list[float]]:
+    """As ``score_naively``, all pairs at once, each about its image."""
     halves = []
-    for shown in (image, None):
-        rows = [dict(chat(processor, pair.prompt, shown, pair.completion)) for pair in pairs]
+    for shown in (images, [None] * len(pairs)):
+        asked = zip(shown, pairs, strict=True)
+        rows = [dict(chat(processor, pair.prompt, image, pair.completion)) for image, pair in asked]
         answers = [row.pop("answer")[0].to(model.device) for row in rows]
         width = max(row["input_ids"].shape[1] for row in rows)
         batch: dict[str, Tensor] = {}
@@ -99,13 +102,11 @@ def measure(image_tokens: int, k: int, words: int, model: Any, processor: Any, r
     pairs = make_pairs(k, words)
 
     def ours() -> list[list[float]]:
-        scores = backend.score([ScoreRequest(image, pairs)], "drop")
-        found = [one for one in scores.values() if isinstance(one, AnswerScores)]
-        return [list(half) for one in found for half in (one.logprobs_with_image, one.logprobs_without_image)]
+        return _score(backend, [ScoreRequest(image, pairs)])
 
     others: dict[str, Callable[[], Any]] = {
         "naive": lambda: score_naively(model, processor, image, pairs),
-        "padded batch": lambda: score_padded(model, processor, image, pairs),
+        "padded batch": lambda: score_padded(model, processor, [image] * k, pairs),
     }
     if k == 5 and words < 20:
         others["two samplings"] = lambda: sample_twice(model, processor, image, pairs)
@@ -118,6 +119,29 @@ def measure(image_tokens: int, k: int, words: int, model: Any, processor: Any, r
         dtype = str(model.dtype).removeprefix("torch.")
         lines.append(Measured(label, image_tokens, k, dtype, name, seconds, speedup, ratio, worst))
     return lines
+
+
+def measure_pictures(
+    image_tokens: int, pictures: int, words: int, model: Any, processor: Any, repetitions: int
+) -> Measured:
+    """A pair about each of many pictures, against one padded batch of all."""
+    backend, images = wrap(model, processor), draw_pictures(pictures)
+    pairs = make_pairs(pictures, words)
+    requests = [ScoreRequest(image, (pair,)) for image, pair in zip(images, pairs, strict=True)]
+    seconds, speedup, result, expected = race(
+        lambda: _score(backend, requests), lambda: score_padded(model, processor, images, pairs), repetitions
+    )
+    label = f"score a pair about each of {pictures} pictures, answers of {words} words"
+    dtype = str(model.dtype).removeprefix("torch.")
+    worst = _worst(result, expected)
+    return Measured(label, image_tokens, 1, dtype, "padded batch", seconds, speedup, None, worst)
+
+
+def _score(backend: HfModel, requests: Sequence[ScoreRequest]) -> list[list[float]]:
+    """Log p and log q of every answer token, nats, pair after pair."""
+    scores = backend.score(requests, "drop")
+    found = [one for one in scores.values() if isinstance(one, AnswerScores)]
+    return [list(half) for one in found for half in (one.logprobs_with_image, one.logprobs_without_image)]
 
 
 def flop_ratio(model: Any, processor: Any, image: Any, pairs: Sequence[Pair]) -> float:
@@ -157,6 +181,9 @@ def main() -> None:
         if image_tokens not in loaded:
             loaded = {image_tokens: load(image_tokens, getattr(torch, arguments.dtype))}
         lines += measure(image_tokens, k, words, *loaded[image_tokens], arguments.repetitions)
+        if k == 1:
+            pictures = 32 if image_tokens == 49 else 8
+            lines.append(measure_pictures(image_tokens, pictures, words, *loaded[image_tokens], arguments.repetitions))
     publish(lines, arguments, "Scoring")
 
 
