@@ -101,6 +101,8 @@ def format_page() -> Iterator[str]:
     yield from (
         "# Settings",
         "",
+        "For everybody who changes what c3l does: every setting, its default, what it may be, and what it means.",
+        "",
         "Written by `c3l settings --markdown > docs/settings.md`; do not edit it, a test holds it against the code.",
         "",
         "A setting stands in a YAML file (`scoring: {form: log_ratio}`, read by `--config FILE`) or on the",
