@@ -20,10 +20,11 @@ _HEAD = """\
 For everybody who chooses a model: which families c3l can use, and what works with each.
 
 c3l takes what transformers loads as `AutoModelForImageTextToText`, with its own processor and chat template. When it
-loads a model it computes a few rows alone, beside others and packed. A way whose numbers differ by more than rounding
-explains is not used, and the run says so in one line. How much rounding explains is measured on the model itself, in its
-dtype: every linear layer rounds once more at random ([`models/hf/rounding.py`](../src/c3l/models/hf/rounding.py)). Because
-rounding may hide a mistake, a model of 16 bits is tried with the same weights in float32 too, if there is room for them.
+loads a model, it computes a few rows alone, beside others and packed. A way whose numbers differ by more than rounding
+explains is not used, and the run says so in one line. How much rounding explains is measured on the model itself, in
+its dtype: every linear layer rounds once more at random ([`models/hf/rounding.py`](../src/c3l/models/hf/rounding.py)).
+Because rounding may hide a mistake, a model of 16 bits is tried with the same weights in float32 too, if there is room
+for them.
 
 This page is made by `python -m studies.families.table > docs/models.md`, with {versions}.
 
@@ -32,15 +33,16 @@ image matters), in a folder as the hub has them: one file for each part of the p
 them, and no torchvision. Scores, texts, likelihoods and losses are compared with a plain loop: transformers alone,
 one row, one forward, all logits, float32.
 
-| column | says |
-|---|---|
-| off | the largest difference of log p, log q or KL of any token, in any mode that leaves the image out, rounded up to a power of ten |
-| image | how much another image changes at least, in nats |
-| without | the [modes](method.md#what-without-the-image-means) that the family lacks. `mask` needs positions that do not follow from the attention mask, and images that the text's own layers read; `drop` needs chats without an image |
-| rows | packed, so that what rows begin with is computed once; or whole, in batches; or one by one |
-| several | as `off`, of log p in rows about two images. **no**: rows about [several images](method.md#several-images) are rejected |
-| writes | from shared beginnings, in batches, or one by one; each text is that of the plain loop, greedily |
-| tuned, finetuned | the difference of the likelihoods, and of the loss, that tuning begins with, rounded up like `off`; a contrastive step then changed the likelihoods, and the gradients of the loss were numbers |
+- **off**: the largest difference of log p, log q or KL of any token, in any mode that leaves the image out, rounded
+  up to a power of ten; **image**: how much another image changes at least, in nats
+- **without**: the [modes](method.md#what-without-the-image-means) that the family lacks. `mask` needs positions that do
+  not follow from the attention mask, and images that the text's own layers read; `drop` needs chats without an image
+- **rows**: packed, so that what rows begin with is computed once; or whole, in batches; or one by one
+- **several**: as `off`, of log p in rows about two images. Where it says **no**, rows about
+  [several images](method.md#several-images) are rejected
+- **writes**: from shared beginnings, in batches, or one by one; each text is that of the plain loop, greedily
+- **tuned**, **finetuned**: the difference of the likelihoods, and of the loss, that tuning begins with, rounded up in
+  the same way; a contrastive step then changed the likelihoods, and the gradients of the loss were numbers
 
 """
 _REFUSED = """

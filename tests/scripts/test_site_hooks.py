@@ -63,9 +63,7 @@ def show(name: str, config: MkDocsConfig, files: Files, text: str | None = None)
 def test_each_file_that_is_linked_to_has_a_page_and_so_have_those_that_it_links_to(files: Files) -> None:
     made = {name for name in files.src_uris if name.startswith("repository/")}
     names = ("src/a.py", "src/b.py", "src", "NOTES.md")
-    assert made == {f"repository/{name}.page.md" for name in names}, (
-        "links of code are none, and what is missing is left"
-    )
+    assert made == {f"repository/{name}.page.md" for name in names}, "code links to nothing, what is missing is left"
 
 
 def test_a_link_leads_to_the_page_of_its_file_from_wherever_it_stands(config: MkDocsConfig, files: Files) -> None:
