@@ -258,7 +258,7 @@ def test_verification_finds_what_breaks_trl(question: str, pictures: int, write:
     rows[0]["messages"][0]["content"] = question
     rows[0]["images"] = rows[0]["images"][:pictures]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=table.schema), path)
-    with pytest.raises(DataError, match=f"row s1 has {pictures} <image> for {pictures} pictures"):
+    with pytest.raises(DataError, match=f"row s1 has {pictures} <image> for {pictures} images"):
         verify(path, "trl")
 
 

@@ -69,7 +69,7 @@ def test_the_draft_is_neither_kept_nor_dropped(browser: Browser, page: Path) -> 
         assert browser.evaluate(f"{VISIBLE_PAIRS}.every(pair => pair.classList.contains('{state}'))")
         shown[state] = browser.evaluate(f"{VISIBLE_PAIRS}.length")
         pictures = browser.evaluate("[...document.querySelectorAll('.card')].filter(card => !card.hidden).length")
-        assert browser.evaluate("controls.elements.found.value") == f"{shown[state]} pairs of {pictures} pictures"
+        assert browser.evaluate("controls.elements.found.value") == f"{shown[state]} pairs of {pictures} images"
         assert browser.evaluate(f"{SHOWN_ROUNDS}.length") == pictures, "no empty column stays"
     assert sum(shown.values()) == 95
     browser.evaluate("document.querySelector('[name=show][value=all]').click()")

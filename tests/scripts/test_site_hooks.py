@@ -93,6 +93,7 @@ def test_formulas_become_mathml_and_code_with_dollars_does_not(config: MkDocsCon
     text = "Let $p_t$ be, as `$HOME`.\n\n```math\n\\frac{1}{N}\n```\n\n```sh\necho $A $B\n```\n"
     shown = show("index.md", config, files, text)
     assert shown.count("<math") == 2 and "<mfrac>" in shown and 'display="block"' in shown and "p_t" not in shown
+    assert '<div class="formula"><math' in shown, "what the style sheet lets scroll"
     assert "`$HOME`" in shown and "```sh\necho $A $B\n```" in shown
 
 

@@ -294,7 +294,7 @@ def _show(
     run: RunFolder,
     name: Annotated[str | None, typer.Argument(metavar="ID", help="An image: its id or path, or a part")] = None,
 ) -> None:
-    """Show all images, or with ID one of them with its pairs and scores."""
+    """Show all images, or with ID one, its pairs and scores."""
     from c3l.cli.tables import format_images, format_pairs
 
     folder = find_run(run)
