@@ -33,7 +33,7 @@ def test_how_good_it_is_stands_with_interval_comparison_and_caveat() -> None:
     words = read_lead(contents)
     share, low, high = (f"{100 * value:.0f}%" for value in (told.specific / told.pairs, told.low, told.high))
     assert f"{share} of the kept pairs (95% interval {low} \N{EN DASH} {high})" in words
-    assert "at least 0.2 likelier, a token, with its image than with no image." in words
+    assert "more probable, by at least 0.2, with its image than with no image." in words
     assert "not that it is true" in words and "Another image might do as well" in words
 
 

@@ -21,7 +21,7 @@ FORMS: dict[Form, str] = {
     "answer_kl": "KL between the answer's token probabilities under p and q, each normalised over the answer",
     "weighted_log_ratio": "mean over the answer's tokens of p \N{MULTIPLICATION SIGN} (log p \N{MINUS SIGN} log q)",
     "lift": "exp of the mean log p \N{MINUS SIGN} exp of the mean log q; "
-    "how much likelier, a token, the image makes the answer; in probability, not nats",
+    "how much more probable the image makes a token of the answer; in probability, not nats",
     "probability_gain": "mean over the answer's tokens of p \N{MINUS SIGN} q; in probability, not nats",
     "focused_gain": "mean over the answer's tokens of p \N{MINUS SIGN} q, weighted by the square of "
     "KL(p \N{PARALLEL TO} q); what the image adds at the tokens that it decides, in probability, not nats",
