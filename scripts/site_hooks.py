@@ -56,7 +56,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def _show_formula(latex: str) -> str:
     """A formula on lines of its own; assets/site.css lets it scroll where it is wider than the page."""
-    return f"\n<div class=\"formula\">{convert(latex, display='block')}</div>\n"
+    return f'\n<div class="formula">{convert(latex, display="block")}</div>\n'
 
 
 def _rewrite_links(text: str, page: str) -> str:
