@@ -1,8 +1,8 @@
 # c3l in a container, with the build of torch that PyPI has (CUDA's, some gigabytes): docker build -t c3l .
 # with another build, such as the CPU's, from an index of wheels that has it:
 #                              docker build -t c3l --build-arg TORCH_INDEX=https://... .
-# the example pictures:  docker run --rm -v "$PWD/runs:/data/runs" c3l demo
-# your own:              docker run --rm -v "$PWD:/data" c3l run --image-root pictures --run runs/mine
+# the example images:    docker run --rm -v "$PWD/runs:/data/runs" c3l demo
+# your own:              docker run --rm -v "$PWD:/data" c3l run --image-root images --run runs/mine
 # with a GPU, and models kept: docker run --rm --gpus all -v "$PWD:/data" -v c3l-cache:/home/c3l/.cache c3l:cuda ...
 ARG PYTHON=3.12
 

@@ -12,7 +12,7 @@ export PYTHONUTF8 := 1
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-demo: .venv/c3l  ## write, score, filter, export and report on the example pictures
+demo: .venv/c3l  ## write, score, filter, export and report on the example images
 	$(BIN)/c3l run --config configs/demo.yaml
 	@echo "Look at runs/demo/report.html"
 

@@ -2,7 +2,7 @@
 
 Needs both in one environment: `pip install py-data-juicer` beside c3l. In the recipe:
 
-    dataset_path: pictures/data_juicer.jsonl   # paths in the rows begin in the file's own folder
+    dataset_path: images/data_juicer.jsonl   # paths in the rows begin in the file's own folder
     custom_operator_paths: [examples/data_juicer_c3l.py]
     process:
       - c3l_filter:

@@ -45,13 +45,18 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     name = page.file.src_uri
     if not _is_prose(name):
         return markdown
-    markdown = _BLOCK.sub(lambda found: f"\n{convert(found[1].strip(), display='block')}\n", markdown)
+    markdown = _BLOCK.sub(lambda found: _show_formula(found[1].strip()), markdown)
     parts, last = [], 0
     for found in _CODE_OR_FORMULA.finditer(markdown):
         parts.append(_rewrite_links(markdown[last : found.start()], name))
         parts.append(found[1] if found[1] is not None else convert(found[2]))
         last = found.end()
     return "".join([*parts, _rewrite_links(markdown[last:], name)])
+
+
+def _show_formula(latex: str) -> str:
+    """A formula on lines of its own; assets/site.css lets it scroll where it is wider than the page."""
+    return f'\n<div class="formula">{convert(latex, display="block")}</div>\n'
 
 
 def _rewrite_links(text: str, page: str) -> str:

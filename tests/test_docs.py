@@ -96,16 +96,18 @@ def test_the_constraints_pin_every_requirement_as_any_index_has_it() -> None:
     assert {re.split(r"[\[=>]", one)[0].lower() for one in required} <= pinned
 
 
-def test_the_readme_says_what_each_extra_is_for() -> None:
-    text, extras = README.read_text(encoding="utf-8"), set(read_project()["optional-dependencies"])
+def test_the_page_on_installing_says_what_each_extra_is_for() -> None:
+    text = (ROOT / "docs/install.md").read_text(encoding="utf-8")
+    extras = set(read_project()["optional-dependencies"])
     told = re.search(r"^\| extra \|.*?\n\n", text, re.MULTILINE | re.DOTALL)
     assert told is not None
     assert set(re.findall(r"^\| `(\w+)`", told[0], re.MULTILINE)) == extras - {"study", "docs", "dev"}, (
         "those are `make`'s"
     )
-    installed = re.findall(r"pip install '\.\[([\w,]+)\]'", text)
-    assert installed
-    assert set(",".join(installed).split(",")) <= extras
+    for page in (text, README.read_text(encoding="utf-8")):
+        installed = re.findall(r"pip install '\.\[([\w,]+)\]'", page)
+        assert installed
+        assert set(",".join(installed).split(",")) <= extras
 
 
 def test_the_dockerfile_installs_extras_that_there_are() -> None:

@@ -85,7 +85,7 @@ def test_every_stage_is_there_and_adds_up(world):
     assert any("nats" in line for line in format_pairs(run, "picture_1"))
     found = summary["specificity"]
     assert (found["all"]["pairs"], found["kept"]["pairs"]) == (summary["scored"], summary["kept"])
-    lines = [line for line in format_status(run) if "need their picture (lift >= 0.2 over no picture" in line]
+    lines = [line for line in format_status(run) if "need their image (lift >= 0.2 over no image" in line]
     assert [line.split(":")[0] for line in lines] == ["all", "kept"]
 
 

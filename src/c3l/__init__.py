@@ -1,4 +1,4 @@
-"""Vision-language instruction tuning data that depends on the picture.
+"""Vision-language instruction tuning data that depends on the image.
 
 From Python: ``from c3l import Scorer``, or ``c3l.make``, ``c3l.filter`` and ``c3l.export``. Nothing heavy is imported
 before it is used.

@@ -7,6 +7,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from c3l.models.interface import Shown
+
 # what goes on after a prompt: its last value, but for masks and types of plain text
 _AFTER = {"attention_mask": 1, "token_type_ids": 0, "mm_token_type_ids": 0, "moe_mm_token_type_ids": 0}
 _PREFIXES = {"paligemma": 1}  # reads a prompt as a whole (0) and what follows it word by word (1)
@@ -25,11 +27,11 @@ class Plain:
         return ids
 
     @torch.no_grad()
-    def log_probs(self, image: Image.Image | None, prompt: str, ids: list[int], *, hide: bool = False) -> Tensor:
+    def log_probs(self, image: Shown | None, prompt: str, ids: list[int], *, hide: bool = False) -> Tensor:
         """Log-probabilities (N, V) at the places that predict these ids after the prompt.
 
         Args:
-            image: Shown, or None.
+            image: Shown before the prompt, or several in their order, or None.
             prompt: What is asked.
             ids: N of them.
             hide: The picture's tokens are there and must not be looked at.
@@ -60,12 +62,12 @@ class Plain:
             ids.append(token)
         return ids
 
-    def _encode(self, image: Image.Image | None, prompt: str) -> dict[str, Tensor]:
-        shown = [{"type": "image"}] if image is not None else []
-        chat = [{"role": "user", "content": [*shown, {"type": "text", "text": prompt}]}]
+    def _encode(self, image: Shown | None, prompt: str) -> dict[str, Tensor]:
+        shown = [] if image is None else list(image) if isinstance(image, tuple) else [image]
+        chat = [{"role": "user", "content": [*({"type": "image"} for _ in shown), {"type": "text", "text": prompt}]}]
         text = self.processor.apply_chat_template(chat, add_generation_prompt=True)
         pages = type(self.processor).__name__ == "GotOcr2Processor"  # reads a list in a list as pages
-        images = None if image is None else [image] if pages else [[image]]
+        images = None if not shown else shown if pages else [shown]
         inputs = self.processor(images=images, text=[text], add_special_tokens=False, return_tensors="pt")
         return {key: self._cast(value) for key, value in inputs.items() if torch.is_tensor(value) and key != "labels"}
 

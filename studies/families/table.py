@@ -12,32 +12,36 @@ from studies.families.parts import Family
 from studies.families.trial import Outcome, try_family
 
 FAMILIES: tuple[Family, ...] = (*patches.FAMILIES, *tiles.FAMILIES, *grids.FAMILIES, *apart.FAMILIES)
-_EFFECT = 1000  # times the difference to the plain loop that another picture must make at least
+_EFFECT = 1000  # times the difference to the plain loop that another image must make at least
 
 _HEAD = """\
 # Models
 
-c3l takes what transformers loads as `AutoModelForImageTextToText`, with its own processor and chat template. What
-it does with a family is settled at loading: a few rows are computed by themselves, beside others and packed, and a
-way whose numbers differ by more than rounding explains is not used, which the run says in one line. How much
-rounding explains is measured on the model itself, in its dtype: every linear layer rounds once more at random
-([`models/rounding.py`](../src/c3l/models/hf/rounding.py)). Because rounding may hide a mistake, a model of 16 bits is
-tried with the same weights in float32 too, where there is room for them.
+For everybody who chooses a model: which families c3l can use, and what works with each.
+
+c3l takes what transformers loads as `AutoModelForImageTextToText`, with its own processor and chat template. When it
+loads a model, it computes a few rows alone, beside others and packed. A way whose numbers differ by more than rounding
+explains is not used, and the run says so in one line. How much rounding explains is measured on the model itself, in
+its dtype: every linear layer rounds once more at random ([`models/hf/rounding.py`](../src/c3l/models/hf/rounding.py)).
+Because rounding may hide a mistake, a model of 16 bits is tried with the same weights in float32 too, if there is room
+for them.
 
 This page is made by `python -m studies.families.table > docs/models.md`, with {versions}.
 
 Each family was tried on a tiny model of its own classes, with random weights (standard deviation 0.2, so that the
-picture matters), in a folder as the hub has them: one file for each part of the processor, the video part among
-them, and no torchvision. Scores, texts, likelihoods and losses are held against a plain loop: transformers alone,
+image matters), in a folder as the hub has them: one file for each part of the processor, the video part among
+them, and no torchvision. Scores, texts, likelihoods and losses are compared with a plain loop: transformers alone,
 one row, one forward, all logits, float32.
 
 - **off**: the largest difference of log p, log q or KL of any token, in any mode that leaves the image out, rounded
-  up to a power of ten; **picture**: what another picture changes at least, in nats
-- **without**: what the family cannot leave the image out by. `mask` needs positions that do not follow from the
-  attention mask, and a family that sees pictures in the text's own layers; `drop` needs chats without a picture
+  up to a power of ten; **image**: how much another image changes at least, in nats
+- **without**: the [modes](method.md#what-without-the-image-means) that the family lacks. `mask` needs positions that do
+  not follow from the attention mask, and images that the text's own layers read; `drop` needs chats without an image
 - **rows**: packed, so that what rows begin with is computed once; or whole, in batches; or one by one
+- **several**: as `off`, of log p in rows about two images. Where it says **no**, rows about
+  [several images](method.md#several-images) are rejected
 - **writes**: from shared beginnings, in batches, or one by one; each text is that of the plain loop, greedily
-- **tuned**, **finetuned**: the difference of the likelihoods and of the loss that tuning begins with, rounded up in
+- **tuned**, **finetuned**: the difference of the likelihoods, and of the loss, that tuning begins with, rounded up in
   the same way; a contrastive step then changed the likelihoods, and the gradients of the loss were numbers
 
 """
@@ -47,6 +51,12 @@ _REFUSED = """
 | family | `model_type` | says |
 |---|---|---|
 """
+_SEVERAL = """
+## No several images
+
+| family | says of a row about several images |
+|---|---|
+"""
 _TAIL = """
 A family of experts that peft adapts as one tensor (GLM-4.5V) is finetuned with `finetuning.lora_dropout=0`, and says
 so. Where transformers has an image processor for torchvision alone, as its mapping says of Llama 4, Cohere Vision,
@@ -55,7 +65,7 @@ LFM2-VL, PerceptionLM and Molmo 2, torchvision is needed. A family that is not l
 
 [`configs/models`](../configs/models) has settings for LLaVA-1.5, LLaVA-OneVision, Qwen2.5-VL, Qwen3-VL, InternVL3,
 SmolVLM2 and Gemma 3, each value with its source:
-`c3l run --config configs/models/qwen3-vl.yaml --image-root my/pictures`. No model was run with them here; batch sizes
+`c3l run --config configs/models/qwen3-vl.yaml --image-root my/images`. No model was run with them here; batch sizes
 are choices.
 """
 
@@ -79,24 +89,26 @@ def make_page(outcomes: Sequence[Outcome]) -> str:
     """The page that says what was found.
 
     Raises:
-        AssertionError: If a picture matters too little to say that anything is exact.
+        AssertionError: If an image matters too little to say that anything is exact.
     """
     import torch
     import transformers
 
     working = [one for one in outcomes if not one.refused]
     for one in working:
-        assert one.effect > _EFFECT * one.off, f"{one.family.known_as}: another picture changes only {one.effect}"
+        assert one.effect > _EFFECT * one.off, f"{one.family.known_as}: another image changes only {one.effect}"
     versions = f"transformers {transformers.__version__} and torch {torch.__version__.partition('+')[0]}"
     refused = [
         f"| {one.family.known_as} | `{one.family.model_type}` | {one.refused} |\n" for one in outcomes if one.refused
     ]
+    unshown = [f"| {one.family.known_as} | {one.several} |\n" for one in working if isinstance(one.several, str)]
     return (
         _HEAD.format(versions=versions)
-        + "| family | `model_type` | off | picture | without | rows | writes | tuned | finetuned |\n"
-        + "|---|---|--:|--:|---|---|---|--:|--:|\n"
+        + "| family | `model_type` | off | image | without | rows | several | writes | tuned | finetuned |\n"
+        + "|---|---|--:|--:|---|---|--:|---|--:|--:|\n"
         + "".join(make_line(one) for one in working)
         + (_REFUSED + "".join(refused) if refused else "")
+        + (_SEVERAL + "".join(unshown) if unshown else "")
         + _TAIL
     )
 
@@ -113,6 +125,7 @@ def make_line(one: Outcome) -> str:
         f"{one.effect:.2f}",
         missing,
         one.rows,
+        _bound(one.several) if isinstance(one.several, float) else "**no**",
         one.written,
         _bound(one.tuned),
         _bound(one.finetuned),

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
 from c3l.errors import BackendError
-from c3l.models.interface import GenerateRequest, Pair, Sampling, ScoreRequest, Shown
+from c3l.models.interface import GenerateRequest, Pair, Sampling, ScoreRequest, Shown, Unfit
 from c3l.models.load import load_finetunable, load_model, load_trainable
 from c3l.models.tunable import Conversation, ForcedRow
 from c3l.records import NoImageMode
@@ -40,6 +40,7 @@ class Outcome:
         off: The largest difference of a score to the plain loop, nats.
         effect: The least that another picture changes a pair's score by, nats.
         rows: How its rows are computed.
+        several: Difference of the log-probabilities of rows about two images, nats; or why such rows are rejected.
         written: How its texts are written, or why they are not.
         tuned: Difference of the likelihoods that tuning sees to the plain loop, nats; or why it is not tuned.
         finetuned: Difference of the loss, nats; or why it is not finetuned.
@@ -51,6 +52,7 @@ class Outcome:
     off: float = math.inf
     effect: float = 0.0
     rows: str = ""
+    several: float | str = ""
     written: str = ""
     tuned: float | str = ""
     finetuned: float | str = ""
@@ -73,6 +75,7 @@ def try_family(family: Family, folder: Path) -> Outcome:
         off=max(_compare_scores(model, plain, mode) for mode in modes),
         effect=_measure_effect(model),
         rows=model.describe_rows(),
+        several=_try_several(model, plain),
         written=_try_writing(model, plain),
         tuned=_attempt(lambda: _try_tuning(config, plain)),
         finetuned=_attempt(lambda: _try_finetuning(config, plain)),
@@ -149,6 +152,21 @@ def _measure_effect(model: Any) -> float:
     both = ((of_one[name], of_two[name]) for name in of_one)
     changes = (zip(a.logprobs_with_image, b.logprobs_with_image, strict=True) for a, b in both)
     return float(min(max(abs(p - q) for p, q in change) for change in changes))
+
+
+def _try_several(model: Any, plain: Plain) -> float | str:
+    """The largest difference of log p to the plain loop where two images are shown, or why they cannot be."""
+    both = (draw(0, _SIZES[0]), draw(1, _SIZES[1]))
+    results = model.score([ScoreRequest(both, _PAIRS)], "blank")
+    worst = 0.0
+    for pair in _PAIRS:
+        scores = results[pair.pair_id]
+        if isinstance(scores, Unfit):
+            return scores.detail
+        ids = plain.answer_ids(pair.completion)
+        expected = _pick(plain.log_probs(both, pair.prompt, ids), ids)
+        worst = max(worst, float((torch.tensor(scores.logprobs_with_image) - expected).abs().max()))
+    return worst
 
 
 def _try_writing(model: Any, plain: Plain) -> str:

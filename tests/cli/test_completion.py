@@ -39,7 +39,7 @@ def test_the_names_of_settings_are_completed_in_every_command_that_takes_them():
     assert complete("bash", "c3l check --seed 1 --set ") == [f"{key}=" for key in KEYS]
     assert complete("bash", "c3l run --set nothing.like.it") == [""]
     [offered] = complete("zsh", "c3l run --set scoring.oth")
-    assert '"scoring.others=":"m, pictures averaged in the ' in offered
+    assert '"scoring.others=":"m, images averaged in the ' in offered
 
 
 def test_completing_a_setting_loads_nothing_heavy():

@@ -121,7 +121,7 @@ def test_without_an_image_root_the_missing_setting_is_named(options, capsys, com
 def test_a_check_ends_with_its_verdict_whatever_fails(options, capsys):
     assert main(["check", *options[2:]]) == 1
     output = capsys.readouterr()
-    assert "pictures: images.root is not set, and its default examples/images is not a folder here; " in output.out
+    assert "images: images.root is not set, and its default examples/images is not a folder here; " in output.out
     assert last_line(output.out) == {"ok": False, "failed": ["images"], "images": 0, "bad_images": 0}
     assert main(["check", *options[:2], "--model", "builtin", "--set", "model.device=gpu"]) == 1
     output = capsys.readouterr()
@@ -135,7 +135,7 @@ def test_files_that_are_left_out_for_their_endings_are_counted(options, capsys):
     assert "left out" not in capsys.readouterr().err
     for name in ("a.heic", "b", ".hidden"):
         Path("pictures", name).touch()
-    said = "2 files under pictures are left out, such as a.heic; a picture's name ends in .jpg, .jpeg, "
+    said = "2 files under pictures are left out, such as a.heic; an image's name ends in .jpg, .jpeg, "
     main(["check", *options])
     assert f"    {said}" in capsys.readouterr().out
     assert main(["run", "other", *options]) == 0
@@ -201,7 +201,7 @@ def test_where_no_run_is_named_the_settings_of_the_usual_one_count(options, caps
         assert main(["run", "--dry-run", *arguments]) == 0
         assert last_line(capsys.readouterr().out)["images"] == pictures
     assert main(["check", "--set", "model.name=nowhere"]) == 1
-    assert "pictures: 2 good, 1 bad" in capsys.readouterr().out
+    assert "images: 2 good, 1 bad" in capsys.readouterr().out
 
 
 def test_underscores_and_any_place_of_debug_are_accepted(options, capsys):
@@ -282,7 +282,7 @@ def test_fewer_other_pictures_than_wanted_are_told(options, capsys):
 def test_without_settings_other_pictures_say_what_belongs_to_an_image(options, capsys):
     assert main(["run", "--run", "whole", *options[: -len(FORM)]]) == 0
     told = capsys.readouterr()
-    assert "other pictures stand for each image" in told.err and last_line(told.out)["specificity"]["all"]["of_this"]
+    assert "other images stand for each image" in told.err and last_line(told.out)["specificity"]["all"]["of_this"]
     assert "focused_gain" in Path("whole/config.yaml").read_text()
 
 
@@ -395,7 +395,7 @@ def test_status_and_show_tell_what_is_there(options, capsys):
     assert text.count("  Q: What colour is") == 5
     assert "kept, top_fraction 0.5: rank" in text
     assert main(["show", "whole", "picture"]) == 1
-    assert "4 pictures" in capsys.readouterr().err
+    assert "4 images" in capsys.readouterr().err
 
 
 def test_show_lists_what_was_rejected_with_its_reasons(options, loader, capsys):
@@ -468,7 +468,7 @@ def test_a_stale_stage_that_took_long_has_another_remedy(options, capsys):
 
 def test_a_limit_of_a_data_file_is_of_turns(capsys):
     assert main(["score", "--help"]) == 0
-    assert "first N pictures, with --data turns" in " ".join(capsys.readouterr().out.split())
+    assert "first N images, with --data turns" in " ".join(capsys.readouterr().out.split())
 
 
 def test_another_working_directory_finds_the_pictures(options, tmp_path, monkeypatch, capsys):
@@ -587,7 +587,7 @@ def test_a_preview_takes_the_settings_of_a_run_and_ends_with_counts(options, mon
     monkeypatch.setattr("c3l.run.preview.preview.__defaults__", (Loader(),))
     assert main(["preview", "new", "--images", "2", *options]) == 0
     output = capsys.readouterr().out
-    assert "2 of 5 pictures in pictures; nothing is written" in output
+    assert "2 of 5 images in pictures; nothing is written" in output
     assert last_line(output)["images"] == 2
     assert not Path("new").exists()
     assert main(["preview", "--images", "0", *options]) == 2

@@ -214,24 +214,24 @@ def test_an_id_is_a_line_whatever_its_letters(write: Export, images: dict[str, I
 @pytest.mark.parametrize(
     ("name", "old", "new", "problem"),
     [
-        ("llava", "<image>\\nWhat", "What", "row s1 has 0 <image> for 1 pictures"),
-        ("llava", "<image>\\nWhat", "<image><image>What", "row s1 has 2 <image> for 1 pictures"),
-        ("llava", '"image": "sub/a.jpg", ', "", "row s1 has 1 <image> for 0 pictures"),
+        ("llava", "<image>\\nWhat", "What", "row s1 has 0 <image> for 1 images"),
+        ("llava", "<image>\\nWhat", "<image><image>What", "row s1 has 2 <image> for 1 images"),
+        ("llava", '"image": "sub/a.jpg", ', "", "row s1 has 1 <image> for 0 images"),
         ("llava_jsonl", "A cat.", "A <image> cat.", "row s1 has 2 <image>"),
         ("llava", "s2", "s1", "id 's1' comes twice"),
         ("llava", "A cat.", " ", "with text"),
         ("llava", '"gpt", "value": "A cat."', '"human", "value": "A cat."', "has turns of"),
-        ("llamafactory", '["sub/a.jpg"]', "[]", "row s1 has 1 <image> for 0 pictures"),
-        ("swift", "<image>What", "What", "row s1 has 0 <image> for 1 pictures"),
+        ("llamafactory", '["sub/a.jpg"]', "[]", "row s1 has 1 <image> for 0 images"),
+        ("swift", "<image>What", "What", "row s1 has 0 <image> for 1 images"),
         ("llava", "\n]", "", "is not a whole llava file"),
         ("llava", '"conversations"', '"talks"', "is not a whole llava file"),
         ("swift", '"content": "A cat."', '"content": null', "is not a whole swift file"),
         ("ids", "s2", "s1", "id 's1' comes twice"),
-        ("data_juicer", "<__dj__image>\\nWhat", "What", "row s1 has 0 <image> for 1 pictures"),
+        ("data_juicer", "<__dj__image>\\nWhat", "What", "row s1 has 0 <image> for 1 images"),
         ("data_juicer", " <|__dj__eoc|>", "", "row s1 is not one chunk"),
         ("data_juicer", "[[gpt]]: A cat.", "[[gpt]]:  ", "with text"),
         ("data_juicer", '{"i2c": 0.1}', "{}", "with its stats"),
-        ("llamafactory_preference", "<image>What", "What", "row s1 has 0 <image> for 1 pictures"),
+        ("llamafactory_preference", "<image>What", "What", "row s1 has 0 <image> for 1 images"),
         ("llamafactory_preference", "Nothing.", "A cat.", "row s1 prefers an answer to itself"),
         ("swift_preference", "Nothing.", "A cat.", "row s1 prefers an answer to itself"),
         ("swift_preference", "A cat.", "A <image> cat.", "row s1 has 2 <image>"),
@@ -258,7 +258,7 @@ def test_verification_finds_what_breaks_trl(question: str, pictures: int, write:
     rows[0]["messages"][0]["content"] = question
     rows[0]["images"] = rows[0]["images"][:pictures]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=table.schema), path)
-    with pytest.raises(DataError, match=f"row s1 has {pictures} <image> for {pictures} pictures"):
+    with pytest.raises(DataError, match=f"row s1 has {pictures} <image> for {pictures} images"):
         verify(path, "trl")
 
 
@@ -269,7 +269,7 @@ def test_a_placeholder_in_a_text_is_never_exported(text: str, write: Export, ima
 
 
 def test_wrong_input_is_refused(write: Export, rows: list[ScoredPair], root: Path) -> None:
-    with pytest.raises(DataError, match="sample s9 is about picture nowhere"):
+    with pytest.raises(DataError, match="sample s9 is about image nowhere"):
         write("llava", of=[scored("s9", "nowhere", "What?", "That.")])
     with pytest.raises(DataError, match="id 's1' comes twice"):
         write("llava", of=[*rows, rows[0]])

@@ -88,7 +88,7 @@ def test_a_full_tar_is_followed_by_another_and_a_smaller_export_leaves_none_behi
 
 
 def test_what_cannot_be_written_or_read_back_is_told(source: ExportSource, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="webdataset holds the pictures themselves"):
+    with pytest.raises(ConfigError, match="webdataset holds the images themselves"):
         export(ExportSource(source.pairs, source.images, source.provenance), tmp_path / "none", CONFIG)
     odd = ScoredPair(Sample("a.b", source.pairs[0].sample.image_id, "c", "Q?", "A.", 0, 0), SCORES, 0.1, "lift", "drop")
     with pytest.raises(DataError, match=r"got the id 'a\.b'"):
@@ -108,5 +108,5 @@ def test_what_cannot_be_written_or_read_back_is_told(source: ExportSource, tmp_p
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
             tar.addfile(entry, io.BytesIO(content))
-    with pytest.raises(DataError, match=r"s2.json is of row s2 after the picture 's1.jpg'"):
+    with pytest.raises(DataError, match=r"s2.json is of row s2 after the image 's1.jpg'"):
         verify(folder, "webdataset")

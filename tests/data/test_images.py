@@ -466,7 +466,7 @@ def test_a_long_text_that_turns_the_picture_turns_it(packed: bool, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("content", "what"),
-    [(encode(corner(), "AVIF"), "AVIF picture"), (b"%PDF-1.7", "PDF document"), (b"<html>", "web page")],
+    [(encode(corner(), "AVIF"), "AVIF image"), (b"%PDF-1.7", "PDF document"), (b"<html>", "web page")],
 )
 def test_what_is_no_picture_is_called_by_what_it_is(content: bytes, what: str, tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_bytes(content)

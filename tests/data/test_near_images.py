@@ -82,12 +82,10 @@ def test_a_near_duplicate_is_a_rejection_that_names_the_first():
 def test_the_count_is_told():
     near = {"b.jpg": NearImage("b.jpg", "a.jpg", 3)}
     told = tell_near(near, ImagesConfig(near_duplicates="count"))
-    assert told.startswith(
-        "1 near-duplicates of an earlier picture, by at most 6 of 64 bits, such as 'b.jpg' of 'a.jpg'"
-    )
+    assert told.startswith("1 near-duplicates of an earlier image, by at most 6 of 64 bits, such as 'b.jpg' of 'a.jpg'")
     assert "images.near_duplicates=drop" in told
     assert "left out" in tell_near(near, ImagesConfig(near_duplicates="drop"))
-    assert tell_near({}, ImagesConfig()) == "0 near-duplicates of an earlier picture, by at most 6 of 64 bits"
+    assert tell_near({}, ImagesConfig()) == "0 near-duplicates of an earlier image, by at most 6 of 64 bits"
 
 
 def test_without_imagehash_it_says_what_to_install(folder, monkeypatch):

@@ -129,7 +129,7 @@ def test_a_server_that_fails_is_asked_again_and_in_the_end_one_line(
 def test_what_cannot_be_opened_or_unpacked_into_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="cannot open nothing://x: ValueError: Protocol not known"):
         has_root(Address("nothing://x"))
-    with pytest.raises(ConfigError, match=r"unpack writes pictures under root, got memory://x, expected a folder"):
+    with pytest.raises(ConfigError, match=r"unpack writes images under root, got memory://x, expected a folder"):
         load_config(None, ["images.root=memory://x", "images.unpack=true"])
     monkeypatch.setitem(__import__("sys").modules, "fsspec", None)
     with pytest.raises(ConfigError, match=r"needs fsspec to be read: pip install 'c3l\[remote\]'"):

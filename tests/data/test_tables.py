@@ -55,7 +55,7 @@ def test_a_folder_that_datasets_saved_is_its_files_in_order(tmp_path: Path, expe
         (turn.id, turn.question, turn.answer) for turn in expected
     ]
     files[0].unlink()
-    with pytest.raises(DataError, match=r"got the data set .*saved without data-00000"):
+    with pytest.raises(DataError, match=r"got the dataset .*saved without data-00000"):
         list_files([tmp_path / "saved"])
 
 

@@ -319,7 +319,7 @@ def test_progress_is_told_of_every_item(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "problem"),
     [
-        ({"context": CONTEXT[:1]}, r"context.jsonl lacks 1 of 2 pictures, the first is '001.jpg'"),
+        ({"context": CONTEXT[:1]}, r"context.jsonl lacks 1 of 2 images, the first is '001.jpg'"),
         ({"answers_gpt4": REFERENCES[1:]}, r"answers_gpt4.jsonl lacks 1 of 4 questions, the first is '3'"),
         ({"questions": [*QUESTIONS, QUESTIONS[1]]}, r"questions.jsonl has question_id '1' twice"),
         ({"context": [*CONTEXT, CONTEXT[0]]}, r"context.jsonl has image '002.jpg' twice"),

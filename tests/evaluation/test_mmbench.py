@@ -112,7 +112,7 @@ def test_a_picture_may_stand_in_another_row(tmp_path):
     ("rows", "said"),
     [
         ([make_row(1, "D")], "the answer 'D', expected one of A, B, C"),
-        ([make_row(1, image="9")], "picture of row 9"),
+        ([make_row(1, image="9")], "image of row 9"),
         ([make_row(1_000_001), make_row(2), make_row(1_000_002)], "not the question itself"),
         ([make_row(1), make_row(2), make_row(2)], "index 2 more than once"),
         ([make_row(1), make_row("one")], "row 2 has the index 'one'"),
@@ -137,8 +137,8 @@ def test_cells_as_people_have_them_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        (make_row(1, image=""), "row 1, question 1, has no picture"),
-        (make_row(1, image="['QUJD', 'QUJD']"), "row 1, question 1, has a list of pictures"),
+        (make_row(1, image=""), "row 1, question 1, has no image"),
+        (make_row(1, image="['QUJD', 'QUJD']"), "row 1, question 1, has a list of images"),
         (make_row(1, image="Q" * 32_767), "where Excel cuts cells off"),
         (make_row(1, answer=""), "row 1, question 1, has no answer; the test split comes without"),
         (make_row(1, B="None", C="None"), "several options None"),

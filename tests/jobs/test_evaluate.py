@@ -351,7 +351,7 @@ def test_a_folder_of_somebody_else_is_left_as_it_is(name, world, tmp_path):
     ("root", "error", "said"),
     [
         ("nowhere", DataError, "expected the folder"),
-        ("empty", TooManyRejectedError, "6 of 6 questions have no picture"),
+        ("empty", TooManyRejectedError, "6 of 6 questions have no image"),
     ],
 )
 def test_a_wrong_image_root_ends_before_a_model_is_loaded_and_is_not_remembered(root, error, said, world, tmp_path):

@@ -107,7 +107,7 @@ def test_a_finished_one_does_nothing_and_other_settings_are_refused(world, tmp_p
         "data: layout `conversations` of `from` and `value` (LLaVA, ShareGPT)",
         "6 of 11 rows rejected: 1 empty_answer, 1 missing_image, 1 no_image, 1 no_supervised_token, 1 not_an_image, "
         f"1 several_images; {tmp_path / 'out/rejected.jsonl'} says more",
-        "1 of 5 rows were taught as text, since they name no picture",
+        "1 of 5 rows were taught as text, since they name no image",
     ]
     monkeypatch.setattr(finetuning, "load_finetunable", None)
     assert (

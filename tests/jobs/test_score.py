@@ -292,7 +292,7 @@ def test_what_was_rejected_is_told_by_reason(work):
         "1 of 28 turns were scored without the turns before them",
     ]
     assert notes[3] == (
-        "13% of 23 pairs need their picture (lift >= 0.2 over no picture, not over other pictures as with "
+        "13% of 23 pairs need their image (lift >= 0.2 over no image, not over other images as with "
         "scoring.no_image=others), 0% say no"
     )
     assert [line.split(" lift ")[0] for line in notes[4:]] == ["highest"] * 3 + ["lowest"] * 3
@@ -311,7 +311,7 @@ def test_how_specific_the_rows_are_is_in_the_summary_however_often_it_was_stoppe
     assert (found["pairs"], found["pictures"], found["says_no"]) == (22, 3, 1)
     assert 0 < found["specific"] == sum(lift >= 0.2 for lift in lifts) < 22
     assert found["median_lift"] == pytest.approx((lifts[10] + lifts[11]) / 2, abs=1e-4)
-    assert (found["over"], found["of_this"], found["least_lift"]) == ("2 other pictures", True, 0.2)
+    assert (found["over"], found["of_this"], found["least_lift"]) == ("2 other images", True, 0.2)
     assert 0 < found["low"] < found["specific"] / 22 < found["high"] < 1
     for failing in (2, 1):
         with monkeypatch.context() as patch:

@@ -44,7 +44,7 @@ def test_rows_without_a_lift_count_nowhere() -> None:
 def test_every_line_fits_and_says_the_lift_the_picture_and_the_words() -> None:
     long = "No, " + "word " * 100
     lines = list(tell_summary(summarise(row("a", 0.4567), row("b", -0.05, long)), width=60))
-    assert lines[0] == "50% of 2 pairs are specific to their picture (lift >= 0.2 over another picture), 50% say no"
+    assert lines[0] == "50% of 2 pairs are specific to their image (lift >= 0.2 over another image), 50% say no"
     assert lines[1] == "highest lift +0.457  a.jpg  What is a? Yes."
     assert lines[2].startswith("lowest lift -0.050  b.jpg  What is b? No, word ")
     assert len(lines[2]) == 60 and lines[2].endswith("\N{HORIZONTAL ELLIPSIS}")

@@ -36,7 +36,7 @@ def test_counts_by_hand() -> None:
     found = measure_specificity(PAIRS, "others", 4)
     assert (found.pairs, found.pictures, found.specific, found.says_no) == (4, 3, 2, 2)
     assert found.median_lift == pytest.approx(0.15)
-    assert (found.least_lift, found.over, found.of_this) == (SPECIFIC_LIFT, "4 other pictures", True)
+    assert (found.least_lift, found.over, found.of_this) == (SPECIFIC_LIFT, "4 other images", True)
     assert measure_specificity(PAIRS[:3], "others", 4).median_lift == pytest.approx(0.05)
 
 
@@ -71,11 +71,11 @@ def test_pairs_of_a_picture_that_stand_or_fall_together_count_once() -> None:
 
 def test_it_is_told_in_words_what_the_picture_was_compared_with() -> None:
     assert tell_specificity(measure_specificity(PAIRS, "others", 3)) == (
-        "50% of 4 pairs are specific to their picture (lift >= 0.2 over 3 other pictures), 50% say no"
+        "50% of 4 pairs are specific to their image (lift >= 0.2 over 3 other images), 50% say no"
     )
-    assert measure_specificity(PAIRS, "others", 1).over == "another picture"
+    assert measure_specificity(PAIRS, "others", 1).over == "another image"
     assert tell_specificity(measure_specificity(PAIRS[:1], "blank", 4)) == (
-        "100% of 1 pair need their picture (lift >= 0.2 over a grey picture, not over other pictures as with "
+        "100% of 1 pair need their image (lift >= 0.2 over a grey image, not over other images as with "
         "scoring.no_image=others), 0% say no"
     )
 

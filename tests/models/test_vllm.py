@@ -272,7 +272,7 @@ def test_pictures_that_are_prepared_otherwise_are_refused(
 ) -> None:
     monkeypatch.setattr("c3l.models.vllm.inference.pillow_images", nullcontext)
     folder = shutil.copytree(folders["llava"], tmp_path / "copy")  # vLLM keeps the processor of a folder
-    with pytest.raises(BackendError, match=r"prepares the pictures .* otherwise than transformers .*pixel_values"):
+    with pytest.raises(BackendError, match=r"prepares the images .* otherwise than transformers .*pixel_values"):
         load(f"vllm:{folder}")
 
 

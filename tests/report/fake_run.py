@@ -161,7 +161,7 @@ def make_rejections(refs: Mapping[str, ImageRef]) -> list[Rejected]:
 def make_stages(images: int, pairs: int, kept: int) -> list[StageCounts]:
     bad = {"truncated_image": 1, "not_an_image": 1}
     return [
-        StageCounts("images", "pictures", "pictures", images + 2, images, bad, 0.4),
+        StageCounts("images", "images", "images", images + 2, images, bad, 0.4),
         StageCounts(
             "generated",
             "pictures",

@@ -143,7 +143,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, nargs="+", default=[20_000])
     parser.add_argument("--folder", type=Path, help="where the runs are kept; else they are removed")
     given = parser.parse_args()
-    print("| pictures | pairs | build, s | of a processor, s | peak MB | page, MB | first paint, ms | loaded, ms |")
+    print("| images | pairs | build, s | of a processor, s | peak MB | page, MB | first paint, ms | loaded, ms |")
     print("|---|---|---|---|---|---|---|---|")
     for pictures in given.pictures:
         with TemporaryDirectory() as temporary, open_browser() as browser:

@@ -95,7 +95,7 @@ def test_two_thousand_pictures_stay_below_fifteen_megabytes(tmp_path: Path) -> N
     write_report(tmp_path / "report.html", replace(many, open_thumbnail=lambda image: photograph))
     page = (tmp_path / "report.html").read_bytes()
     assert len(page) < 15_000_000
-    assert b"of 2,000 pictures" in page
+    assert b"of 2,000 images" in page
 
 
 def test_the_page_asks_for_nothing_from_outside() -> None:

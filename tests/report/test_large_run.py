@@ -66,8 +66,8 @@ def test_a_run_folder_of_many_pictures_says_what_the_page_leaves_out(tmp_path: P
     measure_build(tmp_path / "run")
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     words = " ".join(re.sub("<[^>]+>", "", page.split('<section id="gallery">')[1].split("</p>")[0]).split())
-    assert "Shown are 200 of 260 pictures (1,000 of 1,300 pairs): those of the pairs shown above" in words
-    assert f"c3l show {tmp_path / 'run'} PICTURE" in words
+    assert "Shown are 200 of 260 images (1,000 of 1,300 pairs): those of the pairs shown above" in words
+    assert f"c3l show {tmp_path / 'run'} IMAGE" in words
     assert page.count('<article class="card"') == 200
     assert page.count('class="loss"') >= 1
 

@@ -21,8 +21,8 @@ def test_the_page_opens_with_what_came_out() -> None:
     contents = make_contents(20)
     pictures = len({one.image_id for one in contents.decisions if one.kept})
     words = read_lead(contents)
-    assert words.startswith(f"50 question-answer pairs about {pictures} pictures What did I get?")
-    assert f"About {pictures} of the 22 pictures of the run. They lie in runs/demo : export/llava.json llava" in words
+    assert words.startswith(f"50 question-answer pairs about {pictures} images What did I get?")
+    assert f"About {pictures} of the 22 images of the run. They lie in runs/demo : export/llava.json llava" in words
     assert "50 pairs as llava, ids" in words and "tuned model" not in words
 
 
@@ -33,8 +33,8 @@ def test_how_good_it_is_stands_with_interval_comparison_and_caveat() -> None:
     words = read_lead(contents)
     share, low, high = (f"{100 * value:.0f}%" for value in (told.specific / told.pairs, told.low, told.high))
     assert f"{share} of the kept pairs (95% interval {low} \N{EN DASH} {high})" in words
-    assert "at least 0.2 likelier, a token, with its picture than with no picture." in words
-    assert "not that it is true" in words and "Another picture might do as well" in words
+    assert "more probable, by at least 0.2, with its image than with no image." in words
+    assert "not that it is true" in words and "Another image might do as well" in words
 
 
 def test_the_tuned_model_is_named_where_it_wrote() -> None:
@@ -43,7 +43,7 @@ def test_the_tuned_model_is_named_where_it_wrote() -> None:
 
 def test_what_was_thrown_away_is_counted_by_reason_without_earlier_rounds() -> None:
     stages = [
-        StageCounts("images", "pictures", "pictures", 9, 7, {"truncated_image": 2}),
+        StageCounts("images", "images", "images", 9, 7, {"truncated_image": 2}),
         StageCounts("draft/parsed", "texts", "pairs", 7, 30, {"unparsable": 90}),
         StageCounts("refined/parsed", "texts", "pairs", 7, 30, {"unparsable": 3, "empty_answer": 1}),
         StageCounts("filtered", "pairs", "pairs", 30, 15, {"outside_top_fraction": 15}),
@@ -71,7 +71,7 @@ def test_a_run_that_gave_nothing_says_so() -> None:
     contents = make_contents(4)
     nothing = replace(contents, decisions=[replace(one, kept=False) for one in contents.decisions], exported=0)
     words = read_lead(nothing)
-    assert words.startswith("None of 20 scored pairs was kept.") and "the data set is empty" in words
+    assert words.startswith("None of 20 scored pairs was kept.") and "the dataset is empty" in words
     assert "of all scored pairs (95% interval" in words
     words = read_lead(without_scores(contents))
-    assert words.startswith("From 6 pictures came no scored pair.") and "Is it good?" not in words
+    assert words.startswith("From 6 images came no scored pair.") and "Is it good?" not in words

@@ -90,10 +90,10 @@ def test_kept_and_dropped_can_be_shown_alone(browser: Browser, page: Path) -> No
 
 def test_what_was_rejected_can_be_shown_alone(browser: Browser, page: Path) -> None:
     browser.open(page)
-    assert browser.evaluate("controls.elements.found.value") == "100 pairs, 6 rejected of 20 pictures"
+    assert browser.evaluate("controls.elements.found.value") == "100 pairs, 6 rejected of 20 images"
     browser.evaluate("document.querySelector('[name=show][value=rejected]').click()")
     assert browser.evaluate(f"{VISIBLE_PAIRS}.length") == 0
-    assert browser.evaluate("controls.elements.found.value") == "0 pairs, 6 rejected of 1 picture"
+    assert browser.evaluate("controls.elements.found.value") == "0 pairs, 6 rejected of 1 image"
     shown = browser.evaluate(
         "[...document.querySelectorAll('.loss')].filter(e => e.checkVisibility()).map(e => e.textContent)"
     )

@@ -58,7 +58,7 @@ def test_both_rounds_of_a_picture_are_shown_by_name(browser: Browser, page: Path
     assert [name.strip()[:5] for name in browser.evaluate(names)] == ["Draft", "Refin"]
     assert browser.evaluate(f"{VISIBLE_PAIRS}.length") == 190
     assert browser.evaluate(f"{VISIBLE_PAIRS}.filter(pair => pair.matches('.draft')).length") == 95
-    assert browser.evaluate("controls.elements.found.value") == "95 pairs, 95 of the draft, 6 rejected of 20 pictures"
+    assert browser.evaluate("controls.elements.found.value") == "95 pairs, 95 of the draft, 6 rejected of 20 images"
 
 
 def test_the_draft_is_neither_kept_nor_dropped(browser: Browser, page: Path) -> None:
@@ -69,7 +69,7 @@ def test_the_draft_is_neither_kept_nor_dropped(browser: Browser, page: Path) -> 
         assert browser.evaluate(f"{VISIBLE_PAIRS}.every(pair => pair.classList.contains('{state}'))")
         shown[state] = browser.evaluate(f"{VISIBLE_PAIRS}.length")
         pictures = browser.evaluate("[...document.querySelectorAll('.card')].filter(card => !card.hidden).length")
-        assert browser.evaluate("controls.elements.found.value") == f"{shown[state]} pairs of {pictures} pictures"
+        assert browser.evaluate("controls.elements.found.value") == f"{shown[state]} pairs of {pictures} images"
         assert browser.evaluate(f"{SHOWN_ROUNDS}.length") == pictures, "no empty column stays"
     assert sum(shown.values()) == 95
     browser.evaluate("document.querySelector('[name=show][value=all]').click()")
@@ -85,7 +85,7 @@ def test_search_finds_words_of_the_draft(browser: Browser, tmp_path: Path) -> No
     browser.evaluate("controls.elements.words.value = 'WALRUS'; controls.dispatchEvent(new Event('input'))")
     assert browser.evaluate(f"{VISIBLE_PAIRS}.map(pair => pair.id)") == [f"p-{first.sample.sample_id}"]
     assert browser.evaluate(f"{SHOWN_ROUNDS}.length") == 1
-    assert browser.evaluate("controls.elements.found.value") == "0 pairs, 1 of the draft of 1 picture"
+    assert browser.evaluate("controls.elements.found.value") == "0 pairs, 1 of the draft of 1 image"
 
 
 def test_a_picture_without_pairs_of_the_last_round_says_so_and_comes_last(browser: Browser, page: Path) -> None:

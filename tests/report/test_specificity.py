@@ -71,17 +71,17 @@ def test_the_draft_stands_beside_the_last_round() -> None:
 def test_the_words_say_what_the_picture_was_compared_with() -> None:
     contents = lift(make_contents(6), [0.5, 0.3, 0.05, -0.1, 0.0, 0.02], kept=2)
     text = read_section(contents)
-    assert "100% of what was kept is specific to its picture, of all that was scored 33%." in text
+    assert "100% of what was kept is specific to its image, of all that was scored 33%." in text
     assert "50% of what was kept says no, of all 50%." in text
-    assert "less that with 4 other pictures, is at least 0.2." in text
+    assert "less that with 4 other images, is at least 0.2." in text
     assert "cannot tell" not in text
     text = read_section(replace(contents, measure_specificity=partial(measure_specificity, no_image="drop", others=4)))
-    assert "100% of what was kept needs its picture" in text and "specific" not in text
-    assert "less that with no picture, is at least 0.2. This compares with no picture, so it cannot tell" in text
+    assert "100% of what was kept needs its image" in text and "specific" not in text
+    assert "less that with no image, is at least 0.2. This compares with no image, so it cannot tell" in text
 
 
 def test_nothing_kept_and_nothing_scored_are_told() -> None:
     contents = lift(make_contents(6), [0.5, 0.3, 0.05, -0.1], kept=0)
-    assert "50% of what was scored is specific to its picture, 50% says no; nothing was kept." in read_section(contents)
+    assert "50% of what was scored is specific to its image, 50% says no; nothing was kept." in read_section(contents)
     assert build(contents).rows[1].share == "\N{EN DASH}"
     assert 'id="specific"' not in render_report(without_scores(make_contents(2)))

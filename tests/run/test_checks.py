@@ -21,12 +21,12 @@ def test_a_good_folder_and_model(tmp_path):
     (root / "broken.jpg").unlink()
     text, summary = run_check(make_config(tmp_path / "run", root, "fake"), FakeModel())
     assert summary == {"ok": True, "failed": [], "images": 6, "bad_images": 0}
-    assert "pictures: 6 good, 0 bad - ok" in text
+    assert "images: 6 good, 0 bad - ok" in text
     assert "with: <image>Write" in text
-    assert "nats for two pictures" in text
+    assert "nats for two images" in text
     assert not (tmp_path / "run").exists(), "a check writes nothing"
     text, _ = run_check(make_config(tmp_path / "run", root, "fake", "scoring.form=lift"), FakeModel())
-    assert "in probability for two pictures" in text
+    assert "in probability for two images" in text
 
 
 def test_bad_pictures_are_named_with_their_reason(tmp_path):
@@ -102,8 +102,6 @@ def test_near_duplicates_are_counted_where_they_are_asked_for(tmp_path):
     (root / "broken.jpg").unlink()
     (root / "same.png").write_bytes((root / "picture_1.png").read_bytes())
     text, summary = run_check(make_config(tmp_path / "run", root, "fake", "images.near_duplicates=count"), FakeModel())
-    assert (
-        "    1 near-duplicates of an earlier picture, by at most 6 of 64 bits, such as 'same.png' of 'picture" in text
-    )
+    assert "    1 near-duplicates of an earlier image, by at most 6 of 64 bits, such as 'same.png' of 'picture" in text
     assert summary["ok"]
     assert "near-duplicates" not in run_check(make_config(tmp_path / "run", root, "fake"), FakeModel())[0]

@@ -61,7 +61,7 @@ def test_text_and_tars_are_found_where_nothing_else_is(formats, names, make):
 def test_it_counts_what_was_made_and_names_the_measure(make):
     text = read_card(make("one", EVERY)).text
     assert "8 pairs about 3 images, written by `my-model` (revision: not pinned)." in text
-    assert "| images | 4 pictures | 3 pictures | 1 not_an_image |" in text
+    assert "| images | 4 images | 3 images | 1 not_an_image |" in text
     assert "| filtered | 15 pairs | 8 pairs | 7 outside_top_fraction |" in text
     assert "| form of S(I2C) | `discounted_likelihood`, nats |" in text and "| `drop` |" in text
     assert "| `finevision` | `finevision.parquet` | 8 | pairs |" in text

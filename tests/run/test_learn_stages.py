@@ -118,7 +118,7 @@ def test_a_wrong_image_root_of_a_task_is_told_before_the_work_and_can_be_mended(
     loader = Loader()
     (tmp_path / "empty").mkdir()
     with pytest.raises(
-        TooManyRejectedError, match=r"4 of 4 questions have no picture .* image_root of evaluation\.tasks"
+        TooManyRejectedError, match=r"4 of 4 questions have no image .* image_root of evaluation\.tasks"
     ):
         walk(with_root(tmp_path / "empty"), loader, run_method)
     assert loader.times == 0

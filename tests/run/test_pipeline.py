@@ -110,9 +110,7 @@ def test_a_run_in_a_form_that_compares_probabilities_says_so(tmp_path, root, mod
     assert found["kept"]["specific"] == found["kept"]["pairs"] == found["all"]["specific"], (
         "the border of the two is one"
     )
-    told = [
-        line for line in format_status(run) if "specific to their picture (lift >= 0.2 over 2 other pictures)" in line
-    ]
+    told = [line for line in format_status(run) if "specific to their image (lift >= 0.2 over 2 other images)" in line]
     assert [line.split(" pairs")[0] for line in told] == [
         f"all: {found['all']['specific'] / 30:.0%} of 30",
         f"kept: 100% of {found['kept']['pairs']}",
@@ -400,7 +398,7 @@ def test_a_model_that_writes_nothing_of_use_gives_an_empty_data_set(config):
 
 def test_a_folder_without_pictures_is_explained(tmp_path, model):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="no picture under"):
+    with pytest.raises(DataError, match="no image under"):
         walk(make_config(tmp_path / "run", tmp_path / "empty", model), Loader())
 
 
@@ -424,7 +422,7 @@ def test_a_run_whose_pictures_were_all_rejected_is_not_gone_on_with_under_anothe
     for name in ("picture_0.png", "picture_1.png"):
         (wrong / name).write_bytes(b"")
     walk(make_config(config.run, wrong, model), Loader())
-    with pytest.raises(StaleStageError, match=r"no picture that can be used .* `c3l clean \S+ images`"):
+    with pytest.raises(StaleStageError, match=r"no image that can be used .* `c3l clean \S+ images`"):
         walk(config, Loader())
     Run.reader(config.run).clean("images")
     walk(config, Loader())
@@ -489,7 +487,7 @@ def test_pictures_that_are_gone_for_a_while_are_not_rejected_for_good(config, ro
     root.rename(root.with_name("away"))
     if left == "a folder":
         root.mkdir()
-    with pytest.raises(DataError, match="gone or empty, expected the pictures of the run; put them back"):
+    with pytest.raises(DataError, match="gone or empty, expected the images of the run; put them back"):
         walk(config, Loader())
     if left == "a folder":
         root.rmdir()

@@ -76,7 +76,7 @@ def test_a_scorer_of_its_own_is_loaded_after_the_writer_is_let_go(world):
 
 def test_without_a_picture_and_with_a_model_that_cannot_score_it_says_so(world):
     (world / "empty").mkdir()
-    with pytest.raises(DataError, match="there is no picture under"):
+    with pytest.raises(DataError, match="there is no image under"):
         look(world, 3, f"images.root={world / 'empty'}")
     with pytest.raises(ConfigError, match="can write, but not score"):
         look(world, 3, "model={name: openai:x, endpoint: http://localhost:1/v1}")

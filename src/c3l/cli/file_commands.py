@@ -53,12 +53,12 @@ _BLIND = SettingOption(
     "evaluation.blind",
     "--blind",
     bool | None,
-    typer.Option("--blind/--no-blind", help="Ask all without the picture too (evaluation.blind)"),
+    typer.Option("--blind/--no-blind", help="Ask all without the image too (evaluation.blind)"),
 )
 
 
 _NEEDED_ROOT = replace(
-    IMAGE_ROOT, declared=typer.Option(help="Needed: folder that the file's picture paths begin in (images.root)")
+    IMAGE_ROOT, declared=typer.Option(help="Needed: folder that the file's image paths begin in (images.root)")
 )
 
 
@@ -83,7 +83,7 @@ def finetune(
 
     progress = make_progress(sys.stderr)
     if not given.has("images.root"):
-        raise ConfigError("c3l finetune needs --image-root, the folder that the file's picture paths begin in")
+        raise ConfigError("c3l finetune needs --image-root, the folder that the file's image paths begin in")
     settings = resolve_config(None, given)
     tell_unread(progress, given, "finetune", "model", "images", "columns", "finetuning")
     end(finetune_files(data, out, settings, progress))
@@ -102,7 +102,7 @@ def evaluate(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The folder to write: predictions.jsonl, scores.json")] = None,
     image_root: Annotated[
-        str | None, typer.Option(help="Folder that its picture paths begin in; mmbench needs none")
+        str | None, typer.Option(help="Folder that its image paths begin in; mmbench needs none")
     ] = None,
     baseline: Annotated[Path | None, typer.Option(help="Another model's --out, for paired differences")] = None,
     by: Annotated[str | None, typer.Option(help="seed_bench: generation or likelihood")] = None,
@@ -120,7 +120,7 @@ def evaluate(
 ) -> None:
     """Measure an LVLM on a benchmark's own files.
 
-    Every figure comes with its interval, and with the score without any picture beside it.
+    Every figure comes with its interval, and with the score without any image beside it.
     """
     settings = resolve_config(None, given)
     if print_commands:

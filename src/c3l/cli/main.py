@@ -61,7 +61,7 @@ _REPARSE = (
 )
 
 _LIMIT_TURNS = replace(
-    LIMIT, declared=typer.Option(help="Take only the first N pictures, with --data turns (images.limit)")
+    LIMIT, declared=typer.Option(help="Take only the first N images, with --data turns (images.limit)")
 )
 _FORM = SettingOption(
     "scoring.form", "--form", str | None, typer.Option(help="How the two passes are compared (scoring.form)")
@@ -79,12 +79,12 @@ _REPORT_TO = SettingOption(
     typer.Option(help="A tracker that is told counts and scores: tensorboard, wandb or trackio (report_to)"),
 )
 _BATCH_SIZE = SettingOption(
-    "scoring.batch_size", "--batch-size", int | None, typer.Option(help="Pictures a batch (scoring.batch_size)")
+    "scoring.batch_size", "--batch-size", int | None, typer.Option(help="Images a batch (scoring.batch_size)")
 )
 
 app = typer.Typer(
     help="Write vision-language instruction data with an LVLM, measure how much each answer depends on its "
-    "picture (S(I2C)), keep the best, export it.",
+    "image (S(I2C)), keep the best, export it.",
     epilog="Exit codes: 0 ok, 1 failed, 2 bad arguments or settings, 3 too many rejections, 130 stopped by Ctrl-C.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -168,7 +168,7 @@ def _generate(
     reparse: Annotated[bool, typer.Option("--reparse", help=_REPARSE)] = False,
     shard: Shard = None,
 ) -> None:
-    """List the pictures, let the LVLM write, read pairs in its texts."""
+    """List the images, let the LVLM write, read pairs in its texts."""
     from c3l.run.pipeline import run_generate, run_reparse
 
     settings = resolve_config(run, given)
@@ -194,7 +194,7 @@ def _score(
     round: Round = 0,
     shard: Shard = None,
 ) -> None:
-    """Measure S(I2C) of a run's pairs, or of any LLaVA data set.
+    """Measure S(I2C) of a run's pairs, or of any dataset.
 
     The latter with --data FILE --image-root DIR --out OUT.
     """
@@ -207,7 +207,7 @@ def _score(
     if run is not None or not data or out is None or round or shard is not None:
         raise ConfigError("c3l score takes either a run folder, or --data FILE with --image-root DIR and --out OUT")
     if not given.has("images.root"):
-        raise ConfigError("c3l score --data needs --image-root, the folder that the file's picture paths begin in")
+        raise ConfigError("c3l score --data needs --image-root, the folder that the file's image paths begin in")
     from c3l.jobs.score import score_file
     from c3l.progress import make_progress
 
@@ -252,7 +252,7 @@ def _tune(settings: "RunConfig", round: int) -> None:
     run_stages(settings, partial(run_tune, round=round))
 
 
-_add_leading("select", "Choose the positive and the negatives of every picture.", _select)
+_add_leading("select", "Choose the positive and the negatives of every image.", _select)
 _add_leading("tune", "Tune the LVLM towards the positives and away from the negatives.", _tune)
 
 
@@ -292,9 +292,9 @@ def _status(run: RunFolder) -> None:
 @app.command("show")
 def _show(
     run: RunFolder,
-    name: Annotated[str | None, typer.Argument(metavar="ID", help="A picture: its id or path, or a part")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="ID", help="An image: its id or path, or a part")] = None,
 ) -> None:
-    """Show all pictures, or with ID one and its pairs and scores."""
+    """Show all images, or with ID one, its pairs and scores."""
     from c3l.cli.tables import format_images, format_pairs
 
     folder = find_run(run)
@@ -304,7 +304,7 @@ def _show(
 @app.command("check")
 @takes_settings(IMAGE_ROOT, MODEL, DTYPE, LIMIT, SEED)
 def _check(given: Arguments, folder: MaybeRun = None, run: RunOption = None) -> None:
-    """Look at pictures, disk and model before a long run."""
+    """Look at images, disk and model before a long run."""
     from c3l.progress import make_progress
     from c3l.run.checks import check
 

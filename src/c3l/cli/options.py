@@ -106,7 +106,7 @@ class SettingOption:
 
 
 IMAGE_ROOT = SettingOption(
-    "images.root", "--image-root", str | None, typer.Option(help="Folder of pictures (images.root)")
+    "images.root", "--image-root", str | None, typer.Option(help="Folder of images (images.root)")
 )
 MODEL = SettingOption(
     "model.name", "--model", str | None, typer.Option(help="`builtin`, a folder, or a hub id (model.name)")
@@ -115,7 +115,7 @@ DTYPE = SettingOption(
     "model.dtype", "--dtype", str | None, typer.Option(help="auto, float32, bfloat16 or float16 (model.dtype)")
 )
 LIMIT = SettingOption(
-    "images.limit", "--limit", int | None, typer.Option(help="Take only the first N pictures (images.limit)")
+    "images.limit", "--limit", int | None, typer.Option(help="Take only the first N images (images.limit)")
 )
 COLUMNS = SettingOption(
     "columns", "--columns", str | None, typer.Option(help="question=COL,answer=COL,image=COL (columns)")

@@ -47,5 +47,5 @@ def init(
         raise ConfigError(f"{path} is there already; name another file, or write over it with --force")
     # where it is installed: a path beside the user's file would need a copy of the schema, which goes stale
     write_atomic(path, format_starter(f"{MODELINE}{SCHEMA.as_posix()}", path.name))
-    print(f"name your pictures and your model in {path}, then `c3l check --config {path}`")
+    print(f"name your images and your model in {path}, then `c3l check --config {path}`")
     print_summary({"config": str(path)})

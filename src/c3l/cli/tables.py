@@ -145,7 +145,7 @@ def _find_image(images: Iterable[ImageRef | Rejected], name: str) -> ImageRef | 
             found.append(image)
     if len(found) == 1:
         return found[0]
-    several = f"{len(found)} pictures, such as {' and '.join(map(_path_of, found[:2]))}" if found else "no picture"
+    several = f"{len(found)} images, such as {' and '.join(map(_path_of, found[:2]))}" if found else "no image"
     raise DataError(f"got {name!r}, which names {several}; `c3l show RUN` lists them")
 
 

@@ -30,9 +30,9 @@ def preview(
     given: Arguments,
     folder: MaybeRun = None,
     run: RunOption = None,
-    images: Annotated[int, typer.Option("--images", min=1, help="How many pictures, spread over the folder")] = 3,
+    images: Annotated[int, typer.Option("--images", min=1, help="How many images, spread over the folder")] = 3,
 ) -> None:
-    """Show texts, pairs and scores of a few pictures.
+    """Show texts, pairs and scores of a few images.
 
     As a run with the same settings would have them; writes nothing.
     """
@@ -48,7 +48,7 @@ def demo(
     given: Arguments,
     run: Annotated[Path | None, typer.Argument(metavar="RUN", help="The run folder; else runs/demo")] = None,
 ) -> None:
-    """Run the whole method on the example pictures.
+    """Run the whole method on the example images.
 
     With the LVLM that c3l carries, in minutes on two CPU cores; the settings are those of the shipped config `demo`.
     """
@@ -57,7 +57,7 @@ def demo(
     from c3l.settings.load import Override
     from c3l.settings.shipped import EXAMPLE_IMAGES, list_configs
 
-    pictures = Override("images.root", str(EXAMPLE_IMAGES), "the example pictures")
+    pictures = Override("images.root", str(EXAMPLE_IMAGES), "the example images")
     settings = resolve_config(
         run, replace(given, configs=(list_configs()["demo"], *given.configs), overrides=(pictures, *given.overrides))
     )

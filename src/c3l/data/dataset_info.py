@@ -67,7 +67,7 @@ def _read_entry(path: Path, name: str, entry: Mapping[str, Any]) -> Entry:
     if entry.get("ranking") or "kto_tag" in _texts(columns, where):
         raise DataError(f"{where} is a set of preferences, expected questions and answers; name them by --columns")
     if _texts(columns, where).keys() & {"videos", "audios"}:
-        raise DataError(f"{where} has videos or sounds, expected pictures; to leave them out name --columns")
+        raise DataError(f"{where} has videos or sounds, expected images; to leave them out name --columns")
     layout = _ALPACA if formatting in (None, "alpaca") else _SHAREGPT
     named = _texts(columns, where)
     words = {name: named.get(word) or usual for name, (word, usual) in {**layout, **_BOTH}.items()}

@@ -10,7 +10,7 @@ from c3l.data.media import MAIN, is_image_key, names_file
 from c3l.storage.atomic import write_atomic
 
 _BYTES = "bytes"
-_ENDINGS = {"a PNG picture": "png", "a JPEG picture": "jpg", "a WebP picture": "webp", "a GIF picture": "gif"}
+_ENDINGS = {"a PNG image": "png", "a JPEG image": "jpg", "a WebP image": "webp", "a GIF image": "gif"}
 
 
 def unpack_images(row: Any, folder: Path) -> Any:

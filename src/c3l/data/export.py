@@ -70,7 +70,7 @@ def _check_rows(path: Path, rows: Iterable[JsonRow], *, placeholder: bool) -> No
         found = sum(text.count(PLACEHOLDER) for text in texts)
         images = len(row["images"])
         if found != (images if placeholder else 0) or images != 1:
-            raise DataError(f"{path}: row {row['id']} has {found} {PLACEHOLDER} for {images} pictures")
+            raise DataError(f"{path}: row {row['id']} has {found} {PLACEHOLDER} for {images} images")
         if roles != ["user", "assistant"] or not all(text.replace(PLACEHOLDER, "").strip() for text in texts):
             raise DataError(
                 f"{path}: row {row['id']} has turns of {roles}, expected a question and an answer with text"

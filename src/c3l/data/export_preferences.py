@@ -88,7 +88,7 @@ def check_rows(path: Path, rows: Iterable[JsonRow]) -> None:
         roles, texts = [turn["role"] for turn in turns], [turn["content"] for turn in turns]
         found, images = sum(text.count(PLACEHOLDER) for text in texts), len(row["images"])
         if images != 1 or found != 1 or not texts[0].startswith(PLACEHOLDER):
-            raise DataError(f"{path}: row {row['id']} has {found} {PLACEHOLDER} for {images} pictures")
+            raise DataError(f"{path}: row {row['id']} has {found} {PLACEHOLDER} for {images} images")
         texts[0] = texts[0].removeprefix(PLACEHOLDER)
         if roles != ["user", "assistant", "assistant"] or not all(
             one.replace(PLACEHOLDER, "").strip() for one in texts

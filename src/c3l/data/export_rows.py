@@ -128,7 +128,7 @@ def _make_preference(one: Preference, source: ExportSource, *, with_scores: bool
 def _find_image(pair: ScoredPair, images: Mapping[str, ImageRef]) -> ImageRef:
     sample = pair.sample
     if sample.image_id not in images:
-        raise DataError(f"sample {sample.sample_id} is about picture {sample.image_id}, which the run does not list")
+        raise DataError(f"sample {sample.sample_id} is about image {sample.image_id}, which the run does not list")
     return images[sample.image_id]
 
 

@@ -43,7 +43,7 @@ def write_tars(folder: Path, pairs: Sequence[ExportRow], image_root: Path | Addr
         ConfigError: If there is no ``image_root``.
     """
     if image_root is None:
-        raise ConfigError("the export format webdataset holds the pictures themselves, so it needs --image-root")
+        raise ConfigError("the export format webdataset holds the images themselves, so it needs --image-root")
     make_folder(folder)
     pending, number = list(pairs), 0
     while pending or not number:
@@ -100,7 +100,7 @@ def _read_rows(tar: tarfile.TarFile, path: Path) -> Iterator[JsonRow]:
         file = tar.extractfile(entry)
         row = unify(json.loads(file.read() if file else b"null"))
         if row["id"] != key or picture.partition(".")[0] != key:
-            raise DataError(f"{path}: {entry.name} is of row {row['id']} after the picture {picture!r}")
+            raise DataError(f"{path}: {entry.name} is of row {row['id']} after the image {picture!r}")
         yield row
 
 

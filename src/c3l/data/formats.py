@@ -262,7 +262,7 @@ def _find_shown(row: Mapping[str, Any], talk: Talk | None) -> ImagePaths:
     """The path of the row's picture, which it must have, or of its several."""
     image = find_images(row, talk.shown if talk else ())
     if not image:
-        raise BadRowError("no_image", "the row has no picture")
+        raise BadRowError("no_image", "the row has no image")
     if talk:
         _check_shown(talk, image)
         check_objects(row, talk)
@@ -281,7 +281,7 @@ def _judge(
     """The turn if it can be used, else what is known of it and why not."""
     problems = [*of_row]
     if turn.image == ():
-        problems.append(BadRowError("no_image", f"no picture is shown up to this question, by any {PLACEHOLDER}"))
+        problems.append(BadRowError("no_image", f"no image is shown up to this question, by any {PLACEHOLDER}"))
     _attempt(problems, _question, talk, turn.turn, turn.image)
     _attempt(problems, _answer, talk, turn.turn, turn.image)
     if unlearned or not talk.taught[turn.turn]:
@@ -335,5 +335,5 @@ def _check_placeholder(text: str, what: str, *, markup: bool = True) -> None:
     if found := find_placeholder(text, markup=markup):
         raise BadRowError(
             "placeholder_in_text",
-            f"the {what} holds {found[:60]!a}; a picture is shown by one {PLACEHOLDER} in a question, or by none",
+            f"the {what} holds {found[:60]!a}; an image is shown by one {PLACEHOLDER} in a question, or by none",
         )

@@ -135,7 +135,7 @@ def _may_enter(path: Path, root: Path, links: FollowLinks, entered: set[Path], u
 def _explain_left_out(root: Path | Address, files: list[Path]) -> Iterator[str]:
     if files:
         yield (
-            f"{len(files)} files under {root} are left out, such as {min(files).name}; a picture's name ends in "
+            f"{len(files)} files under {root} are left out, such as {min(files).name}; an image's name ends in "
             f"{', '.join(ENDINGS)}"
         )
 
@@ -154,10 +154,10 @@ def _check_root(root: Path) -> None:
     if root == ImagesConfig().root:
         raise DataError(
             f"images.root is not set, and its default {root} is not a folder here; "
-            "name the folder of your pictures with --image-root"
+            "name the folder of your images with --image-root"
         )
     where = "" if root.is_absolute() else f" (that is {root.absolute()})"
-    raise DataError(f"got image root {root}{where}, expected a folder of pictures; set images.root or --image-root")
+    raise DataError(f"got image root {root}{where}, expected a folder of images; set images.root or --image-root")
 
 
 def _refuse_folder(error: OSError) -> None:
@@ -212,7 +212,7 @@ def _read_regular(path: Path, relative: str) -> bytes:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise BadImageError("not_a_file", f"{relative!a} is a pipe or device, expected a picture")
+                raise BadImageError("not_a_file", f"{relative!a} is a pipe or device, expected an image")
             if status.st_size > MAX_BYTES:
                 raise BadImageError("file_too_large", f"got {status.st_size:,} bytes, expected at most {MAX_BYTES:,}")
             return file.read()

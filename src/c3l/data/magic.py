@@ -47,15 +47,15 @@ _KINDS = {  # by the bytes at the beginning
     b"version https://git-lfs": Kind(
         "a pointer of Git LFS, not the file that it stands for", "fetch it by git lfs pull"
     ),
-    b"\x89PNG": Kind("a PNG picture", _DOWNLOAD),
-    b"\xff\xd8\xff": Kind("a JPEG picture", _DOWNLOAD),
-    b"GIF8": Kind("a GIF picture", _DOWNLOAD),
-    b"II*\0": Kind("a TIFF picture", _DOWNLOAD),
-    b"MM\0*": Kind("a TIFF picture", _DOWNLOAD),
-    b"8BPS": Kind("a Photoshop picture", _DOWNLOAD),
-    b"\xff\x0a": Kind("a JPEG XL picture", _DOWNLOAD),
-    b"\0\0\0\x0cJXL ": Kind("a JPEG XL picture", _DOWNLOAD),
-    b"\0\0\0\x0cjP": Kind("a JPEG 2000 picture", _DOWNLOAD),
+    b"\x89PNG": Kind("a PNG image", _DOWNLOAD),
+    b"\xff\xd8\xff": Kind("a JPEG image", _DOWNLOAD),
+    b"GIF8": Kind("a GIF image", _DOWNLOAD),
+    b"II*\0": Kind("a TIFF image", _DOWNLOAD),
+    b"MM\0*": Kind("a TIFF image", _DOWNLOAD),
+    b"8BPS": Kind("a Photoshop image", _DOWNLOAD),
+    b"\xff\x0a": Kind("a JPEG XL image", _DOWNLOAD),
+    b"\0\0\0\x0cJXL ": Kind("a JPEG XL image", _DOWNLOAD),
+    b"\0\0\0\x0cjP": Kind("a JPEG 2000 image", _DOWNLOAD),
     b"\0\0\x01\0": Kind("an icon", _DOWNLOAD),
     b"%PDF": Kind("a PDF document", _EXPORT),
     b"%!PS": Kind("a PostScript document", _EXPORT),
@@ -70,8 +70,8 @@ _KINDS = {  # by the bytes at the beginning
     b"\xfe\xff": Kind("text in UTF-16", "save it as UTF-8"),
 }
 TAR = Kind("a tar archive", _UNPACK)
-_RIFF = {b"WEBP": Kind("a WebP picture", _DOWNLOAD), b"WAVE": Kind("a sound", _DOWNLOAD)}
-_BOXES = {b"avif": "an AVIF picture", b"avis": "an AVIF picture", b"hei": "a HEIC picture", b"mif1": "a HEIC picture"}
+_RIFF = {b"WEBP": Kind("a WebP image", _DOWNLOAD), b"WAVE": Kind("a sound", _DOWNLOAD)}
+_BOXES = {b"avif": "an AVIF image", b"avis": "an AVIF image", b"hei": "a HEIC image", b"mif1": "a HEIC image"}
 _MARKUP = {b"<!doctype html": "a web page", b"<html": "a web page", b"<head": "a web page", b"<svg": "an SVG drawing"}
 
 

@@ -50,7 +50,7 @@ def find_image(row: Mapping[str, Any], shown: Sequence[Any] = ()) -> str:
     """
     found = find_images(row, shown)
     if isinstance(found, tuple):
-        raise BadRowError("several_images", f"the row has {len(found)} pictures, expected one")
+        raise BadRowError("several_images", f"the row has {len(found)} images, expected one")
     return found
 
 
@@ -74,16 +74,16 @@ def find_images(row: Mapping[str, Any], shown: Sequence[Any] = ()) -> ImagePaths
         besides = [(key, path) for key, path in besides if key != chosen and not _is_address(path)]
     stems = [*map(_stem, main)]
     if other := next((key for key, path in besides if main and _stem(path) not in stems), None):
-        raise BadRowError("several_images", f"the row names {main[0][:200]!a}, but another picture under {other}")
+        raise BadRowError("several_images", f"the row names {main[0][:200]!a}, but another image under {other}")
     if len(main) > 1 and shown_paths and [*map(_stem, shown_paths)] != stems:
-        raise BadRowError("several_images", "the parts of turns show other pictures than the row, or in another order")
+        raise BadRowError("several_images", "the parts of turns show other images than the row, or in another order")
     if not main and (key := next((key for key, value in row.items() if _names_one(key, value)), None)):
-        raise BadRowError("no_image", f"the row has `{key}`, but the path of no picture")
+        raise BadRowError("no_image", f"the row has `{key}`, but the path of no image")
     if medium := next(_other_media(row, main), None):
-        raise BadRowError("other_medium", f"the row is about its {medium}, expected a picture or none")
+        raise BadRowError("other_medium", f"the row is about its {medium}, expected an image or none")
     if not main and (key := next(_unread_files(row), None)):
         raise BadRowError(
-            "no_image", f"the row names a file under `{key}`, which is not read; name a picture by `image`"
+            "no_image", f"the row names a file under `{key}`, which is not read; name an image by `image`"
         )
     return tuple(map(_clean, main)) if len(main) > 1 else _clean(main[0]) if main else ""
 
@@ -119,7 +119,7 @@ def _main(row: Mapping[str, Any]) -> list[str]:
     """The pictures under ``image`` or ``images``; both hold the same where tables of two layouts were joined."""
     first, second = ([*_paths(row.get(key))] for key in MAIN)
     if first and second and [*map(_stem, first)] != [*map(_stem, second)]:
-        raise BadRowError("several_images", "the row has other pictures under `image` than under `images`")
+        raise BadRowError("several_images", "the row has other images under `image` than under `images`")
     return first or second
 
 
@@ -197,13 +197,13 @@ def _path_inside(value: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _refuse(value: Any) -> Iterator[str]:
-    raise BadRowError("bad_path", f"got a picture that is a {type(value).__name__}, expected a path")
+    raise BadRowError("bad_path", f"got an image that is a {type(value).__name__}, expected a path")
 
 
 def _inline() -> BadRowError:
     return BadRowError(
         "inline_image",
-        "the picture itself is in the row; --set images.unpack=true writes such pictures to files under --image-root",
+        "the image itself is in the row; --set images.unpack=true writes such images to files under --image-root",
     )
 
 

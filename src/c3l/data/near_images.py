@@ -68,7 +68,7 @@ def reject_near(found: ImageRef | Rejected, near: Mapping[str, NearImage]) -> Im
 
 def tell_near(near: Mapping[str, NearImage], rules: ImagesConfig) -> str:
     """One line: how many there are, and the first."""
-    told = f"{len(near)} near-duplicates of an earlier picture, by at most {rules.near_distance} of {BITS} bits"
+    told = f"{len(near)} near-duplicates of an earlier image, by at most {rules.near_distance} of {BITS} bits"
     if near:
         first = next(iter(near.values()))
         told += f", such as {first.path!a} of {first.first!a}"

@@ -8,13 +8,13 @@ _PHRASES = {
     "without_rejected": "by their answers alone: the rejected ones beside them are not used",
     "without_objects": "without the `objects` that their rows list",
     "without_earlier_turns": "without the turns before them",
-    "image_first": "with their picture before the first question, though a later one shows it",
+    "image_first": "with their image before the first question, though a later one shows it",
     "row_weight": "as much as any other, whatever weight their rows have",
     "question_marked": "by their answers alone, though questions are marked as to be learned too",
     "untaught": "without some of their answers, which are marked as not to be learned",
-    "text_only": "as text, since they name no picture",
+    "text_only": "as text, since they name no image",
     "cut": "without the end of their answers, which finetuning.max_length cuts off",
-    "link_not_followed": "not at all, since their picture is a link that images.follow_links does not allow",
+    "link_not_followed": "not at all, since their image is a link that images.follow_links does not allow",
 }
 
 

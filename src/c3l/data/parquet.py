@@ -46,10 +46,10 @@ def write_pictures(
         ConfigError: If there is no ``image_root``, or the packages of the extra `export` are missing.
     """
     if image_root is None:
-        raise ConfigError(f"the export format {name} holds the pictures themselves, so it needs --image-root")
+        raise ConfigError(f"the export format {name} holds the images themselves, so it needs --image-root")
     if not has_root(image_root):
         raise DataError(
-            f"got the image root {image_root}, which is not a folder, expected the pictures that the export format "
+            f"got the image root {image_root}, which is not a folder, expected the images that the export format "
             f"{name} holds; say where they lie now with --image-root"
         )
     datasets = _datasets(name)

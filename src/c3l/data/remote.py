@@ -55,7 +55,7 @@ def list_address(address: Address) -> list[str]:
     except _GONE as error:
         raise _unreachable(address, error) from None
     if not names:
-        raise DataError(f"got the image root {address}, behind which is nothing, expected pictures")
+        raise DataError(f"got the image root {address}, behind which is nothing, expected images")
     start = f"{base.rstrip('/')}/"
     return [name.removeprefix(start) for name in names if name.startswith(start)]
 
@@ -82,7 +82,7 @@ def _fetch(address: Address, relative: str) -> bytes:
     try:
         known = _ask(address, lambda: system.info(path))
         if known["type"] != "file":
-            raise BadImageError("not_a_file", f"{relative[:200]!a} is a folder, expected a picture")
+            raise BadImageError("not_a_file", f"{relative[:200]!a} is a folder, expected an image")
         if (known.get("size") or 0) > MAX_BYTES:
             raise BadImageError("file_too_large", f"got {known['size']:,} bytes, expected at most {MAX_BYTES:,}")
         content: bytes = _ask(address, lambda: system.cat_file(path))
@@ -110,7 +110,7 @@ def _keep(content: bytes, path: Path) -> None:
             raise
     except OSError as error:
         raise StorageError(
-            f"cannot keep a picture in {path.parent}: {error.strerror}; set C3L_CACHE to a folder with room"
+            f"cannot keep an image in {path.parent}: {error.strerror}; set C3L_CACHE to a folder with room"
         ) from None
 
 

@@ -57,7 +57,7 @@ def resolve_under(root: Path | Address, relative: str, links: FollowLinks = "ins
     if not exists:
         raise BadImageError("missing_image", f"there is no {shorten_path(relative)} under {root}")
     if not regular:
-        raise BadImageError("not_a_file", f"{shorten_path(relative)} is a folder, pipe or device, expected a picture")
+        raise BadImageError("not_a_file", f"{shorten_path(relative)} is a folder, pipe or device, expected an image")
     return path
 
 

@@ -22,11 +22,11 @@ def check_shown(questions: Sequence[str], image: ImagePaths) -> None:
     """
     shown = count_shown(questions)
     if shown and not image:
-        raise BadRowError("no_image", "the text shows a picture, the row has none")
+        raise BadRowError("no_image", "the text shows an image, the row has none")
     had = len(image) if isinstance(image, tuple) else 1
     if shown > had or (isinstance(image, tuple) and 0 < shown < had):
         number = "one" if had == 1 else str(had)
-        raise BadRowError("several_images", f"the text shows {shown} pictures by {PLACEHOLDER}, the row has {number}")
+        raise BadRowError("several_images", f"the text shows {shown} images by {PLACEHOLDER}, the row has {number}")
 
 
 def show_until(questions: Sequence[str], image: ImagePaths, turn: int) -> ImagePaths:

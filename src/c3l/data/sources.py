@@ -50,10 +50,10 @@ def _saved(folder: Path) -> list[Path]:
     try:
         names = [str(one["filename"]) for one in json.loads((folder / _STATE).read_bytes())["_data_files"]]
     except (OSError, ValueError, KeyError, TypeError):
-        raise DataError(f"{folder / _STATE} is not what `datasets` writes; save the data set anew") from None
+        raise DataError(f"{folder / _STATE} is not what `datasets` writes; save the dataset anew") from None
     missing = [name for name in names if not (folder / Path(name).name).is_file()]
     if missing or not names:
-        raise DataError(f"got the data set {folder} without {missing[0] if missing else 'any row'}; save it anew")
+        raise DataError(f"got the dataset {folder} without {missing[0] if missing else 'any row'}; save it anew")
     return [folder / Path(name).name for name in names]
 
 

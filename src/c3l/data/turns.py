@@ -138,7 +138,7 @@ def _read_turn(turn: Any) -> Said:
     if not isinstance(content, str):
         raise BadRowError("bad_turns", f"got the text of a turn as {type(content).__name__}, expected a string")
     if medium := next((key for key, value in turn.items() if value and is_other_medium(str(key))), None):
-        raise BadRowError("other_medium", f"a turn is about its `{medium}`, expected a picture or none")
+        raise BadRowError("other_medium", f"a turn is about its `{medium}`, expected an image or none")
     shown += [value for key, value in turn.items() if value and is_image_key(str(key))]
     return Said(role, content, is_taught(turn), tuple(shown))
 
@@ -180,7 +180,7 @@ def _read_parts(parts: Sequence[Any], shown: list[Any]) -> Iterator[str]:
             shown.append({key: value for key, value in part.items() if key not in ("type", "text", "index")})
             yield PLACEHOLDER
         elif is_other_medium(str(kind)):
-            raise BadRowError("other_medium", f"a turn shows a {str(kind)[:40]}, expected pictures and text")
+            raise BadRowError("other_medium", f"a turn shows a {str(kind)[:40]}, expected images and text")
         else:
             raise BadRowError("bad_turns", f"got a part of the type {str(kind)[:40]!a}, expected text or image")
 

@@ -121,9 +121,9 @@ def _compose(key: str, parts: list[_Part]) -> Any:
     if len(held) < len(parts):
         return BadRow(f"sample {name} has {told}, expected each once", "bad_sample")
     if other := next((ending for ending in held if ending.rpartition(".")[2] in OTHER_ENDINGS), None):
-        return BadRow(f"sample {name} has .{other[:20]}, expected a picture or none", "other_medium")
+        return BadRow(f"sample {name} has .{other[:20]}, expected an image or none", "other_medium")
     if not held.keys() & {"json", "txt"}:
-        return BadRow(f"sample {name} has {told}, expected a picture with .json or .txt", "bad_sample")
+        return BadRow(f"sample {name} has {told}, expected an image with .json or .txt", "bad_sample")
     try:
         said = _read_said(contents)
     except (ValueError, RecursionError) as error:  # no UTF-8 is a ValueError too

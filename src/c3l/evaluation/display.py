@@ -16,7 +16,7 @@ def format_reports(reports: Sequence[EvalReport]) -> Iterator[str]:
             lost += f" (blind: {one.blind_unparsed} unread, {one.blind_failed} failed)"
         yield f"{one.benchmark}, rule {one.rule}: {one.items} questions, {lost}"
         compared = any(figure.difference for figure in one.figures)
-        head = f"  {'':28}{'value':>8} {'95% interval':>18}{'blind':>9}{'by the picture':>26}"
+        head = f"  {'':28}{'value':>8} {'95% interval':>18}{'blind':>9}{'by the image':>26}"
         yield head + ("" if not compared else f"{'against the baseline':>28}")
         for figure in one.figures[:_SHOWN]:
             low_high = f"{_show(figure.seen.low)} to {_show(figure.seen.high)}"

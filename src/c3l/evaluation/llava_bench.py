@@ -206,7 +206,7 @@ def read_llava_bench(
     contexts = _by_key(folder / CONTEXT, "image", ("caption",))
     references = _by_key(folder / REFERENCES, "question_id", ("text",))
     images = list(dict.fromkeys(row["image"] for row in questions.values()))
-    _need(folder / CONTEXT, images, contexts, "pictures")
+    _need(folder / CONTEXT, images, contexts, "images")
     _need(folder / REFERENCES, questions, references, "questions")
     found = {row["category"] for row in questions.values()}
     categories = [*(name for name in CATEGORIES if name in found), *sorted(found.difference(CATEGORIES))]

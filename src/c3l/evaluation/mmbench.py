@@ -186,11 +186,11 @@ def _find_image(place: _Place, cell: str, images: Mapping[int, str]) -> str:
     if is_whole(image) and len(image) < _SHORT:
         image = images.get(int(float(image)), "")
         if not image:
-            raise place.refuse(f"shows the picture of row {cell}, which is not there")
+            raise place.refuse(f"shows the image of row {cell}, which is not there")
     if len(image) == _EXCEL_CELL:
-        raise place.refuse(f"has a picture of just {_EXCEL_CELL:,} characters, where Excel cuts cells off; get it anew")
+        raise place.refuse(f"has an image of just {_EXCEL_CELL:,} characters, where Excel cuts cells off; get it anew")
     if _is_absent(image) or image.lstrip().startswith("["):
-        raise place.refuse("has no picture" if _is_absent(image) else "has a list of pictures, expected one")
+        raise place.refuse("has no image" if _is_absent(image) else "has a list of images, expected one")
     head, comma, content = image.partition(",") if image.lstrip().startswith("data:") else ("data:;base64", ",", image)
     content = "".join(content.split())
     return f"{head.strip()}{comma}{content}{'=' * (-len(content) % 4)}"

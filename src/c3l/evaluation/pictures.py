@@ -30,7 +30,7 @@ def open_item_image(root: Path, image: str, rules: ImagesConfig) -> Image:
     try:
         content = base64.b64decode(image.partition(",")[2], validate=True)
     except binascii.Error as error:
-        raise BadImageError("broken_image", f"the picture in the file is not base64: {error}") from None
+        raise BadImageError("broken_image", f"the image in the file is not base64: {error}") from None
     return decode_image(content, rules)
 
 
@@ -72,8 +72,8 @@ def check_images(items: Sequence[Item], root: Path, most: float, links: FollowLi
     lost = [problems[item.image] for item in items if item.image in problems]
     if len(lost) > most * len(items):
         raise TooManyRejectedError(
-            f"got the image root {root}, where {len(lost)} of {len(items)} questions have no picture ({lost[0]}), "
-            f"above max_error_rate {most:.0%}; set {IMAGE_ROOT} to the folder that picture paths begin in"
+            f"got the image root {root}, where {len(lost)} of {len(items)} questions have no image ({lost[0]}), "
+            f"above max_error_rate {most:.0%}; set {IMAGE_ROOT} to the folder that image paths begin in"
         )
 
 

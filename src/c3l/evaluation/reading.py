@@ -70,7 +70,7 @@ def find_image_root(task: BenchmarkConfig) -> Path:
     root = _name_image_root(task)
     if not root.is_dir():
         raise DataError(
-            f"got the image root {root}, expected the folder that picture paths of {task.task} begin in; "
+            f"got the image root {root}, expected the folder that image paths of {task.task} begin in; "
             f"set {IMAGE_ROOT} to it"
         )
     return root
@@ -83,7 +83,7 @@ def _name_image_root(task: BenchmarkConfig) -> Path:
         return task.data[0] / "images"
     if task.task == "mmbench":  # its pictures are in its file
         return task.data[0].parent
-    raise ConfigError(f"{task.task} needs the folder that its picture paths begin in; set {IMAGE_ROOT} to it")
+    raise ConfigError(f"{task.task} needs the folder that its image paths begin in; set {IMAGE_ROOT} to it")
 
 
 def hash_files(task: BenchmarkConfig) -> dict[str, str]:

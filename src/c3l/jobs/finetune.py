@@ -84,7 +84,7 @@ def finetune_files(
     if config.images.unpack_root:
         make_folder(config.images.unpack_root)
     if not has_root(config.images.root):
-        raise DataError(f"got the image root {config.images.root}, expected the folder that picture paths begin in")
+        raise DataError(f"got the image root {config.images.root}, expected the folder that image paths begin in")
     job = Job(out, "finetune", "finetuner_version")
     if int(os.environ.get("RANK", "0")) > 0:  # of several processes the first has the folder and writes
         if not (out / SUMMARY).exists():

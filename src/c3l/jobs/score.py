@@ -113,7 +113,7 @@ def _check_paths(data: Sequence[Path], out: Path, sidecar: Path, root: Path | Ad
     """What can be known of the paths without reading anything."""
     check_files(data)
     if not has_root(root):
-        raise DataError(f"got --image-root {root}, expected the folder that picture paths begin in")
+        raise DataError(f"got --image-root {root}, expected the folder that image paths begin in")
     if out.is_dir():
         raise StorageError(f"got --out {out}, which is a folder; expected the JSONL file to write")
     nearest = next(path for path in (sidecar, *sidecar.parents) if path.exists())
@@ -177,7 +177,7 @@ def _score_rest(data: Sequence[Path], out: _Output, config: RunConfig, progress:
     total, pool = _survey(data, config, progress)
     if not total:
         names = " and ".join(map(str, data))
-        raise DataError(f"no row in {names}, expected a JSON list or JSON lines of conversations about pictures")
+        raise DataError(f"no row in {names}, expected a JSON list or JSON lines of conversations about images")
     earlier = job.folder / EARLIER
     tasks = _read_tasks(data, job, config, state, pool)
     with progress.track("score", "turns", total, state.rows) as advance:

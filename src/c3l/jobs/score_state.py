@@ -125,7 +125,7 @@ def _go_on(out: Path, sidecar: Path, state: State, config: RunConfig, progress: 
         durable(os.truncate, out, state.bytes)
     if (sidecar / EARLIER).exists() or not _can_be_mended(out, state, config):
         return state
-    progress.note(f"pictures that could not be opened can be by now: their rows of {out} are made again")
+    progress.note(f"images that could not be opened can be by now: their rows of {out} are made again")
     durable(os.replace, out, sidecar / EARLIER)
     for folder in (sidecar, out.parent):
         durable(sync_folder, folder)
@@ -143,7 +143,7 @@ def _check_root(out: Path, state: State, root: Path | Address) -> None:
     seen = [SeenImage(state.picture, state.sha256)] if state.picture else []
     if other := find_other(seen, root):
         raise StaleStageError(
-            f"{out} has scores of the pictures that lay under {state.root}, not of those under {root} "
+            f"{out} has scores of the images that lay under {state.root}, not of those under {root} "
             f"({other[1]}); name their folder with --image-root, or choose another --out"
         )
     state.root = str(root)

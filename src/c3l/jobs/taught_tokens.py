@@ -110,6 +110,6 @@ def count_tokens(choices: Choices) -> dict[str, Any]:
 def tell_tokens(tokens: Mapping[str, int]) -> str:
     """A line about what ``count_tokens`` counted."""
     return (
-        f"{tokens['taught']} of {tokens['of']} tokens of the answers were taught: what a picture makes likeliest, the "
-        "ends of turns, and all of rows without a picture"
+        f"{tokens['taught']} of {tokens['of']} tokens of the answers were taught: what an image makes likeliest, the "
+        "ends of turns, and all of rows without an image"
     )

@@ -226,8 +226,8 @@ def tell_few_others(config: ScoringConfig, images: int) -> str:
     if config.no_image != "others" or found == config.others:
         return ""
     if not found:
-        return "there is no other picture, so a grey one stands for it: scores say that a picture is needed, not which"
-    number = "1 other picture stands" if found == 1 else f"{found} other pictures stand"
+        return "there is no other image, so a grey one stands for it: scores say that an image is needed, not which"
+    number = "1 other image stands" if found == 1 else f"{found} other images stand"
     return f"only {number} for each image, not scoring.others={config.others}: the scores are the rougher for it"
 
 
@@ -260,7 +260,7 @@ def _open_images(image_id: str, images: ImageSource) -> Shown:
     """
     ids = images.list_ids(image_id)
     if missing := [one for one in ids if one not in images.refs]:
-        raise DataError(f"picture {missing[0]} is not among the images of the run")
+        raise DataError(f"image {missing[0]} is not among the images of the run")
     opened = tuple(images.open(images.refs[one]) for one in ids)
     return opened if image_id in images.sets else opened[0]
 

@@ -39,7 +39,7 @@ def _less_their_mean(scored: Iterable[ScoredPair], among: Literal["opening", "op
 def _group(image_id: str, ranked: list[ScoredPair], rule: str, seed: int) -> ContrastiveGroup | Rejected:
     ids = [one.sample.sample_id for one in ranked]
     if len(ids) == 1:
-        return Rejected(ids[0], image_id, "selection", "one_pair", "the only pair of its picture: nothing to contrast")
+        return Rejected(ids[0], image_id, "selection", "one_pair", "the only pair of its image: nothing to contrast")
     positive = {"highest": ids[0], "lowest": ids[-1]}.get(rule) or min(ids, key=lambda i: make_id("positive", seed, i))
     return ContrastiveGroup(image_id, positive, tuple(i for i in ids if i != positive))
 

@@ -23,10 +23,10 @@ With it as many pairs of the built-in LVLM's drafts count as the oracle says are
 Z = 1.96  # half of the width of a 95% interval, in standard errors
 
 _BASELINES: dict[NoImageMode, str] = {
-    "drop": "no picture",
-    "blank": "a grey picture",
-    "noise": "a picture of noise",
-    "mask": "a picture that the model cannot attend to",
+    "drop": "no image",
+    "blank": "a grey image",
+    "noise": "an image of noise",
+    "mask": "an image that the model cannot attend to",
 }
 
 
@@ -108,8 +108,8 @@ def find_interval(pairs: Counter[str], specific: Counter[str]) -> tuple[float | 
 
 def tell_specificity(one: Specificity) -> str:
     """The summary in words: ``37% of 812 pairs are specific to their picture (lift >= 0.2 over ...), 12% say no``."""
-    claim = "are specific to their picture" if one.of_this else "need their picture"
-    caution = "" if one.of_this else ", not over other pictures as with scoring.no_image=others"
+    claim = "are specific to their image" if one.of_this else "need their image"
+    caution = "" if one.of_this else ", not over other images as with scoring.no_image=others"
     number = "1 pair" if one.pairs == 1 else f"{one.pairs:,} pairs"
     share, no = (f"{count / one.pairs:.0%}" for count in (one.specific, one.says_no))
     return f"{share} of {number} {claim} (lift >= {one.least_lift:g} over {one.over}{caution}), {no} say no"
@@ -121,7 +121,7 @@ def _name_baseline(no_image: NoImageMode, others: int) -> str:
         return _BASELINES[no_image]
     if not others:  # a grey one stood for them
         return _BASELINES["blank"]
-    return f"{others} other pictures" if others > 1 else "another picture"
+    return f"{others} other images" if others > 1 else "another image"
 
 
 def show_specificity(one: Specificity) -> dict[str, Any]:

@@ -29,5 +29,5 @@ class Album:
         try:
             data = self._contents.open_thumbnail(image)
         except (OSError, DataError) as error:
-            return None, f"picture not shown: {error}"
+            return None, f"image not shown: {error}"
         return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii"), ""

@@ -91,7 +91,7 @@ def build_tuning(curves: TuningCurves) -> TuningView:
 def judge_held_out(before: HeldOut | None, after: HeldOut | None) -> tuple[str, bool]:
     """What the held-out groups say in plain words, and whether it is a warning."""
     if before is None and after is None:
-        return "No group was held out: nothing here says what the tuning does to pictures that it did not see.", False
+        return "No group was held out: nothing here says what the tuning does to images that it did not see.", False
     if before is None or after is None:
         when = "after" if before is None else "before"
         return f"The held-out groups were measured only {when} the tuning, so there is nothing to compare.", False
@@ -105,7 +105,7 @@ def judge_held_out(before: HeldOut | None, after: HeldOut | None) -> tuple[str, 
         return (
             f"Positives and negatives both became much less likely to the model ({format_signed(positives)} and "
             f"{format_signed(negatives)} nats a token). It may be going to ruin: unlearning to write instead of "
-            "learning what depends on the picture. Read what it wrote, and try a lower learning rate, fewer steps or "
+            "learning what depends on the image. Read what it wrote, and try a lower learning rate, fewer steps or "
             "more weight on the likelihood."
         ), True
     return _tell_accuracy(before, after), False

@@ -129,7 +129,7 @@ def _take(contents: ReportContents, scored: ScoredPair, lift: float, decision: F
     sample, scores = scored.sample, scored.scores
     if sample.image_id not in contents.images:
         raise DataError(
-            f"got a pair about picture {sample.image_id}, which is not in the run's list of images: "
+            f"got a pair about image {sample.image_id}, which is not in the run's list of images: "
             "report with the image list that the pairs were made from"
         )
     return PairFacts(

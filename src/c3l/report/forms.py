@@ -11,27 +11,27 @@ from c3l.report.units import NONE, unit_of_form
 
 FORMS: dict[Form, str] = {
     "log_ratio": "mean over the answer's tokens of log p \N{MINUS SIGN} log q; "
-    "below 0 the picture speaks against the answer",
+    "below 0 the image speaks against the answer",
     "discounted_likelihood": "mean over the answer's tokens of log p \N{MINUS SIGN} 0.5 log q; "
-    "high where the answer is likely, and not already without the picture",
+    "high where the answer is likely, and not already without the image",
     "focused_likelihood": "mean over the answer's tokens of log p, weighted by the square of KL(p \N{PARALLEL TO} q); "
-    "high where the answer is likely at the tokens that the picture decides",
+    "high where the answer is likely at the tokens that the image decides",
     "vocabulary_kl": "mean over the answer's positions of KL(p \N{PARALLEL TO} q) over the whole vocabulary; "
     "never below 0",
     "answer_kl": "KL between the answer's token probabilities under p and q, each normalised over the answer",
     "weighted_log_ratio": "mean over the answer's tokens of p \N{MULTIPLICATION SIGN} (log p \N{MINUS SIGN} log q)",
     "lift": "exp of the mean log p \N{MINUS SIGN} exp of the mean log q; "
-    "how much likelier, a token, the picture makes the answer; in probability, not nats",
+    "how much more probable the image makes a token of the answer; in probability, not nats",
     "probability_gain": "mean over the answer's tokens of p \N{MINUS SIGN} q; in probability, not nats",
     "focused_gain": "mean over the answer's tokens of p \N{MINUS SIGN} q, weighted by the square of "
-    "KL(p \N{PARALLEL TO} q); what the picture adds at the tokens that it decides, in probability, not nats",
+    "KL(p \N{PARALLEL TO} q); what the image adds at the tokens that it decides, in probability, not nats",
 }
 NO_IMAGE: dict[NoImageMode, str] = {
-    "drop": "the picture is left out of the prompt",
-    "blank": "a mid-grey picture stands in its place",
-    "noise": "a picture of seeded noise stands in its place",
-    "mask": "the model may not attend to the picture's tokens",
-    "others": "other pictures of the run stand in its place, averaged",
+    "drop": "the image is left out of the prompt",
+    "blank": "a mid-grey image stands in its place",
+    "noise": "an image of seeded noise stands in its place",
+    "mask": "the model may not attend to the image's tokens",
+    "others": "other images of the run stand in its place, averaged",
 }
 
 

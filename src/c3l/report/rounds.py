@@ -187,7 +187,7 @@ def draw_change(points: Sequence[Point], label: str, unit: Unit, height: int = 3
     links = [draw_link(point.anchor, css, *place, _tell(point, unit)) for point, css, place in drawn if point.anchor]
     return draw_figure(
         frame,
-        f"Mean S(I2C) of {len(points)} pictures in {label} against the draft",
+        f"Mean S(I2C) of {len(points)} images in {label} against the draft",
         draw_grid(frame, f"draft, mean {unit.axis}", f"{label}, mean {unit.axis}", whole=False)
         + diagonal
         + Markup("").join(far + links),

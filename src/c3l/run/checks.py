@@ -42,10 +42,10 @@ def check(config: RunConfig, progress: Progress, load: LoadModel = load_model) -
         yield from _tell_images(config, good, bad)
         yield from (f"    {told}" for told in left_out)
         if config.images.near_duplicates != "ignore":
-            with progress.track("near-duplicates", "pictures", len(paths)) as advance:
+            with progress.track("near-duplicates", "images", len(paths)) as advance:
                 yield f"    {tell_near(find_near(paths, config.images, advance), config.images)}"
     except DataError as error:
-        yield f"pictures: {error} {_mark(False)}"
+        yield f"images: {error} {_mark(False)}"
     if bad or not good:
         failed.append("images")
     if good:
@@ -59,7 +59,7 @@ def _check_disk(config: RunConfig, good: Sequence[ImageRef], failed: list[str]) 
     yield f"disk: about {needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free {_mark(needed < free)}"
     if needed >= free:
         failed.append("disk")
-        yield "    free some, put --run on another disk, or take fewer pictures with --limit"
+        yield "    free some, put --run on another disk, or take fewer images with --limit"
 
 
 def _check_model(config: RunConfig, load: LoadModel, good: Sequence[ImageRef], failed: list[str]) -> Iterator[str]:
@@ -91,7 +91,7 @@ def _check_model(config: RunConfig, load: LoadModel, good: Sequence[ImageRef], f
 def _inspect(config: RunConfig, paths: Sequence[str], progress: Progress) -> tuple[list[ImageRef], list[Rejected]]:
     good: list[ImageRef] = []
     bad: list[Rejected] = []
-    with progress.track("images", "pictures", len(paths)) as advance:
+    with progress.track("images", "images", len(paths)) as advance:
         for path in paths:
             found = inspect_image(config.images.root, path, config.images)
             if isinstance(found, ImageRef):
@@ -103,7 +103,7 @@ def _inspect(config: RunConfig, paths: Sequence[str], progress: Progress) -> tup
 
 
 def _tell_images(config: RunConfig, good: Sequence[ImageRef], bad: Sequence[Rejected]) -> Iterator[str]:
-    yield f"pictures: {len(good)} good, {len(bad)} bad {_mark(bool(good) and not bad)}"
+    yield f"images: {len(good)} good, {len(bad)} bad {_mark(bool(good) and not bad)}"
     reasons: dict[str, list[Rejected]] = defaultdict(list)
     for one in bad:
         reasons[one.reason].append(one)
@@ -131,14 +131,14 @@ def _check_prompt(config: RunConfig, model: InferenceModel, image: Image.Image) 
     whole = all(_squeeze(prompt) in _squeeze("".join(tokens)) for tokens in (seen, blind))
     ok = whole and len(seen) > len(blind)
     lines = [
-        f"prompt: {len(seen)} tokens with a picture, {len(blind)} without {_mark(ok)}",
+        f"prompt: {len(seen)} tokens with an image, {len(blind)} without {_mark(ok)}",
         f"    with: {_fold_repeats(seen)}",
         f"    without: {_fold_repeats(blind)}",
     ]
     if not whole:
         lines.append("    the chat template changes the instruction: compare it above, and mend the model's template")
     if len(seen) <= len(blind):
-        lines.append("    a picture adds no token: the chat template leaves it out; mend it, or take another --model")
+        lines.append("    an image adds no token: the chat template leaves it out; mend it, or take another --model")
     return ok, lines
 
 
@@ -161,11 +161,11 @@ def _check_score(
     moved = _largest_move(mine, its)
     values = f"{compute_i2c(mine, scoring.form):+.4f} and {compute_i2c(its, scoring.form):+.4f} {unit_of(scoring.form)}"
     lines = [
-        f'score: S(I2C) {scoring.form} of "{PROBE.completion}" is {values} for two pictures {_mark(moved > 0)}',
-        f"    the other picture moves a token's log-probability by up to {moved:.4f} nats",
+        f'score: S(I2C) {scoring.form} of "{PROBE.completion}" is {values} for two images {_mark(moved > 0)}',
+        f"    the other image moves a token's log-probability by up to {moved:.4f} nats",
     ]
     if not moved:
-        lines.append("    the picture does not reach the model, so scores would mean nothing: take another --model")
+        lines.append("    the image does not reach the model, so scores would mean nothing: take another --model")
     return moved > 0, lines
 
 

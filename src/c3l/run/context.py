@@ -124,7 +124,7 @@ def _check_root(run: Run, root: Path | Address, links: FollowLinks) -> None:
         return
     first = next(images.read(ImageRef), None)
     if before is not None and (first is None or not images.is_done()):
-        got = "no picture that can be used" if first is None else "only a part of its pictures"
+        got = "no image that can be used" if first is None else "only a part of its images"
         raise StaleStageError(
             f"{run.path} has {got} yet, out of a list of those under {before}, not {root}; put `--image-root {before}` "
             f"back, or have the list made anew after `c3l clean {run.path} images`"
@@ -132,7 +132,7 @@ def _check_root(run: Run, root: Path | Address, links: FollowLinks) -> None:
     if other := find_other((SeenImage(image.path, image.sha256) for image in images.read(ImageRef)), root, links):
         back = f"put `--image-root {before}` back, " if before is not None else ""
         raise StaleStageError(
-            f"the pictures of {run.path} are not those under {root} ({other[1]}); "
+            f"the images of {run.path} are not those under {root} ({other[1]}); "
             f"{back}say where they lie now, or choose another --run"
         )
 

@@ -65,18 +65,18 @@ def estimate(config: RunConfig) -> Iterator[str | dict[str, Any]]:
     run = Run(config.run)
     images, source = count_images(config)
     counts = count_work(config, images)
-    yield f"{'pictures':<18}{counts.images:>14,}  {source}"
+    yield f"{'images':<18}{counts.images:>14,}  {source}"
     if done := [name for name in STAGES if _share_left(run, name) == 0]:
         yield f"{'done already':<18}{'':>14}  {', '.join(done)}"
     templates = choose_templates(config.generation)
     rounds = f", in {config.rounds + 1} rounds" if config.rounds else ""
-    yield f"{'texts to write':<18}{counts.texts:>14,}  {len(templates)} instructions a picture{rounds}"
+    yield f"{'texts to write':<18}{counts.texts:>14,}  {len(templates)} instructions an image{rounds}"
     yield f"{'pairs to score':<18}{counts.pairs:>14,}  at most, {config.generation.pairs_per_image} a text"
     if counts.groups:
         yield f"{'groups to tune on':<18}{counts.groups:>14,}  at most, {_describe_length(config)}"
     forward = counts.read_tokens + counts.written_tokens + counts.scored_tokens + counts.tuned_tokens
     tokens = IMAGE_TOKENS.get(config.model.name, DEFAULT_IMAGE_TOKENS)
-    yield f"{'forward tokens':<18}{forward:>14,}  assumed: {tokens} a picture, {ANSWER_TOKENS} an answer"
+    yield f"{'forward tokens':<18}{forward:>14,}  assumed: {tokens} an image, {ANSWER_TOKENS} an answer"
     seconds, clock = _estimate_seconds(config, counts)
     yield f"{'time':<18}{format_seconds(seconds):>14}  {clock}"
     size, free = estimate_bytes(config, counts), find_free_bytes(config.run)

@@ -41,13 +41,13 @@ def freeze_list(context: Context) -> None:
     rules = context.config.images
     if context.run.stored("draft/generated") is not None:
         raise DataError(
-            f"{context.run.path} has texts but its list of pictures is gone; "
+            f"{context.run.path} has texts but its list of images is gone; "
             f"remove the rest with `c3l clean {context.run.path}`"
         )
     paths, left_out = find_images(rules.root, rules.limit, rules.follow_links)
     if not paths:
         more = f" ({'; '.join(left_out)})" if left_out else ""
-        raise DataError(f"there is no picture under {rules.root}{more}; set images.root or --image-root")
+        raise DataError(f"there is no image under {rules.root}{more}; set images.root or --image-root")
     for told in left_out:
         context.progress.note(f"images: {told}")
     write_atomic(context.run.path / "images.jsonl", (json.dumps({"path": path}) for path in paths))
@@ -64,7 +64,7 @@ def look_for_near(context: Context, paths: Sequence[str]) -> dict[str, NearImage
     rules = context.config.images
     if rules.near_duplicates == "ignore":
         return {}
-    with context.progress.track("near-duplicates", "pictures", len(paths)) as advance:
+    with context.progress.track("near-duplicates", "images", len(paths)) as advance:
         near = find_near(paths, rules, advance)
     context.progress.note(f"images: {tell_near(near, rules)}")
     return near if rules.near_duplicates == "drop" else {}

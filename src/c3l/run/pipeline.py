@@ -192,7 +192,7 @@ def image_stage(context: Context) -> Stage:
         check_image_root(config)
     paths = read_list(context.run)
     near = look_for_near(context, paths)
-    with context.progress.track("images", "pictures", len(paths)) as advance:
+    with context.progress.track("images", "images", len(paths)) as advance:
 
         def inspect(shard: int) -> Iterator[ImageRef | Rejected]:
             for path in paths[shard * size : (shard + 1) * size]:
@@ -308,7 +308,7 @@ def report_stage(context: Context) -> Stage:
     there = has_root(context.config.images.root)
     if not there:
         context.progress.note(
-            f"report: there is no image root {context.config.images.root}, so it shows no picture; "
+            f"report: there is no image root {context.config.images.root}, so it shows no image; "
             f"`c3l report {context.run.path} --image-root` tells where they are now"
         )
     start = time.monotonic()

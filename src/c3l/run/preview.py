@@ -63,9 +63,9 @@ def preview(config: RunConfig, number: int, progress: Progress, load: LoadModel 
     check_backends(config)
     paths = find_images(config.images.root, config.images.limit, config.images.follow_links)[0]
     if not paths:
-        raise DataError(f"there is no picture under {config.images.root}; set images.root or --image-root")
+        raise DataError(f"there is no image under {config.images.root}; set images.root or --image-root")
     chosen = _spread(paths, number)
-    yield f"{len(chosen)} of {len(paths)} pictures in {config.images.root}; nothing is written"
+    yield f"{len(chosen)} of {len(paths)} images in {config.images.root}; nothing is written"
     seen = _inspect(config, paths, chosen)
     made = _make(config.with_dtype(resolve_dtype(config.scorer)), seen, KeptModel(load), progress)
     for template in choose_templates(config.generation):

@@ -50,7 +50,7 @@ def check_image_root(config: RunConfig) -> None:
     root = config.images.root
     if not has_root(root) or is_empty_root(root):
         raise DataError(
-            f"got the image root {root}, which is gone or empty, expected the pictures of the run; put them back, or "
+            f"got the image root {root}, which is gone or empty, expected the images of the run; put them back, or "
             "say where they lie now with --image-root"
         )
 

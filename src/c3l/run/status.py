@@ -19,7 +19,7 @@ from c3l.storage.stage import Stage
 
 # what a stage counts at its entrance and at its exit, by the last part of its name without the number of a round
 COUNTED: dict[str, tuple[str, str]] = {
-    "images": ("pictures", "pictures"),
+    "images": ("images", "images"),
     "generated": ("prompts", "texts"),
     "parsed": ("texts", "pairs"),
     "scored": ("pairs", "pairs"),

@@ -121,7 +121,7 @@ def read_groups(config: RunConfig, images: Stage, parsed: Stage, groups: Stage) 
     found = list(groups.read(ContrastiveGroup))
     if not found:
         raise DataError(
-            f"no picture of {config.run} has two scored pairs, so there is nothing to contrast; "
+            f"no image of {config.run} has two scored pairs, so there is nothing to contrast; "
             "raise generation.pairs_per_image or set rounds=0"
         )
     wanted = {sample_id for group in found for sample_id in (group.positive, *group.negatives)}

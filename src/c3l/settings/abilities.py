@@ -25,6 +25,6 @@ def check_scorer(config: RunConfig) -> None:
             )
     if config.scoring.no_image == "mask":
         raise ConfigError(
-            f"got scoring.no_image=mask, but vLLM cannot hide a picture from a prompt: set drop, blank, noise or "
+            f"got scoring.no_image=mask, but vLLM cannot hide an image from a prompt: set drop, blank, noise or "
             f"others, or {who}"
         )

@@ -20,5 +20,5 @@ def cache_folder() -> Path:
         return Path.home() / ".cache" / "c3l"
     except RuntimeError:  # no HOME, and a user whom the machine does not know, as in containers
         raise BackendError(
-            "there is no home folder to keep models, hashes and pictures in: set C3L_CACHE to a folder"
+            "there is no home folder to keep models, hashes and images in: set C3L_CACHE to a folder"
         ) from None

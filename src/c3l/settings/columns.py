@@ -11,9 +11,9 @@ class ColumnsConfig(Settings):
     """Columns of data files whose names are not known, also as `--columns question=q_en,answer=a_en`."""
 
     id: str | None = Field(None, description="Column of the row's id")
-    image: str | None = Field(None, description="Column of the path of its picture, or of the picture itself")
+    image: str | None = Field(None, description="Column of the path of its image, or of the image itself")
     question: str | None = Field(None, description="Column of the question")
-    answer: str | None = Field(None, description="Column of the answer; without a question one about the picture alone")
+    answer: str | None = Field(None, description="Column of the answer; without a question one about the image alone")
     system: str | None = Field(None, description="Column of the system prompt")
     turns: str | None = Field(None, description="Column of a list of turns, instead of question and answer")
 

@@ -101,13 +101,17 @@ def format_page() -> Iterator[str]:
     yield from (
         "# Settings",
         "",
-        "Written by `c3l settings --markdown > docs/settings.md`; do not edit it, a test holds it against the code.",
+        "For everybody who changes what c3l does: every setting, its default, what it may be, and what it means.",
         "",
-        "A setting stands in a YAML file (`scoring: {form: log_ratio}`, read by `--config FILE`) or on the",
-        "command line (`--set scoring.form=log_ratio`), which wins. A list is written `[a, b]`, or `a` for one;",
-        "`null`: not set. `c3l init` writes a file of them all to begin with. By its first line, and by that",
-        "of every shipped config, an editor with a YAML language server (VS Code: its YAML extension) checks them.",
+        "Give a setting in a YAML file (`scoring: {form: log_ratio}`, read by `--config FILE`) or on the command line",
+        "(`--set scoring.form=log_ratio`), which wins. A list is written `[a, b]`, or `a` for one value; `null` means",
+        "not set. `c3l init` writes a file of all settings to begin with. An editor with a YAML language server (in",
+        "VS Code its YAML extension) checks such a file while you write it.",
+        "",
         f"Where a default comes from is said with it: {SOURCES}.",
+        "",
+        "This page is written by `c3l settings --markdown > docs/settings.md`; do not edit it, a test compares it with",
+        "the code.",
     )
     for section in list_sections():
         yield from ("", f"## {section.name or 'The run'}", "", section.description, "")

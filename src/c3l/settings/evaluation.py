@@ -29,7 +29,7 @@ class BenchmarkConfig(Settings):
         description="pope: its files; mmbench: one TSV; seed_bench: SEED-Bench.json; llava_bench: its folder",
         min_length=1,
     )
-    image_root: Path | None = Field(None, description="Folder that picture paths begin in; mmbench needs none")
+    image_root: Path | None = Field(None, description="Folder that image paths begin in; mmbench needs none")
     by: Literal["generation", "likelihood"] = Field(
         "generation", description="seed_bench: letters that are written (LLaVA), or the likeliest choice (official)"
     )
@@ -42,7 +42,7 @@ class EvaluationConfig(Settings):
     tasks: Annotated[tuple[BenchmarkConfig, ...], LISTED] = Field(
         (), description="Each a section as below; none: the run ends without"
     )
-    blind: bool = Field(True, description="Ask everything without the picture too: what guessing alone would get")
+    blind: bool = Field(True, description="Ask everything without the image too: what guessing alone would get")
     batch_size: int = Field(8, ge=1, description="Questions a batch; changes speed only")
     max_new_tokens: int | None = Field(
         None, ge=1, description="Tokens of an answer; null: the benchmark's own number. One who thinks first needs more"

@@ -117,7 +117,7 @@ def find_backend(name: str) -> Backend:
 
 
 class ImagesConfig(Settings):
-    """Which pictures, and what is refused before decoding."""
+    """Which images, and what is refused before decoding."""
 
     # each picture is known by its path and hash, wherever the folder lies by now; the plan of a run that drops
     # near-duplicates names them
@@ -125,28 +125,28 @@ class ImagesConfig(Settings):
 
     root: ImageRoot = Field(
         Path("examples/images"),
-        description="Folder searched for pictures, recursively; a relative one counts from the working directory; or "
+        description="Folder searched for images, recursively; a relative one counts from the working directory; or "
         "an address such as s3://bucket/prefix, docs/data.md",
     )
-    limit: int | None = Field(None, ge=1, description="Take only the first N pictures, in order of path")
-    max_pixels: int = Field(50_000_000, ge=1, description="A larger picture is refused by its header")
-    min_side: int = Field(8, ge=1, description="A picture with a shorter side is refused")
+    limit: int | None = Field(None, ge=1, description="Take only the first N images, in order of path")
+    max_pixels: int = Field(50_000_000, ge=1, description="A larger image is refused by its header")
+    min_side: int = Field(8, ge=1, description="An image with a shorter side is refused")
     max_aspect: float = Field(20.0, ge=1, description="A longer strip than this ratio is refused")
     follow_links: FollowLinks = Field(
         "inside",
-        description="Links to pictures: inside = those that end under the root, or in the hub's cache around it; all = "
+        description="Links to images: inside = those that end under the root, or in the hub's cache around it; all = "
         "anywhere, linked folders too; none",
     )
     near_duplicates: NearDuplicates = Field(
         "ignore",
-        description="Pictures of a run that look like an earlier one: left alone, counted, or dropped; by imagehash",
+        description="Images of a run that look like an earlier one: left alone, counted, or dropped; by imagehash",
     )
     near_distance: int = Field(
         6,
         ge=0,
         le=32,
         description="Bits of 64 in which their hashes differ at most; ours: another size, quality or brightness of the "
-        "example pictures differs in 6, two of them in 20 or more",
+        "example images differs in 6, two of them in 20 or more",
     )
     unpack: bool = Field(
         False, description="Images lie in the rows of the data files themselves: write them to files under root first"
@@ -160,7 +160,7 @@ class ImagesConfig(Settings):
     @model_validator(mode="after")
     def _unpacks_into_a_folder(self) -> Self:
         if self.unpack and not isinstance(self.root, Path):
-            raise ValueError(f"unpack writes pictures under root, got {self.root}, expected a folder of this machine")
+            raise ValueError(f"unpack writes images under root, got {self.root}, expected a folder of this machine")
         return self
 
 
@@ -192,10 +192,10 @@ class ScoringConfig(Settings):
     )
     no_image: NoImageMode = Field(
         "others",
-        description="What 'without the image' means, docs/method.md; ours: other pictures tell what belongs to this "
+        description="What 'without the image' means, docs/method.md; ours: other images tell what belongs to this "
         "one; with `drop` the best form has lift +0.193",
     )
-    others: int = Field(4, ge=1, le=64, description="m, pictures averaged in the `others` mode")
+    others: int = Field(4, ge=1, le=64, description="m, images averaged in the `others` mode")
     context: Literal["turns", "none"] = Field(
         "turns",
         description="`score --data`: whether a question of a conversation is asked after the turns before it, in both "
@@ -297,7 +297,7 @@ class RunConfig(Settings):
     """A whole run; what ``config.yaml`` in a run folder holds."""
 
     run: Path = Field(Path("runs/run"), description="The run folder")
-    seed: int = Field(0, ge=0, description="Of all that is drawn: sampling, noise, other pictures, order")
+    seed: int = Field(0, ge=0, description="Of all that is drawn: sampling, noise, other images, order")
     shard_size: int = Field(16, ge=1, description="Images a shard: what is lost at most by a kill; changes no result")
     rounds: int = Field(
         1, ge=0, le=MAX_ROUNDS, description="Times to tune and write again; 0: the draft only; paper: 1"

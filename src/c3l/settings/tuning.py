@@ -105,8 +105,8 @@ class FinetuningConfig(TrainerSettings):
         None,
         gt=0,
         le=1,
-        description="Of a conversation about a picture, teach only this share of the answers' tokens: those that the "
-        "picture makes likeliest, and the ends of turns; after VIG (arXiv 2602.17186); null teaches all",
+        description="Of a conversation about an image, teach only this share of the answers' tokens: those that the "
+        "image makes likeliest, and the ends of turns; after VIG (arXiv 2602.17186); null teaches all",
     )
     lora_r: int = Field(128, ge=1, description="LLaVA-1.5")
     lora_alpha: int = Field(256, ge=1, description="LLaVA-1.5")

@@ -85,7 +85,7 @@ def test_what_old_processors_do_not_tell_is_taken_from_the_config(folder, missin
 def test_a_processor_that_counts_wrong_is_told_with_both_numbers(folder, setting, value, tokens):
     edit_json(folder / "processor_config.json", lambda it: it.update({setting: value}))
     told = refusals(folder)
-    assert f"writes {tokens} image tokens for a picture of which the model makes 16 features: patch_size, " in told
+    assert f"writes {tokens} image tokens for an image of which the model makes 16 features: patch_size, " in told
 
 
 def test_a_patch_size_that_nobody_tells_is_one_line(tmp_path, copy_tiny):
@@ -97,11 +97,11 @@ def test_a_patch_size_that_nobody_tells_is_one_line(tmp_path, copy_tiny):
 def test_pictures_that_the_tower_cannot_read_are_told_without_a_tensor_size(folder, tmp_path):
     large = {"crop_size": {"height": 64, "width": 64}, "size": {"shortest_edge": 64}}
     edit_json(folder / "processor_config.json", lambda it: it["image_processor"].update(large))
-    assert "cannot read a picture as its processor prepares it (Input image size (64*64)" in refusals(folder)
+    assert "cannot read an image as its processor prepares it (Input image size (64*64)" in refusals(folder)
     bare = copy_hub_folder("qwen2_vl", tmp_path, tmp_path / "bare")
     (bare / "preprocessor_config.json").write_text('{"processor_class": "Qwen2VLProcessor"}')
     told = refusals(bare)
-    assert "cannot read a picture as its processor prepares it: preprocessor_config.json" in told
+    assert "cannot read an image as its processor prepares it: preprocessor_config.json" in told
     assert "tensor" not in told
 
 

@@ -205,8 +205,8 @@ class Wrapped:
     [
         (look_no_further, "ends with"),
         (refuse_two, "ends with ZeroDivisionError"),
-        (repeat_first, "another second picture of two changes no log-probability"),
-        (mix_up_turns, "leaves out text between pictures"),
+        (repeat_first, "another second image of two changes no log-probability"),
+        (mix_up_turns, "leaves out text between images"),
     ],
 )
 def test_a_family_that_cannot_show_them_says_why_and_scores_the_rest(change, told, tiny):
@@ -217,7 +217,7 @@ def test_a_family_that_cannot_show_them_says_why_and_scores_the_rest(change, tol
     single = ScoreRequest(ONE, (Pair("one", "What is it?", "A dog."),))
     [[scores], [unfit, _]] = score_rows(model, [single, ScoreRequest(BOTH, PAIRS[:2])], "blank")
     assert isinstance(unfit, Unfit) and unfit.reason == "several_images"
-    assert "LlavaForConditionalGeneration does not show several pictures: " in unfit.detail and told in unfit.detail
+    assert "LlavaForConditionalGeneration does not show several images: " in unfit.detail and told in unfit.detail
     assert scores.is_finite() and scores.token_ids
 
 
@@ -241,4 +241,4 @@ def test_a_chat_that_its_template_refuses_costs_no_other(tiny):
 def test_more_placeholders_than_pictures_are_refused(tiny):
     model = HfModel(tiny("llava").model, tiny("llava").processor, PROVENANCE)
     [[unfit]] = score_rows(model, [ScoreRequest(BOTH, (Pair("p", "<image><image><image>", "No"),))], "drop")
-    assert "got 3 <image> for 2 pictures" in unfit.detail
+    assert "got 3 <image> for 2 images" in unfit.detail

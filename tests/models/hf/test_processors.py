@@ -113,7 +113,7 @@ def test_a_family_that_torchvision_alone_prepares_says_so(tmp_path, tiny):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama4"}))
     images = {"image_processor_type": "Llama4ImageProcessorFast", "processor_class": "Llama4Processor"}
     (tmp_path / IMAGES).write_text(json.dumps(images))
-    with pytest.raises(BackendError, match=r"prepares its pictures by torchvision, which is not installed, .* install"):
+    with pytest.raises(BackendError, match=r"prepares its images by torchvision, which is not installed, .* install"):
         load_processor(str(tmp_path), "main", False)
 
 

@@ -22,7 +22,7 @@ def test_an_encoder_with_a_decoder_apart_is_refused():
 
 
 def test_a_model_that_takes_no_pictures_is_refused():
-    with pytest.raises(BackendError, match="takes no pictures"):
+    with pytest.raises(BackendError, match="takes no images"):
         check_family("m", LlamaForCausalLM(LlamaConfig(**SMALL)))
 
 
@@ -52,6 +52,6 @@ def test_a_family_that_trips_over_an_answer_is_refused_without_a_tensor_size(tin
         raise RuntimeError("The size of tensor a (17) must match the size of tensor b (3) at dimension 1")
 
     monkeypatch.setattr(family.model, "forward", trip)
-    with pytest.raises(BackendError, match="does not take a prompt about a picture with an answer after it") as caught:
+    with pytest.raises(BackendError, match="does not take a prompt about an image with an answer after it") as caught:
         model.check_causal()
     assert not any(word.isdigit() for word in str(caught.value).split())

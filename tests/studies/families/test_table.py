@@ -36,6 +36,7 @@ def lines_of(part):
 def test_a_family_is_as_the_page_says(name, tmp_path):
     found = try_family(BY_NAME[name], tmp_path / "model")
     assert found.off < 1e-5 < 1e-2 < found.effect
+    assert isinstance(found.several, float) and found.several < 1e-5
     assert found.tuned < 1e-5
     assert found.finetuned < 1e-5
     [line] = [line for line in PAGE.read_text().splitlines() if line.startswith(f"| {name} |")]
@@ -67,6 +68,12 @@ def test_a_family_whose_chats_need_a_picture_is_evaluated_with_it_alone(tmp_path
         )
 
 
+def test_a_family_that_shows_no_several_images_says_why_as_on_the_page(tmp_path):
+    found = try_family(BY_NAME["GOT-OCR2"], tmp_path / "model")
+    assert f"| GOT-OCR2 | {found.several} |" in PAGE.read_text()
+    assert "| **no** |" in make_line(found)
+
+
 @pytest.mark.parametrize("name", ["Florence-2"])
 def test_a_family_that_cannot_is_refused_as_the_page_says(name, tmp_path):
     found = try_family(BY_NAME[name], tmp_path / "model")
@@ -74,7 +81,8 @@ def test_a_family_that_cannot_is_refused_as_the_page_says(name, tmp_path):
 
 
 def test_the_page_has_every_family_and_many_that_work():
-    working, _, refused = PAGE.read_text().partition("## Refused")
+    working, _, rest = PAGE.read_text().partition("## Refused")
+    refused, _, _ = rest.partition("## No several images")
     names = [line.split(" | ")[0].removeprefix("| ") for part in (working, refused) for line in lines_of(part)]
     assert sorted(names) == sorted(BY_NAME)
     assert len(lines_of(working)) >= 25
@@ -82,7 +90,7 @@ def test_the_page_has_every_family_and_many_that_work():
 
 def test_no_line_is_written_about_a_picture_that_does_not_matter():
     found = Outcome(FAMILIES[0], modes=("drop",), off=1e-6, effect=1e-4)
-    with pytest.raises(AssertionError, match="another picture"):
+    with pytest.raises(AssertionError, match="another image"):
         make_page([found])
 
 

@@ -60,7 +60,7 @@ class Company:
             raise
         except Exception as error:  # a family raises what it likes
             raise BackendError(
-                f"{type(self._model).__name__} cannot be taught a conversation about a picture: {name_error(error)}"
+                f"{type(self._model).__name__} cannot be taught a conversation about an image: {name_error(error)}"
             ) from None
         with shaken(self._model):
             [again] = self._predict(asked[:1])
@@ -79,7 +79,7 @@ class Company:
 
     def _try(self, asked: Sequence[Conversation], alone: Sequence[Tensor], allowed: float) -> str:
         if not all(map(len, alone)):
-            return "it cannot be tried out: finetuning.max_length leaves no room for an answer about a small picture"
+            return "it cannot be tried out: finetuning.max_length leaves no room for an answer about a small image"
         try:
             together = self._predict(asked)
         except (torch.OutOfMemoryError, MemoryError):

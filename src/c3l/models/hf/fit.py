@@ -52,7 +52,7 @@ def complete_processor(name: str, processor: "ProcessorMixin", model: "PreTraine
         encoder = ChatEncoder(processor)
         shown = encoder.encode_prompt("Is it?", sample_image()).ids
         if has_bare_chats(encoder) and shown == encoder.encode_prompt("Is it?", None).ids:
-            raise ValueError("the picture becomes no token")
+            raise ValueError("the image becomes no token")
 
     fit_template(name, processor, _find_markers(processor, model), accepts)
 
@@ -119,7 +119,7 @@ def _fit_images(name: str, processor: "ProcessorMixin", model: "PreTrainedModel"
             return  # the features have a form of their own
         why = f" ({one_line(error)})" if isinstance(error, ValueError) else ""  # others are about sizes of tensors
         raise BackendError(
-            f"the vision tower of {name} cannot read a picture as its processor prepares it{why}: "
+            f"the vision tower of {name} cannot read an image as its processor prepares it{why}: "
             "preprocessor_config.json, or image_processor in processor_config.json, lacks settings or is of another "
             "model; copy the file from the model that it was made from"
         ) from None
@@ -128,7 +128,7 @@ def _fit_images(name: str, processor: "ProcessorMixin", model: "PreTrainedModel"
     tokens, features = counted
     settings = [setting for setting in _COUNTED_BY if hasattr(processor, setting)]
     raise BackendError(
-        f"the processor of {name} writes {tokens} image tokens for a picture of which the model makes {features} "
+        f"the processor of {name} writes {tokens} image tokens for an image of which the model makes {features} "
         f"features: {', '.join(settings) or 'the settings'} in processor_config.json, or the size in "
         "preprocessor_config.json, are not those of this model; copy the files from the model that it was made from"
     )

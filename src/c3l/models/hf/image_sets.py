@@ -37,7 +37,7 @@ def place_images(prompts: Sequence[str], count: int) -> list[list[dict[str, str]
     texts = [split_at_images(prompt) for prompt in prompts]
     shown = sum(len(of_prompt) - 1 for of_prompt in texts)
     if 0 < count < shown:
-        raise BackendError(f"got {shown} {PLACEHOLDER} for {count} pictures, expected at most one for each")
+        raise BackendError(f"got {shown} {PLACEHOLDER} for {count} images, expected at most one for each")
     turns: list[list[dict[str, str]]] = []
     for number, of_prompt in enumerate(texts):
         parts = [{"type": "image"}] * (0 if number else max(0, count - shown))
@@ -103,7 +103,7 @@ class ImageSetEncoder:
         assert self._turns is not None, "without turns none is asked for"
         end, written = self._turns.end, self._turns.written_end
         if not all(text.startswith(written) for text in texts[1:]):
-            raise BackendError("the chat template ends an answer otherwise before a picture")
+            raise BackendError("the chat template ends an answer otherwise before an image")
         texts = [texts[0], *(text.removeprefix(written) for text in texts[1:])]
         tokenizer = self._encoder.tokenizer
         joined = str(tokenizer.convert_ids_to_tokens(end)).join(texts)

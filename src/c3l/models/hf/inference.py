@@ -155,7 +155,7 @@ class HfModel:
             if any(words in str(error) for words in _MEMORY_WORDS):
                 raise
             raise BackendError(
-                f"{type(self._model).__name__} does not take a prompt about a picture with an answer after it as other "
+                f"{type(self._model).__name__} does not take a prompt about an image with an answer after it as other "
                 f"families do ({type(error).__name__} in {_find_place(error)}): c3l does not know this family"
             ) from error
 
@@ -244,7 +244,7 @@ class HfModel:
         if token := self._encoder.find_control_token(pair.completion):
             return Unfit("control_token_in_text", tell_control_token(token))
         if why := self._find_unshown(request, pair):
-            return Unfit("several_images", f"{type(self._model).__name__} does not show several pictures: {why}")
+            return Unfit("several_images", f"{type(self._model).__name__} does not show several images: {why}")
         ids = self._encoder.encode_completion(pair.completion)
         if self._positions is None:
             return ids

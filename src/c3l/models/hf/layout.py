@@ -36,7 +36,7 @@ def find_obstacle(model: "PreTrainedModel", prompt: EncodedPrompt) -> str:
     if strange:
         return f"it has layers of {', '.join(sorted(strange))}"
     if looks_across(model):
-        return "it looks at pictures by layers of their own"
+        return "it looks at images by layers of their own"
     if attention not in _ATTENTION:
         return f"its attention is {attention}, which takes no mask of its own"
     if getattr(model.config.get_text_config(), "use_bidirectional_attention", None):

@@ -33,7 +33,7 @@ def find_excess(prompt: int, completion: int, positions: int | None) -> Unfit | 
     """
     if positions is None or prompt + completion <= positions:
         return None
-    got = f"{prompt} tokens of picture and question and {completion} of the answer"
+    got = f"{prompt} tokens of image and question and {completion} of the answer"
     return Unfit("too_long", f"{got}, the model has {positions} positions")
 
 

@@ -88,7 +88,7 @@ def load_processor(location: str, revision: str, trust_remote_code: bool) -> Any
     if not (hasattr(processor, "image_processor") and hasattr(processor, "tokenizer")):
         _explain(Path(location), None)
         raise BackendError(
-            f"got {location} with a {type(processor).__name__} alone, expected a processor for pictures and text: "
+            f"got {location} with a {type(processor).__name__} alone, expected a processor for images and text: "
             f"add the {' or '.join(PROCESSOR_FILES)} of the model that it was made from"
         )
     names = (*_KEPT, _PROCESSOR)
@@ -180,7 +180,7 @@ def _explain(folder: Path, error: Exception | None) -> None:
         ) from None
     if "torchvision" in str(error).lower() and not is_torchvision_available():
         raise BackendError(
-            f"{folder} prepares its pictures by torchvision, which is not installed, and transformers has no other way "
+            f"{folder} prepares its images by torchvision, which is not installed, and transformers has no other way "
             "for this family: install torchvision, in the build that goes with your torch"
         ) from None
 

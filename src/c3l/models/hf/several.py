@@ -63,7 +63,7 @@ def try_several(forcing: "TeacherForcing", model: "PreTrainedModel", encoder: Ch
             gap = _try_packed(forcing, encoder, rows, allowed) if exact else ""
     if gap:
         name = type(model).__name__
-        logger.warning("%s computes every row about several pictures whole, more slowly: packed ones %s", name, gap)
+        logger.warning("%s computes every row about several images whole, more slowly: packed ones %s", name, gap)
     return SeveralImages("", packed=not gap)
 
 
@@ -85,11 +85,11 @@ def _make_rows(encoder: ChatEncoder) -> list[ForcingRow]:
 def _find_obstacle(forcing: "TeacherForcing", rows: Sequence[ForcingRow], allowed: float) -> str:
     text = "".join(forcing.sets.write([PLACED], 2, ""))
     if lost := [words for words in _WORDS if text.count(words) != 1]:
-        return f"the chat template leaves out text between pictures ({len(lost)} of {len(_WORDS)} texts)"
+        return f"the chat template leaves out text between images ({len(lost)} of {len(_WORDS)} texts)"
     seen, *changed = _predict(forcing, rows)[:3]
     for which, other in zip(("first", "second"), changed, strict=True):
         if not distance([(seen, other)]) > allowed:
-            return f"another {which} picture of two changes no log-probability"
+            return f"another {which} image of two changes no log-probability"
     return ""
 
 

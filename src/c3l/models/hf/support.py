@@ -29,7 +29,7 @@ def check_family(name: str, model: "PreTrainedModel") -> None:
             "in one decoder: take a family of that kind"
         )
     if not inspect.signature(model.forward).parameters.keys() & set(_IMAGES):
-        raise BackendError(f"{name} is a {kind}, which takes no pictures: take an LVLM that does")
+        raise BackendError(f"{name} is a {kind}, which takes no images: take an LVLM that does")
     if not model.can_generate():
         raise BackendError(f"{name} is a {kind}, which writes no text token by token: take an LVLM that does")
 

@@ -64,7 +64,7 @@ def fit_template(name: str, processor: "ProcessorMixin", markers: list[str], acc
         return
     told = " or ".join(marker.strip() for marker in markers) or "a placeholder"
     raise BackendError(
-        f"the chat template of {name} does not bring a picture and a question through once each ({failures[0]}), "
+        f"the chat template of {name} does not bring an image and a question through once each ({failures[0]}), "
         f"neither as parts nor as text with {told} in it: put the template of the "
         "model that it was made from into chat_template.jinja"
     )
@@ -130,7 +130,7 @@ def _try(processor: "ProcessorMixin", marker: str, accepts: Callable[[Any], None
         if re.search(_LEAK % _QUESTION, text):
             return "the question is written as a list"
     if shown == blind:
-        return "the picture is left out"
+        return "the image is left out"
     if marker and not (str(shown).count(marker) == 1 and str(shown).index(marker) < str(shown).index(_QUESTION)):
         return f"{marker} is there {str(shown).count(marker)} times"
     try:

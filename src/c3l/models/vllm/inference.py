@@ -165,7 +165,7 @@ class VllmModel:
         if token := self._encoder.find_control_token(pair.completion):
             return Unfit("control_token_in_text", tell_control_token(token))
         if isinstance(request.image, tuple):
-            return Unfit("several_images", f"vLLM is shown one picture at a time here: {ONE_IMAGE}")
+            return Unfit("several_images", f"vLLM is shown one image at a time here: {ONE_IMAGE}")
         ids = self._encoder.encode_completion(pair.completion)
         images = (request.image, *(one for one in request.others if not isinstance(one, tuple)))
         shown = (self._row(pair.prompt, image, request.system, pair.earlier) for image in images)
@@ -230,7 +230,7 @@ class VllmModel:
             other = [name for name in shared if not _are_equal(ours[name], theirs[name])]
             if other or not shared:
                 raise BackendError(
-                    f"vLLM prepares the pictures of {self._name} otherwise than transformers does "
+                    f"vLLM prepares the images of {self._name} otherwise than transformers does "
                     f"({', '.join(other) or 'under other names'}), so scores could differ: take the folder itself, "
                     "without vllm:"
                 )

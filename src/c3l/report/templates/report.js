@@ -7,7 +7,7 @@
     node,
     name: node.querySelector(".path").textContent.toLowerCase(),
     place: Number(node.dataset.place),
-    // a picture that only the draft has pairs of stands last in either order
+    // an image that only the draft has pairs of stands last in either order
     highest: Number(node.dataset.highest ?? -Infinity),
     lowest: Number(node.dataset.lowest ?? Infinity),
     rounds: [...node.querySelectorAll(".round")].map((round) => ({ node: round, pairs: [...round.querySelectorAll(".pair")] })),
@@ -54,7 +54,7 @@
     const parts = [say(found.kept + found.dropped, "pair", "pairs")];
     if (found.draft) parts.push(`${found.draft} of the draft`);
     if (found.loss) parts.push(`${found.loss} rejected`);
-    controls.elements.found.value = `${parts.join(", ")} of ${say(pictures, "picture", "pictures")}`;
+    controls.elements.found.value = `${parts.join(", ")} of ${say(pictures, "image", "images")}`;
   };
   controls.addEventListener("input", update);
   controls.addEventListener("submit", (event) => event.preventDefault());
