@@ -62,6 +62,7 @@ class FakeModel:
         self.capacity = capacity
         self.batches: list[int] = []
         self.generated: list[GenerateRequest] = []
+        self.prepared: list[Image] = []
 
     @property
     def provenance(self) -> Provenance:
@@ -83,6 +84,9 @@ class FakeModel:
 
     def find_control_token(self, text: str) -> str | None:
         return None
+
+    def prepare(self, image: Image) -> None:
+        self.prepared.append(image)
 
     def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
         self._fit(len(requests))

@@ -46,10 +46,10 @@ def test_answers_come_in_order_and_batches_change_nothing(model):
 
 
 def test_questions_about_one_picture_share_it_and_are_answered_as_one_by_one(model, monkeypatch):
-    encoded, encode = [], model._vision.encode
+    encoded, encode_all = [], model._vision.encode_all
     compared = [Item(f"c{n}", f"{n // 2}.png", f"What is {n}?", ("a dog", "an old cat")) for n in range(4)]
     alone = [one for item in (*ASKED, *compared) for one in ask(model, [item], batch_size=1)]
-    monkeypatch.setattr(model._vision, "encode", lambda vision: encoded.append(1) or encode(vision))
+    monkeypatch.setattr(model._vision, "encode_all", lambda these: encoded.extend(these) or encode_all(these))
     together = ask(model, [*ASKED, *compared], batch_size=8)
     assert len(encoded) == 3 + 2
     assert [(one.text, one.blind_text) for one in together] == [(one.text, one.blind_text) for one in alone]

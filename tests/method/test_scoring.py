@@ -32,11 +32,14 @@ class FakeModel:
     provenance, takes_system, takes_turns = None, True, True
 
     def __init__(self, fits=100, modes=("drop", "others", "noise"), words=10_000):
-        self.words = words
+        self.words, self.prepared = words, []
         self.fits, self.modes, self.requests, self.batches = fits, frozenset(modes), [], []
 
     def no_image_modes(self):
         return self.modes
+
+    def prepare(self, image):
+        self.prepared.append(image)
 
     def find_control_token(self, text):
         return "<|im_end|>" if "<|im_end|>" in text else None
@@ -382,3 +385,10 @@ def test_scores_of_other_pairs_are_never_taken_for_those_asked_for():
 
     with pytest.raises(BackendError, match="got scores of"):
         run(model=Renaming())
+
+
+def test_the_model_hears_of_every_image_before_it_is_shown():
+    model = FakeModel()
+    run(model=model, no_image="drop")
+    assert {id(image) for image in model.prepared} == {id(request.image) for request in model.requests}
+    assert len(model.prepared) == len(model.requests) > 1

@@ -56,7 +56,7 @@ def predict(
     sampling = Sampling(temperature=0.0, max_new_tokens=max_new_tokens)
     unseen = _Blind(model, sampling, told) if blind else None
     return run_batches(
-        _open_all(items, open_item_image),
+        _open_all(items, open_item_image, model),
         batch_size,
         run=lambda jobs: _ask(jobs, model, sampling, unseen),
         reject=lambda job, message: Prediction(job.item.item_id, failed=f"out of memory: {message}"),
@@ -80,16 +80,17 @@ class _Blind:
         return [self._told[prompt] for prompt in prompts]
 
 
-def _open_all(items: Iterable[Item], open_item_image: OpenItemImage) -> Iterator[_OpenedItem]:
+def _open_all(items: Iterable[Item], open_item_image: OpenItemImage, model: InferenceModel) -> Iterator[_OpenedItem]:
     about_one = (list(group) for _, group in groupby(items, key=lambda item: item.image))
-    for jobs in map_ahead(lambda group: _open(group, open_item_image), about_one):
+    for jobs in map_ahead(lambda group: _open(group, open_item_image, model), about_one):
         yield from jobs
 
 
-def _open(items: Sequence[Item], open_item_image: OpenItemImage) -> list[_OpenedItem]:
-    """Items that show the same picture, with it."""
+def _open(items: Sequence[Item], open_item_image: OpenItemImage, model: InferenceModel) -> list[_OpenedItem]:
+    """Items that show the same picture, with it; the model does in advance what it can."""
     try:
         picture, problem = open_item_image(items[0].image), ""
+        model.prepare(picture)
     except DataError as error:
         picture, problem = None, str(error)
     return [_OpenedItem(item, picture, problem) for item in items]

@@ -66,7 +66,7 @@ def generate(
         origin: Where the texts come from.
     """
     sampling = Sampling(config.temperature, config.top_p, config.max_new_tokens)
-    jobs = _jobs(images, open_image, templates, config.pairs_per_image, origin)
+    jobs = _jobs(images, _open_ahead(model, open_image), templates, config.pairs_per_image, origin)
     return run_batches(
         jobs,
         config.batch_size,
@@ -127,6 +127,17 @@ def _jobs(
             asked = template.render(k), row_seed, template.schema
             request = GenerateRequest(job_id, picture, *asked) if picture else None
             yield _Draft(job_id, image, template, origin.round, request, problem)
+
+
+def _open_ahead(model: InferenceModel, open_image: OpenImage) -> OpenImage:
+    """Opens an image, and lets the model do in advance what it can."""
+
+    def opened(image: ImageRef) -> Image:
+        picture = open_image(image)
+        model.prepare(picture)
+        return picture
+
+    return opened
 
 
 def _open(image: ImageRef, open_image: OpenImage) -> tuple[Image | None, str]:

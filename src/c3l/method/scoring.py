@@ -105,7 +105,14 @@ def score_samples(
     outcomes: dict[int, Outcome] = {place: rejected for place, rejected in judged if rejected}
     groups = _group({place: it for place, it in enumerate(samples) if place not in outcomes}, contexts)
     draw = _OtherImages(images, config, seed)
-    jobs = map_ahead(lambda group: _open_job(group, images, draw, seed, contexts), groups)
+
+    def open_job(group: Mapping[int, Sample]) -> _OpenedPairs:
+        job = _open_job(group, images, draw, seed, contexts)
+        if job.request and not isinstance(job.request.image, tuple):
+            model.prepare(job.request.image)
+        return job
+
+    jobs = map_ahead(open_job, groups)
     following = 0
     for done in run_batches(
         jobs,

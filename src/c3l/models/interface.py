@@ -156,6 +156,13 @@ class InferenceModel(Protocol):
         """The first token that steers this model's chats (a turn's end, a placeholder) among what a text spells."""
         ...
 
+    def prepare(self, image: Image) -> None:
+        """Do in advance what can be done for an image that will be shown soon.
+
+        Other threads call it while the model computes; the very same object is shown then. It need do nothing.
+        """
+        ...
+
     def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
         """One completion a request, in order, as one batch; a prompt that spells a control token gets a space into it.
 

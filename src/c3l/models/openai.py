@@ -88,6 +88,9 @@ class OpenAIModel:
         """Nothing is known of its chat template."""
         return False
 
+    def prepare(self, image: Image) -> None:
+        """Nothing: the server does what there is to do."""
+
     def no_image_modes(self) -> frozenset[NoImageMode]:
         """It cannot be asked for probabilities of a given answer.
 

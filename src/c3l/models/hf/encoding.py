@@ -93,6 +93,10 @@ class ChatEncoder:
             self._expansions.clear()
             self._prompts.clear()
 
+    def prepare(self, image: Image) -> None:
+        """Process in advance, in the thread that calls this, an image that a coming ``batch`` will show alone."""
+        self._processed.prepare(image)
+
     @cached_property
     def takes_system(self) -> bool:
         """Whether the chat template shows a system prompt, once and before the question, beside an image too."""

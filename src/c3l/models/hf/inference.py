@@ -167,6 +167,10 @@ class HfModel:
         """The first token that steers this model's chats among what a text spells."""
         return self._encoder.find_control_token(text)
 
+    def prepare(self, image: Image.Image) -> None:
+        """Process an image that will be shown soon: resizing lets other threads run."""
+        self._encoder.prepare(image)
+
     def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
         """One completion a request, in order, as one batch (two where only some requests have an image).
 

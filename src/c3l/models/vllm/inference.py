@@ -94,6 +94,9 @@ class VllmModel:
         """The first token that steers this model's chats among what a text spells."""
         return self._encoder.find_control_token(text)
 
+    def prepare(self, image: Image) -> None:
+        """Nothing: vLLM works ahead by itself."""
+
     def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
         """One completion a request, in order; vLLM makes batches of them by itself.
 
