@@ -400,7 +400,7 @@ def test_a_model_that_writes_nothing_of_use_gives_an_empty_data_set(config):
 
 def test_a_folder_without_pictures_is_explained(tmp_path, model):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="no picture under"):
+    with pytest.raises(DataError, match="no image under"):
         walk(make_config(tmp_path / "run", tmp_path / "empty", model), Loader())
 
 
@@ -423,7 +423,10 @@ def test_a_run_whose_pictures_were_all_rejected_is_not_gone_on_with_under_anothe
     wrong.mkdir()
     for name in ("picture_0.png", "picture_1.png"):
         (wrong / name).write_bytes(b"")
-    walk(make_config(config.run, wrong, model), Loader())
+    loader = Loader()
+    with pytest.raises(DataError, match=r"none of the 2 images .* \(empty_file: .* `c3l clean \S+ images`"):
+        walk(make_config(config.run, wrong, model), loader)
+    assert not loader.times, "no model is loaded for nothing"
     with pytest.raises(StaleStageError, match=r"no picture that can be used .* `c3l clean \S+ images`"):
         walk(config, Loader())
     Run.reader(config.run).clean("images")

@@ -50,7 +50,8 @@ def test_the_pictures_are_spread_over_the_folder_and_the_prompt_is_whole(world):
     assert summary["rejected"] == {"not_an_image": 1}
     assert summary["images"] == 3
     assert any(line.startswith("    | Write 5 different questions") for line in lines)
-    assert look(world, 1)[2]["texts"] == 0
+    with pytest.raises(DataError, match=r"none of the 1 images .*such as broken\.jpg"):
+        look(world, 1)
 
 
 def test_what_is_rejected_stands_with_its_picture(world):
@@ -76,7 +77,7 @@ def test_a_scorer_of_its_own_is_loaded_after_the_writer_is_let_go(world):
 
 def test_without_a_picture_and_with_a_model_that_cannot_score_it_says_so(world):
     (world / "empty").mkdir()
-    with pytest.raises(DataError, match="there is no picture under"):
+    with pytest.raises(DataError, match="there is no image under"):
         look(world, 3, f"images.root={world / 'empty'}")
     with pytest.raises(ConfigError, match="can write, but not score"):
         look(world, 3, "model={name: openai:x, endpoint: http://localhost:1/v1}")

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from c3l.cli.failures import tell
 from c3l.cli.file_commands import evaluate, finetune
 from c3l.cli.options import (
-    BAD_SETTINGS,
     COLUMNS,
     DTYPE,
     FAILED,
@@ -25,7 +25,6 @@ from c3l.cli.options import (
     OK,
     SEED,
     STOPPED,
-    TOO_MANY_REJECTED,
     Arguments,
     Debug,
     Leading,
@@ -50,7 +49,7 @@ from c3l.cli.options import (
 from c3l.cli.push_command import push
 from c3l.cli.setting_commands import init, settings
 from c3l.cli.trial_commands import demo, preview
-from c3l.errors import C3LError, ConfigError, StaleStageError, TooManyRejectedError
+from c3l.errors import ConfigError
 
 if TYPE_CHECKING:
     from c3l.settings.schema import RunConfig
@@ -108,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             raise
-        return _tell(error)
+        return tell(error)
     return OK
 
 
@@ -116,20 +115,6 @@ def _hyphenate(word: str) -> str:
     """``--image_root=a_b`` as ``--image-root=a_b``: both spellings of an option are accepted."""
     name, equals, value = word.partition("=")
     return name.replace("_", "-") + equals + value if word.startswith("--") else word
-
-
-def _tell(error: Exception) -> int:
-    """Print an error as one line; returns the exit code."""
-    from c3l.progress import printable
-
-    text = str(error) or type(error).__name__
-    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-    if not isinstance(error, C3LError):
-        text = f"{type(error).__name__}: {text}; --debug shows where"
-    print(printable(f"c3l: {text}{notes}"), file=sys.stderr)
-    if isinstance(error, TooManyRejectedError):
-        return TOO_MANY_REJECTED
-    return BAD_SETTINGS if isinstance(error, (ConfigError, StaleStageError)) else FAILED
 
 
 @app.callback()
@@ -201,6 +186,7 @@ def _score(
     if run is not None and not data and out is None:
         from c3l.run.pipeline import run_score
 
+        find_run(run)
         settings = resolve_config(run, given)
         _check_round(settings, round)
         return run_stages(settings, partial(run_score, round=round), shard=shard)
@@ -229,6 +215,7 @@ def _add_leading(verb: str, summary: str, go: "Callable[[RunConfig, int], None]"
 
     @takes_settings(IMAGE_ROOT, SEED)
     def command(given: Arguments, run: RunFolder, round: Leading = 1) -> None:
+        find_run(run)
         go(resolve_config(run, given), round)
 
     app.command(verb, help=summary)(command)
@@ -263,6 +250,7 @@ def _add_stage(verb: str, summary: str) -> None:
     def command(given: Arguments, run: RunFolder) -> None:
         from c3l.run import pipeline
 
+        find_run(run)
         run_stages(resolve_config(run, given), getattr(pipeline, f"run_{verb}"), needs_model=False)
 
     app.command(verb, help=summary)(command)
