@@ -593,3 +593,9 @@ def test_a_preview_takes_the_settings_of_a_run_and_ends_with_counts(options, mon
     assert last_line(output)["images"] == 2
     assert not Path("new").exists()
     assert main(["preview", "--images", "0", *options]) == 2
+
+
+def test_a_dry_run_without_an_image_is_no_success(options, capsys):
+    Path("none").mkdir()
+    assert main(["run", "--dry-run", "--image-root", "none", "--model", "builtin"]) == 1
+    assert "there is no image under none; set images.root" in capsys.readouterr().err

@@ -162,7 +162,7 @@ def test_beside_a_single_picture_stands_a_grey_one_which_is_told():
     run([SAMPLES[0]], model=model, no_image="others", others=4, pool=IDS[:1])
     [request] = model.requests
     assert [(other.size, other.getpixel((0, 0))) for other in request.others] == [((8, 8), (128, 128, 128))]
-    assert tell_few_others(ScoringConfig(no_image="others"), 1).startswith("there is no other image to compare with, so a grey one")
+    assert tell_few_others(ScoringConfig(no_image="others"), 1).startswith("there is no other image to compare with")
 
 
 SETS = {"i0+i1": ("i0", "i1"), "i2+i3+i4": ("i2", "i3", "i4")}

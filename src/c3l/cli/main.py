@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -95,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     words = [_hyphenate(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     debug = "--debug" in words
+    _settle_streams()
     if not sys.stderr.isatty():
         for bars in ("HF_HUB_DISABLE_PROGRESS_BARS", "TQDM_DISABLE"):
             os.environ.setdefault(bars, "1")  # the bars of loading fill log files
@@ -109,6 +111,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return tell(error)
     return OK
+
+
+def _settle_streams() -> None:
+    """Let no text fail for the terminal: a closed stderr takes all, and stdout escapes what its encoding lacks."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _hyphenate(word: str) -> str:
@@ -319,7 +329,7 @@ def _clean(
     names = list(STAGES)
     there = [path for name in names[names.index(stage) :] for path in STAGES[name] if (folder.path / path).exists()]
     if there and not yes:
-        if not sys.stdin.isatty():
+        if sys.stdin is None or not sys.stdin.isatty():
             raise ConfigError(f"c3l clean would remove {', '.join(there)}; say --yes where nobody can be asked")
         typer.confirm(f"Remove {', '.join(there)} of {run}?", abort=True, err=True)
     with Run.open(run) as writable:

@@ -14,7 +14,7 @@ _ADAPTER = "adapter_config.json"
 WHOLE = "config.json, *.safetensors, and the files of tokenizer, processor and chat template"
 _NO_HUB = (
     "look at the network and the proxy, or give --model the folder of a model; one that was downloaded before is "
-    "looked for under HF_HOME, and with HF_HUB_OFFLINE=1 nowhere else"
+    "looked for under HF_HOME"
 )
 _HUB_PAGE = re.compile(r"https?://(?:huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+)")
 _SEES = re.compile(r"vision|visual|image|pixel|auto_map", re.IGNORECASE)  # or what code of its own may see
@@ -80,7 +80,7 @@ def _check_sees(folder: Path) -> None:
 def find_commit(name: str, revision: str | None) -> str:
     """The commit of a hub id: the one downloaded already, else the hub's own answer."""
     from huggingface_hub import HfApi, try_to_load_from_cache
-    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
 
     cached = try_to_load_from_cache(name, "config.json", revision=revision)
     if isinstance(cached, str):
@@ -97,6 +97,11 @@ def find_commit(name: str, revision: str | None) -> str:
     except RevisionNotFoundError:
         raise BackendError(
             f"the hub's {name} has no revision {revision}; set model.revision to one of its own"
+        ) from None
+    except OfflineModeIsEnabled:
+        raise BackendError(
+            f"there is no folder {name}, and it was not downloaded before; HF_HUB_OFFLINE=1 forbids to ask the hub: "
+            "unset it, or give --model the folder of a model"
         ) from None
     except Exception as error:  # the hub's client has families of errors of its own
         raise BackendError(
