@@ -69,9 +69,8 @@ class OnceCommand(TyperCommand):
         for param in dict.fromkeys(given):
             value = values.get(param.name)
             if value == "" or (isinstance(value, list) and "" in value):
-                name = (
-                    param.opts[0] if isinstance(param, TyperOption) else getattr(param, "metavar", None) or param.name
-                )
+                shown = getattr(param, "metavar", None) or param.name
+                name = param.opts[0] if isinstance(param, TyperOption) else shown
                 ctx.fail(f"got {name} with an empty value; is a variable of your shell not set?")
         for param, times in Counter(given).items():
             has_value = isinstance(param, TyperOption) and (not param.is_flag or param.secondary_opts)
