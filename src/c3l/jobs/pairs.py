@@ -119,11 +119,12 @@ def filter(pairs: Iterable[PairScore], *, settings: Sequence[str] = (), seed: in
 
     Raises:
         ConfigError: If a setting is unknown or out of range.
-        DataError: If one is no scored pair or comes twice, or the pairs have different forms and ``scoring.form`` names none.
+        DataError: If one is no ``PairScore`` or comes twice, or they have different forms and ``scoring.form`` names
+            none.
     """
     config, pairs = load_config(None, settings), list(pairs)
-    if other := next((one for one in pairs if not isinstance(one, PairScore)), None):
-        raise DataError(f"got a {type(other).__name__} among the pairs, expected what Scorer.score or c3l.make gives")
+    if others := [one for one in pairs if not isinstance(one, PairScore)]:
+        raise DataError(f"got a {type(others[0]).__name__} among the pairs, expected what Scorer.score or c3l.make gives")
     chosen = any(read_override(one).key == "scoring.form" for one in settings)
     scored = [one.scored for one in pairs if one.scored is not None]
     if len({one.sample.sample_id for one in scored}) < len(scored):
