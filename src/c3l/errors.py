@@ -1,5 +1,6 @@
 """Every error that c3l raises on purpose; each message says what was got, what was expected, what to do."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -44,6 +45,19 @@ class HubError(C3LError):
     """A model or dataset hub refuses, or cannot be reached."""
 
 
+_FULL_DISK = re.compile(r"no space left on device|os error 28\b|disk quota exceeded", re.IGNORECASE)
+_FULL_MEMORY = re.compile(r"out of memory|not enough memory|can(no|')t allocate memory|std::bad_alloc", re.IGNORECASE)
+
+
+def find_remedy(error: BaseException) -> str:
+    """What to do about another library's error, where the disk or the memory is full; else empty."""
+    if _FULL_DISK.search(str(error)):
+        return "free some space on the disk, then start the same command again"
+    if isinstance(error, MemoryError) or _FULL_MEMORY.search(str(error)):
+        return "set a smaller batch_size or model.dtype=bfloat16, or take a smaller model"
+    return ""
+
+
 def one_line(error: BaseException, most: int = 300) -> str:
     """What an error of another library says, on one line, cut off beyond so many characters."""
     text = " ".join(str(error).split())
@@ -68,13 +82,15 @@ def tell_too_many(reasons: Sequence[str], of_all: str, most: float) -> str:
     return f"{len(reasons)} {of_all}, above max_error_rate {most:.0%}; the commonest reason: {detailed}"
 
 
-def tell_rejected(reasons: Mapping[str, int], of_all: str, where: str) -> str:
+def tell_rejected(reasons: Mapping[str, int], of_all: str, where: str, example: str = "") -> str:
     """One line about how many were rejected, and for which reasons.
 
     Args:
         reasons: How many, by reason.
         of_all: Such as ``of 10 rows``.
         where: What a person reads to know more.
+        example: Why one of them was, as ``reason: detail``.
     """
+    such = f", such as {example}" if example else ""
     counts = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
-    return f"{sum(reasons.values())} {of_all} rejected: {counts}; {where} says more"
+    return f"{sum(reasons.values())} {of_all} rejected: {counts}{such}; {where} says more"

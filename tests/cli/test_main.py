@@ -126,7 +126,7 @@ def test_a_check_ends_with_its_verdict_whatever_fails(options, capsys):
     assert main(["check", *options[:2], "--model", "builtin", "--set", "model.device=gpu"]) == 1
     output = capsys.readouterr()
     [line] = [line for line in output.out.splitlines() if line.startswith("model: ")]
-    assert line.endswith("finds here: torch knows no such word - NOT OK")
+    assert line.endswith("got model.device=gpu, expected auto, cpu or cuda, or cuda:1 for the second card - NOT OK")
     assert last_line(output.out)["failed"] == ["images", "model"]
 
 
@@ -135,7 +135,7 @@ def test_files_that_are_left_out_for_their_endings_are_counted(options, capsys):
     assert "left out" not in capsys.readouterr().err
     for name in ("a.heic", "b", ".hidden"):
         Path("pictures", name).touch()
-    said = "2 files under pictures are left out, such as a.heic; an image's name ends in .jpg, .jpeg, "
+    said = "2 files under pictures are left out, such as a.heic; the name of an image ends in .jpg, .jpeg, "
     main(["check", *options])
     assert f"    {said}" in capsys.readouterr().out
     assert main(["run", "other", *options]) == 0
@@ -171,7 +171,7 @@ def test_score_data_without_a_single_score_says_why_and_is_no_success(options, c
     Path("data.json").write_text(json.dumps([row]))
     assert main(["score", "--data", "data.json", "--out", "out.jsonl", "--set", "max_error_rate=1", *options]) == 3
     output = capsys.readouterr()
-    assert "c3l: 1 of 1 turns rejected: 1 no_image;" in output.err
+    assert "c3l: 1 of 1 turns rejected: 1 no_image, such as no_image: " in output.err
     assert last_line(output.out)["rejected"] == {"no_image": 1}
     assert json.loads(Path("out.jsonl").read_text())["id"] == 5
 
@@ -230,7 +230,9 @@ def test_underscores_and_any_place_of_debug_are_accepted(options, capsys):
         (["status", "nothing"], 1, "there is no run folder"),
         (["score"], 2, "either a run folder, or --data"),
         (["score", "--data", "a.json", "--out", "b.jsonl"], 2, "needs --image-root"),
-        (["score", "parts"], 1, "c3l generate parts"),
+        (["score", "parts"], 1, "there is no run folder parts; name another"),
+        (["filter", "parts"], 1, "there is no run folder parts; name another"),
+        (["tune", "parts"], 1, "there is no run folder parts; name another"),
     ],
 )
 def test_a_mistake_is_one_line_and_the_right_code(options, capsys, arguments, code, words):
@@ -276,13 +278,13 @@ def test_a_refused_command_names_the_settings_and_leaves_those_of_the_run(option
 def test_fewer_other_pictures_than_wanted_are_told(options, capsys):
     others = ["--set", "scoring.no_image=others", "--set", "scoring.others=60"]
     assert main(["run", "--run", "whole", *options, *others]) == 0
-    assert "for each image, not scoring.others=60" in capsys.readouterr().err
+    assert "others, not with scoring.others=60" in capsys.readouterr().err
 
 
 def test_without_settings_other_pictures_say_what_belongs_to_an_image(options, capsys):
     assert main(["run", "--run", "whole", *options[: -len(FORM)]]) == 0
     told = capsys.readouterr()
-    assert "other images stand for each image" in told.err and last_line(told.out)["specificity"]["all"]["of_this"]
+    assert "each image is compared with " in told.err and last_line(told.out)["specificity"]["all"]["of_this"]
     assert "focused_gain" in Path("whole/config.yaml").read_text()
 
 
@@ -332,7 +334,7 @@ def test_a_run_folder_of_somebody_else_is_left_as_it_is(options, capsys):
     capsys.readouterr()
     assert main(["run", "--run", "mine/letter/run", *options]) == 1
     [line] = capsys.readouterr().err.splitlines()
-    assert line == "c3l: got mine/letter/run as the run folder, but mine/letter is a file; set another --run"
+    assert line == "c3l: got mine/letter/run as the run folder, but mine/letter is a file; name another run folder"
     assert main(["run", "--run", "mine/letter", *options]) == 2
     assert [path.name for path in Path("mine").iterdir()] == ["letter"]
     assert main(["run", "--run", "mine", *options[2:], "--image-root", "nowhere"]) == 1
@@ -591,3 +593,9 @@ def test_a_preview_takes_the_settings_of_a_run_and_ends_with_counts(options, mon
     assert last_line(output)["images"] == 2
     assert not Path("new").exists()
     assert main(["preview", "--images", "0", *options]) == 2
+
+
+def test_a_dry_run_without_an_image_is_no_success(options, capsys):
+    Path("none").mkdir()
+    assert main(["run", "--dry-run", "--image-root", "none", "--model", "builtin"]) == 1
+    assert "there is no image under none; set images.root" in capsys.readouterr().err

@@ -335,3 +335,15 @@ def test_whatever_is_in_the_file_gives_turns_rejections_or_one_declared_error(
         list(read_llava(path))
     except DataError as error:
         assert "x.json" in str(error)
+
+
+def test_a_table_of_commas_says_what_to_save_it_as(tmp_path):
+    (tmp_path / "rows.csv").write_text("image,question,answer\na.png,What?,A cat.\n")
+    with pytest.raises(DataError, match=r"CSV is not read: save each row as a line such as \{\"image\""):
+        list(read_llava(tmp_path / "rows.csv"))
+
+
+def test_a_list_that_breaks_off_is_perhaps_not_whole(tmp_path):
+    (tmp_path / "rows.json").write_text('[{"id": 1, "conversations": [{"fr')
+    with pytest.raises(DataError, match="is the file whole"):
+        list(read_llava(tmp_path / "rows.json"))

@@ -166,7 +166,7 @@ def test_an_archive_that_broke_off_is_one_line_wherever_it_did(tmp_path: Path) -
 
 def test_a_missing_shard_and_a_folder_of_two_kinds_are_told(tmp_path: Path) -> None:
     write_tar(tmp_path / "s-0.tar", [])
-    with pytest.raises(DataError, match=r"s-1\.tar, where no file is"):
+    with pytest.raises(DataError, match=r"s-1\.tar, which is not there"):
         check_files(list_files([tmp_path / "s-{0..1}.tar"]))
     (tmp_path / "a.parquet").write_bytes(b"")
     with pytest.raises(DataError, match="has tar and parquet files; name those of one kind"):

@@ -62,6 +62,8 @@ def test_another_form_needs_no_model(scores: list[PairScore]) -> None:
 
 
 def test_what_cannot_be_filtered_is_told(scores: list[PairScore], folder: Path) -> None:
+    with pytest.raises(DataError, match="got a dict among the pairs, expected what Scorer"):
+        c3l.filter([{"question": "What?"}])  # type: ignore[list-item]
     with pytest.raises(DataError, match="got a pair twice"):
         c3l.filter([scores[0], scores[0]])
     with pytest.raises(ConfigError, match=r"filtering\.rule"):

@@ -287,7 +287,8 @@ def test_what_was_rejected_is_told_by_reason(work):
     score(work, "scoring.context=none", progress=Telling())
     assert notes[:3] == [
         "data: layout `conversations` of `from` and `value` (LLaVA, ShareGPT)",
-        "5 of 28 turns rejected: 1 bad_path, 1 empty_answer, 1 no_image, 2 unreadable_image; "
+        "5 of 28 turns rejected: 1 bad_path, 1 empty_answer, 1 no_image, 2 unreadable_image, such as unreadable_image: "
+        f"missing_image: there is no 'gone.png' under {work / 'pictures'}; "
         f"`error` in their rows of {work / 'out.jsonl'} says more",
         "1 of 28 turns were scored without the turns before them",
     ]
@@ -331,7 +332,7 @@ def test_without_a_score_nothing_is_said_of_specificity(work):
 @pytest.mark.parametrize(
     ("paths", "error", "message"),
     [
-        ({"data": "missing.json"}, DataError, "got --data .*missing.json, where no file is; expected a file of JSON"),
+        ({"data": "missing.json"}, DataError, "got --data .*missing.json, which is not there; expected a file of JSON"),
         ({"data": "pictures"}, DataError, "got --data .*pictures, which is a folder; expected a file of JSON"),
         ({"root": "data.json"}, DataError, "got --image-root .*data.json, expected the folder"),
         ({"out": "pictures"}, StorageError, "got --out .*pictures, which is a folder; expected the JSONL file"),

@@ -155,8 +155,8 @@ def test_where_there_are_fewer_other_pictures_than_wanted_all_of_them_stand_and_
     assert len(set(shown)) == 3
     config = ScoringConfig(no_image="others", others=4)
     assert [count_others(config, pictures) for pictures in (2, 4, 5, 99)] == [1, 3, 4, 4]
-    assert tell_few_others(config, 4).startswith("only 3 other images stand for each image, not scoring.others=4")
-    assert tell_few_others(config, 2).startswith("only 1 other image stands")
+    assert tell_few_others(config, 4).startswith("each image is compared with 3 others, not with scoring.others=4")
+    assert tell_few_others(config, 2).startswith("each image is compared with 1 other,")
     assert tell_few_others(config, 5) == tell_few_others(ScoringConfig(no_image="drop"), 1) == ""
 
 
@@ -165,7 +165,7 @@ def test_beside_a_single_picture_stands_a_grey_one_which_is_told():
     run([SAMPLES[0]], model=model, no_image="others", others=4, pool=IDS[:1])
     [request] = model.requests
     assert [(other.size, other.getpixel((0, 0))) for other in request.others] == [((8, 8), (128, 128, 128))]
-    assert tell_few_others(ScoringConfig(no_image="others"), 1).startswith("there is no other image, so a grey one")
+    assert tell_few_others(ScoringConfig(no_image="others"), 1).startswith("there is no other image to compare with")
 
 
 SETS = {"i0+i1": ("i0", "i1"), "i2+i3+i4": ("i2", "i3", "i4")}

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
 
 from c3l.errors import BackendError
 from c3l.models import hashing
@@ -167,7 +167,8 @@ def test_a_broken_folder_is_one_line(folder):
 @pytest.mark.parametrize("device", ["gpu", "cuda:99"])
 @pytest.mark.parametrize("dtype", ["auto", "float32"])
 def test_a_device_that_is_not_here_is_one_line(folder, device, dtype):
-    with pytest.raises(BackendError, match=f"got model.device={device}, expected auto, cpu") as caught:
+    told = {"gpu": "expected auto, cpu or cuda", "cuda:99": "but torch .* finds no such device here"}[device]
+    with pytest.raises(BackendError, match=f"got model.device={device}, {told}") as caught:
         load_model(ModelConfig(name=str(folder), dtype=dtype, device=device), 0)
     assert "\n" not in str(caught.value)
 
@@ -219,9 +220,16 @@ def hub_error(kind):
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (lambda: OSError("no route\nto host"), r"no folder who/what, .* \(no route to host\); give --model .*HF_HOME"),
-        (lambda: hub_error(RepositoryNotFoundError), "the hub has no such model, or hides it: .*`hf auth login`"),
-        (lambda: hub_error(GatedRepoError), "the hub has no such model, or hides it: .*`hf auth login`"),
+        (
+            lambda: OSError("no route\nto host"),
+            r"no folder who/what, .*\(no route to host\); .* --model .*HF_HOME",
+        ),
+        (
+            lambda: hub_error(RepositoryNotFoundError),
+            "no such model on the hub, or it is .*gated: .*`hf auth login`",
+        ),
+        (lambda: hub_error(GatedRepoError), "no such model on the hub, or it is .*gated: .*`hf auth login`"),
+        (lambda: OfflineModeIsEnabled("offline"), "HF_HUB_OFFLINE=1 forbids to ask the hub: unset it"),
         (lambda: hub_error(RevisionNotFoundError), "who/what has no revision v9; set model.revision"),
     ],
 )
@@ -288,5 +296,43 @@ def test_a_merged_folder_is_loaded_as_any_other_and_an_adapter_folder_refused(fo
     scores = score_rows(loaded, [ScoreRequest(row.image, (Pair("p", row.prompt, row.completion),))], "drop")[0][0]
     assert sum(scores.logprobs_with_image) / len(scores.token_ids) == pytest.approx(expected, abs=1e-4)
     assert weights_hash(config_of(tmp_path / "merged")) != weights_hash(config_of(folder))
-    with pytest.raises(BackendError, match="merge it into its base"):
+    with pytest.raises(BackendError, match="merge it into its base model"):
         load_trainable(config_of(tmp_path / "adapter"), TUNING, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("builtn", "did you mean builtin?"),
+        ("Builtin", "did you mean builtin?"),
+        ("m.gguf", "c3l reads no GGUF files"),
+        ("some/config.json", "this is a file, name the folder that it lies in, some"),
+        ("https://huggingface.co/who/what", r"did you mean who/what\?"),
+        ("http://localhost:8000/v1", "--model openai:NAME --set model.endpoint=http://localhost:8000/v1"),
+        ("what", "or a hub id such as who/what$"),
+    ],
+)
+def test_a_name_that_is_no_model_says_what_was_perhaps_meant(name, meant, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "some").mkdir()
+    (tmp_path / "some/config.json").write_text("{}")
+    with pytest.raises(BackendError, match=f"got model '{name}', expected `builtin`, .*{meant}"):
+        weights_hash(ModelConfig(name=name))
+
+
+def test_a_language_model_is_refused_by_its_config_before_it_is_read(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"not looked at")
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": ["LlamaForCausalLM"], "model_type": "llama"}))
+    with pytest.raises(
+        BackendError, match=r"a language model \(LlamaForCausalLM\), .* expected a vision-language model"
+    ):
+        weights_hash(config_of(tmp_path))
+
+
+def test_a_card_that_is_full_says_what_to_do(folder, monkeypatch):
+    def fill(self):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(HfModel, "check_causal", fill)
+    with pytest.raises(BackendError, match=r"Tried to allocate 2 GiB; set a smaller batch_size or model\.dtype"):
+        load_model(config_of(folder), 0)

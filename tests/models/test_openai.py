@@ -317,7 +317,7 @@ def test_a_served_model_writes_a_run_that_another_scores_and_nothing_is_asked_tw
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        ((), "can write, but not score; name who does with --set scoring.model=FOLDER"),
+        ((), "can write, but not score; name a model that does with --set scoring.model=FOLDER"),
         (("--set", "scoring.model=scorer", "--set", "rounds=1"), "can write, but not be tuned; set rounds=0"),
         (("--set", "scoring.model=scorer", "--set", "finetuning.enabled=true"), "can write, but not be taught"),
     ],

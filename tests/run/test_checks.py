@@ -1,5 +1,7 @@
 """`c3l check` tells a model that looks at the picture from one that does not."""
 
+import sys
+
 import pytest
 
 from c3l.errors import OutOfMemoryError
@@ -105,3 +107,12 @@ def test_near_duplicates_are_counted_where_they_are_asked_for(tmp_path):
     assert "    1 near-duplicates of an earlier image, by at most 6 of 64 bits, such as 'same.png' of 'picture" in text
     assert summary["ok"]
     assert "near-duplicates" not in run_check(make_config(tmp_path / "run", root, "fake"), FakeModel())[0]
+
+
+def test_a_package_for_near_duplicates_that_is_missing_is_a_failed_check(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "imagehash", None)
+    root = draw_pictures(tmp_path / "p", 2)
+    (root / "broken.jpg").unlink()
+    text, summary = run_check(make_config(tmp_path / "run", root, "fake", "images.near_duplicates=drop"), FakeModel())
+    assert "pictures: images.near_duplicates needs imagehash: pip install 'c3l[dedup]' - NOT OK" in text
+    assert summary["failed"] == ["images"]

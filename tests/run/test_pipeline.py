@@ -10,7 +10,7 @@ import pytest
 from c3l.cli.tables import format_images, format_pairs, format_status
 from c3l.data.images import inspect_image
 from c3l.data.paths import BadImageError
-from c3l.errors import BackendError, DataError, RunLockedError, StaleStageError
+from c3l.errors import BackendError, ConfigError, DataError, RunLockedError, StaleStageError
 from c3l.progress import SilentProgress
 from c3l.records import ContrastiveGroup, FilterDecision, ImageRef, Sample, ScoredSample
 from c3l.run import pipeline
@@ -421,8 +421,11 @@ def test_a_run_whose_pictures_were_all_rejected_is_not_gone_on_with_under_anothe
     wrong.mkdir()
     for name in ("picture_0.png", "picture_1.png"):
         (wrong / name).write_bytes(b"")
-    walk(make_config(config.run, wrong, model), Loader())
-    with pytest.raises(StaleStageError, match=r"no image that can be used .* `c3l clean \S+ images`"):
+    loader = Loader()
+    with pytest.raises(DataError, match=r"none of the 2 images .* \(empty_file: .* `c3l clean \S+ images`"):
+        walk(make_config(config.run, wrong, model), loader)
+    assert not loader.times, "no model is loaded for nothing"
+    with pytest.raises(StaleStageError, match=r"no picture that can be used .* `c3l clean \S+ images`"):
         walk(config, Loader())
     Run.reader(config.run).clean("images")
     walk(config, Loader())
@@ -560,3 +563,23 @@ def test_a_page_without_pictures_is_not_a_finished_one(config, root, model, tmp_
     walk(make_config(config.run, tmp_path / "moved", model), Loader())
     assert "<img " in page.read_text()
     assert Run.reader(config.run).stored("report").is_done()
+
+
+def test_a_format_whose_package_is_missing_stops_the_run_before_it_begins(config, model, root, monkeypatch):
+    monkeypatch.setattr("c3l.data.parquet.find_spec", lambda name: None if name == "datasets" else name)
+    loader = Loader()
+    with pytest.raises(ConfigError, match=r"finevision needs datasets: pip install 'c3l\[export\]'"):
+        walk(make_config(config.run, root, model, "export.formats=[llava, finevision]"), loader)
+    assert not loader.times and not (config.run / "images.jsonl").exists()
+
+
+def test_texts_without_a_single_pair_are_named_and_not_the_pairs_that_are_too_few(config, model, root):
+    loader = Loader(lambda: FakeModel(write=lambda request: "I see a dog."))
+    with pytest.raises(DataError, match=r"no text that the model wrote .* can be read .*`c3l preview "):
+        walk(make_config(config.run, root, model, "rounds=1"), loader)
+
+
+def test_a_device_that_is_not_here_is_told_before_the_images_are_listed(config, model, root):
+    with pytest.raises(BackendError, match=r"got model\.device=gpu"):
+        walk(make_config(config.run, root, model, "model.device=gpu"), Loader())
+    assert not config.run.exists()

@@ -50,7 +50,8 @@ def test_the_pictures_are_spread_over_the_folder_and_the_prompt_is_whole(world):
     assert summary["rejected"] == {"not_an_image": 1}
     assert summary["images"] == 3
     assert any(line.startswith("    | Write 5 different questions") for line in lines)
-    assert look(world, 1)[2]["texts"] == 0
+    with pytest.raises(DataError, match=r"none of the 1 images .*such as broken\.jpg"):
+        look(world, 1)
 
 
 def test_what_is_rejected_stands_with_its_picture(world):

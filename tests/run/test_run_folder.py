@@ -299,7 +299,7 @@ def test_a_stage_of_other_settings_is_refused_and_the_change_is_named(finished: 
 def test_what_is_no_setting_is_named_but_not_offered_to_set(tmp_path: Path) -> None:
     with Run.open(tmp_path / "run") as run:
         begin(run, settings={"weights": "old", "x.list": [1, "a b"]}, fingerprint="1").write_shard(0, [])
-        with pytest.raises(StaleStageError, match="the model changed; choose another --run"):
+        with pytest.raises(StaleStageError, match="the model changed; name another run folder"):
             begin(run, settings={"weights": "new", "x.list": [1, "a b"]}, fingerprint="2")
         with pytest.raises(StaleStageError, match=r"`--set 'x.list=\[1, .a b.\]'`"):
             begin(run, settings={"weights": "old", "x.list": []}, fingerprint="3")

@@ -8,14 +8,15 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from c3l.cli.failures import tell
 from c3l.cli.file_commands import evaluate, finetune
 from c3l.cli.options import (
-    BAD_SETTINGS,
     COLUMNS,
     DTYPE,
     FAILED,
@@ -25,7 +26,6 @@ from c3l.cli.options import (
     OK,
     SEED,
     STOPPED,
-    TOO_MANY_REJECTED,
     Arguments,
     Debug,
     Leading,
@@ -50,7 +50,7 @@ from c3l.cli.options import (
 from c3l.cli.push_command import push
 from c3l.cli.setting_commands import init, settings
 from c3l.cli.trial_commands import demo, preview
-from c3l.errors import C3LError, ConfigError, StaleStageError, TooManyRejectedError
+from c3l.errors import ConfigError
 
 if TYPE_CHECKING:
     from c3l.settings.schema import RunConfig
@@ -96,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     words = [_hyphenate(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     debug = "--debug" in words
+    _settle_streams()
     if not sys.stderr.isatty():
         for bars in ("HF_HUB_DISABLE_PROGRESS_BARS", "TQDM_DISABLE"):
             os.environ.setdefault(bars, "1")  # the bars of loading fill log files
@@ -108,28 +109,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             raise
-        return _tell(error)
+        return tell(error)
     return OK
+
+
+def _settle_streams() -> None:
+    """Let no text fail for the terminal: a closed stderr takes all, and stdout escapes what its encoding lacks."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _hyphenate(word: str) -> str:
     """``--image_root=a_b`` as ``--image-root=a_b``: both spellings of an option are accepted."""
     name, equals, value = word.partition("=")
     return name.replace("_", "-") + equals + value if word.startswith("--") else word
-
-
-def _tell(error: Exception) -> int:
-    """Print an error as one line; returns the exit code."""
-    from c3l.progress import printable
-
-    text = str(error) or type(error).__name__
-    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-    if not isinstance(error, C3LError):
-        text = f"{type(error).__name__}: {text}; --debug shows where"
-    print(printable(f"c3l: {text}{notes}"), file=sys.stderr)
-    if isinstance(error, TooManyRejectedError):
-        return TOO_MANY_REJECTED
-    return BAD_SETTINGS if isinstance(error, (ConfigError, StaleStageError)) else FAILED
 
 
 @app.callback()
@@ -201,6 +196,7 @@ def _score(
     if run is not None and not data and out is None:
         from c3l.run.pipeline import run_score
 
+        find_run(run)
         settings = resolve_config(run, given)
         _check_round(settings, round)
         return run_stages(settings, partial(run_score, round=round), shard=shard)
@@ -229,6 +225,7 @@ def _add_leading(verb: str, summary: str, go: "Callable[[RunConfig, int], None]"
 
     @takes_settings(IMAGE_ROOT, SEED)
     def command(given: Arguments, run: RunFolder, round: Leading = 1) -> None:
+        find_run(run)
         go(resolve_config(run, given), round)
 
     app.command(verb, help=summary)(command)
@@ -263,6 +260,7 @@ def _add_stage(verb: str, summary: str) -> None:
     def command(given: Arguments, run: RunFolder) -> None:
         from c3l.run import pipeline
 
+        find_run(run)
         run_stages(resolve_config(run, given), getattr(pipeline, f"run_{verb}"), needs_model=False)
 
     app.command(verb, help=summary)(command)
@@ -331,7 +329,7 @@ def _clean(
     names = list(STAGES)
     there = [path for name in names[names.index(stage) :] for path in STAGES[name] if (folder.path / path).exists()]
     if there and not yes:
-        if not sys.stdin.isatty():
+        if sys.stdin is None or not sys.stdin.isatty():
             raise ConfigError(f"c3l clean would remove {', '.join(there)}; say --yes where nobody can be asked")
         typer.confirm(f"Remove {', '.join(there)} of {run}?", abort=True, err=True)
     with Run.open(run) as writable:

@@ -57,11 +57,21 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show where an error comes 
 
 
 class OnceCommand(TyperCommand):
-    """A command that refuses an option given twice, of which the last would silently win, unless it takes several."""
+    """A command that refuses what would silently mean something else.
+
+    That is an option given twice, of which the last would win, unless it takes several; and an empty value, as of a
+    shell's variable that is not set, which would be the folder one stands in.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As always, after a look at which options are given."""
-        _, _, given = self.make_parser(ctx).parse_args(args=[*args])
+        """As always, after a look at what is given."""
+        values, _, given = self.make_parser(ctx).parse_args(args=[*args])
+        for param in dict.fromkeys(given):
+            value = values.get(param.name)
+            if value == "" or (isinstance(value, list) and "" in value):
+                shown = getattr(param, "metavar", None) or param.name
+                name = param.opts[0] if isinstance(param, TyperOption) else shown
+                ctx.fail(f"got {name} with an empty value; is a variable of your shell not set?")
         for param, times in Counter(given).items():
             has_value = isinstance(param, TyperOption) and (not param.is_flag or param.secondary_opts)
             if times > 1 and has_value and not param.multiple:

@@ -162,6 +162,10 @@ def read_conversations(
         yield _read_conversation(number, row, f", in {file}" if file else "")
 
 
+_NO_CSV = '; CSV is not read: save each row as a line such as {"image": "...", "question": "...", "answer": "..."}'
+_SEPARATED = {".csv": _NO_CSV, ".tsv": _NO_CSV}
+
+
 def _rows(path: Path, unpack: Path | None, columns: Mapping[str, str]) -> Iterator[Any]:
     """The rows by the names that are read, unless the first of them tells that the file is of another kind."""
     naming = find_naming(path, columns)
@@ -171,7 +175,7 @@ def _rows(path: Path, unpack: Path | None, columns: Mapping[str, str]) -> Iterat
     if first_is_bad and (len(head) == 1 or head[0].reason == "bad_json") and not begins_list(path):
         raise DataError(
             f"{path} is no JSON list and no JSON lines ({head[0].detail}); expected a list of rows, or a row a line, "
-            "with nothing around it"
+            f"with nothing around it{_SEPARATED.get(path.suffix.lower(), '')}"
         )
     key = _key_of_list(naming.apply(head[0])) if len(head) == 1 else None
     if key is not None and not begins_list(path):

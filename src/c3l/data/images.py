@@ -31,6 +31,7 @@ __all__ = [
     "ENDINGS",
     "BadImageError",
     "find_images",
+    "find_some",
     "image_id_of",
     "inspect_image",
     "list_images",
@@ -101,6 +102,19 @@ def find_images(
     return paths[:limit], (*_explain_left_out(root, left_out), *_explain_links(root, unfollowed))
 
 
+def find_some(root: Path | Address, limit: int | None, links: FollowLinks) -> tuple[list[str], tuple[str, ...]]:
+    """As ``find_images``, where there has to be an image.
+
+    Raises:
+        DataError: As ``list_images``, or if there is none.
+    """
+    paths, left_out = find_images(root, limit, links)
+    if not paths:
+        more = f" ({'; '.join(left_out)})" if left_out else ""
+        raise DataError(f"there is no image under {root}{more}; set images.root or --image-root")
+    return paths, left_out
+
+
 def _find_behind(root: Address, limit: int | None) -> tuple[list[str], tuple[str, ...]]:
     """As ``find_images``, behind an address."""
     names = [name for name in list_address(root) if not any(part.startswith(".") for part in name.split("/"))]
@@ -135,8 +149,8 @@ def _may_enter(path: Path, root: Path, links: FollowLinks, entered: set[Path], u
 def _explain_left_out(root: Path | Address, files: list[Path]) -> Iterator[str]:
     if files:
         yield (
-            f"{len(files)} files under {root} are left out, such as {min(files).name}; an image's name ends in "
-            f"{', '.join(ENDINGS)}"
+            f"{len(files)} files under {root} are left out, such as {min(files).name}; the name of an image ends in "
+            f"{', '.join(ENDINGS)}: save others as JPEG or PNG"
         )
 
 

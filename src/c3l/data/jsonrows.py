@@ -241,4 +241,5 @@ class _Buffer:
 
     def error(self, problem: str) -> DataError:
         """The error, with the place in the file."""
-        return DataError(f"{self.path}: in the item at character {self.before + self.at:,}: {problem}")
+        remedy = "" if problem.endswith("?") else "; is the file whole? if not, copy or download it again"
+        return DataError(f"{self.path}: in the item at character {self.before + self.at:,}: {problem}{remedy}")

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -99,11 +100,20 @@ def read_parquet(path: Path) -> Iterator[ParquetRow]:
             yield from batch.to_pylist()
 
 
+def check_parquet(name: str) -> None:
+    """Look whether what writes a format is installed, without importing it.
+
+    Raises:
+        ConfigError: If it is not.
+    """
+    if missing := [one for one in ("datasets", "pyarrow") if find_spec(one) is None]:
+        raise ConfigError(f"the export format {name} needs {' and '.join(missing)}: pip install 'c3l[export]'")
+
+
 def _datasets(name: str) -> Any:
-    try:
-        import datasets
-    except ImportError:
-        raise ConfigError(f"the export format {name} needs more packages: pip install 'c3l[export]'") from None
+    check_parquet(name)
+    import datasets
+
     return datasets
 
 

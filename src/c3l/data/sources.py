@@ -68,7 +68,7 @@ def check_files(paths: Sequence[Path]) -> None:
         raise DataError("got no data file, expected at least one --data")
     for path in paths:
         if not path.is_file():
-            got = "which is a folder" if path.is_dir() else "where no file is"
+            got = "which is a folder" if path.is_dir() else "which is not there"
             if (path / "dataset_dict.json").is_file():
                 raise DataError(f"got --data {path}, which holds several splits; name one, such as {path / 'train'}")
             raise DataError(

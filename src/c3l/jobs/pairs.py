@@ -119,9 +119,13 @@ def filter(pairs: Iterable[PairScore], *, settings: Sequence[str] = (), seed: in
 
     Raises:
         ConfigError: If a setting is unknown or out of range.
-        DataError: If a pair comes twice, or the pairs have different forms and ``scoring.form`` names none.
+        DataError: If one is no ``PairScore`` or comes twice, or they have different forms and ``scoring.form`` names
+            none.
     """
     config, pairs = load_config(None, settings), list(pairs)
+    if others := [one for one in pairs if not isinstance(one, PairScore)]:
+        got = type(others[0]).__name__
+        raise DataError(f"got a {got} among the pairs, expected what Scorer.score or c3l.make gives")
     chosen = any(read_override(one).key == "scoring.form" for one in settings)
     scored = [one.scored for one in pairs if one.scored is not None]
     if len({one.sample.sample_id for one in scored}) < len(scored):

@@ -8,7 +8,7 @@ there from the first rows on: what fails before them leaves nothing behind. With
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -89,7 +89,9 @@ def score_file(
             with closing(make_executor(config.executor, load)) as executor:
                 _score_rest(data, _Output(out, job, state), config, progress, executor)
     if state.rejected:
-        progress.note(tell_rejected(state.rejected, f"of {state.rows} turns", f"`error` in their rows of {out}"))
+        example = _find_example(read_rows(out), max(state.rejected, key=state.rejected.__getitem__))
+        where = f"`error` in their rows of {out}"
+        progress.note(tell_rejected(state.rejected, f"of {state.rows} turns", where, example))
     for told in tell_noted(state.noted, "scored", f"{state.rows} turns"):
         progress.note(told)
     summary = summarise_rows(read_rows(out), config.scoring) if state.scored else None
@@ -234,6 +236,11 @@ def _write_rows(rows: Sequence[ScoreRow], noted: Counter[str], out: _Output) -> 
     state.noted = dict(Counter(state.noted) + noted)
     state.bytes += sum(len(line.encode()) + 1 for line in lines)
     state.write(out.job)
+
+
+def _find_example(rows: Iterable[ScoreRow], reason: str) -> str:
+    """Why the first row was rejected that was for this reason."""
+    return next((row["error"] for row in rows if row["status"] == "rejected" and reason_of(row) == reason), "")
 
 
 def _read(data: Sequence[Path], config: RunConfig) -> Iterator[Item]:

@@ -100,6 +100,10 @@ def _run_or_halve(
         yield reject(batch[0], message)
         return
     half = len(batch) // 2
-    logger.warning("out of memory with %d items, trying again in halves: %s", len(batch), message)
+    logger.warning(
+        "out of memory with %d items, trying again in halves (a smaller batch_size saves the time): %s",
+        len(batch),
+        message,
+    )
     yield from _run_or_halve(batch[:half], run, reject)
     yield from _run_or_halve(batch[half:], run, reject)

@@ -233,9 +233,12 @@ def tell_few_others(config: ScoringConfig, images: int) -> str:
     if config.no_image != "others" or found == config.others:
         return ""
     if not found:
-        return "there is no other image, so a grey one stands for it: scores say that an image is needed, not which"
-    number = "1 other image stands" if found == 1 else f"{found} other images stand"
-    return f"only {number} for each image, not scoring.others={config.others}: the scores are the rougher for it"
+        return (
+            "there is no other image to compare with, so a grey one is shown instead: scores say whether an answer "
+            "needs an image at all, not whether it needs its own"
+        )
+    number = f"{found} other{'s' * (found > 1)}"
+    return f"each image is compared with {number}, not with scoring.others={config.others}: scores are less exact"
 
 
 def _open_job(

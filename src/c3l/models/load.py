@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from c3l.errors import BackendError, C3LError, one_line
+from c3l.errors import BackendError, C3LError, find_remedy, one_line
 from c3l.models.hashing import hash_folder
 from c3l.models.interface import InferenceModel
 from c3l.models.places import find_commit, find_folder
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 M = TypeVar("M")
 R = TypeVar("R")
 
-_NO_DEVICE = re.compile(r"Expected one of .*")  # and a list of all that torch was ever built for
+_NO_DEVICE = re.compile(r"Expected one of|Invalid device string")
 _PACKAGES = ("c3l", "torch", "transformers", "tokenizers", "pillow", "peft", "accelerate")
 
 
@@ -101,7 +101,8 @@ def load_model(config: ModelConfig, seed: int) -> InferenceModel:
     except C3LError:
         raise
     except Exception as error:  # as in _read: drivers and strange models raise what they like
-        raise BackendError(f"cannot use the model {config.name} on {device}: {one_line(error)}") from None
+        remedy = f"; {found}" if (found := find_remedy(error)) else ""
+        raise BackendError(f"cannot use the model {config.name} on {device}: {one_line(error)}{remedy}") from None
     return loaded
 
 
@@ -203,6 +204,16 @@ def _find_source(config: ModelConfig, weights: str) -> tuple[str, str]:
     return (str(folder), "main") if folder else (config.weights_name, weights)
 
 
+def check_device(config: ModelConfig) -> None:
+    """Look whether the device that transformers is to run on is here, before what takes long.
+
+    Raises:
+        BackendError: If torch does not find it.
+    """
+    if config.backend == "hf":
+        _choose_device(config)
+
+
 def _choose_device(config: ModelConfig) -> str:
     import torch
 
@@ -212,10 +223,15 @@ def _choose_device(config: ModelConfig) -> str:
         return f"cuda{mine}" if torch.cuda.is_available() else "cpu"
     try:
         torch.empty(0, device=config.device)
-    except (RuntimeError, AssertionError) as error:  # no such word; no such card, or a torch built without cards
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # no such word, or no such card here
+        if _NO_DEVICE.search(str(error)):
+            raise BackendError(
+                f"got model.device={config.device}, expected auto, cpu or cuda, or cuda:1 for the second card"
+            ) from None
+        why = one_line(error).partition(". ")[0].rstrip(".")
         raise BackendError(
-            f"got model.device={config.device}, expected auto, cpu, or cuda with a card that torch finds here: "
-            f"{_NO_DEVICE.sub('torch knows no such word', one_line(error))}"
+            f"got model.device={config.device}, but torch {version('torch')} finds no such device here ({why}); leave "
+            "it at auto, or install the driver and a torch that is built for it"
         ) from None
     return config.device
 

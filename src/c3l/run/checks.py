@@ -44,9 +44,10 @@ def check(config: RunConfig, progress: Progress, load: LoadModel = load_model) -
         if config.images.near_duplicates != "ignore":
             with progress.track("near-duplicates", "images", len(paths)) as advance:
                 yield f"    {tell_near(find_near(paths, config.images, advance), config.images)}"
-    except DataError as error:
-        yield f"images: {error} {_mark(False)}"
-    if bad or not good:
+    except (DataError, ConfigError) as error:
+        failed.append("images")
+        yield f"pictures: {error} {_mark(False)}"
+    if (bad or not good) and not failed:
         failed.append("images")
     if good:
         yield from _check_disk(config, good, failed)

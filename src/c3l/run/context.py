@@ -10,7 +10,7 @@ from c3l.data.same_images import SeenImage, find_other
 from c3l.errors import ConfigError, StaleStageError
 from c3l.executors.choose import make_executor
 from c3l.executors.interface import Executor
-from c3l.models.load import resolve_dtype, weights_hash
+from c3l.models.load import check_device, resolve_dtype, weights_hash
 from c3l.progress import Progress
 from c3l.records import ImageRef
 from c3l.run.plan import Plan, check_costly, make_plan
@@ -132,8 +132,8 @@ def _check_root(run: Run, root: Path | Address, links: FollowLinks) -> None:
     if other := find_other((SeenImage(image.path, image.sha256) for image in images.read(ImageRef)), root, links):
         back = f"put `--image-root {before}` back, " if before is not None else ""
         raise StaleStageError(
-            f"the images of {run.path} are not those under {root} ({other[1]}); "
-            f"{back}say where they lie now, or choose another --run"
+            f"the pictures of {run.path} are not those under {root} ({other[1]}); "
+            f"{back}say where they lie now, or name another run folder"
         )
 
 
@@ -163,4 +163,6 @@ def _resolve_models(run: Run, config: RunConfig, needs_model: bool) -> tuple[Mod
     weights = weights_hash(model)
     scorer = weights_hash(config.scorer) if config.scoring.model else None
     dtype = resolve_dtype(config.scorer if model.dtype == "auto" else model)
+    if begun is None and config.executor.name == "local":
+        check_device(model)
     return model.model_copy(update={"dtype": dtype}), weights, scorer

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from c3l.data.images import list_images
+from c3l.data.images import find_some
 from c3l.data.roots import has_root
 from c3l.method.prompts import choose_templates
 from c3l.progress import format_seconds
@@ -106,7 +106,7 @@ def count_images(config: RunConfig) -> tuple[int, str]:
     if frozen.exists():
         return len(frozen.read_bytes().splitlines()), f"that {config.run} began with"
     if rules.limit is None or has_root(rules.root):
-        return len(list_images(rules.root, rules.limit, rules.follow_links)), f"in {rules.root}"
+        return len(find_some(rules.root, rules.limit, rules.follow_links)[0]), f"in {rules.root}"
     return rules.limit, f"assumed from images.limit: there is no {rules.root} yet"
 
 

@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
-from c3l.data.images import find_images, list_images
+from c3l.data.images import find_some, list_images
 from c3l.data.near_images import NearImage, find_near, tell_near
 from c3l.errors import DataError
+from c3l.records import Rejected
 from c3l.run.context import Context
 from c3l.run.run_folder import Run
+from c3l.settings.roots import Address
 from c3l.storage.atomic import write_atomic
 
 
@@ -15,6 +18,15 @@ def read_list(run: Run) -> list[str]:
     """The paths of the frozen list."""
     with (run.path / "images.jsonl").open(encoding="utf-8") as lines:
         return [json.loads(line)["path"] for line in lines]
+
+
+def tell_unusable(rejected: Sequence[Rejected], root: Path | Address, then: str = "") -> str:
+    """One line about images of which none can be used: how many, and why the first."""
+    first = rejected[0]
+    return (
+        f"none of the {len(rejected)} images that were looked at under {root} can be used, such as {first.id} "
+        f"({first.reason}: {first.detail}); mend the files, or name another folder with --image-root{then}"
+    )
 
 
 def tell_changed_folder(context: Context) -> None:
@@ -44,10 +56,7 @@ def freeze_list(context: Context) -> None:
             f"{context.run.path} has texts but its list of images is gone; "
             f"remove the rest with `c3l clean {context.run.path}`"
         )
-    paths, left_out = find_images(rules.root, rules.limit, rules.follow_links)
-    if not paths:
-        more = f" ({'; '.join(left_out)})" if left_out else ""
-        raise DataError(f"there is no image under {rules.root}{more}; set images.root or --image-root")
+    paths, left_out = find_some(rules.root, rules.limit, rules.follow_links)
     for told in left_out:
         context.progress.note(f"images: {told}")
     write_atomic(context.run.path / "images.jsonl", (json.dumps({"path": path}) for path in paths))

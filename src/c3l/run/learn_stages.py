@@ -5,6 +5,7 @@ from functools import partial
 from typing import Literal
 
 from c3l.data.export_layouts import FILES
+from c3l.data.parquet import check_parquet
 from c3l.executors.interface import LoadModel
 from c3l.executors.local import KeptModel, LocalExecutor
 from c3l.jobs.evaluate import Wanted, check_benchmark, evaluate_files
@@ -27,7 +28,7 @@ Who = Literal["base", "tuned", "finetuned"]
 
 
 def check_tasks(context: Context) -> None:
-    """Look for what finetuning and the benchmarks still need, before hours of work that would end without it.
+    """Look for what the export, finetuning and the benchmarks still need, before hours of work that would end there.
 
     Raises:
         DataError: If a file, or a folder of pictures, is not there or not what it should be.
@@ -35,6 +36,10 @@ def check_tasks(context: Context) -> None:
         ConfigError: If a package, or a setting that a task needs, is missing.
     """
     config = context.config
+    if not _is_done(context, "export"):
+        for name in config.export.formats:
+            if FILES[name].endswith(".parquet"):
+                check_parquet(name)
     if config.finetuning.enabled and not _is_done(context, FINETUNED):
         check_packages()
     for task in config.evaluation.tasks:

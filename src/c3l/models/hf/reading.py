@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import AutoConfig, AutoModelForImageTextToText, GenerationConfig
 
-from c3l.errors import BackendError, C3LError, one_line
+from c3l.errors import BackendError, C3LError, find_remedy, one_line
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.fit import complete_processor, fit_processor
 from c3l.models.hf.layout import FLEX, read_by_flex
@@ -56,7 +56,8 @@ def read_model(
     except C3LError:
         raise
     except Exception as error:  # drivers and strange models raise what they like
-        raise BackendError(f"cannot use the model {config.name} on {device}: {one_line(error)}") from None
+        remedy = f"; {found}" if (found := find_remedy(error)) else ""
+        raise BackendError(f"cannot use the model {config.name} on {device}: {one_line(error)}{remedy}") from None
     return model, processor
 
 
