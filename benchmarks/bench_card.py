@@ -127,7 +127,7 @@ def measure_all(
 ) -> tuple[list[Measured], list[str]]:
     """The lines of the table, and what part of the card's rate scoring reaches."""
     lines: list[Measured] = []
-    to_tune = deepcopy(model)  # the tuning puts adapters on it
+    to_tune = deepcopy(model) if arguments.flex and not flex else model  # the tuning puts adapters on it
     for one in (model, to_tune) if flex else ():
         read_by_flex(one)
     for k in (5,) if arguments.quick else (1, 5, 20):

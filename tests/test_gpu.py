@@ -6,9 +6,10 @@ from copy import deepcopy
 import pytest
 import torch
 
+import tiny_models
+from c3l.models.hf import layout
 from c3l.models.hf.finetunable import FinetunableHfModel
 from c3l.models.hf.inference import HfModel
-from c3l.models.hf.layout import read_by_flex
 from c3l.models.hf.trainable import TrainableHfModel
 from c3l.models.interface import GenerateRequest, Pair, Sampling, ScoreRequest
 from c3l.records import Provenance
@@ -71,13 +72,29 @@ def test_scores(family, mode):
     assert not torch.allclose(found, score(card, mode, others), atol=1e-2)  # the picture matters
 
 
-def test_scores_by_block_masks(family):
-    copy = deepcopy(family.model).to("cuda")
-    read_by_flex(copy)
-    card = HfModel(copy, family.processor, PROVENANCE)
+@pytest.fixture
+def wide(tmp_path, monkeypatch):
+    """A LLaVA with heads of 16 numbers: FlexAttention knows no smaller ones on a card."""
+    monkeypatch.setitem(tiny_models.TEXT, "num_attention_heads", 2)
+    monkeypatch.setitem(tiny_models.TEXT, "num_key_value_heads", 1)
+    return tiny_models.load_tiny("llava", tmp_path / "wide")
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """Counts block masks."""
+    counted, make = [], layout._block_mask
+    monkeypatch.setattr(layout, "_block_mask", lambda *given: counted.append(1) or make(*given))
+    return counted
+
+
+def test_scores_by_block_masks(wide, made):
+    copy = deepcopy(wide.model).to("cuda")
+    layout.read_by_flex(copy)
+    card = HfModel(copy, wide.processor, PROVENANCE)
     found = score(card, "drop")
-    assert card._forcing.packs()
-    torch.testing.assert_close(found, score(make_backend(family, "cpu"), "drop"), rtol=0, atol=1e-4)
+    assert card._forcing.packs() and made
+    torch.testing.assert_close(found, score(make_backend(wide, "cpu"), "drop"), rtol=0, atol=1e-4)
 
 
 def test_scores_in_bfloat16(family):
@@ -100,19 +117,25 @@ def test_texts(family):
     assert card._writing.ways().shared
 
 
-@pytest.mark.parametrize(
-    ("similarity", "flex", "checkpointing"),
-    [("likelihood", False, False), ("hidden", False, False), ("hidden", True, False), ("hidden", True, True)],
-)
-def test_contrastive_gradients(family, similarity, flex, checkpointing):
-    changes = {"similarity": similarity, "lora_dropout": 0.0, "gradient_checkpointing": checkpointing}
-    recipe = ContrastiveConfig(**SHORT | changes)
+@pytest.mark.parametrize("similarity", ["likelihood", "hidden"])
+def test_contrastive_gradients(family, similarity):
+    compare_gradients(family, similarity)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_contrastive_gradients_by_block_masks(wide, made, checkpointing):
+    compare_gradients(wide, "hidden", flex=True, gradient_checkpointing=checkpointing)
+    assert made
+
+
+def compare_gradients(family, similarity, flex=False, **changes):
+    recipe = ContrastiveConfig(**SHORT | {"similarity": similarity, "lora_dropout": 0.0} | changes)
     found = []
     for device in ("cuda", "cpu"):
         torch.manual_seed(0)
         copy = deepcopy(family.model).to(device)
         if flex and device == "cuda":
-            read_by_flex(copy)
+            layout.read_by_flex(copy)
         lvlm = TrainableHfModel(copy, family.processor, PROVENANCE, recipe)
         torch.manual_seed(1)
         model = ContrastiveModel(lvlm, recipe)

@@ -114,5 +114,5 @@ def test_a_package_for_near_duplicates_that_is_missing_is_a_failed_check(tmp_pat
     root = draw_pictures(tmp_path / "p", 2)
     (root / "broken.jpg").unlink()
     text, summary = run_check(make_config(tmp_path / "run", root, "fake", "images.near_duplicates=drop"), FakeModel())
-    assert "pictures: images.near_duplicates needs imagehash: pip install 'c3l[dedup]' - NOT OK" in text
+    assert "images: images.near_duplicates needs imagehash: pip install 'c3l[dedup]' - NOT OK" in text
     assert summary["failed"] == ["images"]

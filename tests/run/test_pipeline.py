@@ -425,7 +425,7 @@ def test_a_run_whose_pictures_were_all_rejected_is_not_gone_on_with_under_anothe
     with pytest.raises(DataError, match=r"none of the 2 images .* \(empty_file: .* `c3l clean \S+ images`"):
         walk(make_config(config.run, wrong, model), loader)
     assert not loader.times, "no model is loaded for nothing"
-    with pytest.raises(StaleStageError, match=r"no picture that can be used .* `c3l clean \S+ images`"):
+    with pytest.raises(StaleStageError, match=r"no image that can be used .* `c3l clean \S+ images`"):
         walk(config, Loader())
     Run.reader(config.run).clean("images")
     walk(config, Loader())

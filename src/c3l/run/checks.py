@@ -46,7 +46,7 @@ def check(config: RunConfig, progress: Progress, load: LoadModel = load_model) -
                 yield f"    {tell_near(find_near(paths, config.images, advance), config.images)}"
     except (DataError, ConfigError) as error:
         failed.append("images")
-        yield f"pictures: {error} {_mark(False)}"
+        yield f"images: {error} {_mark(False)}"
     if (bad or not good) and not failed:
         failed.append("images")
     if good:

@@ -132,7 +132,7 @@ def _check_root(run: Run, root: Path | Address, links: FollowLinks) -> None:
     if other := find_other((SeenImage(image.path, image.sha256) for image in images.read(ImageRef)), root, links):
         back = f"put `--image-root {before}` back, " if before is not None else ""
         raise StaleStageError(
-            f"the pictures of {run.path} are not those under {root} ({other[1]}); "
+            f"the images of {run.path} are not those under {root} ({other[1]}); "
             f"{back}say where they lie now, or name another run folder"
         )
 

@@ -33,7 +33,7 @@ def make(family: Any, dtype: torch.dtype = torch.float64, *, flex: bool) -> HfMo
 
 def numbers(model: HfModel, requests: list[ScoreRequest] = REQUESTS) -> torch.Tensor:
     found = [one for of_request in score_rows(model, requests, "drop") for one in of_request]
-    return torch.tensor([[*one.logprobs_with_image, *one.logprobs_without_image] for one in found[:1]])
+    return torch.tensor([[n for one in found for n in (*one.logprobs_with_image, *one.logprobs_without_image)]])
 
 
 make_block_mask = layout._block_mask

@@ -70,12 +70,14 @@ def test_changed_weights_are_tried_out(folder, trials):
     assert len(trials) == 2
 
 
-@pytest.mark.parametrize("what", ["attention", "threads", "code", "versions"])
+@pytest.mark.parametrize("what", ["attention", "packed rows", "threads", "code", "versions"])
 def test_another_way_of_computing_is_tried_out(what, folder, trials, monkeypatch):
     load(folder)
     more = {}
     if what == "attention":
         more["attn_implementation"] = "eager"
+    elif what == "packed rows":
+        more["attn_implementation"] = layout.FLEX
     elif what == "threads":
         monkeypatch.setattr(torch, "get_num_threads", lambda: 63)
     elif what == "code":

@@ -42,7 +42,7 @@ def give_all_the_first(features: ImageFeatures, count: int) -> list[ImageFeature
 
 
 def fail(features: ImageFeatures, count: int) -> list[ImageFeatures]:
-    raise ValueError("a form of its own")
+    raise TypeError("a form of its own")
 
 
 split_honestly = vision.split_features
@@ -92,3 +92,22 @@ def test_no_more_pixels_go_through_at_once_than_there_is_room_for(tiny, monkeypa
         monkeypatch.setattr(vision, "TOGETHER", room)
         seeing.encode_all(visions)
         assert len(calls) == expected
+
+
+@torch.no_grad()
+def test_where_features_cannot_be_shared_out_each_picture_is_encoded_by_itself(tiny, monkeypatch):
+    seeing, encoder = make(tiny("llava"))
+    visions = read(encoder)
+    alone = [seeing.encode(one) for one in visions]
+    seeing.batches = True
+    monkeypatch.setattr(vision, "split_features", lambda features, count: split_honestly(features, 4))  # of six
+    found = seeing.encode_all(visions)
+    assert all(torch.equal(one, other) for one, other in zip(tensors_of(found), tensors_of(alone), strict=True))
+
+
+@torch.no_grad()
+def test_who_keeps_one_picture_does_not_keep_the_others(tiny):
+    seeing, encoder = make(tiny("qwen3_vl"))
+    seeing.batches = True
+    for one in tensors_of(seeing.encode_all(read(encoder))[:1]):
+        assert one.untyped_storage().nbytes() == one.nbytes

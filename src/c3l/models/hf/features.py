@@ -71,7 +71,9 @@ def _split(name: str, value: Any, count: int) -> list[Any]:
     size, rest = divmod(len(value), count)
     if rest:
         raise ValueError(f"got {len(value)} parts of features for {count} pictures of one shape")
-    return [value[place * size : (place + 1) * size] for place in range(count)]
+    parts = [value[place * size : (place + 1) * size] for place in range(count)]
+    # copies: who keeps one picture's features would keep those of all
+    return [part.clone() for part in parts] if isinstance(value, Tensor) else parts
 
 
 def tensors_of(images: Sequence[ImageFeatures]) -> Iterator[Tensor]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FLEX = "flex_attention"
 _ATTENTION = ("sdpa", "eager")  # the implementations that take a mask of every token against every other
+_BLOCK = 128
 _BY_FLEX: "WeakSet[PreTrainedModel]" = WeakSet()
 _FULL, _SLIDING = "full_attention", "sliding_attention"
 
@@ -118,6 +119,11 @@ def read_by_flex(model: "PreTrainedModel") -> None:
     _BY_FLEX.add(model)
 
 
+def reads_by_flex(model: "PreTrainedModel") -> bool:
+    """Whether it was let."""
+    return model in _BY_FLEX
+
+
 def keep_flex(model: "PreTrainedModel") -> None:
     """Let a model that is fed packed rows alone stay with it, where layers are computed again on the way back."""
     if model in _BY_FLEX:
@@ -135,11 +141,13 @@ def reading_packed(model: "PreTrainedModel", sight: Sight) -> Iterator[Any]:
     Yields:
         The attention mask for its forward.
     """
-    text = model.config.get_text_config()
+    if model not in _BY_FLEX:
+        yield _mask(sight.to(model.device), model)
+        return
+    text = model.config.get_text_config()  # the language model alone: towers see no trees
     before = _attention(model)
+    text._attn_implementation = FLEX
     try:
-        if model in _BY_FLEX:  # the language model alone: towers see no trees
-            text._attn_implementation = FLEX
         yield _mask(sight.to(model.device), model)
     finally:
         text._attn_implementation = before
@@ -165,14 +173,28 @@ def _mask_of(sight: Sight, model: "PreTrainedModel", window: int | None) -> Any:
 
 
 def _block_mask(sight: Sight, window: int | None) -> Any:
-    """Blocks of 128 tokens, of which the kernel leaves out those where no token sees another."""
-    from torch.nn.attention.flex_attention import create_block_mask
+    """Blocks of 128 tokens, of which the kernel leaves out those where no token sees another.
+
+    torch's own ``create_block_mask`` finds the same blocks with 8 bytes for each two tokens.
+    """
+    from torch.nn.attention.flex_attention import BlockMask
 
     def sees(tree: Tensor, head: Tensor, token: Tensor, other: Tensor) -> Tensor:
         return sight.sees(tree, token, other, window)
 
-    count, width = sight.begins.shape
-    return create_block_mask(sees, count, None, width, width, device=str(sight.begins.device))
+    width = sight.begins.shape[1]
+    table = torch.nn.functional.pad(sight.table(window), (0, -width % _BLOCK) * 2)
+    count = table.shape[-1] // _BLOCK
+    blocks = table.reshape(-1, 1, count, _BLOCK, count, _BLOCK)
+    some, whole = blocks.any(5).any(3), blocks.all(5).all(3)  # (B, 1, rows, columns)
+    partly, wholly = _list_blocks(some & ~whole), _list_blocks(whole)
+    return BlockMask.from_kv_blocks(*partly, *wholly, BLOCK_SIZE=_BLOCK, mask_mod=sees, seq_lengths=(width, width))
+
+
+def _list_blocks(found: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each row of blocks how many there are, and which columns, those first."""
+    order = found.to(torch.int32).argsort(dim=-1, descending=True, stable=True)
+    return found.sum(-1, dtype=torch.int32), order.to(torch.int32)
 
 
 def _attention(model: "PreTrainedModel") -> str | None:

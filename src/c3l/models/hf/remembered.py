@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from c3l.models.hashing import hash_files, read_cached, write_cached
+from c3l.models.hf.layout import reads_by_flex
 from c3l.records import Provenance
 from c3l.settings.cache import cache_folder
 
@@ -62,7 +63,8 @@ def _describe_arithmetic(model: "PreTrainedModel") -> list[str]:
         machine = torch.cuda.get_device_name(model.device)
     else:
         machine = f"{torch.backends.cpu.get_cpu_capability()} {torch.cpu.get_capabilities()} {torch.get_num_threads()}"
-    return [str(model.device.type), machine, torch.get_float32_matmul_precision(), *map(str, attention)]
+    packed = str(reads_by_flex(model))
+    return [str(model.device.type), machine, torch.get_float32_matmul_precision(), packed, *map(str, attention)]
 
 
 def _parts(model: "PreTrainedModel") -> list[object]:

@@ -1,4 +1,4 @@
-"""The vision encoder, run once a picture; its output is then shown to any number of prompts."""
+"""The vision encoder: every picture goes through it once, and its features are then shown to any number of prompts."""
 
 import hashlib
 import inspect
@@ -11,6 +11,8 @@ from PIL import Image
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from c3l.errors import name_error
+from c3l.models.hf.along import ALONG_KEYS
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.features import (
     ImageFeatures,
@@ -34,7 +36,10 @@ TOGETHER = 4 * 2**20  # bytes of pixels that the encoder takes at once; choice, 
 
 
 class VisionEncoder:
-    """Encodes pictures, those of one shape together, and puts their features before the decoder."""
+    """Encodes pictures, those of one shape together, and puts their features before the decoder.
+
+    What else is in such a batch changes features by rounding alone, as far as a probe can see.
+    """
 
     def __init__(self, model: "PreTrainedModel", encoder: ChatEncoder) -> None:
         """Wrap a loaded image-text model, and try out whether its features can be shown again."""
@@ -62,7 +67,9 @@ class VisionEncoder:
     def _try_out(self, encoder: ChatEncoder) -> bool:
         prompt = encoder.encode_prompt("Is it?", Image.new("RGB", (64, 64)))
         try:
-            self.join([self.encode(prompt.vision)] * 2)
+            features = self.encode(prompt.vision)
+            self.join([features] * 2)
+            list(tensors_of([features]))
         except (AttributeError, TypeError, ValueError):  # Granite 4 Vision: features of a form of its own
             return False
         return True
@@ -109,24 +116,34 @@ class VisionEncoder:
     def _encode_alike(self, visions: Sequence[Mapping[str, Tensor]]) -> list[ImageFeatures]:
         if len(visions) == 1:
             return [self.encode(visions[0])]
-        whole = self.encode({key: torch.cat([vision[key] for vision in visions]) for key in visions[0]})
-        return split_features(whole, len(visions))
+        keys = visions[0].keys() - set(ALONG_KEYS)
+        whole = self.encode({key: torch.cat([vision[key] for vision in visions]) for key in keys})
+        try:
+            return split_features(whole, len(visions))
+        except ValueError:  # a number of features that follows from what is in the picture
+            return [self.encode(vision) for vision in visions]
 
     @torch.no_grad()
     def try_batches(self, encoder: ChatEncoder) -> None:
         """Find out whether two pictures that are encoded together have the features that each has by itself."""
         pictures = [picture := draw(96, 64), picture.transpose(Image.Transpose.ROTATE_180)]
-        visions = [encoder.encode_prompt("Is it?", picture).vision for picture in pictures]
-        right = [self.encode(vision) for vision in visions]
-        with shaken(self._model):
-            moved = _distance([self.encode(visions[0])], right[:1])
-        self.batches = True
         try:
-            self.batches = _distance(self.encode_all(visions), right) <= allow(moved, self._model.dtype)
+            why = self._compare([encoder.encode_prompt("Is it?", picture).vision for picture in pictures])
         except (torch.OutOfMemoryError, MemoryError):
             raise
-        except Exception:  # families lay out pictures of a batch as they like; one by one they are as they should be
-            self.batches = False
+        except Exception as error:  # families lay out pictures of a batch as they like
+            why = f"end with {name_error(error)}"
+        self.batches = not why
+        if why:
+            logger.warning("%s encodes one image at a time, since two together %s", type(self._model).__name__, why)
+
+    def _compare(self, visions: Sequence[Mapping[str, Tensor]]) -> str:
+        """What speaks against encoding these pictures of one shape together; empty if nothing does."""
+        right = [self.encode(vision) for vision in visions]
+        with shaken(self._model):
+            allowed = allow(_distance([self.encode(visions[0])], right[:1]), self._model.dtype)
+        found = _distance(self._encode_alike(visions), right)
+        return "" if found <= allowed else f"have features off by {found:.2g}, where rounding explains {allowed:.2g}"
 
     def join(self, images: Sequence[ImageFeatures]) -> dict[str, Any]:
         """Keyword arguments of ``forward`` for rows that show these pictures, one each, in order."""
@@ -185,9 +202,14 @@ def _distance(images: Sequence[ImageFeatures], others: Sequence[ImageFeatures]) 
 
 def _describe(vision: Mapping[str, Tensor]) -> Any:
     """What is equal for pictures that have features of equal size: shapes, and all that is not pixels."""
-    pixels = tuple((key, tensor.shape) for key, tensor in vision.items() if _is_pixels(key))
-    return pixels, tuple((key, str(tensor.tolist())) for key, tensor in vision.items() if not _is_pixels(key))
+    given = {key: tensor for key, tensor in vision.items() if key not in ALONG_KEYS}
+    shapes = tuple((key, tensor.shape) for key, tensor in given.items())
+    return shapes, tuple(
+        (key, str(tensor.tolist()))
+        for key, tensor in given.items()
+        if not _is_pixels(key) and not tensor.is_floating_point()
+    )
 
 
 def _is_pixels(key: str) -> bool:
-    return key.startswith(("pixel_", "image_patches"))
+    return "pixel_" in key or key.startswith("image_patches")
