@@ -44,13 +44,15 @@ def split_features(together: ImageFeatures, count: int) -> list[ImageFeatures]:
     """
     fields = {name: _split(name, value, count) for name, value in _read(together.output).items()}
     shapes = {key: tensor.chunk(count) for key, tensor in together.shapes.items()}
-    return [
+    parts = (
         ImageFeatures(
             _rebuild(together.output, {name: parts[place] for name, parts in fields.items()}),
             {key: parts[place] for key, parts in shapes.items()},
         )
         for place in range(count)
-    ]
+    )
+    # copies: who keeps one picture's features would keep those of all
+    return [change_tensors(part, Tensor.clone) for part in parts]
 
 
 def _join(name: str, parts: Sequence[Any]) -> Any:
@@ -71,9 +73,7 @@ def _split(name: str, value: Any, count: int) -> list[Any]:
     size, rest = divmod(len(value), count)
     if rest:
         raise ValueError(f"got {len(value)} parts of features for {count} pictures of one shape")
-    parts = [value[place * size : (place + 1) * size] for place in range(count)]
-    # copies: who keeps one picture's features would keep those of all
-    return [part.clone() for part in parts] if isinstance(value, Tensor) else parts
+    return [value[place * size : (place + 1) * size] for place in range(count)]
 
 
 def tensors_of(images: Sequence[ImageFeatures]) -> Iterator[Tensor]:
