@@ -84,9 +84,11 @@ def _data(variants: Mapping[str, list[GradedRun]], draft: list[GradedRun] | None
 
 def _compare(variants: Mapping[str, list[GradedRun]], phrases: Mapping[str, str]) -> list[dict[str, Any]]:
     """Contrastive tunings against the controls, and each half kept by S(I2C) against the other halves of its data."""
-    controls = [phrases[arm] for arm in ("likelihood", "random_positive", "likelihood_random")]
+    controls = [
+        phrases[arm] for arm in ("likelihood", "likelihood_gain", "random_positive", "likelihood_random", "cooler")
+    ]
     wanted = []
-    for arm in ("hidden", "c3l", "among_openings"):
+    for arm in ("hidden", "c3l", "gain", "among_openings"):
         wanted += [(phrases[arm], control) for control in controls]
         best, control = (f"{phrases[one]}, half kept: highest S(I2C)" for one in (arm, "likelihood"))
         wanted.append((best, control))
