@@ -1,6 +1,7 @@
 """Fixtures that several test files share: the tiny models, each loaded once a session."""
 
 import gc
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,6 +55,31 @@ def in_float64() -> Iterator[None]:
 
     with double_precision():
         yield
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what c3l keeps of models, the same for all processes that run the tests."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared_cache"
+    (folder / "trials").mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tried_once(shared_cache: Path) -> Iterator[None]:
+    """A tiny model is tried out once, for all tests of what comes after."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("C3L_CACHE", str(shared_cache))
+        yield
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What c3l keeps is kept for this test alone; but which models are in order is known from others."""
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "trials").symlink_to(shared_cache / "trials")
+    monkeypatch.setenv("C3L_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="session")

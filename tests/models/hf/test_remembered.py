@@ -14,7 +14,7 @@ from c3l.models.load import load_model
 from c3l.settings.schema import ModelConfig
 from tiny_models import make_picture
 
-pytestmark = pytest.mark.usefixtures("own_cache")
+pytestmark = pytest.mark.usefixtures("empty_cache")
 
 
 @pytest.fixture
