@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,11 +22,19 @@ def pytest_collection() -> Iterator[None]:
     gc.enable()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _frozen() -> None:
-    """What is there before a file is of modules: no ``gc.collect``, as each training calls it, has to walk it again."""
-    gc.collect()
-    gc.freeze()
+@pytest.fixture(scope="session")
+def _modules_apart() -> list[int]:
+    """How many modules were loaded each time that they were set apart."""
+    return [0]
+
+
+@pytest.fixture(autouse=True)
+def _frozen(_modules_apart: list[int]) -> None:
+    """Modules are set apart once loaded: no ``gc.collect``, as each training calls it, has to walk them again."""
+    if len(sys.modules) > _modules_apart[-1] + 20:
+        gc.collect()
+        gc.freeze()
+        _modules_apart.append(len(sys.modules))
 
 
 @pytest.fixture(scope="module", autouse=True)
