@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for bars in ("HF_HUB_DISABLE_PROGRESS_BARS", "TQDM_DISABLE"):
             os.environ.setdefault(bars, "1")  # the bars of loading fill log files
     try:
-        app([word for word in words if word != "--debug"], prog_name="c3l")
+        _read_commands()([word for word in words if word != "--debug"], prog_name="c3l")
     except SystemExit as end:
         if end.code == STOPPED:
             print("c3l: stopped; start the same command again to go on", file=sys.stderr)
@@ -110,6 +110,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _tell(error)
     return OK
+
+
+@cache
+def _read_commands() -> Callable[..., object]:
+    """What ``app`` reads from the signatures of all commands, once a process."""
+    return typer.main.get_command(app)
 
 
 def _hyphenate(word: str) -> str:
