@@ -1,7 +1,9 @@
 """Fixtures that several test files share: the tiny models, each loaded once a session."""
 
 import gc
+import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,11 +22,19 @@ def pytest_collection() -> Iterator[None]:
     gc.enable()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _frozen() -> None:
-    """What is there before a file is of modules: no ``gc.collect``, as each training calls it, has to walk it again."""
-    gc.collect()
-    gc.freeze()
+@pytest.fixture(scope="session")
+def _modules_apart() -> list[int]:
+    """How many modules were loaded each time that they were set apart."""
+    return [0]
+
+
+@pytest.fixture(autouse=True)
+def _frozen(_modules_apart: list[int]) -> None:
+    """Modules are set apart once loaded: no ``gc.collect``, as each training calls it, has to walk them again."""
+    if len(sys.modules) > _modules_apart[-1] + 20:
+        gc.collect()
+        gc.freeze()
+        _modules_apart.append(len(sys.modules))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,6 +64,31 @@ def in_float64() -> Iterator[None]:
 
     with double_precision():
         yield
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what c3l keeps of models, the same for all processes that run the tests."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared_cache"
+    (folder / "trials").mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tried_once(shared_cache: Path) -> Iterator[None]:
+    """A tiny model is tried out once, for all tests of what comes after."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("C3L_CACHE", str(shared_cache))
+        yield
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What c3l keeps is kept for this test alone; but which models are in order is known from others."""
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "trials").symlink_to(shared_cache / "trials")
+    monkeypatch.setenv("C3L_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="session")

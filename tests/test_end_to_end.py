@@ -107,7 +107,7 @@ def test_killed_and_started_again_is_the_same_run(world, appears):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(5))
 def test_killed_five_times_at_random_moments(world, seed):
     generator = random.Random(seed)
     run = copy_begun(world, "random")

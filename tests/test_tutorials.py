@@ -59,9 +59,8 @@ def models(tmp_path_factory, copy_tiny) -> tuple[Path, Path]:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(tmp_path: Path, own_cache: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that a reader works in, with three of the example images."""
-    monkeypatch.setenv("C3L_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "examples/images").mkdir(parents=True)
     for name in ("horse", "parrot", "temple"):

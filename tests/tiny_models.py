@@ -44,6 +44,10 @@ from transformers import (
 )
 from transformers.processing_utils import ProcessorMixin
 
+from c3l.models.hf.inference import HfModel
+from c3l.models.hf.remembered import remember
+from c3l.records import Provenance
+
 STD = 0.2
 SPECIAL = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "<|im_end|>", "unk_token": "<unk>"}
 CHAT_TEMPLATE = (
@@ -106,6 +110,27 @@ def load_tiny(family: str, folder: Path) -> Tiny:
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
     processor = _read_qwen(folder) if family in ("qwen2_vl", "qwen3_vl") else AutoProcessor.from_pretrained(folder)
     return Tiny(family, model, processor)
+
+
+def try_out(tiny: Tiny) -> HfModel:
+    """The ``hf`` backend on a tiny model, as it is after loading: tried out, or known from before to be in order."""
+    model = HfModel(tiny.model, tiny.processor, _describe(tiny))
+    model.try_out()
+    return model
+
+
+def describe_tried(tiny: Tiny) -> Provenance:
+    """What stands behind the numbers of a tiny model, which is known to be in order from now on."""
+    described = _describe(tiny)
+    if remember(tiny.model, described).read() is None:
+        try_out(tiny)
+    return described
+
+
+def _describe(tiny: Tiny) -> Provenance:
+    """Its weights, the same each time, are named and not hashed."""
+    dtype = str(tiny.model.dtype).removeprefix("torch.")
+    return Provenance("tiny", f"those of the tiny {tiny.family}", "hf", dtype, "cpu", 0, {})
 
 
 def _write(family: str, folder: Path) -> None:

@@ -8,12 +8,12 @@ from PIL import Image
 from c3l.errors import DataError
 from c3l.evaluation.predict import predict
 from c3l.evaluation.task import Item
-from c3l.models.hf.inference import HfModel
 from c3l.models.interface import Pair, ScoreRequest
-from c3l.records import Provenance
 from fakes import FakeModel
 from scores import score_rows
-from tiny_models import make_picture
+from tiny_models import make_picture, try_out
+
+pytestmark = pytest.mark.usefixtures("tried_once")
 
 PICTURES = {f"{n}.png": make_picture(n) for n in range(3)}
 ASKED = [Item(f"q{n}", f"{n // 2}.png", "Is it?" + "!" * n) for n in range(6)]
@@ -33,7 +33,7 @@ def ask(model, items, batch_size=4, blind=True):
 @pytest.fixture(params=["llava", "qwen2_vl"])
 def model(request, tiny):
     family = tiny(request.param)
-    return HfModel(family.model, family.processor, Provenance("tiny", "", "hf", "float32", "cpu", 0, {}))
+    return try_out(family)
 
 
 def test_answers_come_in_order_and_batches_change_nothing(model):
@@ -125,7 +125,7 @@ def test_an_answer_is_what_stands_behind_its_thoughts(written, text, raw, failed
 
 def test_what_the_model_cannot_be_shown_is_a_failure_with_its_reason(tiny):
     family = tiny("llava")
-    real = HfModel(family.model, family.processor, Provenance("tiny", "", "hf", "float32", "cpu", 0, {}))
+    real = try_out(family)
     items = [Item("c", "0.png", "What is it?", ("a dog", "a<s>b")), Item("long", "0.png", "Is it " * 500)]
     made = ask(real, [*items, *ASKED[:1], Item("spelled", "0.png", "Is <s> it?")])
     assert made[0].failed.startswith("control_token_in_text") and made[1].failed.startswith("too_long")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from c3l.evaluation.statistics import resample
 from c3l.jobs import finetune as finetune_job
 from c3l.jobs import score as score_job
 from c3l.jobs.evaluate import evaluate_files
@@ -23,6 +24,8 @@ from c3l.settings.load import load_config
 from c3l.settings.schema import RunConfig
 from c3l.storage import atomic
 from c3l.storage.atomic import atomic_folder
+from c3l.training.contrastive import Tuning
+from c3l.training.finetuning import FinetuningStep
 from fakes import FakeModel, fake_weights, write_fake_model
 from runs import Loader, draw_pictures, make_config, walk
 from storage.crashes import MODES, crash_everywhere, crash_here_and_there
@@ -35,6 +38,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Pictures, a data set, a benchmark and a model folder that is only ever hashed."""
     monkeypatch.setenv("C3L_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(score_job, "CHUNK_ROWS", 2)
+    monkeypatch.setattr("c3l.evaluation.scores.resample", partial(resample, draws=20))
     draw_pictures(tmp_path / "pictures", 2)
     write_fake_model(tmp_path / "model")
     rows = [
@@ -94,8 +98,6 @@ def finetune(world: Path, folder: Path) -> None:
 
 
 def learn_nothing(*arguments: Any) -> tuple[Any, ...]:
-    from c3l.training.finetuning import FinetuningStep
-
     return (FinetuningStep(1, 2.0, 1e-4, 1.0, 0.5),)
 
 
@@ -107,8 +109,6 @@ def run(world: Path, folder: Path) -> None:
 
 def tune_nothing(context: Any, folder: Path, texts: Any, round: int) -> Any:
     """The last steps of a tuning, in the order of the real one."""
-    from c3l.training.contrastive import Tuning
-
     for name in (tune_stage.ADAPTER, tune_stage.MERGED):
         if not (folder / name).exists():
             with atomic_folder(folder / name) as temporary:
@@ -199,6 +199,6 @@ def test_a_whole_run_stopped_here_and_there_ends_as_if_it_had_not_been(
 ) -> None:
     monkeypatch.setattr(tune_stage, "_tune", tune_nothing)
     work = partial(run, world)
-    crashes, wrong = told(crash_here_and_there(work, judge(work), tmp_path / "crashes", use_disk, every=9))
+    crashes, wrong = told(crash_here_and_there(work, judge(work), tmp_path / "crashes", use_disk, every=7))
     assert wrong == []
     assert crashes >= len(MODES) * 3

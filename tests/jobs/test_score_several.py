@@ -36,8 +36,7 @@ ROWS = [
 
 
 @pytest.fixture
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("C3L_CACHE", str(tmp_path / "cache"))
+def work(tmp_path: Path, own_cache: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(module, "CHUNK_ROWS", 2)
     write_fake_model(tmp_path / "model")
     draw_pictures(tmp_path / "pictures", 4)

@@ -7,14 +7,14 @@ import torch
 
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.finetunable import IGNORE_INDEX, FinetunableHfModel
-from c3l.models.hf.inference import HfModel
 from c3l.models.interface import Pair, ScoreRequest
 from c3l.models.tunable import Conversation
 from c3l.records import Provenance
 from c3l.settings.tuning import FinetuningConfig
 from scores import score_rows
-from tiny_models import Tiny, make_picture
+from tiny_models import Tiny, make_picture, try_out
 
+pytestmark = pytest.mark.usefixtures("tried_once")
 PROVENANCE = Provenance("tiny", "", "hf", "float32", "cpu", 0, {})
 SYSTEM = "Answer like a pirate, in rhymes."
 PAIRS = (Pair("1", "What is it?", "A red dog."), Pair("2", "Who is there?", "Nobody."))
@@ -57,7 +57,7 @@ def log_likelihoods(family, image, pair, system):
 
 
 def test_both_passes_see_the_system_prompt_before_the_question(family):
-    model, picture = HfModel(family.model, family.processor, PROVENANCE), make_picture(0)
+    model, picture = try_out(family), make_picture(0)
     assert model.takes_system
     requests = [ScoreRequest(picture, PAIRS, system=system) for system in (SYSTEM, "", "Be kind.")]
     together = score_rows(model, requests, "drop")

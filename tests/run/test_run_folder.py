@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -184,18 +185,14 @@ def test_a_process_that_is_gone_at_once_leaves_nothing_that_hurts(
 ) -> None:
     """The same with a real exit: no clean-up code runs, and the lock lets go."""
     path = tmp_path / "run"
-    code = (
-        "import os, sys; from pathlib import Path\n"
-        "from c3l.storage import atomic; from run.test_run_folder import work\n"
-        "real, left = atomic.durable, [int(sys.argv[2])]\n"
-        "def durable(step, *args, **kwargs):\n"
-        "    left[0] -= 1\n"
-        "    return real(step, *args, **kwargs) if left[0] else os._exit(9)\n"
-        "atomic.durable = durable; work(Path(sys.argv[1]))"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-c", code, str(path), str(at)], env=environment, check=False)
-    assert done.returncode == 9 and judge(path)
+    real, steps = atomic.durable, count(1)
+    if not (child := os.fork()):
+        try:
+            atomic.durable = lambda *args, **kwargs: os._exit(9) if next(steps) == at else real(*args, **kwargs)
+            work(path)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9 and judge(path)
     work(path)
     assert judge(path) == []
 

@@ -68,6 +68,9 @@ class FailingDisk:
         step(*args, **kwargs)
 
     def _fail(self, step: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        if self._is_an_exit(step):
+            self.dead = True  # and not fired: that mode has shown it
+            raise Killed
         if step is atomic.write_all and self.mode in ("short_write", "no_space", "io_error"):
             self._do(step, (args[0], args[1][: len(args[1]) // 2]), {})
         if self.mode == "no_space" and step is not atomic.sync_file:
@@ -78,8 +81,14 @@ class FailingDisk:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         if self.mode.startswith("power"):
             self.cut_the_power()
-        if self.mode != "exit_after" and not (self.mode == "short_write" and step is not atomic.write_all):
+        if self.mode != "exit_after":
             self._die()
+
+    def _is_an_exit(self, step: Callable[..., Any]) -> bool:
+        """Whether this is ``exit_before`` and no more: only writes can be short, and what is synced survives."""
+        if self.mode.startswith("power"):
+            return not (self.unsynced_files or self.unsynced_names)
+        return self.mode == "short_write" and step is not atomic.write_all
 
     def _die(self) -> None:
         self.fired = self.dead = True

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,13 @@ import torch
 from PIL import Image
 
 from c3l.models.hf.trainable import TrainableHfModel
-from c3l.records import ImageRef, Provenance
+from c3l.records import ImageRef
 from c3l.settings.tuning import ContrastiveConfig
 from c3l.training.arguments import TrainingPlace
 from c3l.training.contrastive import Tuning, tune
 from c3l.training.groups import TextGroup
-from tiny_models import Tiny, make_picture
+from tiny_models import Tiny, describe_tried, make_picture
 
-PROVENANCE = Provenance("tiny", "", "hf", "float32", "cpu", 0, {})
 SHORT = {"similarity": "hidden", "lora_r": 4, "lora_alpha": 8, "batch_size": 2, "save_steps": 2, "held_out": 0.0}
 
 
@@ -41,7 +41,8 @@ def make_lvlm(tiny: Tiny, config: ContrastiveConfig, dtype: torch.dtype = torch.
     """A copy of the tiny model with fresh adapters, the same each time."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return TrainableHfModel(deepcopy(tiny.model).to(dtype), tiny.processor, PROVENANCE, config)
+        copy = replace(tiny, model=deepcopy(tiny.model).to(dtype))
+        return TrainableHfModel(copy.model, copy.processor, describe_tried(copy), config)
 
 
 def tune_tiny(

@@ -7,8 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
-from io import TextIOWrapper
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -101,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for bars in ("HF_HUB_DISABLE_PROGRESS_BARS", "TQDM_DISABLE"):
             os.environ.setdefault(bars, "1")  # the bars of loading fill log files
     try:
-        app([word for word in words if word != "--debug"], prog_name="c3l")
+        _read_commands()([word for word in words if word != "--debug"], prog_name="c3l")
     except SystemExit as end:
         if end.code == STOPPED:
             print("c3l: stopped; start the same command again to go on", file=sys.stderr)
@@ -113,12 +112,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return OK
 
 
-def _settle_streams() -> None:
-    """Let no text fail for the terminal: a closed stderr takes all, and stdout escapes what its encoding lacks."""
-    if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+@cache
+def _read_commands() -> Callable[..., object]:
+    """What ``app`` reads from the signatures of all commands, once a process."""
+    return typer.main.get_command(app)
 
 
 def _hyphenate(word: str) -> str:

@@ -10,6 +10,11 @@ from typing import Any, NamedTuple, TypeVar
 import yaml
 from pydantic import ValidationError
 
+try:
+    from yaml import CSafeLoader as SafeLoader
+except ImportError:  # built without libyaml: ten times as slow
+    from yaml import SafeLoader  # type: ignore[assignment]
+
 from c3l.errors import ConfigError, one_line
 from c3l.settings.base import Settings
 from c3l.settings.describe import Setting, find_elsewhere, list_sections
@@ -76,7 +81,7 @@ def dump_config(config: RunConfig) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
-class _StrictLoader(yaml.SafeLoader):
+class _StrictLoader(SafeLoader):
     """Safe YAML in which a key that stands twice is an error, not the last one's win."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:

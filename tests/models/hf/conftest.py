@@ -7,8 +7,8 @@ import pytest
 
 
 @pytest.fixture
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What c3l makes of a folder is kept for this test alone."""
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is known of any model."""
     monkeypatch.setenv("C3L_CACHE", str(tmp_path / "cache"))
 
 

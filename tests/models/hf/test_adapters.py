@@ -16,8 +16,7 @@ FILE = "adapter_model.safetensors"
 
 
 @pytest.fixture
-def config(tmp_path, copy_tiny, monkeypatch):
-    monkeypatch.setenv("C3L_CACHE", str(tmp_path / "cache"))
+def config(tmp_path, copy_tiny, own_cache):
     return ModelConfig(name=str(copy_tiny("llava", tmp_path / "llava")), dtype="float32", device="cpu")
 
 

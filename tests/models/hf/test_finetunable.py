@@ -8,13 +8,13 @@ import torch
 
 from c3l.errors import BackendError
 from c3l.models.hf.finetunable import IGNORE_INDEX, FinetunableHfModel
-from c3l.models.hf.inference import HfModel
 from c3l.models.interface import Pair, ScoreRequest
 from c3l.models.tunable import Conversation
 from c3l.records import Provenance
 from c3l.settings.tuning import FinetuningConfig
-from tiny_models import FAMILIES, make_picture
+from tiny_models import FAMILIES, make_picture, try_out
 
+pytestmark = pytest.mark.usefixtures("tried_once")
 TURNS = (("What is it?", "A dog."), ("And its colour?", "Brown, I think."))
 PROVENANCE = Provenance("tiny", "", "hf", "float32", "cpu", 0, {})
 
@@ -63,7 +63,7 @@ def test_a_gain_is_the_difference_that_a_plain_loop_finds(name, tiny):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_of_one_turn_gains_are_what_scoring_measures(name, tiny):
     answer = "Brown, I think."
-    scorer = HfModel(tiny(name).model, tiny(name).processor, PROVENANCE)
+    scorer = try_out(tiny(name))
     request = ScoreRequest(make_picture(0), (Pair("1", "What is it?", answer),))
     [scores] = scorer.score([request], no_image="drop").values()
     gains = make(tiny(name)).measure_gains(Conversation(make_picture(0), (("What is it?", answer),)))

@@ -14,8 +14,9 @@ from c3l.models.hf.rows import GREY
 from c3l.models.hf.several import SeveralImages
 from c3l.models.interface import Pair, ScoreRequest, Unfit
 from c3l.records import Provenance
-from tiny_models import FAMILIES, make_picture
+from tiny_models import FAMILIES, make_picture, try_out
 
+pytestmark = pytest.mark.usefixtures("tried_once")
 PROVENANCE = Provenance("tiny", "", "hf", "float32", "cpu", 0, {})
 TOLERANCE = 1e-4
 ONE, TWO, THREE = make_picture(0), make_picture(1, (30, 40)), make_picture(2)
@@ -39,7 +40,7 @@ def family(request, tiny):
 
 @pytest.fixture
 def model(family):
-    return HfModel(family.model, family.processor, PROVENANCE)
+    return try_out(family)
 
 
 def write(text: str):
@@ -95,7 +96,7 @@ def test_rows_are_scored_as_a_plain_loop_scores_them(family, model, no_image):
 @pytest.mark.parametrize("name", ["llava", "qwen2_vl", "idefics3"])
 def test_so_are_rows_that_are_computed_whole_over_grey_pictures(name, tiny, monkeypatch):
     family = tiny(name)
-    model = HfModel(family.model, family.processor, PROVENANCE)
+    model = try_out(family)
     monkeypatch.setattr(model._forcing, "_several", SeveralImages("", packed=False))
     [found] = score_rows(model, [ScoreRequest(BOTH, PAIRS)], "blank")
     _compare(family, found, [tuple(Image.new("RGB", image.size, GREY) for image in BOTH)])
@@ -158,8 +159,7 @@ def test_two_pictures_of_a_row_are_not_those_of_two_rows(tiny):
 
 
 def test_pictures_are_hidden_together(tiny):
-    family = tiny("llava")
-    model = HfModel(family.model, family.processor, PROVENANCE)
+    model = try_out(tiny("llava"))
     [[hidden, _]] = score_rows(model, [ScoreRequest(BOTH, PAIRS[:2])], "mask")
     [[changed, _]] = score_rows(model, [ScoreRequest((THREE, ONE), PAIRS[:2])], "mask")
     assert hidden.logprobs_without_image == pytest.approx(changed.logprobs_without_image, abs=TOLERANCE)
@@ -241,6 +241,6 @@ def test_a_chat_that_its_template_refuses_costs_no_other(tiny):
 
 
 def test_more_placeholders_than_pictures_are_refused(tiny):
-    model = HfModel(tiny("llava").model, tiny("llava").processor, PROVENANCE)
+    model = try_out(tiny("llava"))
     [[unfit]] = score_rows(model, [ScoreRequest(BOTH, (Pair("p", "<image><image><image>", "No"),))], "drop")
     assert "got 3 <image> for 2 images" in unfit.detail

@@ -14,8 +14,9 @@ from c3l.models.hf.sampling import Text
 from c3l.models.interface import GenerateRequest, Pair, Sampling, ScoreRequest
 from c3l.records import Provenance
 from scores import score_rows
-from tiny_models import FAMILIES, load_tiny, make_picture
+from tiny_models import FAMILIES, load_tiny, make_picture, try_out
 
+pytestmark = pytest.mark.usefixtures("tried_once")
 PROVENANCE = Provenance("tiny", "", "hf", "float32", "cpu", 0, {})
 TOLERANCE = 1e-4
 SIZES = [(40, 30), (64, 30), (30, 64)]
@@ -34,12 +35,12 @@ def family(request, tiny):
 
 @pytest.fixture
 def model(family):
-    return HfModel(family.model, family.processor, PROVENANCE)
+    return try_out(family)
 
 
 @pytest.fixture
 def llava(tiny):
-    return HfModel(tiny("llava").model, tiny("llava").processor, PROVENANCE)
+    return try_out(tiny("llava"))
 
 
 @torch.no_grad()
@@ -157,9 +158,8 @@ def count_encoded(tiny, monkeypatch):
 @pytest.mark.parametrize(("mode", "expected"), [("drop", 3), ("blank", 6), ("noise", 6), ("others", 3)])
 def test_every_picture_is_encoded_once(mode, expected, family, monkeypatch):
     encoded = count_encoded(family, monkeypatch)
-    model = HfModel(family.model, family.processor, PROVENANCE)
+    model = try_out(family)
     assert model.shares_images
-    score_rows(model, REQUESTS[:1], "drop")  # at its first rows it tries itself out
     encoded.clear()
     images = [request.image for request in REQUESTS]
     requests = [replace(it, others=tuple(o for o in images if o is not it.image)) for it in REQUESTS]
@@ -169,7 +169,7 @@ def test_every_picture_is_encoded_once(mode, expected, family, monkeypatch):
 
 def test_other_pictures_are_encoded_once_for_all_calls_and_their_rows_share_them(family, monkeypatch):
     encoded = count_encoded(family, monkeypatch)
-    model = HfModel(family.model, family.processor, PROVENANCE)
+    model = try_out(family)
     others = (make_picture(7), make_picture(8))
     requests = [replace(it, others=others) for it in REQUESTS]
     apart = [score_rows(model, [request], "others")[0] for request in requests]
@@ -281,20 +281,24 @@ GENERATE = [
 ]
 
 
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_generation_is_the_same_for_any_batch_size_and_order(temperature, model):
-    sampling = Sampling(temperature, 0.9, 12)
-    together = model.generate(GENERATE, sampling)
-    assert [it.request_id for it in together] == [it.request_id for it in GENERATE]
-    assert [model.generate([request], sampling)[0] for request in GENERATE] == together
-    assert model.generate(GENERATE[::-1], sampling)[::-1] == together
-    if temperature:  # greedily, one of the tiny models always writes the same
-        assert len({it.text for it in together}) == len(together)
+def test_generation_is_the_same_for_any_batch_size_and_order(model):
+    for temperature in (0.0, 1.0):
+        sampling = Sampling(temperature, 0.9, 8)
+        together = model.generate(GENERATE, sampling)
+        assert [it.request_id for it in together] == [it.request_id for it in GENERATE]
+        assert [model.generate([request], sampling)[0] for request in GENERATE] == together
+        assert model.generate(GENERATE[::-1], sampling)[::-1] == together
+        if temperature:  # greedily, one of the tiny models always writes the same
+            assert len({it.text for it in together}) == len(together)
 
 
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_prompts_about_one_picture_share_what_they_begin_with(temperature, family, model):
-    sampling, pictures = Sampling(temperature, 1.0, 8), [make_picture(1), make_picture(2, SIZES[1])]
+def test_prompts_about_one_picture_share_what_they_begin_with(model):
+    for temperature in (0.0, 1.0):
+        _share_what_they_begin_with(temperature, model)
+
+
+def _share_what_they_begin_with(temperature, model):
+    sampling, pictures = Sampling(temperature, 1.0, 6), [make_picture(1), make_picture(2, SIZES[1])]
     prompts = ["Say it", "Say it!", "Say it", "No"]
     asked = [GenerateRequest(f"g{n}", pictures[n % 2], prompt, seed=n) for n, prompt in enumerate(prompts * 2)]
     alone = [model.generate([request], sampling)[0] for request in asked]
@@ -392,7 +396,7 @@ def test_a_prompts_tokens_are_read_once_for_all_its_candidates(llava, monkeypatc
 @pytest.mark.parametrize("first", [0, -1])  # the shortest prompt and the longest, whose padding leaves with it
 @pytest.mark.parametrize("name", ["llava", "qwen3_vl"])
 def test_rows_that_have_ended_leave_the_batch(name, first, tiny, monkeypatch):
-    model = HfModel(tiny(name).model, tiny(name).processor, PROVENANCE)
+    model = try_out(tiny(name))
     sampling, asked = Sampling(1.0, 1.0, 24), GENERATE[:2] + GENERATE[3:]
     texts = [it.text for it in model.generate(asked, sampling)]
     stop = next(c for c in texts[first][:9] if any(c not in text for text in texts))
@@ -420,7 +424,7 @@ def test_generation_sees_the_picture_and_the_seed(llava):
 
 def test_greedy_generation_equals_the_models_own(tiny):
     family = tiny("llava")
-    model = HfModel(family.model, family.processor, PROVENANCE)
+    model = try_out(family)
     ours = model.generate(GENERATE[:1], Sampling(0.0, 1.0, 8))[0]
     chat = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": GENERATE[0].prompt}]}]
     text = family.processor.apply_chat_template(chat, add_generation_prompt=True)

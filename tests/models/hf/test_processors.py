@@ -23,9 +23,7 @@ IMAGES, VIDEOS, BOTH = "preprocessor_config.json", "video_preprocessor_config.js
 PAIR = Pair("p", "What?", "A dog.")
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("C3L_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="module")

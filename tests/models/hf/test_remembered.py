@@ -10,11 +10,13 @@ from c3l.models.hashing import cache_folder
 from c3l.models.hf import forcing, layout, remembered
 from c3l.models.hf.inference import HfModel
 from c3l.models.interface import Pair, ScoreRequest
-from c3l.models.load import load_model
+from c3l.models.load import load_model, load_trainable
+from c3l.models.tunable import ForcedRow
 from c3l.settings.schema import ModelConfig
+from c3l.settings.tuning import ContrastiveConfig
 from tiny_models import make_picture
 
-pytestmark = pytest.mark.usefixtures("own_cache")
+pytestmark = pytest.mark.usefixtures("empty_cache")
 
 
 @pytest.fixture
@@ -113,3 +115,17 @@ def test_a_model_that_looks_ahead_is_refused_at_every_start(folder, monkeypatch)
     for _ in range(2):
         with pytest.raises(Exception, match="look ahead"):
             load(folder)
+
+
+def test_a_tuning_tries_a_model_out_no_more_that_was_found_in_order(folder, trials):
+    config = ModelConfig(name=str(folder), dtype="float32", device="cpu")
+    first = load_trainable(config, ContrastiveConfig(lora_r=2), seed=0)
+    load(folder)
+    assert len(trials) == 2
+    again = load_trainable(config, ContrastiveConfig(lora_r=2), seed=0)
+    assert len(trials) == 2
+    row = ForcedRow(make_picture(1), "What?", "A dog.")
+    batches = [model.collate([row, row]) for model in (first, again)]
+    assert all("places" in batch for batch in batches), "packed"
+    found = [model.eval().read(batch).log_likelihood for model, batch in zip((first, again), batches, strict=True)]
+    assert found[0].equal(found[1])

@@ -10,7 +10,6 @@ from torch import nn
 from transformers import AutoModelForImageTextToText
 
 from c3l.errors import BackendError, DataError
-from c3l.models.hf.inference import HfModel
 from c3l.models.hf.trainable import TrainableHfModel, find_targets
 from c3l.models.hf.vision import FeatureStore
 from c3l.models.interface import Pair, ScoreRequest
@@ -18,8 +17,9 @@ from c3l.models.tunable import ForcedRow
 from c3l.records import Provenance
 from c3l.settings.tuning import ContrastiveConfig
 from scores import score_rows
-from tiny_models import FAMILIES, load_tiny, make_picture
+from tiny_models import FAMILIES, describe_tried, load_tiny, make_picture, try_out
 
+pytestmark = pytest.mark.usefixtures("tried_once")
 PROVENANCE = Provenance("tiny", "", "hf", "float32", "cpu", 0, {})
 TOLERANCE = 1e-4
 PICTURES = [make_picture(1), make_picture(2, (64, 30))]
@@ -40,7 +40,8 @@ def make(tiny, stir=True, dtype=torch.float32, **settings):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         config = ContrastiveConfig(**{"lora_r": 4, "lora_alpha": 8} | settings)
-        model = TrainableHfModel(deepcopy(tiny.model).to(dtype), tiny.processor, PROVENANCE, config)
+        copy = replace(tiny, model=deepcopy(tiny.model).to(dtype))
+        model = TrainableHfModel(copy.model, copy.processor, describe_tried(copy), config)
         for name, parameter in model.named_parameters():
             if stir and "lora_B" in name:
                 nn.init.normal_(parameter, std=0.2)
@@ -57,11 +58,9 @@ def log_likelihoods(model, rows=ROWS):
     return read(model, rows).log_likelihood.tolist()
 
 
-def scores_of(loaded, processor, rows=ROWS):
+def scores_of(tiny, rows=ROWS):
     requests = [ScoreRequest(row.image, (Pair("p", row.prompt, row.completion),)) for row in rows]
-    scores = [
-        one[0].logprobs_with_image for one in score_rows(HfModel(loaded, processor, PROVENANCE), requests, "drop")
-    ]
+    scores = [one[0].logprobs_with_image for one in score_rows(try_out(tiny), requests, "drop")]
     return [sum(each) / len(each) for each in scores]
 
 
@@ -76,7 +75,7 @@ def assert_same(found, expected, tolerance=TOLERANCE):
 
 def test_fresh_adapters_give_the_likelihoods_of_the_scorer(family):
     found = log_likelihoods(make(family, stir=False))
-    assert_same(found, scores_of(family.model, family.processor))
+    assert_same(found, scores_of(family))
     assert len({round(value, 2) for value in found}) == len(ROWS)
 
 
@@ -187,10 +186,10 @@ def test_dropout_of_the_adapters_is_on_while_training_only(tiny):
 def test_a_merged_folder_is_an_ordinary_model_that_scores_the_same(family, tmp_path):
     model = make(family)
     expected = log_likelihoods(model)
-    assert expected != pytest.approx(scores_of(family.model, family.processor), abs=0.01)
+    assert expected != pytest.approx(scores_of(family), abs=0.01)
     model.save_merged(tmp_path / "merged")
     loaded = load_tiny(family.family, tmp_path / "merged")
-    assert_same(scores_of(loaded.model, loaded.processor), expected)
+    assert_same(scores_of(loaded), expected)
     assert loaded.model.state_dict().keys() == family.model.state_dict().keys()
     assert not (tmp_path / "merged" / "adapter_config.json").exists()
 
@@ -200,7 +199,7 @@ def test_an_adapter_folder_is_one_that_peft_puts_on_the_base(family, tmp_path):
     expected = log_likelihoods(model)
     model.save_adapter(tmp_path / "adapter")
     with_adapter = PeftModel.from_pretrained(deepcopy(family.model), tmp_path / "adapter")
-    assert_same(scores_of(with_adapter.merge_and_unload(), family.processor), expected)
+    assert_same(scores_of(replace(family, model=with_adapter.merge_and_unload())), expected)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.15), (torch.float64, 1e-9)])
@@ -217,7 +216,7 @@ def test_other_arithmetic_is_read_trained_and_merged(tiny, tmp_path, dtype, tole
     model.save_merged(tmp_path)
     merged = AutoModelForImageTextToText.from_pretrained(tmp_path, dtype="auto")
     assert merged.dtype == dtype
-    assert_same(scores_of(merged, llava.processor), expected, tolerance)
+    assert_same(scores_of(replace(llava, model=merged)), expected, tolerance)
 
 
 def test_a_completion_without_a_token_is_refused(tiny):

@@ -12,8 +12,9 @@ from c3l.models.hf.rows import ForcingRow
 from c3l.models.interface import Pair, ScoreRequest
 from c3l.records import Provenance
 from scores import score_rows
-from tiny_models import FAMILIES, make_picture
+from tiny_models import FAMILIES, make_picture, try_out
 
+pytestmark = pytest.mark.usefixtures("tried_once")
 PROVENANCE = Provenance("tiny", "", "hf", "float32", "cpu", 0, {})
 TOLERANCE = 1e-4
 TURNS = (("What is it?", "A red dog."), ("Where?", "In the garden."), ("How many are there?", "Two, by the tree"))
@@ -54,7 +55,7 @@ def score_by_hand(family, image, turn: int):
 
 @pytest.mark.parametrize("no_image", ["drop", "others"])
 def test_a_turn_is_scored_after_those_before_it_as_a_plain_loop_scores_it(family, no_image):
-    model, image, other = HfModel(family.model, family.processor, PROVENANCE), make_picture(0), make_picture(1)
+    model, image, other = try_out(family), make_picture(0), make_picture(1)
     assert model.takes_turns
     shown = (other,) if no_image == "others" else ()
     [scores] = score_rows(model, [ScoreRequest(image, talk(), others=shown)], no_image)
@@ -66,7 +67,7 @@ def test_a_turn_is_scored_after_those_before_it_as_a_plain_loop_scores_it(family
 
 
 def test_what_was_said_before_matters_and_so_does_the_image_behind_it(family):
-    model = HfModel(family.model, family.processor, PROVENANCE)
+    model = try_out(family)
     alone = replace(talk()[2], earlier=())
     otherwise = replace(talk()[2], earlier=(("What is it?", "A cat, blue"), TURNS[1]))
     [[with_turns, without, lied]] = score_rows(
@@ -82,7 +83,7 @@ def test_what_was_said_before_matters_and_so_does_the_image_behind_it(family):
 
 def test_a_conversation_costs_one_path_of_tokens(tiny, monkeypatch):
     """The rows of its turns begin alike, so nothing of it is computed twice: neither image nor earlier answers."""
-    model = HfModel(tiny("llava").model, tiny("llava").processor, PROVENANCE)
+    model = try_out(tiny("llava"))
     request, seen = ScoreRequest(make_picture(0), talk()), []
     score_rows(model, [request], "drop")  # at its first rows it tries itself out
     forward = model._model.forward
@@ -105,7 +106,7 @@ def _row(request):
 def test_tokens_are_those_that_finetune_teaches(tiny):
     """A model is scored on the conversation that it would be tuned on, token by token."""
     family = tiny("qwen2_vl")
-    model = HfModel(family.model, family.processor, PROVENANCE)
+    model = try_out(family)
     with model._encoder.batch():
         whole = model._forcing.turns.encode(TURNS, make_picture(0))
         prompt = model._forcing.encode(_row(ScoreRequest(make_picture(0), talk())))

@@ -167,9 +167,10 @@ def write(model: HfModel, requests: Sequence[GenerateRequest], sampling: Samplin
 
 
 @pytest.fixture
-def study(tmp_path: Path, copy_tiny: Callable[[str, Path], Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+def study(
+    tmp_path: Path, copy_tiny: Callable[[str, Path], Path], own_cache: None, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """The folder of a study with a draft."""
-    monkeypatch.setenv("C3L_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(HfModel, "generate", write)
     monkeypatch.setattr("studies.picture_world.grading.DRAWS", 20)
     (tmp_path / "scenes").mkdir()

@@ -22,6 +22,7 @@ from c3l.models.hf.limits import count_positions, find_excess
 from c3l.models.hf.logits import log_probs, pick
 from c3l.models.hf.packing import pack
 from c3l.models.hf.processors import save_processor
+from c3l.models.hf.remembered import remember
 from c3l.models.hf.sharding import find_pieces
 from c3l.models.hf.vision import FeatureStore, VisionEncoder, move
 from c3l.models.interface import Unfit
@@ -62,6 +63,9 @@ class TrainableHfModel(nn.Module):
         self._vision = VisionEncoder(model, self._encoder)
         self._features = FeatureStore(self._vision, model)
         forcing = TeacherForcing(model, self._encoder, self._vision)
+        allowed = remember(model, self._provenance).read()
+        if allowed is not None and self._vision.can_share:
+            forcing.trust(allowed)
         self._packs, self._side_by_side = forcing.packs(), forcing.ways().side_by_side
         self._takes_logits_to_keep = forcing.takes_logits_to_keep
         lora = LoraConfig(
