@@ -48,6 +48,7 @@ from c3l.cli.options import (
 )
 from c3l.cli.push_command import push
 from c3l.cli.setting_commands import init, settings
+from c3l.cli.streams import settle_streams
 from c3l.cli.trial_commands import demo, preview
 from c3l.errors import ConfigError
 
@@ -95,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     words = [_hyphenate(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     debug = "--debug" in words
-    _settle_streams()
+    settle_streams()
     if not sys.stderr.isatty():
         for bars in ("HF_HUB_DISABLE_PROGRESS_BARS", "TQDM_DISABLE"):
             os.environ.setdefault(bars, "1")  # the bars of loading fill log files
