@@ -255,8 +255,7 @@ class TrainableHfModel(nn.Module):
             tensors = batch["vision"][0 if self._side_by_side else rows[0]]
             return {key: move(value, self._base) for key, value in tensors.items()}
         shown = batch["shown"].tolist()
-        places = sorted({shown[row] for row in rows})
-        features = dict(zip(places, self._features.encode_all([batch["vision"][it] for it in places]), strict=True))
+        features = {place: self._features.encode(batch["vision"][place]) for place in {shown[row] for row in rows}}
         return self._vision.join([features[shown[row]] for row in rows])
 
     def save_adapter(self, folder: Path) -> None:

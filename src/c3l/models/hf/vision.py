@@ -157,6 +157,7 @@ class VisionEncoder:
 class FeatureStore:
     """Encodes a picture once and remembers it in the main memory, as long as there is room: for towers that stay.
 
+    Each is encoded by itself: a tuning that was stopped meets other pictures beside it, and goes on bit for bit.
     Pictures are told apart by their pixels. What is remembered stays: when a data set with more pictures than there
     is room for is gone through again, those that are remembered are met again.
     """
@@ -166,19 +167,16 @@ class FeatureStore:
         self._encoder, self._model, self._room = encoder, model, room
         self._kept: dict[bytes, ImageFeatures] = {}
 
-    def encode_all(self, visions: Sequence[Mapping[str, Tensor]]) -> list[ImageFeatures]:
-        """As ``VisionEncoder.encode_all``, without gradients."""
-        keys = [_digest(vision) for vision in visions]
-        missing = {key: vision for key, vision in zip(keys, visions, strict=True) if key not in self._kept}
-        with torch.no_grad():
-            fresh = dict(zip(missing, self._encoder.encode_all(list(missing.values())), strict=True))
-        for key, features in fresh.items():
+    def encode(self, vision: Mapping[str, Tensor]) -> ImageFeatures:
+        """As ``VisionEncoder.encode``, without gradients."""
+        key = _digest(vision)
+        if key not in self._kept:
+            with torch.no_grad():
+                features = self._encoder.encode(vision)
             if (size := count_bytes(features)) <= self._room:
                 self._room -= size
                 self._kept[key] = change_tensors(features, Tensor.cpu)
-        return [fresh.get(key) or self._recall(key) for key in keys]
-
-    def _recall(self, key: bytes) -> ImageFeatures:
+            return features
         return change_tensors(self._kept[key], lambda tensor: tensor.to(self._model.device))
 
 
