@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ROOM = 2 * 2**30  # bytes; choice
-TOGETHER = 4 * 2**20  # bytes of pixels that the encoder takes at once; choice, see docs/speed.md
+# bytes of pixels that the encoder takes at once: what a processor's caches hold (docs/speed.md), on a card a choice
+TOGETHER, TOGETHER_ON_CARD = 5 * 2**19, 2**25
 
 
 class VisionEncoder:
@@ -96,7 +97,7 @@ class VisionEncoder:
     def encode_all(self, visions: Sequence[Mapping[str, Tensor]]) -> list[ImageFeatures]:
         """The features of several pictures, in order.
 
-        Those of one shape go through the encoder together, as many as ``TOGETHER`` allows, one at least.
+        Those of one shape go through the encoder together, as many as ``TOGETHER`` bytes allow, one at least.
         """
         found: dict[int, ImageFeatures] = {}
         for places in self._share_out(visions):
@@ -105,12 +106,13 @@ class VisionEncoder:
 
     def _share_out(self, visions: Sequence[Mapping[str, Tensor]]) -> Iterator[list[int]]:
         """The places of pictures that are encoded together."""
+        room = TOGETHER if self._model.device.type == "cpu" else TOGETHER_ON_CARD
         alike: dict[Any, list[int]] = {}
         for place, vision in enumerate(visions):
             alike.setdefault(_describe(vision), []).append(place)
         for places in alike.values():
             size = sum(tensor.nbytes for key, tensor in visions[places[0]].items() if _is_pixels(key))
-            most = max(1, TOGETHER // max(1, size)) if self.batches else 1
+            most = max(1, room // max(1, size)) if self.batches else 1
             yield from (places[start : start + most] for start in range(0, len(places), most))
 
     def _encode_alike(self, visions: Sequence[Mapping[str, Tensor]]) -> list[ImageFeatures]:
