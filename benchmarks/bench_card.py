@@ -11,7 +11,6 @@ import argparse
 import sys
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -153,13 +152,10 @@ def main() -> None:
     processor = make_processor()
     model = make_model(processor, arguments.layers, getattr(torch, arguments.dtype))
     rate = measure_rate(model.device, model.dtype)
-    lines, shares = measure_all(model, processor, rate, arguments)
-    if arguments.flex:
-        more, others = measure_all(model, processor, rate, arguments, flex=True)
-        lines += [replace(line, setting=f"{line.setting}, block masks") for line in more]
-        shares += [f"by block masks, {share}" for share in others]
-    publish(lines, arguments, "LLaVA-1.5-7B's shapes on a card")
-    print("\n".join(f"- scoring, {share}" for share in shares))
+    for flex in (False, True) if arguments.flex else (False,):
+        lines, shares = measure_all(model, processor, rate, arguments, flex=flex)
+        publish(lines, arguments, f"LLaVA-1.5-7B's shapes on a card{', packed rows by block masks' if flex else ''}")
+        print("\n".join(f"- scoring, {share}" for share in shares), flush=True)
 
 
 if __name__ == "__main__":
