@@ -37,6 +37,7 @@ fix: .venv/c3l-dev  ## let ruff mend what it can
 bench: .venv/c3l-dev  ## measure speed against the naive way, into benchmarks/results.md
 	mkdir -p build
 	$(BIN)/python -m benchmarks.bench_scoring > build/bench-scoring.md
+	$(BIN)/python -m benchmarks.bench_encoding > build/bench-encoding.md
 	$(BIN)/python -m benchmarks.bench_generation > build/bench-generation.md
 	$(BIN)/python -m benchmarks.bench_evaluation > build/bench-evaluation.md
 	$(BIN)/python -m benchmarks.bench_host > build/bench-host.md
@@ -44,7 +45,7 @@ bench: .venv/c3l-dev  ## measure speed against the naive way, into benchmarks/re
 	$(BIN)/python -m benchmarks.scaling > build/bench-scaling.md
 	$(BIN)/python -m benchmarks.bench_ray > build/bench-ray.md
 	$(BIN)/python -m benchmarks.bench_reading > build/bench-reading.md
-	cd build && cat bench-scoring.md bench-generation.md bench-evaluation.md bench-host.md bench-tuning.md bench-scaling.md bench-ray.md bench-reading.md > ../benchmarks/results.md
+	cd build && cat bench-scoring.md bench-encoding.md bench-generation.md bench-evaluation.md bench-host.md bench-tuning.md bench-scaling.md bench-ray.md bench-reading.md > ../benchmarks/results.md
 
 WORLD ?= build/world
 builtin: .venv/c3l-dev  ## train the built-in LVLM from nothing (hours); continues where it stopped

@@ -66,7 +66,8 @@ def generate(
         origin: Where the texts come from.
     """
     sampling = Sampling(config.temperature, config.top_p, config.max_new_tokens)
-    jobs = _jobs(images, _open_ahead(model, open_image), templates, config.pairs_per_image, origin)
+    opened = map_ahead(lambda image: (image, *_open(image, open_image, model)), images)
+    jobs = _jobs(opened, templates, config.pairs_per_image, origin)
     return run_batches(
         jobs,
         config.batch_size,
@@ -112,13 +113,11 @@ def parse(
 
 
 def _jobs(
-    images: Iterable[ImageRef],
-    open_image: OpenImage,
+    opened: Iterable[tuple[ImageRef, Image | None, str]],
     templates: Sequence[InstructionTemplate],
     k: int,
     origin: Origin,
 ) -> Iterator[_Draft]:
-    opened = map_ahead(lambda image: (image, *_open(image, open_image)), images)
     for image, picture, problem in opened:
         for template in templates:
             job_id = make_id(image.image_id, template.id, origin.round)
@@ -129,22 +128,14 @@ def _jobs(
             yield _Draft(job_id, image, template, origin.round, request, problem)
 
 
-def _open_ahead(model: InferenceModel, open_image: OpenImage) -> OpenImage:
-    """Opens an image, and lets the model do in advance what it can."""
-
-    def opened(image: ImageRef) -> Image:
-        picture = open_image(image)
-        model.prepare(picture)
-        return picture
-
-    return opened
-
-
-def _open(image: ImageRef, open_image: OpenImage) -> tuple[Image | None, str]:
+def _open(image: ImageRef, open_image: OpenImage, model: InferenceModel) -> tuple[Image | None, str]:
+    """The image, for which the model does in advance what it can; or why there is none."""
     try:
-        return open_image(image), ""
+        picture = open_image(image)
     except DataError as error:
         return None, str(error)
+    model.prepare(picture)
+    return picture, ""
 
 
 def _run(batch: Sequence[_Draft], model: InferenceModel, sampling: Sampling) -> list[Generation | Rejected]:

@@ -10,16 +10,16 @@ from typing import Any, NamedTuple, TypeVar
 import yaml
 from pydantic import ValidationError
 
-try:
-    from yaml import CSafeLoader as SafeLoader
-except ImportError:  # built without libyaml: ten times as slow
-    from yaml import SafeLoader  # type: ignore[assignment]
-
 from c3l.errors import ConfigError, one_line
 from c3l.settings.base import Settings
 from c3l.settings.describe import Setting, find_elsewhere, list_sections
 from c3l.settings.schema import RunConfig
 from c3l.settings.shipped import find_config, list_configs
+
+try:
+    from yaml import CSafeLoader as SafeLoader
+except ImportError:  # built without libyaml, slower
+    from yaml import SafeLoader  # type: ignore[assignment]
 
 S = TypeVar("S", bound=Settings)
 

@@ -292,12 +292,8 @@ def test_generation_is_the_same_for_any_batch_size_and_order(model):
             assert len({it.text for it in together}) == len(together)
 
 
-def test_prompts_about_one_picture_share_what_they_begin_with(model):
-    for temperature in (0.0, 1.0):
-        _share_what_they_begin_with(temperature, model)
-
-
-def _share_what_they_begin_with(temperature, model):
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_prompts_about_one_picture_share_what_they_begin_with(temperature, model):
     sampling, pictures = Sampling(temperature, 1.0, 6), [make_picture(1), make_picture(2, SIZES[1])]
     prompts = ["Say it", "Say it!", "Say it", "No"]
     asked = [GenerateRequest(f"g{n}", pictures[n % 2], prompt, seed=n) for n, prompt in enumerate(prompts * 2)]

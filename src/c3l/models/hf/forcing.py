@@ -24,6 +24,7 @@ from c3l.models.hf.features import ImageFeatures
 from c3l.models.hf.image_sets import ImageSetEncoder
 from c3l.models.hf.layout import find_obstacle, image_token_id, make_path, reading_packed
 from c3l.models.hf.packing import Packed, pack
+from c3l.models.hf.remembered import Remembered
 from c3l.models.hf.rounding import widened
 from c3l.models.hf.rows import ForcingRow
 from c3l.models.hf.several import SeveralImages, try_several
@@ -164,20 +165,20 @@ class TeacherForcing:
 
     @property
     def allowed_alike(self) -> float | None:
-        """What ``trust`` takes, where every way gives this model's own numbers."""
+        """What ``recall`` reads again, nats, where every way gives this model's own numbers."""
         ways = self.ways()
         shown_fast = self._vision.can_share and self._vision.batches
         fast = ways.packed and ways.side_by_side and shown_fast and self.takes_logits_to_keep
         return ways.allowed if fast else None
 
-    def trust(self, allowed: float) -> None:
-        """Take it as known that every way gives this model's own numbers: it was tried out before.
-
-        Args:
-            allowed: As in ``Ways``.
-        """
+    def recall(self, kept: Remembered) -> bool:
+        """Take what was found before as known: that every way gives this model's own numbers; whether it was found."""
+        allowed = kept.read()
+        if allowed is None or not self._vision.can_share:
+            return False
         self._ways = Ways(packed=True, side_by_side=True, allowed=allowed)
         self._vision.batches = True
+        return True
 
     @torch.no_grad()
     def _find_out(self) -> Ways:

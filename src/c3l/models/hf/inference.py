@@ -110,8 +110,7 @@ class HfModel:
     def try_out(self) -> None:
         """As ``check_causal``, unless the very same model was found to be in order on this machine before."""
         kept = remember(self._model, self._provenance)
-        if (allowed := kept.read()) is not None and self._vision.can_share:
-            self._forcing.trust(allowed)
+        if self._forcing.recall(kept):
             return
         self.check_causal()
         if (found := self._forcing.allowed_alike) is not None:

@@ -63,9 +63,7 @@ class TrainableHfModel(nn.Module):
         self._vision = VisionEncoder(model, self._encoder)
         self._features = FeatureStore(self._vision, model)
         forcing = TeacherForcing(model, self._encoder, self._vision)
-        allowed = remember(model, self._provenance).read()
-        if allowed is not None and self._vision.can_share:
-            forcing.trust(allowed)
+        forcing.recall(remember(model, self._provenance))
         self._packs, self._side_by_side = forcing.packs(), forcing.ways().side_by_side
         self._takes_logits_to_keep = forcing.takes_logits_to_keep
         lora = LoraConfig(
