@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.scores import score_rows
 
 from c3l.errors import StaleStageError
 from c3l.jobs import score as module
@@ -16,6 +15,7 @@ from c3l.progress import SilentProgress
 from c3l.settings.load import load_config
 from fakes import FakeModel, write_fake_model
 from runs import Loader, draw_pictures
+from scores import score_rows
 
 TALK = [
     {"from": "human", "value": "What is <image>?"},

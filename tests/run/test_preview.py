@@ -8,17 +8,8 @@ from c3l.records import Generation
 from c3l.run.preview import preview
 from c3l.run.run_folder import Run
 from c3l.run.shards import read_scored
-from fakes import FakeModel, write_fake_model, write_pairs
-from runs import Loader, draw_pictures, make_config, walk
-
-
-@pytest.fixture
-def world(tmp_path, monkeypatch):
-    """Six pictures and one that is none, and what stands for a model."""
-    monkeypatch.setenv("C3L_CACHE", str(tmp_path / "cache"))
-    draw_pictures(tmp_path / "pictures")
-    write_fake_model(tmp_path / "model")
-    return tmp_path
+from fakes import FakeModel, write_pairs
+from runs import Loader, make_config, walk
 
 
 def look(world, number, *overrides, loader=None):

@@ -11,17 +11,7 @@ from c3l.errors import ConfigError
 from c3l.run.run_folder import Run
 from c3l.run.shards import read_scored
 from c3l.run.tracking import check_trackers, measure_run, tell_trackers
-from fakes import write_fake_model
-from runs import Loader, draw_pictures, make_config, read_all, walk
-
-
-@pytest.fixture
-def world(tmp_path, monkeypatch):
-    """Six pictures and one that is none, and what stands for a model."""
-    monkeypatch.setenv("C3L_CACHE", str(tmp_path / "cache"))
-    draw_pictures(tmp_path / "pictures")
-    write_fake_model(tmp_path / "model")
-    return tmp_path
+from runs import Loader, make_config, read_all, walk
 
 
 def make(world, name, *overrides):

@@ -1,9 +1,24 @@
-"""Fixtures of the tests that change the files of a model folder."""
+"""Every tiny family, as it is and as a model that was tried out; folders to be changed."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from c3l.models.hf.inference import HfModel
+from tiny_models import FAMILIES, Tiny, try_out
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request: pytest.FixtureRequest, tiny: Callable[[str], Tiny]) -> Tiny:
+    """Each in turn."""
+    return tiny(request.param)
+
+
+@pytest.fixture
+def model(family: Tiny) -> HfModel:
+    """It, known to be in order."""
+    return try_out(family)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from copy import copy
 import pytest
 import torch
 from PIL import Image
-from tests.scores import score_rows
 
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.image_sets import ImageSetEncoder
@@ -14,7 +13,8 @@ from c3l.models.hf.rows import GREY
 from c3l.models.hf.several import SeveralImages
 from c3l.models.interface import Pair, ScoreRequest, Unfit
 from c3l.records import Provenance
-from tiny_models import FAMILIES, make_picture, try_out
+from scores import force_plainly, score_rows
+from tiny_models import make_picture, try_out
 
 pytestmark = pytest.mark.usefixtures("tried_once")
 PROVENANCE = Provenance("tiny", "", "hf", "float32", "cpu", 0, {})
@@ -33,16 +33,6 @@ PAIRS = (
 SHOWS = {"type": "image"}
 
 
-@pytest.fixture(params=FAMILIES)
-def family(request, tiny):
-    return tiny(request.param)
-
-
-@pytest.fixture
-def model(family):
-    return try_out(family)
-
-
 def write(text: str):
     return {"type": "text", "text": text}
 
@@ -59,7 +49,6 @@ CHATS = {
 CHATS["again"] = CHATS["between"]
 
 
-@torch.no_grad()
 def score_by_hand(family, pair: Pair, images):
     """Log-probabilities (N, V) of an answer after the chat before it, as the template and the processor write it."""
     chat = []
@@ -69,16 +58,7 @@ def score_by_hand(family, pair: Pair, images):
         chat += [{"role": "assistant", "content": [write(text)]} for text in said[number : number + 1]]
     text = family.processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
     shown = {"images": [list(images)]} if images else {}
-    inputs = dict(family.processor(text=[text], add_special_tokens=False, return_tensors="pt", **shown))
-    length = inputs["input_ids"].shape[1]
-    answer = torch.tensor([family.processor.tokenizer(pair.completion, add_special_tokens=False)["input_ids"]])
-    for key in ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"):
-        if key in inputs:
-            fill = answer if key == "input_ids" else torch.full_like(answer, int(key == "attention_mask"))
-            inputs[key] = torch.cat([inputs[key], fill], 1)
-    inputs.pop("labels", None)
-    table = family.model(**inputs).logits[0].log_softmax(-1)[length - 1 : -1]
-    return table[torch.arange(answer.shape[1]), answer[0]]
+    return force_plainly(family, text, pair.completion, **shown)
 
 
 def furthest(one, other):

@@ -14,7 +14,7 @@ from c3l.models.hf.sampling import Text
 from c3l.models.interface import GenerateRequest, Pair, Sampling, ScoreRequest
 from c3l.records import Provenance
 from scores import score_rows
-from tiny_models import FAMILIES, load_tiny, make_picture, try_out
+from tiny_models import load_tiny, make_picture, try_out
 
 pytestmark = pytest.mark.usefixtures("tried_once")
 PROVENANCE = Provenance("tiny", "", "hf", "float32", "cpu", 0, {})
@@ -26,16 +26,6 @@ PAIRS = (
     Pair("c", "How many dogs are in the picture?", "x"),
 )
 REQUESTS = [ScoreRequest(make_picture(n, SIZES[n]), PAIRS, seed=n) for n in range(3)]
-
-
-@pytest.fixture(params=FAMILIES)
-def family(request, tiny):
-    return tiny(request.param)
-
-
-@pytest.fixture
-def model(family):
-    return try_out(family)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-from tests.scores import score_rows
 
 from c3l.models.hashing import cache_folder
 from c3l.models.hf import forcing, layout, remembered
@@ -14,6 +13,7 @@ from c3l.models.load import load_model, load_trainable
 from c3l.models.tunable import ForcedRow
 from c3l.settings.schema import ModelConfig
 from c3l.settings.tuning import ContrastiveConfig
+from scores import score_rows
 from tiny_models import make_picture
 
 pytestmark = pytest.mark.usefixtures("empty_cache")

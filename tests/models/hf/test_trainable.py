@@ -30,11 +30,6 @@ ROWS = [
 ]
 
 
-@pytest.fixture(params=FAMILIES)
-def family(request, tiny):
-    return tiny(request.param)
-
-
 def make(tiny, stir=True, dtype=torch.float32, **settings):
     """A model to tune, a copy; its adapters stirred, since fresh ones change nothing."""
     with torch.random.fork_rng():

@@ -4,15 +4,14 @@ from copy import copy
 from dataclasses import replace
 
 import pytest
-import torch
 
 from c3l.errors import BackendError
 from c3l.models.hf.inference import HfModel
 from c3l.models.hf.rows import ForcingRow
 from c3l.models.interface import Pair, ScoreRequest
 from c3l.records import Provenance
-from scores import score_rows
-from tiny_models import FAMILIES, make_picture, try_out
+from scores import force_plainly, score_rows
+from tiny_models import make_picture, try_out
 
 pytestmark = pytest.mark.usefixtures("tried_once")
 PROVENANCE = Provenance("tiny", "", "hf", "float32", "cpu", 0, {})
@@ -20,17 +19,11 @@ TOLERANCE = 1e-4
 TURNS = (("What is it?", "A red dog."), ("Where?", "In the garden."), ("How many are there?", "Two, by the tree"))
 
 
-@pytest.fixture(params=FAMILIES)
-def family(request, tiny):
-    return tiny(request.param)
-
-
 def talk(count: int = 3) -> tuple[Pair, ...]:
     """The first turns of the conversation, each with all that comes before it."""
     return tuple(Pair(str(n), *TURNS[n], TURNS[:n]) for n in range(count))
 
 
-@torch.no_grad()
 def score_by_hand(family, image, turn: int):
     """Log-probabilities of a turn's answer after the chat before it, as the template and the processor write it."""
     chat = []
@@ -41,16 +34,7 @@ def score_by_hand(family, image, turn: int):
             chat.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
     text = family.processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
     shown = {"images": [[image]]} if image is not None else {}
-    inputs = dict(family.processor(text=[text], add_special_tokens=False, return_tensors="pt", **shown))
-    length = inputs["input_ids"].shape[1]
-    answer = torch.tensor([family.processor.tokenizer(TURNS[turn][1], add_special_tokens=False)["input_ids"]])
-    for key in ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"):
-        if key in inputs:
-            fill = answer if key == "input_ids" else torch.full_like(answer, int(key == "attention_mask"))
-            inputs[key] = torch.cat([inputs[key], fill], 1)
-    inputs.pop("labels", None)
-    table = family.model(**inputs).logits[0].log_softmax(-1)[length - 1 : -1]
-    return table[torch.arange(answer.shape[1]), answer[0]].tolist()
+    return force_plainly(family, text, TURNS[turn][1], **shown).tolist()
 
 
 @pytest.mark.parametrize("no_image", ["drop", "others"])
