@@ -72,6 +72,17 @@ def test_scores(family, mode):
     assert not torch.allclose(found, score(card, mode, others), atol=1e-2)  # the picture matters
 
 
+def test_images_that_other_threads_prepared_are_fetched_beside_the_work_and_score_the_same(family):
+    card = make_backend(family, "cuda")
+    found = score(card, "drop")  # how this family is called
+    for request in REQUESTS:
+        card.prepare(request.image)
+    ahead = [value for *_, output in card._encoder._processed._ahead.values() for value in output.values()]
+    assert len(ahead) >= len(REQUESTS)
+    assert all(value.is_pinned() for value in ahead if isinstance(value, torch.Tensor))
+    torch.testing.assert_close(score(card, "drop"), found, rtol=0, atol=1e-5)
+
+
 @pytest.fixture
 def wide(tmp_path, monkeypatch):
     """A LLaVA with heads of 16 numbers: FlexAttention knows no smaller ones on a card."""

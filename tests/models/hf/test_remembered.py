@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from c3l.models.hashing import cache_folder
-from c3l.models.hf import forcing, layout, remembered
+from c3l.models.hf import dictating, forcing, layout, remembered, writing
 from c3l.models.hf.inference import HfModel
-from c3l.models.interface import Pair, ScoreRequest
+from c3l.models.interface import GenerateRequest, Pair, Sampling, ScoreRequest
 from c3l.models.load import load_model, load_trainable
 from c3l.models.tunable import ForcedRow
 from c3l.settings.schema import ModelConfig
@@ -53,6 +53,43 @@ def test_what_rounding_may_do_is_known_to_writing_too(folder):
     first = load(folder)._forcing.ways()
     assert load(folder)._forcing.ways() == first
     assert first.allowed > 0
+
+
+def write(model):
+    requests = [GenerateRequest(str(n), make_picture(n // 2), "What is it?", n) for n in range(3)]
+    return model.generate(requests, Sampling(temperature=1, max_new_tokens=6))
+
+
+@pytest.fixture
+def dictations(monkeypatch):
+    """Counts how often ways of writing are tried out."""
+    counted = []
+
+    def find(*given):
+        counted.append(given)
+        return dictating.find_ways(*given)
+
+    monkeypatch.setattr(writing, "find_ways", find)
+    return counted
+
+
+def test_what_it_writes_by_is_tried_out_once_and_writes_as_before(folder, dictations):
+    first, again = load(folder), load(folder)
+    assert write(again) == write(first)
+    assert len(dictations) == 1
+    assert again.describe_writing() == first.describe_writing() == "from shared beginnings"
+
+
+@pytest.mark.parametrize("fault", ["no shared cache", "own generate"])
+def test_ways_of_writing_that_are_not_all_right_are_tried_out_at_every_start(fault, folder, dictations, monkeypatch):
+    if fault == "no shared cache":
+        monkeypatch.setattr(dictating, "make_growing", lambda model: None)
+    else:
+        whole = dictating._Trial.write_alone
+        monkeypatch.setattr(dictating._Trial, "write_alone", lambda trial: (whole(trial)[0], True))
+    for _ in range(2):
+        write(load(folder))
+    assert len(dictations) == 2
 
 
 def test_another_dtype_is_tried_out(folder, trials):

@@ -35,12 +35,15 @@ class WritingWays:
     Attributes:
         shared: Prompts share what they begin with, and rows leave when they have ended.
         side_by_side: Whole prompts as one batch, padded to one length.
+        as_it_reads: A prompt by itself is written on as the model reads it, by transformers' general ``generate``.
     """
 
     shared: bool
     side_by_side: bool
+    as_it_reads: bool = True
 
 
+ALL_WAYS = WritingWays(shared=True, side_by_side=True)
 _PLAIN, _SHARED = WritingWays(shared=False, side_by_side=True), WritingWays(shared=True, side_by_side=False)
 
 
@@ -55,7 +58,8 @@ def find_ways(
     """
     trial = _Trial(writing, encoder, forcing, stops)
     name = type(model).__name__
-    if alone := trial.write_alone():
+    alone, own = trial.write_alone()
+    if alone:
         logger.warning("%s writes otherwise than it scores, since %s", name, alone)
     apart, obstacle = _search(trial, model, forcing)
     if not (apart and obstacle):
@@ -67,7 +71,7 @@ def find_ways(
         logger.warning(
             "%s cannot write from a shared cache, since %s: every prompt is computed whole, more slowly", name, obstacle
         )
-    return WritingWays(shared=not obstacle, side_by_side=not apart)
+    return WritingWays(not obstacle, not apart, as_it_reads=not (alone or own))
 
 
 def _search(trial: "_Trial", model: "PreTrainedModel", forcing: TeacherForcing) -> tuple[str, str]:
@@ -123,18 +127,20 @@ class _Trial:
             moved = distance([(self._predict(first), self._right[id(first)])])
         self._allowed = allow(moved, model.dtype)
 
-    def write_alone(self) -> str:
-        """What speaks against one prompt by itself; the family's own ``generate`` is taken where the general one fails.
+    def write_alone(self) -> tuple[str, bool]:
+        """What speaks against one prompt by itself, and whether the family's own ``generate`` is taken.
+
+        It is where the general one fails.
 
         Raises:
             BackendError: If neither can be had.
         """
         general = self._try(lambda: self._hear(self._shown[:1]))
         if not general:
-            return ""
+            return "", False
         self._writing.use_own_generate()
         try:
-            return self._hear(self._shown[:1])
+            return self._hear(self._shown[:1]), True
         except (torch.OutOfMemoryError, MemoryError):
             raise
         except Exception as error:  # a family's own generate raises what it likes

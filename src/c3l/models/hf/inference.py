@@ -110,6 +110,7 @@ class HfModel:
     def try_out(self) -> None:
         """As ``check_causal``, unless the very same model was found to be in order on this machine before."""
         kept = remember(self._model, self._provenance)
+        self._writing.keep_at(kept.of_writing)
         if self._forcing.recall(kept):
             return
         self.check_causal()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class ProcessedImages:
         for _ in range(depth):
             images = [images]
         try:
-            output = self._image_processor(images, *options[0], **options[1])
+            output = _pinned(self._image_processor(images, *options[0], **options[1]))
         except Exception:  # it is met again where the image is shown, and told there
             return
         with self._lock:
@@ -77,6 +78,15 @@ class ProcessedImages:
     def clear(self) -> None:
         """Forget all that was asked for; what was made in advance waits on."""
         self._outputs.clear()
+
+
+def _pinned(output: Any) -> Any:
+    """The same where a card can fetch it while the processor goes on, if there is a card."""
+    if torch.cuda.is_initialized():  # that of a process that computes elsewhere is left alone
+        for key, value in output.items():
+            if isinstance(value, Tensor):
+                output[key] = value.pin_memory()
+    return output
 
 
 def _name(images: Any) -> Any:

@@ -32,6 +32,11 @@ class Remembered:
 
     file: Path
 
+    @property
+    def of_writing(self) -> "Remembered":
+        """The same of its ways of writing, which are tried out when it writes first."""
+        return Remembered(self.file.with_name(f"{self.file.stem}-writing.json"))
+
     def read(self) -> float | None:
         """How far rounding may move its log-probabilities, nats; None where it has to be tried out."""
         found = read_cached(self.file)

@@ -184,7 +184,8 @@ class FeatureStore:
 
 def move(tensor: Tensor, model: "PreTrainedModel") -> Tensor:
     """A tensor on the model's device, and in its dtype where it holds numbers of a picture."""
-    return tensor.to(model.device, model.dtype if tensor.is_floating_point() else tensor.dtype)
+    there = tensor.to(model.device, non_blocking=True)  # as it is, since only pinned memory is fetched beside the work
+    return there.to(model.dtype) if tensor.is_floating_point() else there
 
 
 def _digest(vision: Mapping[str, Tensor]) -> bytes:

@@ -16,13 +16,14 @@ from torch import Tensor
 from transformers import DynamicCache, GenerationConfig, GenerationMixin, LogitsProcessor, LogitsProcessorList
 
 from c3l.models.hf.cache import make_growing
-from c3l.models.hf.dictating import WritingWays, find_ways
+from c3l.models.hf.dictating import ALL_WAYS, WritingWays, find_ways
 from c3l.models.hf.encoded import EncodedPrompt
 from c3l.models.hf.encoding import ChatEncoder, stop_ids
 from c3l.models.hf.features import ImageFeatures
 from c3l.models.hf.forcing import TeacherForcing
 from c3l.models.hf.layout import image_token_id, keep_offsets, make_path, reading_packed, set_offsets
 from c3l.models.hf.packing import pack
+from c3l.models.hf.remembered import Remembered
 from c3l.models.hf.sampling import FiniteGuard, SeededSampler, Text
 from c3l.models.hf.vision import VisionEncoder, move
 from c3l.models.interface import Completion, GenerateRequest, Sampling
@@ -44,6 +45,7 @@ class Writing:
         # Janus' own, for one, does not hand on what draws the tokens
         self._generate: Callable[..., Tensor] = partial(GenerationMixin.generate, model)
         self._ways: WritingWays | None = None  # unknown until somebody asks
+        self._kept: Remembered | None = None
 
     def write(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
         """One completion a request, in order; all requests have a picture, or none has."""
@@ -75,8 +77,23 @@ class Writing:
             BackendError: If it cannot write at all.
         """
         if self._ways is None:
-            self._ways = find_ways(self, self._model, self._encoder, self._forcing, self.stop_ids)
+            self._ways = self._recall() or self._find_out()
         return self._ways
+
+    def keep_at(self, kept: Remembered) -> None:
+        """Take it as known that every way writes as the model does by itself, where that was found before."""
+        self._kept = kept
+
+    def _recall(self) -> WritingWays | None:
+        known = self._kept is not None and self._kept.read() is not None and self._forcing.allowed_alike is not None
+        return ALL_WAYS if known else None
+
+    def _find_out(self) -> WritingWays:
+        ways = find_ways(self, self._model, self._encoder, self._forcing, self.stop_ids)
+        allowed = self._forcing.allowed_alike
+        if self._kept is not None and ways == ALL_WAYS and allowed is not None:
+            self._kept.write(allowed)
+        return ways
 
     def use_own_generate(self) -> None:
         """Write by the family's own ``generate`` in place of transformers' general one."""
