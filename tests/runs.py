@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from c3l.executors.local import LocalExecutor
-from c3l.progress import SilentProgress
+from c3l.progress import Progress, SilentProgress
 from c3l.run.context import Context, open_context
 from c3l.run.pipeline import run_method
 from c3l.settings.load import load_config
@@ -63,8 +63,10 @@ def walk(
     stages: Callable[[Context], None] = run_method,
     *,
     needs_model: bool = True,
+    progress: Progress | None = None,
 ) -> None:
-    with open_context(config, SilentProgress(), LocalExecutor(loader), needs_model=needs_model) as context:
+    told = progress or SilentProgress()
+    with open_context(config, told, LocalExecutor(loader), needs_model=needs_model) as context:
         stages(context)
 
 

@@ -78,12 +78,12 @@ class Lessons:
         rng = random.Random(f"{seed}:{number}")
         if rng.random() < self.prototype_share:
             features, scene = self.prototypes.draw(rng)
-            exercises = self.exercises(scene, rng, count=rng.randint(2, 3), completions=0.45)
+            exercises = self.exercises(scene, rng, count=rng.randint(1, 2), completions=0.3)
         else:
             chunk = rng.randrange(len(self.scenes))
             row = rng.randrange(len(self.scenes[chunk]))
             features, scene = np.asarray(self.features[chunk][row]), self.scenes[chunk][row]
-            exercises = self.exercises(scene, rng, count=rng.randint(1, 3), completions=0.85)
+            exercises = self.exercises(scene, rng, count=rng.randint(1, 2), completions=0.5)
         return Lesson(None if rng.random() < self.blind_share else features, tuple(exercises))
 
     def exercises(self, scene: Scene, rng: random.Random, count: int, completions: float) -> list[tuple[str, str]]:

@@ -21,19 +21,22 @@ ASKED: Mapping[str, float] = {
 # How often each kind stands in a whole completion, the first time; again it is drawn ``AGAIN`` times as often.
 WRITTEN: Mapping[str, Mapping[str, float]] = {
     "conversation": {
-        "what": 4, "yes": 3, "no": 0.3, "category": 2, "colour": 1.2, "count": 1.5, "where": 1.2, "side": 1,
-        "beside": 1.5, "describe": 1,
+        "what": 5, "yes": 4, "no": 0.3, "category": 2.5, "colour": 0.5, "count": 1.2, "where": 2, "side": 0.5,
+        "beside": 0.6, "describe": 1.5,
     },
-    "detailed_description": {"describe": 1, "side": 1, "where": 2, "what": 3, "colour": 1, "beside": 1},
-    "complex_reasoning": {"reason": 2, "yes": 3, "no": 0.4, "category": 1, "count": 1, "beside": 1},
+    "detailed_description": {"describe": 2, "side": 0.5, "where": 2, "what": 4, "yes": 1, "category": 1, "beside": 0.5},
+    "complex_reasoning": {"reason": 2, "yes": 4, "no": 0.4, "category": 2, "what": 2, "where": 1, "count": 0.5},
 }  # fmt: skip
 AGAIN = 0.25
 # Kinds that people name a thing by rather than by its own word: "a dog", now and then "a beagle".
 SAID = frozenset(
     """dog cat bird fish insect snake lizard frog turtle spider butterfly beetle monkey ape bear shark whale crab duck
     owl eagle parrot chicken penguin mushroom truck boat ship airplane helicopter train car bus bicycle motorcycle
-    horse cow pig sheep rabbit flower tree hat shoe lamp clock chair table computer ball bottle""".split()
-)
+    horse cow pig sheep rabbit flower tree hat shoe lamp clock chair table computer ball bottle tiger lion kitten goat
+    deer mouse fruit vegetable pepper bread cake guitar drum piano glasses camera telephone planet tower box pot bag
+    coat shirt boot helmet balloon umbrella pencil""".split()
+) | {"musical instrument"}
+MAIN = 0.75  # how often a completion speaks of the largest thing alone, where there are several
 
 
 @dataclass(frozen=True)
@@ -64,12 +67,14 @@ class Asker:
         vocabulary: Names from which absent things are drawn for "no" questions.
         general: How often a thing is called by its kind ("a bird", "an animal") rather than by what it is.
         plainly: Whether things are called as people call them, ``say``.
+        of_largest: Whether it asks what, yes, how many, where, which colour and kind of the largest thing alone.
     """
 
     rng: random.Random
     vocabulary: Sequence[str]
     general: float = 0.15
     plainly: bool = False
+    of_largest: bool = False
 
     def ask(self, scene: Scene, count: int, kinds: Mapping[str, float] = ASKED, again: float = 1.0) -> list[QA]:
         """Up to ``count`` questions with different topics.
@@ -118,17 +123,18 @@ class Asker:
     def say(self, placed: Placed) -> str:
         """A thing's name as people say it: "a dog" rather than "a beagle", hardly "a Chesapeake Bay Retriever"."""
         names = placed.names
-        kind = next((name for name in names if name in SAID), None)
-        plain = len(names[0].split()) <= 2 and names[0].islower()
+        kind = next((name for name in names if name in SAID), names[0])
         chance = self.rng.random()
-        if kind is not None and kind != names[0] and chance < (0.6 if plain else 0.92):
-            return kind
-        return names[-1] if chance > 0.97 else names[0]
+        return kind if chance < 0.86 else names[-1] if chance < 0.94 else names[0]
+
+    def pick(self, scene: Scene) -> Placed:
+        """The thing that a question is about."""
+        return self.rng.choice(self.shown(scene).placed)
 
     def unique(self, scene: Scene) -> tuple[Placed, str] | None:
         """A thing, and a name of it that no other thing of the scene has."""
         shared = Counter(n for placed in scene.placed for n in set(placed.names))
-        placed = self.rng.choice(scene.placed)
+        placed = self.pick(scene)
         name = self.name(placed)
         return (placed, name) if shared[name] == 1 else None
 
@@ -147,9 +153,12 @@ class Asker:
                 f"What is the main thing in the {picture}?",
             )
         )
+        scene = self.shown(scene)
         groups = Counter(placed.names for placed in scene.placed)
         if ("main" in question or "this" in question) and len(groups) > 1:
-            return None
+            if not self.plainly:
+                return None
+            scene = largest(scene)
         phrase = self.listing(scene)
         verb = _verb_of(phrase.split(" and ")[0])
         long = self.rng.choice(
@@ -164,13 +173,22 @@ class Asker:
             long = self.rng.choice((f"There {verb} {phrase}.", f"The {picture} shows {phrase}."))
         return QA("what", "", question, phrase, long)
 
+    def shown(self, scene: Scene) -> Scene:
+        """What is spoken of."""
+        return largest(scene) if self.of_largest else scene
+
     def listing(self, scene: Scene) -> str:
         """Everything in the scene as one phrase: "two dogs and a red hat"."""
-        groups = Counter(placed.names for placed in scene.placed)
-        by_names = {placed.names: placed for placed in scene.placed}
+        return self._listed(Counter(placed.names for placed in scene.placed), self._called(scene))
+
+    def _called(self, scene: Scene) -> dict[tuple[str, ...], str]:
+        """A name for each kind of thing in the scene."""
+        return {names: self.name(placed) for names, placed in {p.names: p for p in scene.placed}.items()}
+
+    def _listed(self, groups: Mapping[tuple[str, ...], int], called: Mapping[tuple[str, ...], str]) -> str:
         phrases = []
         for names, number in groups.items():
-            name = self.name(by_names[names])
+            name = called[names]
             phrases.append(f"{NUMBERS[number]} {plural(name)}" if number > 1 else with_article(name))
         return _joined(phrases)
 
@@ -186,22 +204,24 @@ class Asker:
                 f"Please describe what the {picture} shows.",
             )
         )
-        phrase = self.listing(scene)
+        shown = self.shown(scene)
+        called = self._called(shown)
+        phrase = self._listed(Counter(placed.names for placed in shown.placed), called)
         sentences = [f"The {picture} shows {phrase}."]
-        for placed in scene.placed[:3]:
-            if scene.complete and len(set(scene.placed)) == len({p.names for p in scene.placed}):
-                sentences.append(self._detail(placed))
+        for placed in shown.placed[:3]:
+            name = called[placed.names]
+            if scene.complete and sum(name in other.names for other in scene.placed) == 1:
+                sentences.append(self._detail(placed, name))
         return QA("describe", "", question, phrase, " ".join(sentences))
 
-    def _detail(self, placed: Placed) -> str:
-        name = placed.names[0]
+    def _detail(self, placed: Placed, name: str) -> str:
         verb = "are" if with_article(name).startswith("some ") and plural(name) == name else "is"
         where = f"The {name} {verb} {place_of(placed)}."
         return where + (f" It is {placed.colour}." if placed.colour and verb == "is" else "")
 
     def yes(self, scene: Scene) -> QA | None:
         """Is there a dog?, where there is one."""
-        name = self.name(self.rng.choice(scene.placed))
+        name = self.name(self.pick(scene))
         return QA(
             "yes",
             name,
@@ -252,7 +272,7 @@ class Asker:
                 NUMBERS[number],
                 f"There {'is' if number == 1 else 'are'} {NUMBERS[number]} {noun}.",
             )
-        name = self.name(self.rng.choice(scene.placed))
+        name = self.name(self.pick(scene))
         number = sum(name in placed.names for placed in scene.placed)
         many = plural(name)
         question = self.rng.choice(
@@ -327,9 +347,11 @@ class Asker:
 
     def category(self, scene: Scene) -> QA | None:
         """What kind of animal is it?"""
-        placed = self.rng.choice(scene.placed)
+        placed = self.pick(scene)
         kind = placed.names[-1]
         if len(placed.names) < 2 or sum(kind in other.names for other in scene.placed) != 1 or kind == "clothing":
+            return None
+        if not scene.complete and kind not in GENERAL:  # the names of scenery are no kinds of each other
             return None
         name = self.name(placed) if self.plainly else placed.names[0 if self.rng.random() < 0.6 else 1]
         if name == kind:
@@ -363,7 +385,7 @@ class Asker:
 
     def completion(self, scene: Scene, template: InstructionTemplate, count: int) -> str:
         """What an LVLM should write for an instruction template: ``count`` pairs, all of them right."""
-        speaker = replace(self, plainly=True)
+        speaker = replace(self, plainly=True, of_largest=self.rng.random() < MAIN)
         pairs = speaker.ask(scene, count, WRITTEN.get(template.id, WRITTEN["conversation"]), AGAIN)
         while len(pairs) < count:
             extra = self.rng.choice((speaker.what, speaker.yes, speaker.yes, speaker.describe))(scene)
@@ -412,6 +434,12 @@ REASONS: dict[str, tuple[tuple[str, str], ...]] = {
     "container": (("Could you put something into what is shown?", "Yes"),),
     "person": (("Is there somebody to talk to in the {picture}?", "Yes"),),
 }
+
+
+def largest(scene: Scene) -> Scene:
+    """The same scene as one speaks of it who speaks of its largest thing, and of those like it, alone."""
+    main = max(scene.placed, key=lambda placed: placed.area)
+    return replace(scene, placed=tuple(placed for placed in scene.placed if placed.names == main.names))
 
 
 def place_of(placed: Placed) -> str:

@@ -33,6 +33,11 @@ class Placed:
         """Vertical centre, 0 (top) to 1 (bottom)."""
         return (self.box[1] + self.box[3]) / 2
 
+    @property
+    def area(self) -> float:
+        """Share of the picture, 0..1."""
+        return (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])
+
 
 @dataclass(frozen=True)
 class Scene:

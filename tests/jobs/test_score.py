@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from c3l.errors import BackendError, ConfigError, DataError, RunLockedError, StaleStageError, StorageError
+from c3l.errors import (
+    BackendError,
+    ConfigError,
+    DataError,
+    RunLockedError,
+    StaleStageError,
+    StorageError,
+    TooManyRejectedError,
+)
 from c3l.jobs import score as module
 from c3l.method.scoring import score_samples
 from c3l.progress import SilentProgress
@@ -397,6 +405,16 @@ def test_others_draws_from_the_pictures_of_the_file(work):
     score(work, "scoring.no_image=others", "scoring.others=1")
     rows = read(work / "out.jsonl")
     assert rows[0]["status"] == "ok"
+
+
+def test_a_root_without_any_of_the_images_ends_before_a_model_is_loaded_and_is_not_remembered(work):
+    (work / "empty").mkdir()
+    loader = Loader()
+    with pytest.raises(TooManyRejectedError, match=r"where no turn has its image \(.*picture_0\.png"):
+        score(work, f"images.root={work / 'empty'}", loader=loader)
+    assert loader.times == 0
+    assert not (work / "out.jsonl").exists()
+    assert score(work)["ok"] == 23
 
 
 def test_limit_is_a_number_of_turns(work):

@@ -65,7 +65,7 @@ def test_a_template_that_swallows_the_picture_is_found_out(tmp_path):
 
 
 def test_a_disk_that_is_too_small_is_told_with_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setattr("c3l.run.checks.find_free_bytes", lambda folder: 1)
+    monkeypatch.setattr("c3l.run.estimates.find_free_bytes", lambda folder: 1)
     text, summary = run_check(make_config(tmp_path / "run", draw_pictures(tmp_path / "p"), "fake"), FakeModel())
     assert "disk" in summary["failed"]
     assert "put --run on another disk" in text

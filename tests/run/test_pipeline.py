@@ -40,6 +40,22 @@ def config(tmp_path, root, model):
     return make_config(tmp_path / "run", root, model)
 
 
+def test_a_disk_that_is_too_small_is_told_before_a_model_is_loaded(config, monkeypatch):
+    told, loader = [], Loader()
+
+    class Listening(SilentProgress):
+        def note(self, line):
+            told.append((loader.times, line))
+
+    free = iter((1, 10**15))
+    monkeypatch.setattr("c3l.run.estimates.find_free_bytes", lambda folder: next(free))
+    for _ in range(2):
+        walk(config, loader, progress=Listening())
+    [(times, text)] = [(times, text) for times, text in told if text.startswith("disk:")]
+    assert times == 0
+    assert "0 MB are free: free some, put --run on another disk" in text
+
+
 def test_the_whole_method_adds_up(config):
     walk(config, Loader())
     run = Run.reader(config.run)

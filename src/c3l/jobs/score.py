@@ -19,10 +19,11 @@ from c3l.data.formats import NOT_TAUGHT, BadTurn, Turn, read_llava
 from c3l.data.images import image_id_of
 from c3l.data.media import list_paths
 from c3l.data.noted import tell_noted
+from c3l.data.paths import BadImageError
 from c3l.data.recognise import recognise
-from c3l.data.roots import has_root, settle_root
+from c3l.data.roots import has_root, resolve_under, settle_root
 from c3l.data.sources import check_files, list_files, name_files
-from c3l.errors import DataError, StorageError, tell_rejected
+from c3l.errors import DataError, StorageError, TooManyRejectedError, tell_rejected
 from c3l.executors.choose import make_executor
 from c3l.executors.interface import Executor, LoadModel, ShardTask, in_order
 from c3l.jobs.score_rows import Item, find_source, make_context, make_rejected_row, make_row, make_sample
@@ -181,6 +182,8 @@ def _score_rest(data: Sequence[Path], out: _Output, config: RunConfig, progress:
         names = " and ".join(map(str, data))
         raise DataError(f"no row in {names}, expected a JSON list or JSON lines of conversations about images")
     earlier = job.folder / EARLIER
+    if not state.rows and not earlier.exists():
+        _check_images(data, config)
     tasks = _read_tasks(data, job, config, state, pool)
     with progress.track("score", "turns", total, state.rows) as advance:
         for result in in_order(executor.run(score_chunk, tasks, lambda count: None)):
@@ -195,6 +198,26 @@ def _score_rest(data: Sequence[Path], out: _Output, config: RunConfig, progress:
         remove(earlier)
     state.done = True
     state.write(job)
+
+
+def _check_images(data: Sequence[Path], config: RunConfig) -> None:
+    """Look whether any image is there, before a model is loaded for nothing."""
+    root, problem = config.images.root, ""
+    if isinstance(root, Address) or config.max_error_rate == 1:
+        return
+    turns = (item for item in islice(_read(data, config), config.images.limit) if isinstance(item, Turn))
+    for path in chain.from_iterable(list_paths(turn.image) for turn in turns):
+        try:
+            resolve_under(root, path, config.images.follow_links)
+        except BadImageError as error:
+            problem = problem or str(error)
+        else:
+            return
+    if problem:
+        raise TooManyRejectedError(
+            f"got the image root {root}, where no turn has its image ({problem}); set images.root or --image-root to "
+            "the folder that image paths begin in"
+        )
 
 
 def _read_tasks(

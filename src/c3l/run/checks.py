@@ -18,7 +18,7 @@ from c3l.models.interface import InferenceModel, Pair, ScoreRequest, Unfit
 from c3l.models.load import load_model
 from c3l.progress import Progress
 from c3l.records import AnswerScores, ImageRef, Rejected
-from c3l.run.estimates import count_work, estimate_bytes, find_free_bytes
+from c3l.run.estimates import find_room
 from c3l.settings.abilities import check_scorer
 from c3l.settings.schema import RunConfig
 
@@ -56,11 +56,11 @@ def check(config: RunConfig, progress: Progress, load: LoadModel = load_model) -
 
 
 def _check_disk(config: RunConfig, good: Sequence[ImageRef], failed: list[str]) -> Iterator[str]:
-    needed, free = estimate_bytes(config, count_work(config, len(good))), find_free_bytes(config.run)
-    yield f"disk: about {needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free {_mark(needed < free)}"
-    if needed >= free:
+    room = find_room(config, len(good))
+    yield f"disk: {room.told} {_mark(not room.remedy)}"
+    if room.remedy:
         failed.append("disk")
-        yield "    free some, put --run on another disk, or take fewer images with --limit"
+        yield f"    {room.remedy}"
 
 
 def _check_model(config: RunConfig, load: LoadModel, good: Sequence[ImageRef], failed: list[str]) -> Iterator[str]:

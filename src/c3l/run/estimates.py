@@ -166,9 +166,15 @@ def _describe_length(config: RunConfig) -> str:
 
 def estimate_bytes(config: RunConfig, counts: Counts) -> int:
     """What is still to come into the run folder."""
-    models = counts.tunings * MODEL_BYTES.get(config.model.name, DEFAULT_MODEL_BYTES)
+    models = counts.tunings * _count_model_bytes(config.model.name)
     report = math.ceil(REPORT_BYTES * _share_left(Run(config.run), "report"))
     return counts.texts * TEXT_BYTES + counts.pairs * PAIR_BYTES + report + models
+
+
+def _count_model_bytes(name: str) -> int:
+    """What a model takes on a disk: that of a folder as it is there."""
+    there = sum(file.stat().st_size for file in Path(name).glob("*.safetensors"))
+    return there or MODEL_BYTES.get(name, DEFAULT_MODEL_BYTES)
 
 
 def find_free_bytes(folder: Path) -> int:
@@ -177,6 +183,30 @@ def find_free_bytes(folder: Path) -> int:
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a run, or its rest, needs of a disk, and what is free there, in bytes."""
+
+    needed: int
+    free: int
+
+    @property
+    def told(self) -> str:
+        """Both, for a person."""
+        return f"about {self.needed / 1e6:,.0f} MB are needed, {self.free / 1e6:,.0f} MB are free"
+
+    @property
+    def remedy(self) -> str:
+        """What to do; empty where there is room enough."""
+        enough = self.needed < self.free
+        return "" if enough else "free some, put --run on another disk, or take fewer images with --limit"
+
+
+def find_room(config: RunConfig, images: int) -> Room:
+    """The room that a run about so many images needs and has."""
+    return Room(estimate_bytes(config, count_work(config, images)), find_free_bytes(config.run))
 
 
 def _estimate_seconds(config: RunConfig, counts: Counts) -> tuple[float, str]:

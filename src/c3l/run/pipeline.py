@@ -30,6 +30,7 @@ from c3l.records import (
 from c3l.report.build import write_report
 from c3l.run.backends import check_backends
 from c3l.run.context import Context, open_context
+from c3l.run.estimates import find_room
 from c3l.run.export_stage import export_stage
 from c3l.run.image_list import freeze_list, look_for_near, read_list, tell_changed_folder, tell_unusable
 from c3l.run.learn_stages import check_tasks, evaluate_stages, finetune_stage
@@ -67,6 +68,9 @@ def run_method(context: Context) -> None:
     _need_images(context, images)
     if few := tell_few_others(context.config.scoring, images.info.out.get("imageref", 0)):
         context.progress.note(few)
+    room = find_room(context.config, images.info.out.get("imageref", 0))
+    if room.remedy:
+        context.progress.note(f"disk: {room.told}: {room.remedy}")
     parsed, scored = write_and_score(context, images, round=0)
     if rounds == 0:
         select_stage(context, scored, round=1)

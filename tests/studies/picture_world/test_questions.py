@@ -1,9 +1,10 @@
 import random
+import re
 
 import pytest
 from studies.picture_world.oracle import Oracle
-from studies.picture_world.questions import Asker, place_of
-from studies.picture_world.scenes import Placed
+from studies.picture_world.questions import Asker, largest, place_of
+from studies.picture_world.scenes import Placed, Scene
 from tests.studies.picture_world.worlds import NAMES, random_scene
 
 from c3l.method.parsing import find_pairs
@@ -39,8 +40,47 @@ def test_things_are_called_as_people_call_them() -> None:
     retriever = Placed(("Chesapeake Bay Retriever", "dog", "animal"), "", (0, 0, 1, 1))
     said = [asker.name(retriever) for _ in range(200)]
     assert said.count("dog") > 160
-    violin = Placed(("violin", "musical instrument"), "", (0, 0, 1, 1))
-    assert [asker.name(violin) for _ in range(50)].count("violin") > 40
+    screwdriver = Placed(("screwdriver", "tool"), "", (0, 0, 1, 1))
+    assert [asker.name(screwdriver) for _ in range(50)].count("screwdriver") > 40
+
+
+def test_a_completion_speaks_mostly_of_the_largest_thing() -> None:
+    dog, hat = Placed(("dog",), "", (0.1, 0.1, 0.8, 0.8)), Placed(("hat",), "", (0.8, 0.8, 1, 1))
+    scene, known = Scene("both", (hat, dog)), load_templates(None)["conversation"]
+    pairs = []
+    for seed in range(60):
+        text = Asker(random.Random(seed), NAMES).completion(scene, known, 5)
+        pairs += find_pairs(text, known.parser)
+    asked = [re.findall(r"\b(?:dogs?|hats?)\b", pair.question) for pair in pairs]
+    dogs, hats = (sum(name in one or f"{name}s" in one for one in asked) for name in ("dog", "hat"))
+    assert dogs > 3 * hats > 0
+    shown = [pair.answer for pair in pairs if pair.question.startswith("What is in the")]
+    assert 0 < sum("hat" in one for one in shown) < 0.5 * len(shown)
+    assert all("dog" in one for one in shown)
+
+
+def test_what_is_largest_is_there_as_often_as_in_the_whole_scene() -> None:
+    dogs = [Placed(("dog",), "", (x, 0.1, x + 0.3, 0.5)) for x in (0.0, 0.4)]
+    scene = Scene("three", (*dogs, Placed(("hat",), "", (0.8, 0.8, 1, 1))))
+    assert largest(scene).placed == tuple(dogs)
+    asker = Asker(random.Random(0), NAMES, plainly=True)
+    counts = {(qa.topic, qa.short) for _ in range(50) if (qa := asker.count(scene)) and qa.topic}
+    assert counts == {("dog", "two"), ("hat", "one")}
+
+
+def test_a_description_calls_a_thing_by_one_name() -> None:
+    retriever = Placed(("Chesapeake Bay Retriever", "dog", "animal"), "brown", (0.1, 0.1, 0.8, 0.8))
+    asker = Asker(random.Random(0), NAMES, plainly=True)
+    described = [asker.describe(Scene("one", (retriever,))) for _ in range(60)]
+    assert all(qa is not None and qa.long.count(qa.short.split(" ", 1)[1]) == 2 for qa in described)
+
+
+def test_the_names_of_scenery_are_not_kinds_of_each_other() -> None:
+    field = Scene("field", (Placed(("field", "hills", "sky"), "", (0.1, 0.1, 0.9, 0.9)),), complete=False)
+    dog = Scene("dog", (Placed(("beagle", "dog", "animal"), "", (0.1, 0.1, 0.9, 0.9)),), complete=False)
+    asker = Asker(random.Random(0), NAMES)
+    assert not any(asker.category(field) for _ in range(30))
+    assert any(asker.category(dog) for _ in range(30))
 
 
 def test_the_same_seed_asks_the_same() -> None:

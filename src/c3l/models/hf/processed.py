@@ -82,7 +82,7 @@ class ProcessedImages:
 
 def _pinned(output: Any) -> Any:
     """The same where a card can fetch it while the processor goes on, if there is a card."""
-    if torch.cuda.is_initialized():  # that of a process that computes elsewhere is left alone
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # that of a process that computes elsewhere is left alone
         for key, value in output.items():
             if isinstance(value, Tensor):
                 output[key] = value.pin_memory()
