@@ -153,6 +153,8 @@ def main() -> None:
     model = make_model(processor, arguments.layers, getattr(torch, arguments.dtype))
     rate = measure_rate(model.device, model.dtype)
     for flex in (False, True) if arguments.flex else (False,):
+        if flex and arguments.json:
+            arguments.json = arguments.json.with_stem(f"{arguments.json.stem}-flex")
         lines, shares = measure_all(model, processor, rate, arguments, flex=flex)
         publish(lines, arguments, f"LLaVA-1.5-7B's shapes on a card{', packed rows by block masks' if flex else ''}")
         print("\n".join(f"- scoring, {share}" for share in shares), flush=True)
