@@ -70,9 +70,9 @@ def _align(row: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def format_images(run: Run) -> Iterator[str]:
-    """One line a picture: its id, number of scored pairs, best S(I2C) and path; then those that were rejected, and why.
+    """One line an image: its id, number of scored pairs, best S(I2C) and path; then those that were rejected, and why.
 
-    A picture without a pair has the reasons for which what was written about it was rejected.
+    An image without a pair has the reasons for which what was written about it was rejected.
     """
     pairs: dict[str, list[ScoredPair]] = {}
     for one in _scored(run):
@@ -101,10 +101,10 @@ def _image_line(image: ImageRef, pairs: Sequence[ScoredPair], lost: Mapping[str,
 
 
 def format_pairs(run: Run, name: str) -> Iterator[str]:
-    """The pairs of one picture, the highest S(I2C) first, and what was rejected of it.
+    """The pairs of one image, the highest S(I2C) first, and what was rejected of it.
 
     Raises:
-        DataError: If no picture, or more than one, has this id, path, or part of either.
+        DataError: If no image, or more than one, has this id, path, or part of either.
     """
     images = _done(run, "images")
     image = _find_image(chain(images.read(ImageRef), images.rejected()), name)
@@ -128,7 +128,7 @@ def format_pairs(run: Run, name: str) -> Iterator[str]:
 
 
 def _rejected_texts(run: Run) -> Iterator[Rejected]:
-    """What was rejected of what was written about the pictures, in every round."""
+    """What was rejected of what was written about the images, in every round."""
     written = [name for round in range(read_rounds(run) + 1) for name in stages_of_round(round) if "/" in name]
     for stage in map(run.stored, written):
         if stage is not None:

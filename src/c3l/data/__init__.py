@@ -1,1 +1,1 @@
-"""Pictures, run folders and data files; never torch."""
+"""Images, run folders and data files; never torch."""

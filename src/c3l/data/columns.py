@@ -59,7 +59,7 @@ def _rename(wanted: Mapping[str, str], row: Any) -> Any:
         for key, value in row.items()
         if key not in hidden and not (wanted.keys() & {*MAIN} and names_file(str(key), value))
     }
-    if _ANSWER in wanted and _QUESTION not in wanted:  # captions: the picture alone is asked about
+    if _ANSWER in wanted and _QUESTION not in wanted:  # captions: the image alone is asked about
         kept[_QUESTION] = PLACEHOLDER
     return kept | {name: row[column] for name, column in wanted.items() if column in row}
 

@@ -32,7 +32,7 @@ def unpack_images(row: Any, folder: Path) -> Any:
 
 
 def _without_names(row: Mapping[Any, Any]) -> Mapping[Any, Any]:
-    """A row that holds its pictures, without the names that they had where they were files."""
+    """A row that holds its images, without the names that they had where they were files."""
     held = [row[key] for key in MAIN if row.get(key)]
     parts = [part for value in held for part in (value if isinstance(value, list) else [value])]
     if not any(isinstance(part, bytes) or (isinstance(part, Mapping) and part.get(_BYTES)) for part in parts):
@@ -41,7 +41,7 @@ def _without_names(row: Mapping[Any, Any]) -> Mapping[Any, Any]:
 
 
 def _unpack_value(key: str, value: Any, folder: Path) -> Any:
-    """The value of a key; some tables have a picture's bytes right under its name."""
+    """The value of a key; some tables have an image's bytes right under its name."""
     if isinstance(value, bytes) and value and is_image_key(key):
         return _keep(value, folder)
     return unpack_images(value, folder)

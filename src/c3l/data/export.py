@@ -1,7 +1,7 @@
 """Write the kept pairs in the layouts that trainers read, and read them back to check.
 
 One row a pair, under the id of its sample: pairs are scored, and kept or dropped, one by one. A placeholder for the
-picture enters a text in the exporters and nowhere else. The same input gives the same bytes.
+image enters a text in the exporters and nowhere else. The same input gives the same bytes.
 """
 
 import json
@@ -23,12 +23,12 @@ def export(source: ExportSource, folder: Path, config: ExportConfig) -> list[Pat
     A format for preferences of which there is none is not written: a trainer has no use for an empty file.
 
     Args:
-        source: The pairs, their pictures, the preferences.
+        source: The pairs, their images, the preferences.
         folder: Where the files go; ``FILES`` has their names.
         config: Formats, and whether rows carry their scores.
 
     Raises:
-        DataError: If a picture is unknown or gone, an id comes twice, or a text holds a placeholder.
+        DataError: If an image is unknown or gone, an id comes twice, or a text holds a placeholder.
         ConfigError: If such a file is asked for without its packages or without ``image_root``.
     """
     rows = make_rows(source, with_scores=config.with_scores)
@@ -47,7 +47,7 @@ def verify(path: Path, name: ExportFormat) -> int:
     """Read an exported file back and check each row; returns the number of rows.
 
     Raises:
-        DataError: If the layout is another one, placeholders and pictures differ in number, turns are not one
+        DataError: If the layout is another one, placeholders and images differ in number, turns are not one
             question and one answer (or two different ones, of preferences), a text is empty, or an id comes twice.
     """
     layout = LAYOUTS[name]

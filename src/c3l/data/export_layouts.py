@@ -33,7 +33,7 @@ class Layout:
         read: Its rows again: `id`, `messages`, `images`, or of preferences what ``export_preferences`` says.
         kind: Of preferences, which; None for the pairs themselves.
         has_placeholder: Whether `<image>` stands in its texts, or in what ``read`` makes of them.
-        has_pictures: Whether the pictures lie in it.
+        has_pictures: Whether the images lie in it.
     """
 
     file: str
@@ -81,7 +81,7 @@ def _write_finevision(path: Path, rows: ExportRows) -> None:
 
 
 def _finevision_rows(pairs: Iterable[ExportRow]) -> Iterator[tuple[JsonRow, ImageRef]]:
-    """A row a picture, in the order in which the pictures come first."""
+    """A row an image, in the order in which the images come first."""
     about: dict[str, list[ExportRow]] = {}
     for pair in pairs:
         about.setdefault(pair.image.image_id, []).append(pair)

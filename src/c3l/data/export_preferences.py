@@ -34,7 +34,7 @@ def swift_row(one: PreferenceRow) -> JsonRow:
 
 
 def trl_row(one: PreferenceRow) -> JsonRow:
-    """Three chats of plain strings, into whose first TRL puts the picture."""
+    """Three chats of plain strings, into whose first TRL puts the image."""
     return {
         **_ids(one),
         "prompt": [{"role": "user", "content": one.prompt}],
@@ -80,7 +80,7 @@ def check_rows(path: Path, rows: Iterable[JsonRow]) -> None:
     """Look at each row.
 
     Raises:
-        DataError: If there is not one picture and one placeholder, before the question, if turns are not a question and
+        DataError: If there is not one image and one placeholder, before the question, if turns are not a question and
             two answers with text, or if the answers are the same.
     """
     for row in rows:

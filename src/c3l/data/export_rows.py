@@ -1,4 +1,4 @@
-"""What an export is made of: the kept pairs and the preferences, checked, with their pictures and scores."""
+"""What an export is made of: the kept pairs and the preferences, checked, with their images and scores."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,9 +22,9 @@ class ExportSource:
 
     Attributes:
         pairs: The kept pairs, in their order.
-        images: The pictures by ``image_id``.
+        images: The images by ``image_id``.
         provenance: The model that scored.
-        image_root: Where the pictures lie; needed by the layouts that hold the pictures themselves.
+        image_root: Where the images lie; needed by the layouts that hold the images themselves.
         preferences: Those of each kind that a format asks for.
     """
 
@@ -73,7 +73,7 @@ def make_rows(source: ExportSource, *, with_scores: bool) -> ExportRows:
     """The rows that layouts are written from.
 
     Raises:
-        DataError: If a picture is unknown, a score is not finite, or a text holds a placeholder.
+        DataError: If an image is unknown, a score is not finite, or a text holds a placeholder.
     """
     pairs = [_make_row(pair, source, with_scores=with_scores) for pair in source.pairs]
     preferences = {

@@ -1,4 +1,4 @@
-"""Tars as WebDataset reads them: `ID.jpg`, the picture's own bytes, beside `ID.json`, its row in LLaVA's layout."""
+"""Tars as WebDataset reads them: `ID.jpg`, the image's own bytes, beside `ID.json`, its row in LLaVA's layout."""
 
 import io
 import json
@@ -35,10 +35,10 @@ def write_tars(folder: Path, pairs: Sequence[ExportRow], image_root: Path | Addr
     Args:
         folder: Where they go; tars of an earlier export in it that are not written again are removed.
         pairs: The rows.
-        image_root: Where the pictures lie.
+        image_root: Where the images lie.
 
     Raises:
-        BadImageError: If a picture is gone or not the one that the run began with.
+        BadImageError: If an image is gone or not the one that the run began with.
         DataError: If ``image_root`` is no folder, or an id is no name for a file.
         ConfigError: If there is no ``image_root``.
     """
@@ -79,7 +79,7 @@ def read_tars(folder: Path) -> Iterator[JsonRow]:
     """The rows of a folder that was written here, each as `id`, `messages`, `images`.
 
     Raises:
-        DataError: If a tar is damaged, or a picture does not stand before its row.
+        DataError: If a tar is damaged, or an image does not stand before its row.
     """
     for path in sorted(folder.glob("*.tar")):
         try:

@@ -47,10 +47,10 @@ class Turn:
         id: The row's id, text or a whole number; ``row-N`` if it has none. Existing data sets repeat ids; ``row``
             and ``turn`` together do not.
         turn: Number of the question in its row, from 0.
-        image: Path of the picture as the row gives it, with ``/``; whether it exists is for images.py to say. Of a row
+        image: Path of the image as the row gives it, with ``/``; whether it exists is for images.py to say. Of a row
             with several the paths of those that are shown up to this question.
-        question: Text without any image placeholder; empty where the picture alone is asked about. Of a row with
-            several pictures an ``<image>`` stands where each is shown, or nowhere: then all are shown first.
+        question: Text without any image placeholder; empty where the image alone is asked about. Of a row with
+            several images an ``<image>`` stands where each is shown, or nowhere: then all are shown first.
         answer: Text of the answer.
         row: Number of the row in the file, from 0.
         file: Which file it is from, where there are several.
@@ -106,7 +106,7 @@ class ConversationRow:
 
     Attributes:
         id: As of a ``Turn``, as text.
-        image: Path of its picture as the row gives it, with ``/``; empty if it has none.
+        image: Path of its image as the row gives it, with ``/``; empty if it has none.
         turns: Questions with their answers, at least one.
         row: Number of the row in the file, from 0.
         system: Its system prompt; empty if there is none.
@@ -149,10 +149,10 @@ def read_llava(
 def read_conversations(
     path: Path, file: str = "", unpack: Path | None = None, columns: Mapping[str, str] = NO_COLUMNS
 ) -> Iterator[ConversationRow | Rejected]:
-    """Every row of a LLaVA file as one conversation, with a picture or without: as many items as rows.
+    """Every row of a LLaVA file as one conversation, with an image or without: as many items as rows.
 
     Of a row with a bad turn nothing is taken, since what follows leans on it. Reasons as of ``read_llava``;
-    ``no_image`` is a row whose text shows a picture that it does not have, ``not_taught`` one of which all answers
+    ``no_image`` is a row whose text shows an image that it does not have, ``not_taught`` one of which all answers
     are marked so.
 
     Raises:
@@ -257,13 +257,13 @@ def _read_row(number: int, row: Any, file: str) -> Iterator[Turn | BadTurn]:
         read = Turn(name, turn, shown, question, answer, number, file, talk.system, noted, said[:turn], fault)
         judged = _judge(read, talk, problems, unlearned=mark == "untaught", refused=refused_image(fields))
         yield judged
-        # a question before the first picture is none of ours, and does not spoil what follows
+        # a question before the first image is none of ours, and does not spoil what follows
         if not fault and isinstance(judged, BadTurn) and judged.reason not in (NOT_TAUGHT, "no_image"):
             fault = f"turn {turn}, before it, cannot be used ({judged.reason}: {judged.detail})"
 
 
 def _find_shown(row: Mapping[str, Any], talk: Talk | None) -> ImagePaths:
-    """The path of the row's picture, which it must have, or of its several."""
+    """The path of the row's image, which it must have, or of its several."""
     image = find_images(row, talk.shown if talk else ())
     if not image:
         raise BadRowError("no_image", "the row has no image")
@@ -274,7 +274,7 @@ def _find_shown(row: Mapping[str, Any], talk: Talk | None) -> ImagePaths:
 
 
 def _check_shown(talk: Talk, image: ImagePaths) -> None:
-    """Compare the placeholders in the questions with the pictures that there are; the system prompt may have none."""
+    """Compare the placeholders in the questions with the images that there are; the system prompt may have none."""
     check_shown(talk.questions, image)
     _check_placeholder(check_text(talk.system, "system prompt"), "system prompt")
 
@@ -321,7 +321,7 @@ def _id(row: Mapping[str, Any], name: str) -> str | int:
 def _question(talk: Talk, turn: int, image: ImagePaths) -> str:
     asked = talk.pairs[turn][0]
     text = without_placeholder(asked)
-    if not text and not (image and EXACT.search(asked)):  # about the picture alone, as rows with captions have it
+    if not text and not (image and EXACT.search(asked)):  # about the image alone, as rows with captions have it
         raise BadRowError("empty_question", "the question has no text")
     _check_placeholder(text, "question")
     return check_text(text, "question")

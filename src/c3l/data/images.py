@@ -1,4 +1,4 @@
-"""Find pictures, open them the way everything else sees them, and say what is bad about the rest.
+"""Find images, open them the way everything else sees them, and say what is bad about the rest.
 
 Untrusted files end here: an explicit list of formats, sizes checked by the header before any decoding, and
 one fixed reason word for everything that is refused.
@@ -61,15 +61,15 @@ _TURNS = {
 
 
 def image_id_of(relative: str) -> str:
-    """The picture's name everywhere else: a hash of its path relative to the image root."""
+    """The image's name everywhere else: a hash of its path relative to the image root."""
     return make_id(relative.encode(errors="backslashreplace").decode())
 
 
 def list_images(root: Path | Address, limit: int | None = None, links: FollowLinks = "inside") -> list[str]:
-    """Paths of the pictures under ``root``, relative, with ``/``, sorted; the first ``limit`` of them.
+    """Paths of the images under ``root``, relative, with ``/``, sorted; the first ``limit`` of them.
 
-    A picture is a file with one of ``ENDINGS``. Hidden files and folders are left out; a linked folder is entered where
-    ``links`` allows it and its pictures are not listed under another name already.
+    An image is a file with one of ``ENDINGS``. Hidden files and folders are left out; a linked folder is entered where
+    ``links`` allows it and its images are not listed under another name already.
 
     Raises:
         DataError: If ``root`` is not a folder, or a folder under it cannot be read.
@@ -175,7 +175,7 @@ def _check_root(root: Path) -> None:
 
 
 def _refuse_folder(error: OSError) -> None:
-    # what a file system's check recovers belongs to root alone, and is nobody's picture
+    # what a file system's check recovers belongs to root alone, and is nobody's image
     if Path(error.filename).name != "lost+found":
         raise DataError(
             f"cannot read the folder {error.filename}: {error.strerror}; make it readable, or move it out of the "
@@ -184,7 +184,7 @@ def _refuse_folder(error: OSError) -> None:
 
 
 def inspect_image(root: Path | Address, relative: str, rules: ImagesConfig) -> ImageRef | Rejected:
-    """What the picture is, after decoding all of it once; or why it is refused."""
+    """What the image is, after decoding all of it once; or why it is refused."""
     try:
         content = read_image_bytes(root, relative, rules.follow_links)
         width, height = decode_image(content, rules).size
@@ -196,7 +196,7 @@ def inspect_image(root: Path | Address, relative: str, rules: ImagesConfig) -> I
 
 
 def open_image(root: Path | Address, image: ImageRef | str, rules: ImagesConfig) -> Image.Image:
-    """The picture as RGB: upright by EXIF, first frame, 16-bit grey scaled to 8, transparency over white.
+    """The image as RGB: upright by EXIF, first frame, 16-bit grey scaled to 8, transparency over white.
 
     Raises:
         BadImageError: With the reason that ``inspect_image`` would give, or ``changed_image`` if the bytes
@@ -206,7 +206,7 @@ def open_image(root: Path | Address, image: ImageRef | str, rules: ImagesConfig)
 
 
 def read_image_bytes(root: Path | Address, image: ImageRef | str, links: FollowLinks = "inside") -> bytes:
-    """The bytes of a picture file; they must still be those of the ``ImageRef``.
+    """The bytes of an image file; they must still be those of the ``ImageRef``.
 
     Raises:
         BadImageError: For a bad path, an unreadable, empty, too large or changed file.
@@ -312,7 +312,7 @@ def _check_size(size: tuple[int, int], rules: ImagesConfig) -> None:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # unreadable EXIF says nothing about how to turn the picture, and the pixels are whole
+    except Exception:  # unreadable EXIF says nothing about how to turn the image, and the pixels are whole
         return image
     turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
     if turn is None:

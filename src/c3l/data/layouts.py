@@ -15,7 +15,7 @@ PAIRS = (("query", "response"), ("prompt", "completion"), ("instruction", "outpu
 HISTORY, INPUT, TEXTS = "history", "input", "texts"
 _BOTH = (("user", "assistant"), ("human", "assistant"))  # a question and its answer as one turn
 _TURN = (("from", "value"), ("role", "content"), *_BOTH)
-# what such rows have that says nothing about the picture, by whose they are
+# what such rows have that says nothing about the image, by whose they are
 _WHOSE = {TEXTS: "FineVision, The Cauldron", "query": "ms-swift", "prompt": "TRL", "instruction": "Alpaca"}
 _WHOSE_TURNS = {"from": "LLaVA, ShareGPT", "role": "messages", "human": "ms-swift"}
 
@@ -75,7 +75,7 @@ def _find_pair(row: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def _has_texts(row: Mapping[str, Any]) -> bool:
-    """Whether there are texts of two: other tables have what is written in the picture under that name."""
+    """Whether there are texts of two: other tables have what is written in the image under that name."""
     texts, both = row.get(TEXTS), {"user", "assistant"}
     return (
         bool(texts) and isinstance(texts, list) and all(isinstance(one, dict) and both <= one.keys() for one in texts)

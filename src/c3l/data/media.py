@@ -1,4 +1,4 @@
-"""Which picture a row of a data file is about, under the names that tools give it, and what else it names."""
+"""Which image a row of a data file is about, under the names that tools give it, and what else it names."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,14 +13,14 @@ _IMAGE_KEY = re.compile(  # `image_path`, `img`, `input_image_files`
     r"(?:input_|source_)?(?:image|img|picture|pic|photo|frame)s?(?:_?(?:path|file|url|uri|link|list)s?)?"
 )
 _ITS_NAME_KEY = re.compile(r"(?:image|img|picture|photo)s?_?(?:file_?)?(?:name|id|src|source)s?")  # `image_id`
-_MAYBE_KEY = re.compile(  # a picture's only if the value ends like one
+_MAYBE_KEY = re.compile(  # an image's only if the value ends like one
     rf"{_ITS_NAME_KEY.pattern}|(?:file|media)_?(?:name|path|url)s?|files?|paths?|urls?|medias?|attachments?"
 )
 _OTHER_KEY = re.compile(  # `video`, `audio_path`
     r"(?:input_)?(?:video|audio|speech|sound|voice|wav|mp4|pdf|point_?cloud|pcd|mesh)s?"
     r"(?:_?(?:path|file|url|uri|list|name|id)s?)?"
 )
-_OF_IMAGE = ("_id", "_name", "_url")  # beside a picture they say where it was taken from
+_OF_IMAGE = ("_id", "_name", "_url")  # beside an image they say where it was taken from
 _IMAGES = frozenset("jpg jpeg jpe jfif png webp gif bmp tif tiff pbm pgm ppm pnm avif heic jp2 svg".split())
 OTHER_ENDINGS = frozenset("mp4 avi mov mkv webm m4v mpg mpeg wmv flv wav mp3 flac ogg m4a aac opus pdf".split())
 _INSIDE = ("path", "image", "url", "image_url", "file_name", "filename", "file", "src", "image_path", "img_path")
@@ -34,7 +34,7 @@ _BASE64 = re.compile(r"data:|(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR|Qk0)[A-Za-z0-9+/=\
 
 
 ImagePaths = str | tuple[str, ...]
-"""The path of a row's picture, or those of its several pictures in their order; empty where there is none."""
+"""The path of a row's image, or those of its several images in their order; empty where there is none."""
 
 
 def list_paths(image: ImagePaths) -> tuple[str, ...]:
@@ -55,7 +55,7 @@ def find_image(row: Mapping[str, Any], shown: Sequence[Any] = ()) -> str:
 
 
 def find_images(row: Mapping[str, Any], shown: Sequence[Any] = ()) -> ImagePaths:
-    """The path of the picture of a row, with ``/``, or of its several pictures; empty if the row names no picture.
+    """The path of the image of a row, with ``/``, or of its several images; empty if the row names no image.
 
     Args:
         row: The row.
@@ -63,7 +63,7 @@ def find_images(row: Mapping[str, Any], shown: Sequence[Any] = ()) -> ImagePaths
 
     Raises:
         BadRowError: ``other_medium`` for a row about a video, sound or document, ``several_images`` where its keys do
-            not agree, ``bad_path``, and ``inline_image`` for a picture without a path.
+            not agree, ``bad_path``, and ``inline_image`` for an image without a path.
     """
     shown_paths = [path for value in shown for path in _paths(value)]
     main = _main(row) or shown_paths
@@ -89,14 +89,14 @@ def find_images(row: Mapping[str, Any], shown: Sequence[Any] = ()) -> ImagePaths
 
 
 def refused_image(row: Mapping[str, Any]) -> str | None:
-    """The path of a single picture that is refused, as it stands there."""
+    """The path of a single image that is refused, as it stands there."""
     value = row.get("image") or row.get("images")
     value = value[0] if isinstance(value, list) and len(value) == 1 else value
     return value if isinstance(value, str) and len(value) < 1000 and is_utf8(value) else None
 
 
 def is_image_key(kind: str) -> bool:
-    """Whether a part of a turn of this type is a picture."""
+    """Whether a part of a turn of this type is an image."""
     return _IMAGE_KEY.fullmatch(_plain(kind)) is not None
 
 
@@ -106,7 +106,7 @@ def is_other_medium(kind: str) -> bool:
 
 
 def names_file(key: str, value: Any) -> bool:
-    """Whether a key beside a row's pictures names a picture's file: ``file_name``, ``image_path``, ``image_id``."""
+    """Whether a key beside a row's images names an image's file: ``file_name``, ``image_path``, ``image_id``."""
     named = _IMAGE_KEY.fullmatch(_plain(key)) or _MAYBE_KEY.fullmatch(_plain(key))
     return named is not None and all(isinstance(one, str) for one in (value if isinstance(value, list) else [value]))
 
@@ -116,7 +116,7 @@ def _plain(key: str) -> str:
 
 
 def _main(row: Mapping[str, Any]) -> list[str]:
-    """The pictures under ``image`` or ``images``; both hold the same where tables of two layouts were joined."""
+    """The images under ``image`` or ``images``; both hold the same where tables of two layouts were joined."""
     first, second = ([*_paths(row.get(key))] for key in MAIN)
     if first and second and [*map(_stem, first)] != [*map(_stem, second)]:
         raise BadRowError("several_images", "the row has other images under `image` than under `images`")
@@ -124,7 +124,7 @@ def _main(row: Mapping[str, Any]) -> list[str]:
 
 
 def _besides(row: Mapping[str, Any], has_main: bool) -> Iterator[tuple[str, str]]:
-    """What other keys name, each with its key: beside a picture only what looks like the path of another."""
+    """What other keys name, each with its key: beside an image only what looks like the path of another."""
     for key, value in row.items():
         if key in MAIN or value in _EMPTY:
             continue
@@ -150,7 +150,7 @@ def _other_media(row: Mapping[str, Any], main: Sequence[str]) -> Iterator[str]:
 
 
 def _unread_files(row: Mapping[str, Any]) -> Iterator[str]:
-    """The keys of a row without a picture whose values are pictures, films or documents all the same."""
+    """The keys of a row without an image whose values are images, films or documents all the same."""
     for key, value in row.items():
         inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
         texts = [one for part in inside for one in (part.values() if isinstance(part, dict) else [part])]
@@ -170,7 +170,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _paths(value: Any) -> Iterator[str]:
-    """The paths in a value of a picture's key: a text, an object that holds one, or a list of them."""
+    """The paths in a value of an image's key: a text, an object that holds one, or a list of them."""
     if value in _EMPTY:
         return
     if isinstance(value, list):
@@ -212,7 +212,7 @@ def _ending(path: str) -> str:
 
 
 def _stem(path: str) -> str:
-    """What two names of the same picture share."""
+    """What two names of the same image share."""
     return PurePosixPath(path.strip().replace("\\", "/").partition("?")[0]).stem
 
 

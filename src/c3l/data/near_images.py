@@ -1,4 +1,4 @@
-"""Pictures that look like an earlier one: the same in another size, quality or brightness, found by a perceptual hash.
+"""Images that look like an earlier one: the same in another size, quality or brightness, found by a perceptual hash.
 
 The hash is ``imagehash.phash`` (64 bits of the lowest frequencies), compared by how many bits differ.
 """
@@ -15,14 +15,14 @@ from c3l.records import ImageRef, Rejected
 from c3l.settings.schema import ImagesConfig
 
 NEAR_DUPLICATE = "near_duplicate"
-"""The reason for which a picture is rejected that looks like an earlier one."""
+"""The reason for which an image is rejected that looks like an earlier one."""
 
 BITS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class NearImage:
-    """A picture like an earlier one, and how many bits of their hashes differ."""
+    """An image like an earlier one, and how many bits of their hashes differ."""
 
     path: str
     first: str
@@ -30,9 +30,9 @@ class NearImage:
 
 
 def find_near(paths: Sequence[str], rules: ImagesConfig, advance: Callable[[int], None]) -> dict[str, NearImage]:
-    """The pictures that look like one before them, by path; those that do not open are left to others.
+    """The images that look like one before them, by path; those that do not open are left to others.
 
-    Each is compared with the pictures that are no near-duplicates themselves, and belongs to the nearest, of several to
+    Each is compared with the images that are no near-duplicates themselves, and belongs to the nearest, of several to
     the first: so what is found depends on the order of the paths alone.
 
     Raises:
@@ -58,7 +58,7 @@ def find_near(paths: Sequence[str], rules: ImagesConfig, advance: Callable[[int]
 
 
 def reject_near(found: ImageRef | Rejected, near: Mapping[str, NearImage]) -> ImageRef | Rejected:
-    """The picture, or its rejection if it looks like an earlier one."""
+    """The image, or its rejection if it looks like an earlier one."""
     if isinstance(found, Rejected) or found.path not in near:
         return found
     one = near[found.path]

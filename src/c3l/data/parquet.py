@@ -1,4 +1,4 @@
-"""Parquet with the pictures inside, typed so that ``datasets`` opens it untold: for TRL, and as FineVision has it."""
+"""Parquet with the images inside, typed so that ``datasets`` opens it untold: for TRL, and as FineVision has it."""
 
 import io
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +19,7 @@ ParquetRow = dict[str, Any]
 CHAT = [{"role": "string", "content": "string"}]
 TEXTS = [{"user": "string", "assistant": "string"}]
 
-_ROWS_A_GROUP = 64  # pictures in memory at once, and what a reader must load to see one row
+_ROWS_A_GROUP = 64  # images in memory at once, and what a reader must load to see one row
 _MOST_ROWS_A_GROUP = 256
 _DICTIONARY_BYTES = 2**31 - 1  # the most that a page can have
 _JPEG = b"\xff\xd8\xff"
@@ -32,17 +32,17 @@ def write_pictures(
     image_root: Path | Address | None,
     name: str,
 ) -> None:
-    """Write rows of these columns, each with its picture in the column `images`.
+    """Write rows of these columns, each with its image in the column `images`.
 
     Args:
         path: The file.
-        rows: A row, and its picture.
+        rows: A row, and its image.
         columns: Each to its type: a name that ``datasets.Value`` knows, ``CHAT`` or ``TEXTS``, or a list of one.
-        image_root: Where the pictures lie.
+        image_root: Where the images lie.
         name: Of the format, for errors.
 
     Raises:
-        BadImageError: If a picture is gone or not the one that the run began with.
+        BadImageError: If an image is gone or not the one that the run began with.
         DataError: If ``image_root`` is no folder.
         ConfigError: If there is no ``image_root``, or the packages of the extra `export` are missing.
     """
@@ -60,7 +60,7 @@ def write_pictures(
     features = {column: _feature(datasets, kind) for column, kind in columns.items()}
     # the schema carries the types of `datasets`
     schema = datasets.Features({**features, "images": datasets.List(datasets.Image())}).arrow_schema
-    # a dictionary holds every different picture of a group once, however many rows show it
+    # a dictionary holds every different image of a group once, however many rows show it
     once = {"use_dictionary": True, "dictionary_pagesize_limit": _DICTIONARY_BYTES}
     with atomic_path(path) as temporary, parquet.ParquetWriter(temporary, schema, **once) as writer:
         for group in _group(rows):
@@ -70,7 +70,7 @@ def write_pictures(
 
 
 def _group(rows: Iterable[tuple[ParquetRow, ImageRef]]) -> Iterator[list[tuple[ParquetRow, ImageRef]]]:
-    """Rows by the group, those of a picture in one while they are not too many."""
+    """Rows by the group, those of an image in one while they are not too many."""
     group: list[tuple[ParquetRow, ImageRef]] = []
     for row, image in rows:
         is_full = len(group) >= _ROWS_A_GROUP and group[-1][1] != image
@@ -118,7 +118,7 @@ def _datasets(name: str) -> Any:
 
 
 def _embed(image_root: Path | Address, image: ImageRef) -> ParquetRow:
-    """The picture as trainers will see it: JPEG files as they are, all others as the RGB that was scored."""
+    """The image as trainers will see it: JPEG files as they are, all others as the RGB that was scored."""
     content = read_image_bytes(image_root, image, "all")  # its hash says that it is the run's
     if not content.startswith(_JPEG):
         buffer = io.BytesIO()

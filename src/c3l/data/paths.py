@@ -4,12 +4,12 @@ import re
 
 from c3l.errors import DataError
 
-# A URL, one that holds its picture, or a Windows drive; `Screenshot:1.png` is a name like any other.
+# A URL, one that holds its image, or a Windows drive; `Screenshot:1.png` is a name like any other.
 _ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|data:image/|[A-Za-z]:", re.IGNORECASE)
 
 
 class BadImageError(DataError):
-    """A picture, or the path to one, that is refused.
+    """An image, or the path to one, that is refused.
 
     Attributes:
         reason: A fixed word, the one that the ``Rejected`` record carries.

@@ -1,6 +1,6 @@
 """PNG files without the texts and profiles in them, which say nothing about the pixels.
 
-Pillow refuses a whole picture for a text or colour profile above a megabyte, as tools for drawing by models write them:
+Pillow refuses a whole image for a text or colour profile above a megabyte, as tools for drawing by models write them:
 its limits are against texts that swell when they are unpacked, and hold for the process. So they are taken out before.
 """
 
@@ -17,7 +17,7 @@ _MOST = 2**26  # bytes of an unpacked text that is looked through
 
 
 def without_texts(content: bytes) -> bytes:
-    """The same picture without texts and colour profile, but for what says which way up it is; others as they are."""
+    """The same image without texts and colour profile, but for what says which way up it is; others as they are."""
     if not content.startswith(_SIGNATURE) or not any(name in content for name in _LEFT_OUT):
         return content
     return _SIGNATURE + b"".join(_kept(memoryview(content)))

@@ -1,6 +1,6 @@
-"""Pictures behind an address of fsspec, such as ``s3://bucket/prefix``: listed, and fetched once into the cache.
+"""Images behind an address of fsspec, such as ``s3://bucket/prefix``: listed, and fetched once into the cache.
 
-Nothing is ever written there. What was fetched is not asked for again; whether it is still the picture of the run is
+Nothing is ever written there. What was fetched is not asked for again; whether it is still the image of the run is
 told by its hash, as with files.
 """
 

@@ -1,4 +1,4 @@
-"""Where pictures lie, a folder or an address: whether it is there, and the file that a path names under it."""
+"""Where images lie, a folder or an address: whether it is there, and the file that a path names under it."""
 
 import os
 from pathlib import Path

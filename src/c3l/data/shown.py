@@ -1,6 +1,6 @@
-"""Which pictures the questions of a row show, and what of a question is text.
+"""Which images the questions of a row show, and what of a question is text.
 
-One picture stands before the first question, and its placeholder leaves the text. Several stand where the text has
+One image stands before the first question, and its placeholder leaves the text. Several stand where the text has
 them, so their placeholders stay in it; a turn is about those that were shown up to it. A text without any is about all.
 """
 
@@ -15,7 +15,7 @@ _AROUND = re.compile(rf"\s*{EXACT.pattern}\s*")
 
 
 def check_shown(questions: Sequence[str], image: ImagePaths) -> None:
-    """Compare the placeholders in the questions with the pictures that there are.
+    """Compare the placeholders in the questions with the images that there are.
 
     Raises:
         BadRowError: ``no_image`` or ``several_images``.
@@ -30,7 +30,7 @@ def check_shown(questions: Sequence[str], image: ImagePaths) -> None:
 
 
 def show_until(questions: Sequence[str], image: ImagePaths, turn: int) -> ImagePaths:
-    """The picture of a row; or those of its several that are shown up to a turn, empty if none is by then."""
+    """The image of a row; or those of its several that are shown up to a turn, empty if none is by then."""
     if not isinstance(image, tuple) or not count_shown(questions):
         return image
     return image[: count_shown(questions[: turn + 1])]
@@ -42,7 +42,7 @@ def count_shown(questions: Sequence[str]) -> int:
 
 
 def trim_question(text: str, image: ImagePaths) -> str:
-    """The text of a question: with the placeholders of several pictures, without that of one."""
+    """The text of a question: with the placeholders of several images, without that of one."""
     return text.strip() if isinstance(image, tuple) else without_placeholder(text)
 
 

@@ -24,7 +24,7 @@ _TEXT_PARTS = ("text", "input_text", "output_text")
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One turn as it was read; ``shown`` is what its parts name as pictures."""
+    """One turn as it was read; ``shown`` is what its parts name as images."""
 
     role: str
     text: str
@@ -40,7 +40,7 @@ class Talk:
         system: The system prompt; empty if there is none.
         pairs: Questions with their answers, at least one, as they stand there.
         taught: For each of these whether the answer is to be learned.
-        shown: What parts of turns name as pictures.
+        shown: What parts of turns name as images.
         questions_marked: How many questions are marked as to be learned too.
     """
 
@@ -166,7 +166,7 @@ def _role(value: Any) -> str:
 
 
 def _read_parts(parts: Sequence[Any], shown: list[Any]) -> Iterator[str]:
-    """The text of each part, a placeholder for a picture; ``shown`` gets what the pictures' parts name."""
+    """The text of each part, a placeholder for an image; ``shown`` gets what the images' parts name."""
     for part in parts:
         if isinstance(part, str):
             yield part

@@ -1,6 +1,6 @@
 """Samples of WebDataset's tar archives as rows: files whose names differ only in their endings belong together.
 
-Nothing is unpacked by the names that an archive gives: a picture stays in its row, for ``c3l.data.embedded`` to write.
+Nothing is unpacked by the names that an archive gives: an image stays in its row, for ``c3l.data.embedded`` to write.
 """
 
 import json
@@ -54,7 +54,7 @@ class _WholeInfo(tarfile.TarInfo):
 def iterate_samples(file: BufferedReader, path: Path) -> Iterator[Any]:
     """Each sample as a row, or a ``BadRow``, in order.
 
-    A row is the sample's `.json`, or of its `.txt` a caption; with the sample's picture, and its key as `id`.
+    A row is the sample's `.json`, or of its `.txt` a caption; with the sample's image, and its key as `id`.
 
     Args:
         file: The archive.
@@ -144,12 +144,12 @@ def _read_said(contents: Mapping[str, bytes]) -> Any:
     if "txt" not in contents or not isinstance(said, dict) or name_layout(said):
         return said
     caption = contents["txt"].decode("utf-8-sig")
-    asked = {"role": "user", "content": PLACEHOLDER}  # about the picture alone, as rows with captions have it
+    asked = {"role": "user", "content": PLACEHOLDER}  # about the image alone, as rows with captions have it
     return {**said, "messages": [asked, {"role": "assistant", "content": caption}]}
 
 
 def _add_images(row: dict[str, Any], contents: Mapping[str, bytes]) -> Any:
-    """The row with the pictures of its sample, which its JSON may name."""
+    """The row with the images of its sample, which its JSON may name."""
     images = [{"bytes": content} for ending, content in contents.items() if _is_image(ending)]
     named = max(len(value) if isinstance(value := row.get(key) or [], list) else 1 for key in MAIN)
     if not images or named > len(images):

@@ -54,7 +54,7 @@ def vlmevalkit_rows(benchmark: Pope | MMBench | SeedBench, predictions: Predicti
     """The rows of VLMEvalKit's prediction tables; ``question`` is the whole prompt.
 
     POPE's rows are numbered, as its ids begin again in every split; it is scored from the table alone. Multiple choice
-    is looked up by ``index`` in VLMEvalKit's own file: MMBench's is the same, SEED-Bench's has only the picture part.
+    is looked up by ``index`` in VLMEvalKit's own file: MMBench's is the same, SEED-Bench's has only the image part.
     """
     for number, (item, known) in enumerate(zip(benchmark.items, benchmark.describe(), strict=True)):
         yield {"index": str(number), **known, "prediction": predictions[item.item_id].text}

@@ -161,7 +161,7 @@ class EndpointJudge:
 
 
 class ModelJudge:
-    """A local LVLM that is shown no picture."""
+    """A local LVLM that is shown no image."""
 
     def __init__(
         self, model: Writer, name: str, temperature: float = TEMPERATURE, max_new_tokens: int = MAX_TOKENS

@@ -1,6 +1,6 @@
-"""LLaVA-Bench (In-the-Wild): a judge that sees no picture compares each answer with a reference answer.
+"""LLaVA-Bench (In-the-Wild): a judge that sees no image compares each answer with a reference answer.
 
-    [Context] what the picture shows, in words    [Question]    [Assistant 1] reference    [Assistant 2] candidate
+    [Context] what the image shows, in words    [Question]    [Assistant 1] reference    [Assistant 2] candidate
     [System] the rule of the question's category  ->  "8 6" on the first line: reference, candidate, each 1 to 10
 
     relative = 100 * sum(candidate) / sum(reference), over the questions that have a review
@@ -67,7 +67,7 @@ class Subject:
 
     Attributes:
         category: Such as ``conv``.
-        context: The picture in words.
+        context: The image in words.
         reference: The answer that a candidate is compared with.
     """
 
@@ -189,7 +189,7 @@ def read_llava_bench(
     attempts: int = 3,
     find: Callable[[str], str] = lambda image: image,
 ) -> LlavaBench:
-    """The benchmark in a folder of its own files; pictures are named relative to its ``images``.
+    """The benchmark in a folder of its own files; images are named relative to its ``images``.
 
     Args:
         folder: Holds ``questions.jsonl``, ``context.jsonl``, ``answers_gpt4.jsonl`` and perhaps ``rule.json``.
@@ -197,7 +197,7 @@ def read_llava_bench(
         repeats: Reviews an answer, averaged.
         swap: Ask in both orders and average, against a preference for the first.
         attempts: At most ``attempts * repeats`` reviews are asked for to read ``repeats``.
-        find: Gives the path of a picture by its name, whose ending may be that of another release.
+        find: Gives the path of an image by its name, whose ending may be that of another release.
 
     Raises:
         DataError: If a file cannot be used, or a question lacks its context, reference or rule.

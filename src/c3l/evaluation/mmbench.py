@@ -13,7 +13,7 @@ from c3l.evaluation.task import FloatArray, Item, Prediction, Sums, Tally, Tally
 ROTATION = 1_000_000  # an index is its question's plus so much a rotation
 _NEEDED = ("index", "question", "A", "B", "answer", "category", "image")
 _ABSENT = ("", "nan")
-_SHORT = 20  # digits of an index; base64 of a picture is longer
+_SHORT = 20  # digits of an index; base64 of an image is longer
 _EXCEL_CELL = 32_767
 
 
@@ -96,7 +96,7 @@ def read_mmbench(file: Path) -> MMBench:
 
     Raises:
         DataError: If the file is no whole table, an index is no number or comes twice, an answer is no option, or a
-            picture refers to a row that is not there.
+            image refers to a row that is not there.
     """
     table = read_table(file, _NEEDED, "index", "MMBench's TSV with its answers")
     numbers = [_read_index(file, row, number) for number, row in enumerate(table, 1)]
@@ -181,7 +181,7 @@ def _is_absent(cell: str) -> bool:
 
 
 def _find_image(place: _Place, cell: str, images: Mapping[int, str]) -> str:
-    """The picture of a row as a data URL: base64, wrapped or not, or the index of the row that holds it."""
+    """The image of a row as a data URL: base64, wrapped or not, or the index of the row that holds it."""
     image = cell
     if is_whole(image) and len(image) < _SHORT:
         image = images.get(int(float(image)), "")

@@ -1,4 +1,4 @@
-"""The pictures that a benchmark's items show: paths under a root, or data URLs."""
+"""The images that a benchmark's items show: paths under a root, or data URLs."""
 
 import base64
 import binascii
@@ -20,7 +20,7 @@ _ENDINGS = ("", ".jpg", ".png", ".jpeg", ".JPEG", ".JPG", ".webp")
 
 
 def open_item_image(root: Path, image: str, rules: ImagesConfig) -> Image:
-    """The RGB picture of an item: a path under the root, or a data URL.
+    """The RGB image of an item: a path under the root, or a data URL.
 
     Raises:
         BadImageError: If it cannot be opened.
@@ -35,7 +35,7 @@ def open_item_image(root: Path, image: str, rules: ImagesConfig) -> Image:
 
 
 def find_ending(root: Path, image: str) -> str:
-    """The path of a picture that a file names without its ending, or with that of another release.
+    """The path of an image that a file names without its ending, or with that of another release.
 
     The name itself where that is there, or where nothing is: then the runner tells.
     """
@@ -52,7 +52,7 @@ def _is_there(root: Path, image: str) -> bool:
 
 
 def check_images(items: Sequence[Item], root: Path, most: float, links: FollowLinks = "inside") -> None:
-    """Look whether the pictures are there, before a model is loaded for nothing.
+    """Look whether the images are there, before a model is loaded for nothing.
 
     Args:
         items: What is asked.
@@ -78,9 +78,9 @@ def check_images(items: Sequence[Item], root: Path, most: float, links: FollowLi
 
 
 def sign_item_image(root: Path, image: str, links: FollowLinks = "inside") -> str:
-    """What tells a picture from another of the same name: its file's size and SHA-256, ``size:hash``.
+    """What tells an image from another of the same name: its file's size and SHA-256, ``size:hash``.
 
-    Empty for a picture that is in the benchmark's own file, whose hash is known, and for one that cannot be read.
+    Empty for an image that is in the benchmark's own file, whose hash is known, and for one that cannot be read.
     """
     if _is_within(image):
         return ""
@@ -92,11 +92,11 @@ def sign_item_image(root: Path, image: str, links: FollowLinks = "inside") -> st
 
 
 def read_signature(image: str, signature: str) -> SeenImage:
-    """The picture that was signed by ``sign_item_image``."""
+    """The image that was signed by ``sign_item_image``."""
     size, _, sha256 = signature.partition(":")
     return SeenImage(image, sha256, int(size) if size.isdecimal() else -1)  # of no image, where it was edited
 
 
 def _is_within(image: str) -> bool:
-    """Whether it is the picture itself, not a path."""
+    """Whether it is the image itself, not a path."""
     return image.startswith("data:")

@@ -35,7 +35,7 @@ class _Question:
 class Pope:
     """The questions of one or several splits.
 
-    The unit of the bootstrap is the picture: the six questions about one picture are answered by one look at it, so
+    The unit of the bootstrap is the image: the six questions about one image are answered by one look at it, so
     they are drawn together.
     """
 
@@ -92,7 +92,7 @@ def read_pope(files: Sequence[Path], suffix: str = SUFFIX, find: FindImage = lam
     Args:
         files: A split each.
         suffix: What is put behind a question that does not end so.
-        find: Gives the path of a picture by its name, which may lack its ending.
+        find: Gives the path of an image by its name, which may lack its ending.
 
     Raises:
         DataError: If a row has other keys or another label, or a question comes twice.

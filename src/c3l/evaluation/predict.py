@@ -1,4 +1,4 @@
-"""Ask a model every item of a benchmark, with the picture and, if wanted, without it."""
+"""Ask a model every item of a benchmark, with the image and, if wanted, without it."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ OpenItemImage = Callable[[str], Image]
 
 @dataclass(frozen=True, slots=True)
 class _OpenedItem:
-    """An item with its picture; without one where it does not open."""
+    """An item with its image; without one where it does not open."""
 
     item: Item
     picture: Image | None
@@ -39,19 +39,19 @@ def predict(
 ) -> Iterator[Prediction]:
     """One prediction an item, greedy, in the order of the items.
 
-    Items that follow each other and show the same picture share the opened picture and come into one batch, so that a
+    Items that follow each other and show the same image share the opened image and come into one batch, so that a
     backend can encode it once, and read once what their prompts begin with. A prompt that several of them have is asked
-    blind once. An item whose picture does not open, that does not fit into memory alone or into the model's positions,
+    blind once. An item whose image does not open, that does not fit into memory alone or into the model's positions,
     or whose answer ends inside a thought, is a failed prediction. Thoughts before an answer are cut off it.
 
     Args:
         items: What to ask.
         model: The LVLM.
-        open_item_image: Gives the RGB picture of ``Item.image``, or raises DataError.
+        open_item_image: Gives the RGB image of ``Item.image``, or raises DataError.
         max_new_tokens: Upper bound on a written answer.
         batch_size: Items a batch; changes speed only.
-        blind: Ask every item without its picture too.
-        told: What was written without a picture before, by the prompt; such a prompt is not asked blind again.
+        blind: Ask every item without its image too.
+        told: What was written without an image before, by the prompt; such a prompt is not asked blind again.
     """
     sampling = Sampling(temperature=0.0, max_new_tokens=max_new_tokens)
     unseen = _Blind(model, sampling, told) if blind else None
@@ -65,7 +65,7 @@ def predict(
 
 
 class _Blind:
-    """What a model writes without a picture: greedy, so a prompt has one answer, whoever asks."""
+    """What a model writes without an image: greedy, so a prompt has one answer, whoever asks."""
 
     def __init__(self, model: InferenceModel, sampling: Sampling, told: Mapping[str, str]) -> None:
         self._model, self._sampling = model, sampling
@@ -87,7 +87,7 @@ def _open_all(items: Iterable[Item], open_item_image: OpenItemImage, model: Infe
 
 
 def _open(items: Sequence[Item], open_item_image: OpenItemImage, model: InferenceModel) -> list[_OpenedItem]:
-    """Items that show the same picture, with it; the model does in advance what it can."""
+    """Items that show the same image, with it; the model does in advance what it can."""
     try:
         picture, problem = open_item_image(items[0].image), ""
         model.prepare(picture)
@@ -174,7 +174,7 @@ def _compare(jobs: Sequence[_OpenedItem], model: InferenceModel, *, blind: bool)
 
 
 def _request_choices(jobs: Sequence[_OpenedItem]) -> ScoreRequest:
-    """All choices of questions about one picture."""
+    """All choices of questions about one image."""
     picture = jobs[0].picture
     assert picture is not None, "only what opened is asked"
     return ScoreRequest(
@@ -188,6 +188,6 @@ def _name_choices(item: Item) -> list[tuple[str, str]]:
 
 
 def _means(scores: AnswerScores) -> tuple[float, float]:
-    """Mean log-probability of a choice's tokens, nats: with the picture, and without; NaN where it has none."""
+    """Mean log-probability of a choice's tokens, nats: with the image, and without; NaN where it has none."""
     count = len(scores.token_ids) or math.nan
     return sum(scores.logprobs_with_image) / count, sum(scores.logprobs_without_image) / count

@@ -61,7 +61,7 @@ def check_task(task: BenchmarkConfig, rules: JudgeConfig) -> None:
 
 
 def find_image_root(task: BenchmarkConfig) -> Path:
-    """The folder that picture paths begin in.
+    """The folder that image paths begin in.
 
     Raises:
         ConfigError: If it is not said and does not follow from the task.
@@ -81,7 +81,7 @@ def _name_image_root(task: BenchmarkConfig) -> Path:
         return task.image_root
     if task.task == "llava_bench":
         return task.data[0] / "images"
-    if task.task == "mmbench":  # its pictures are in its file
+    if task.task == "mmbench":  # its images are in its file
         return task.data[0].parent
     raise ConfigError(f"{task.task} needs the folder that its image paths begin in; set {IMAGE_ROOT} to it")
 
@@ -133,7 +133,7 @@ def _read_llava_bench(task: BenchmarkConfig, judge: Judge | None, rules: JudgeCo
 
 
 def _find_endings(task: BenchmarkConfig) -> Callable[[str], str]:
-    """What gives a picture's path by its name; where no pictures are named, as to compute figures anew, the name."""
+    """What gives an image's path by its name; where no images are named, as to compute figures anew, the name."""
     known = task.image_root is not None or task.task == "llava_bench"
     return partial(find_ending, _name_image_root(task)) if known else str
 

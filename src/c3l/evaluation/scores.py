@@ -1,4 +1,4 @@
-"""The figures of one model on one benchmark by one rule: with the picture, blind, and against a baseline."""
+"""The figures of one model on one benchmark by one rule: with the image, blind, and against a baseline."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Scores:
         unparsed: How many answers the rule could not read.
         failed: How many questions have no answer, or no review.
         figures: The headline first.
-        blind_counts: As the last two of ``counts``, of the answers without the picture; empty where there are none.
+        blind_counts: As the last two of ``counts``, of the answers without the image; empty where there are none.
     """
 
     items: int

@@ -1,4 +1,4 @@
-"""SEED-Bench v1 (Li et al., arXiv 2307.16125): multiple choice over pictures and, by their middle frames, videos."""
+"""SEED-Bench v1 (Li et al., arXiv 2307.16125): multiple choice over images and, by their middle frames, videos."""
 
 import json
 from collections import Counter
@@ -30,7 +30,7 @@ class _Question:
 
 
 class SeedBench:
-    """The questions that can be asked; the unit of the bootstrap is the picture or the video.
+    """The questions that can be asked; the unit of the bootstrap is the image or the video.
 
     Without frames the videos' questions are left out, and no figure is called ``total``: others' totals hold them.
     """
@@ -87,7 +87,7 @@ def read_seed_bench(
         file: The file.
         frames: Folder below the image root with ``<question_id>.jpg`` or ``.png``, the middle frame of each video.
         by: ``generation``: a letter is written, as LLaVA does; ``likelihood``: the likeliest choice, as the authors do.
-        image_root: Where the pictures lie, to find out how their names end.
+        image_root: Where the images lie, to find out how their names end.
 
     Raises:
         DataError: If the file is another one.
@@ -130,7 +130,7 @@ def _read_file(file: Path) -> tuple[dict[str, str], list[Fields]]:
 
 
 def _find_image(fields: Fields, frames: str | None, root: Path) -> str | None:
-    """The picture's path; None for a video without a frame. One that is not there is for the runner to tell."""
+    """The image's path; None for a video without a frame. One that is not there is for the runner to tell."""
     kind = fields.label("data_type")
     if kind == "image":
         return find_ending(root, fields.key("data_id"))

@@ -135,7 +135,7 @@ def is_whole(text: str) -> bool:
 
 @contextmanager
 def _large_cells() -> Iterator[None]:
-    limit = csv.field_size_limit(sys.maxsize)  # pictures stand in the cells
+    limit = csv.field_size_limit(sys.maxsize)  # images stand in the cells
     try:
         yield
     finally:

@@ -2,7 +2,7 @@
 
 A figure is a function of sums over units, so its bootstrap interval needs no second look at the answers:
 
-    tally     one row a unit (what is drawn together: a question, or all questions about a picture), one column a count
+    tally     one row a unit (what is drawn together: a question, or all questions about an image), one column a count
     sums      the column sums of the units, or of units drawn with replacement
     figures   accuracy, F1, ... of the sums
 """
@@ -45,12 +45,12 @@ class Prediction:
         item_id: The item.
         text: What it wrote; empty where choices were compared.
         likelihoods: Of each choice the mean log-probability of its tokens, nats; empty where the model wrote.
-        failed: Why there is no answer, such as a picture that cannot be opened; empty where there is one.
-        blind_text: As ``text``, without the picture; None where it was not asked.
-        blind_likelihoods: As ``likelihoods``, without the picture.
-        picture: Which picture it saw, as ``sign_item_image`` says; empty where there is no answer.
+        failed: Why there is no answer, such as an image that cannot be opened; empty where there is one.
+        blind_text: As ``text``, without the image; None where it was not asked.
+        blind_likelihoods: As ``likelihoods``, without the image.
+        picture: Which image it saw, as ``sign_item_image`` says; empty where there is no answer.
         raw: All that it wrote, where ``text`` is without the thoughts before it; else empty.
-        blind_raw: As ``raw``, without the picture.
+        blind_raw: As ``raw``, without the image.
         respelled: A token that steers the model's chats and that its prompt spells: it was asked with a space in it.
     """
 

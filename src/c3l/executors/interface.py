@@ -13,7 +13,7 @@ LoadModel = Callable[[ModelConfig, int], InferenceModel]
 
 @dataclass(frozen=True, slots=True)
 class ShardTask:
-    """One shard to make: all that it is made of, but the pictures and the model, so that it can be pickled.
+    """One shard to make: all that it is made of, but the images and the model, so that it can be pickled.
 
     Attributes:
         stage: The stage to make, such as ``draft/scored``.

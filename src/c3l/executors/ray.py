@@ -1,7 +1,7 @@
 """Shards made by the workers of a Ray cluster; the run folder is written here alone.
 
 A worker is an actor around ``LocalExecutor``, with a model of its own that it keeps. It is handed all that its shard is
-made of but the pictures and the model, which have to lie where the run's settings say on every node. A worker that
+made of but the images and the model, which have to lie where the run's settings say on every node. A worker that
 is lost costs its shard, which another one makes; so the bytes are those that one process would have written.
 """
 

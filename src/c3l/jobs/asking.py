@@ -30,7 +30,7 @@ _SYNC_EVERY = 32  # predictions that a kill loses at most
 
 
 def split_items(items: Sequence[Item], size: int) -> Iterator[tuple[Item, ...]]:
-    """Items in blocks of about that size; those about one picture come together, wherever they stand."""
+    """Items in blocks of about that size; those about one image come together, wherever they stand."""
     by_image: dict[str, list[Item]] = {}
     for item in items:
         by_image.setdefault(item.image, []).append(item)
@@ -50,9 +50,9 @@ class Asked:
 
     Attributes:
         items: They.
-        root: Where their pictures lie.
+        root: Where their images lie.
         max_new_tokens: How long an answer may be.
-        told: By prompt, what the model is known to write without a picture.
+        told: By prompt, what the model is known to write without an image.
     """
 
     items: tuple[Item, ...]
@@ -83,7 +83,7 @@ class Rest:
         task: The benchmark's name.
         items: They.
         total: How many questions there are with those that have one.
-        root: Where their pictures lie.
+        root: Where their images lie.
         max_new_tokens: How long an answer may be.
         path: The file that answers go to.
     """
@@ -97,17 +97,17 @@ class Rest:
 
     @property
     def shows(self) -> dict[str, str]:
-        """The picture of each question."""
+        """The image of each question."""
         return {item.item_id: item.image for item in self.items}
 
 
 def find_rest(
     out: Path, task: BenchmarkConfig, benchmark: Benchmark, made: Mapping[str, Prediction], config: RunConfig
 ) -> Rest | None:
-    """What has no answer yet, or failed, unless its picture still does not open; None if nothing is left.
+    """What has no answer yet, or failed, unless its image still does not open; None if nothing is left.
 
     Raises:
-        StaleStageError: If there are answers about other pictures of the same names.
+        StaleStageError: If there are answers about other images of the same names.
     """
     root = find_image_root(task)
     answered = {item.image: made[item.item_id].picture for item in benchmark.items if item.item_id in made}
@@ -159,7 +159,7 @@ def ask_rest(
 
 
 class _Heard:
-    """What was written without a picture so far, for prompts that are asked about several pictures."""
+    """What was written without an image so far, for prompts that are asked about several images."""
 
     def __init__(self, items: Sequence[Item]) -> None:
         count = Counter(item.prompt for item in items if not item.choices)

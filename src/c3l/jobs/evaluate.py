@@ -63,11 +63,11 @@ WHOLE = Wanted()
 
 
 def check_benchmark(task: BenchmarkConfig, config: RunConfig) -> None:
-    """Read a benchmark and look for its pictures, long before a model is there to be asked.
+    """Read a benchmark and look for its images, long before a model is there to be asked.
 
     Raises:
-        DataError: If a file, or the folder of pictures, is not there or not what it should be.
-        TooManyRejectedError: If too many of the pictures are not there.
+        DataError: If a file, or the folder of images, is not there or not what it should be.
+        TooManyRejectedError: If too many of the images are not there.
         ConfigError: If something that the task needs is not set.
     """
     root = find_image_root(task)
@@ -94,11 +94,11 @@ def evaluate_files(
         wanted: What of it is wanted.
 
     Raises:
-        StaleStageError: If ``out`` was made with other settings, or about other pictures.
+        StaleStageError: If ``out`` was made with other settings, or about other images.
         RunLockedError: If another process writes to ``out``.
         ConfigError: If something that the task needs is not set.
         DataError: If a file cannot be read, ``out`` holds other work, or a prediction that is needed is missing.
-        TooManyRejectedError: If too many of the pictures are not there.
+        TooManyRejectedError: If too many of the images are not there.
     """
     judge = _make_judge(task, out, config, load or load_model)
     whole = read_benchmark(task, judge, config.evaluation.judge)

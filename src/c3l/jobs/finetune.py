@@ -61,7 +61,7 @@ def finetune_files(
 ) -> dict[str, Any]:
     """Tune the config's model on every conversation of ``data``; returns the summary that ``out`` keeps.
 
-    A row without a picture is learned as text. One with several, or with a bad picture or turn, is rejected with its
+    A row without an image is learned as text. One with several, or with a bad image or turn, is rejected with its
     reason, as is one of which nothing would be taught; where its own data marks it so, that counts as no error.
 
     Args:
@@ -255,7 +255,7 @@ def _look_through(
     lvlm: FinetunableModel,
     progress: Progress,
 ) -> tuple[dict[int, ConversationRow], list[Rejected]]:
-    """What can be learned, and what was rejected; a tuning that goes on opens no picture anew to know it.
+    """What can be learned, and what was rejected; a tuning that goes on opens no image anew to know it.
 
     Raises:
         TooManyRejectedError: If it is not enough; next time all is looked through again, as it may be mended by then.

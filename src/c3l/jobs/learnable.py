@@ -56,7 +56,7 @@ def to_conversation(row: ConversationRow, lvlm: FinetunableModel, opener: "Calla
     """The row as the model sees it, with all of its answers that its data wants taught.
 
     Raises:
-        BadImageError: If its picture cannot be used.
+        BadImageError: If its image cannot be used.
     """
     return Conversation(opener(row.image) if row.image else None, row.turns, _system(row, lvlm), row.untaught)
 
@@ -99,5 +99,5 @@ def to_texts(
 
 
 def make_opener(config: RunConfig) -> "Callable[[str], Image]":
-    """What opens the picture of a path."""
+    """What opens the image of a path."""
     return lambda image: open_image(config.images.root, image, config.images)

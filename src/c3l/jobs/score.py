@@ -295,7 +295,7 @@ def _note(chunk: Sequence[Item], rows: Sequence[ScoreRow], shown: Shown) -> Iter
 
 
 def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
-    """Items in chunks of about ``CHUNK_ROWS``; the turns of a row stay together, so its picture opens once."""
+    """Items in chunks of about ``CHUNK_ROWS``; the turns of a row stay together, so its image opens once."""
     chunk: list[Item] = []
     for item in items:
         if len(chunk) >= CHUNK_ROWS and not item.turn:
@@ -309,7 +309,7 @@ def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
 def _survey(data: Sequence[Path], config: RunConfig, progress: Progress) -> tuple[int, tuple[str, ...]]:
     """The number of turns, and the paths of the images that may stand for no image."""
     total, most, paths, shows_others = 0, 1, dict[str, str](), config.scoring.no_image == "others"
-    # the first rows get the scores that they get among all, so all are read for other pictures
+    # the first rows get the scores that they get among all, so all are read for other images
     for item in islice(_read(data, config), None if shows_others else config.images.limit):
         total += 1
         if shows_others and isinstance(item, Turn):

@@ -29,7 +29,7 @@ def find_source(turns: Iterable[Turn], pool: Iterable[str], config: RunConfig) -
     """The images of turns, and those that may stand for no image."""
     shown, pool = {turn.image for turn in turns}, list(pool)
     paths = {path for image in shown for path in list_paths(image)} | set(pool)
-    # size and hash are not looked at here: every picture is opened once, when its turns are scored
+    # size and hash are not looked at here: every image is opened once, when its turns are scored
     refs = {image_id_of(path): ImageRef(image_id_of(path), path, "", 0, 0) for path in paths}
     sets: Mapping[str, tuple[str, ...]] = {
         name_images(image): tuple(map(image_id_of, image)) for image in shown if isinstance(image, tuple)

@@ -1,6 +1,6 @@
 """What lies there of a scored data file, and how to go on with it: the job in ``OUT.state``.
 
-Rows that were rejected for a picture which can be opened by now are made again: all rows go aside into the folder, and
+Rows that were rejected for an image which can be opened by now are made again: all rows go aside into the folder, and
 come back one by one, scored anew or as they were.
 """
 
@@ -32,7 +32,7 @@ from c3l.storage.atomic import durable, remove, sync_folder
 from c3l.storage.job import Job, plain, refuse_changes
 
 EARLIER = "earlier.jsonl"  # in OUT.state: the rows that went aside
-_UNREADABLE = ("unreadable_image",)  # what a picture that is put right can mend
+_UNREADABLE = ("unreadable_image",)  # what an image that is put right can mend
 
 ScoreRow = dict[str, Any]
 
@@ -53,7 +53,7 @@ class State:
         done: Whether no row is missing.
         root: The image root.
         picture: The first that was scored, so that its folder is known where it lies by now.
-        sha256: Of this picture.
+        sha256: Of this image.
     """
 
     settings: dict[str, Any]
@@ -137,7 +137,7 @@ def _resolve(root: Path | Address) -> Path | Address:
 
 
 def _check_root(out: Path, state: State, root: Path | Address) -> None:
-    """Refuse another image root than that of the rows, unless the pictures have moved there."""
+    """Refuse another image root than that of the rows, unless the images have moved there."""
     if str(root) == state.root:
         return
     seen = [SeenImage(state.picture, state.sha256)] if state.picture else []
@@ -150,7 +150,7 @@ def _check_root(out: Path, state: State, root: Path | Address) -> None:
 
 
 def _can_be_mended(out: Path, state: State, config: RunConfig) -> bool:
-    """Whether a picture can be opened by now that a row was rejected for."""
+    """Whether an image can be opened by now that a row was rejected for."""
     if not state.rejected.get("unreadable_image"):
         return False
     shown = {list_shown(row) for row in read_rows(out) if reason_of(row) == "unreadable_image"}
@@ -172,7 +172,7 @@ def read_rows(path: Path) -> Iterator[ScoreRow]:
 
 
 def list_shown(row: ScoreRow) -> tuple[str, ...]:
-    """The paths of the picture that a row is about, or of its several."""
+    """The paths of the image that a row is about, or of its several."""
     return (row["image"],) if isinstance(row["image"], str) else tuple(row["image"])
 
 
@@ -198,7 +198,7 @@ def _read_state(job: Job) -> State | None:
 
 
 def _settings(data: Sequence[Path], config: RunConfig) -> dict[str, Any]:
-    # which links are followed decides what opens, and that is made again; but also which pictures stand for no image
+    # which links are followed decides what opens, and that is made again; but also which images stand for no image
     remade = set() if config.scoring.no_image == "others" else {"follow_links"}
     return plain(
         {
@@ -216,7 +216,7 @@ def _settings(data: Sequence[Path], config: RunConfig) -> dict[str, Any]:
 
 
 def remember_image(rows: Sequence[ScoreRow], root: Path | Address, state: State) -> None:
-    """Keep in the state which picture was the first to be scored."""
+    """Keep in the state which image was the first to be scored."""
     first = next((list_shown(row)[0] for row in rows if row["status"] == "ok"), None)
     if first and not state.picture:
         with suppress(BadImageError):  # it is gone since it was scored

@@ -1,6 +1,6 @@
-"""Which tokens of the rows an LVLM is taught: all, or those that the picture makes likeliest, measured once.
+"""Which tokens of the rows an LVLM is taught: all, or those that the image makes likeliest, measured once.
 
-The idea is that of VIG (arXiv 2602.17186): what language alone foretells teaches nothing about pictures.
+The idea is that of VIG (arXiv 2602.17186): what language alone foretells teaches nothing about images.
 """
 
 import math
@@ -54,7 +54,7 @@ def weigh_tokens(
     Args:
         rows: What can be learned, by place.
         file: Where it is kept line by line; what it holds is not measured again.
-        config: ``finetuning.taught_share``, and how pictures are opened.
+        config: ``finetuning.taught_share``, and how images are opened.
         lvlm: The model, before it learns.
         progress: Who is told how far it is.
         writes: Whether the file is this process's: of several, each measures for itself what it does not find there.

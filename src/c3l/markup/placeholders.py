@@ -1,4 +1,4 @@
-"""The spellings by which texts of data sets and models show a picture, a film or a sound.
+"""The spellings by which texts of data sets and models show an image, a film or a sound.
 
 Only ``<image>`` is read as one, and only an exporter writes it. Every other spelling would stay as words in a question,
 so a text that holds one is rejected, not cleaned: taking ``<image>`` out of ``<im<image>age>`` makes one, and what is
@@ -22,7 +22,7 @@ _BARE = (
     rf"|\$?\{{{{1,2}}\s?{_MEDIUM}s?(?:[_ ]?\d{{1,4}}|_[a-z]{{1,20}})?\s?\}}{{1,2}}"  # {image}
     rf"|&lt;{_MEDIUM}(?:_?\d{{1,4}})?&gt;"
 )
-# what shows a picture in a web page or in Markdown: code like any other in an answer about no picture
+# what shows an image in a web page or in Markdown: code like any other in an answer about no image
 _MARKUP = rf"<{_MEDIUM}\b[^<>\n]{{1,200}}>|!\[[^\]\n]{{0,200}}\]\("
 # What a chat template writes between turns. Where something is (`<|box_start|>`, `<|ref|>`) is part of an answer:
 # whether it steers the chat of the model, scoring asks the model.

@@ -14,12 +14,12 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 
-THREADS = 4  # choice: decoding a picture lets other threads run
-AHEAD = 8  # choice: so many opened pictures are held beyond those of a batch
+THREADS = 4  # choice: decoding an image lets other threads run
+AHEAD = 8  # choice: so many opened images are held beyond those of a batch
 
 
 def map_ahead(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """``map`` by threads that are a few items ahead of what is asked for, so that a model need not wait for pictures.
+    """``map`` by threads that are a few items ahead of what is asked for, so that a model need not wait for images.
 
     Results come in the order of the items; what ``work`` raises is raised where its result would come, what ``items``
     raises at once.
@@ -48,8 +48,8 @@ def run_batches(
 
     A batch for which ``run`` raises OutOfMemoryError is split in halves and both are tried again; an item
     that does not fit alone goes to ``reject``. The next batch starts from the full size again, because
-    what did not fit was perhaps one large picture. Items are read lazily, a batch at a time, so that they
-    may hold opened pictures.
+    what did not fit was perhaps one large image. Items are read lazily, a batch at a time, so that they
+    may hold opened images.
 
     Args:
         items: What to work on.

@@ -1,4 +1,4 @@
-"""Generation: the LVLM writes about every picture, and what it wrote is read into question-answer pairs."""
+"""Generation: the LVLM writes about every image, and what it wrote is read into question-answer pairs."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from c3l.models.interface import Completion, GenerateRequest, InferenceModel, Sa
 from c3l.records import Generation, ImageRef, Rejected, Sample, make_id
 from c3l.settings.schema import GenerationConfig
 
-# Raise it when the same picture, prompt and model give another text: finished texts are stale then.
+# Raise it when the same image, prompt and model give another text: finished texts are stale then.
 WRITER_VERSION = 2
 
 OpenImage: TypeAlias = Callable[[ImageRef], Image]
@@ -32,7 +32,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """One picture and one instruction; without a request where the picture does not open."""
+    """One image and one instruction; without a request where the image does not open."""
 
     generation_id: str
     image: ImageRef
@@ -60,7 +60,7 @@ def generate(
     Args:
         images: What to write about.
         model: The LVLM; gets at most ``config.batch_size`` requests at once.
-        open_image: Gives the RGB picture, or raises DataError.
+        open_image: Gives the RGB image, or raises DataError.
         templates: Which instructions to give for every image.
         config: Number of pairs and sampling.
         origin: Where the texts come from.

@@ -53,7 +53,7 @@ def check_pair(pair: ParsedPair) -> tuple[str, str] | None:
 
 
 def is_refusal(text: str) -> bool:
-    """Whether a text opens as a model does that will not or cannot look at the picture."""
+    """Whether a text opens as a model does that will not or cannot look at the image."""
     return _REFUSAL.match(text.lstrip(" \t\n\"'*").replace("\u2019", "'")) is not None
 
 

@@ -20,12 +20,12 @@ from c3l.models.interface import InferenceModel, Pair, ScoreRequest, Shown, Unfi
 from c3l.records import AnswerScores, Form, ImageRef, Rejected, Sample, ScoredPair, ScoredSample, make_id
 from c3l.settings.schema import ScoringConfig
 
-# Raise it when the same pair, picture and model get other stored numbers: finished scores are stale then.
+# Raise it when the same pair, image and model get other stored numbers: finished scores are stale then.
 SCORER_VERSION = 2
 
 Outcome = ScoredPair | Rejected
 
-# Other pictures drawn beyond the m that are needed, to stand in for those that do not open.
+# Other images drawn beyond the m that are needed, to stand in for those that do not open.
 _SPARE_OTHERS = 8
 
 
@@ -137,9 +137,9 @@ def rescore(scored: ScoredSample | ScoredPair, form: Form) -> ScoredPair:
 
 
 def _judge_text(sample: Sample, context: Context, model: InferenceModel, several: bool) -> Rejected | None:
-    """A rejection of what cannot be scored, whatever the picture; None if nothing speaks against it.
+    """A rejection of what cannot be scored, whatever the image; None if nothing speaks against it.
 
-    Texts about several pictures have a placeholder for each, which is no word of theirs.
+    Texts about several images have a placeholder for each, which is no word of theirs.
     """
     if not sample.answer.strip():
         return _reject(sample, "empty_answer", "the answer has no text")
@@ -161,7 +161,7 @@ def _group(samples: Mapping[int, Sample], contexts: Mapping[str, Context]) -> li
 
 
 class _OtherImages:
-    """The pictures that stand for "no image": the first m of the pool in an order drawn by the run's seed.
+    """The images that stand for "no image": the first m of the pool in an order drawn by the run's seed.
 
     They are the same for all images, but for those that are among them: so a model encodes each of them once, and what
     its rows begin with is computed once for all pairs of a batch. For several images stand as many of them, one behind
@@ -172,7 +172,7 @@ class _OtherImages:
         self._images, pool = images, sorted(set(images.pool))
         self._shows, self._wanted = config.no_image == "others", count_others(config, len(pool))
         self._opened: dict[str, Image | None] = {}
-        self._opening = Lock()  # pictures are opened by threads, and each of these once
+        self._opening = Lock()  # images are opened by threads, and each of these once
         self._order = draw_pool(pool, config, seed, max(map(len, images.sets.values()), default=1))
         self._sets: dict[tuple[str, ...], tuple[Image, ...]] = {}
 
@@ -191,12 +191,12 @@ class _OtherImages:
         return tuple(sets) if isinstance(shown, tuple) else tuple(image for one in sets for image in one)
 
     def _keep(self, names: tuple[str, ...]) -> tuple[Image, ...]:
-        """These pictures, as one object for all that they stand for."""
+        """These images, as one object for all that they stand for."""
         pictures = tuple(image for name in names if (image := self._open(name)) is not None)
         return self._sets.setdefault(names, pictures)
 
     def _open(self, image_id: str) -> Image | None:
-        """The picture; None if it does not open: a rejection where it is scored itself, here the next one serves."""
+        """The image; None if it does not open: a rejection where it is scored itself, here the next one serves."""
         with self._opening:
             if image_id not in self._opened:
                 try:
@@ -223,7 +223,7 @@ def draw_pool(pool: Iterable[str], config: ScoringConfig, seed: int, several: in
 
 
 def count_others(config: ScoringConfig, images: int) -> int:
-    """How many other pictures stand for an image where there are so many in all: m, or all others if they are fewer."""
+    """How many other images stand for an image where there are so many in all: m, or all others if they are fewer."""
     return min(config.others, max(images - 1, 0)) if config.no_image == "others" else 0
 
 
@@ -263,7 +263,7 @@ def _open_job(
 
 
 def _open_images(image_id: str, images: ImageSource) -> Shown:
-    """The picture of a sample, or its several.
+    """The image of a sample, or its several.
 
     Raises:
         DataError: If one of them does not open, or is not there.

@@ -1,8 +1,8 @@
-"""How much of the data is specific to its pictures, by the model's own numbers: no oracle, no model.
+"""How much of the data is specific to its images, by the model's own numbers: no oracle, no model.
 
-A pair's lift, one of the forms of S(I2C), compares its answer's probability with the picture to that without. Where
-"without" is the mean over other pictures, the lift says how specific the pair is: "No, there is no sheepdog." is as
-likely under them. Where it is no picture at all, the lift says how much a picture is needed, not which.
+A pair's lift, one of the forms of S(I2C), compares its answer's probability with the image to that without. Where
+"without" is the mean over other images, the lift says how specific the pair is: "No, there is no sheepdog." is as
+likely under them. Where it is no image at all, the lift says how much an image is needed, not which.
 """
 
 import math
@@ -15,7 +15,7 @@ from typing import Any
 from c3l.records import NoImageMode, Specificity
 
 SPECIFIC_LIFT = 0.2
-"""The lift from which on a pair counts as specific to its picture; ours.
+"""The lift from which on a pair counts as specific to its image; ours.
 
 With it as many pairs of the built-in LVLM's drafts count as the oracle says are specific: docs/experiments.md.
 """
@@ -31,7 +31,7 @@ _BASELINES: dict[NoImageMode, str] = {
 
 
 class SpecificityTally:
-    """Counts pairs one by one; of each it holds one number, of each picture two."""
+    """Counts pairs one by one; of each it holds one number, of each image two."""
 
     def __init__(self, no_image: NoImageMode) -> None:
         self._no_image: NoImageMode = no_image
@@ -53,7 +53,7 @@ class SpecificityTally:
         return len(self._pairs)
 
     def summarise(self, others: int) -> Specificity:
-        """What was counted, where so many other pictures stood for an image."""
+        """What was counted, where so many other images stood for an image."""
         low, high = find_interval(self._pairs, self._specific)
         return Specificity(
             pairs=len(self._lifts),
@@ -74,8 +74,8 @@ def measure_specificity(pairs: Iterable[tuple[str, float, bool]], no_image: NoIm
 
     Args:
         pairs: Of each what tells its image apart, its lift, and whether its answer says no.
-        no_image: What they were scored without the picture as.
-        others: How many other pictures stood for it in the mode ``others``.
+        no_image: What they were scored without the image as.
+        others: How many other images stood for it in the mode ``others``.
     """
     tally = SpecificityTally(no_image)
     for image, lift, says_no in pairs:
@@ -84,10 +84,10 @@ def measure_specificity(pairs: Iterable[tuple[str, float, bool]], no_image: NoIm
 
 
 def find_interval(pairs: Counter[str], specific: Counter[str]) -> tuple[float | None, float | None]:
-    """The 95% interval of the share of specific pairs, by Wilson's formula; pairs of a picture stand or fall together.
+    """The 95% interval of the share of specific pairs, by Wilson's formula; pairs of an image stand or fall together.
 
     Args:
-        pairs: How many each picture has.
+        pairs: How many each image has.
         specific: How many of them are specific.
     """
     total, images = pairs.total(), len(pairs)
@@ -107,7 +107,7 @@ def find_interval(pairs: Counter[str], specific: Counter[str]) -> tuple[float | 
 
 
 def tell_specificity(one: Specificity) -> str:
-    """The summary in words: ``37% of 812 pairs are specific to their picture (lift >= 0.2 over ...), 12% say no``."""
+    """The summary in words: ``37% of 812 pairs are specific to their image (lift >= 0.2 over ...), 12% say no``."""
     claim = "are specific to their image" if one.of_this else "need their image"
     caution = "" if one.of_this else ", not over other images as with scoring.no_image=others"
     number = "1 pair" if one.pairs == 1 else f"{one.pairs:,} pairs"

@@ -1,7 +1,7 @@
 """The seam between the method and any model: what is asked of an LVLM, and what comes back.
 
 It speaks TRL's words, *prompt* and *completion*; the method's own are instruction, question and answer.
-Pictures arrive opened, as RGB ``PIL.Image``, so that no backend opens a file.
+Images arrive opened, as RGB ``PIL.Image``, so that no backend opens a file.
 """
 
 from collections import Counter
@@ -21,7 +21,7 @@ class GenerateRequest:
 
     Attributes:
         request_id: Comes back in the completion.
-        image: RGB picture, or None for a text-only prompt.
+        image: RGB image, or None for a text-only prompt.
         prompt: The user's turn, without any image placeholder.
         seed: Seeds this row alone, so that batch size and order change nothing.
         schema: A JSON schema that the completion is to follow where the backend can hold a model to it; empty for none.
@@ -74,7 +74,7 @@ class Unfit:
 
     Attributes:
         reason: ``control_token_in_text``: it spells a token that steers the chat; ``too_long``: with its prompt it is
-            longer than the model's positions; ``several_images``: its chats do not show several pictures, or not there;
+            longer than the model's positions; ``several_images``: its chats do not show several images, or not there;
             ``no_supervised_token``: nothing of it would be taught.
         detail: One line for a person.
     """
@@ -101,9 +101,9 @@ class Pair:
 
 
 Shown = Image | tuple[Image, ...]
-"""One RGB picture, before all that is asked; or several, each where an ``<image>`` of the prompts stands, in order.
+"""One RGB image, before all that is asked; or several, each where an ``<image>`` of the prompts stands, in order.
 
-Where there are more pictures than placeholders, the first ones stand before the first prompt.
+Where there are more images than placeholders, the first ones stand before the first prompt.
 """
 
 
@@ -114,8 +114,8 @@ class ScoreRequest:
     Attributes:
         image: What is shown.
         pairs: K >= 1 pairs.
-        seed: Seeds the picture of the ``noise`` mode.
-        others: What is shown in its place in the ``others`` mode, m times as many pictures; empty for every other mode.
+        seed: Seeds the image of the ``noise`` mode.
+        others: What is shown in its place in the ``others`` mode, m times as many images; empty for every other mode.
         system: The system prompt before all of them, in both passes; empty for none.
     """
 

@@ -107,7 +107,7 @@ class Conversation:
     """Questions with their answers, in order, about an image or about none.
 
     Attributes:
-        image: RGB picture, or None.
+        image: RGB image, or None.
         turns: Questions with their answers, at least one.
         system: The system prompt before them; empty for none.
         untaught: Numbers of the turns whose answers are said, but not taught.
@@ -159,7 +159,7 @@ class FinetunableModel(Protocol):
         ...
 
     def fits_batches(self, mixed: bool) -> bool:
-        """Whether conversations as a batch give what each gives by itself; ``mixed`` where only some have a picture."""
+        """Whether conversations as a batch give what each gives by itself; ``mixed`` where only some have an image."""
         ...
 
     def count_taught(self, conversation: Conversation) -> tuple[int, int]:
@@ -167,11 +167,11 @@ class FinetunableModel(Protocol):
         ...
 
     def measure_gains(self, conversation: Conversation) -> tuple[float | None, ...]:
-        """How much likelier the picture makes each taught token, before anything is learned.
+        """How much likelier the image makes each taught token, before anything is learned.
 
         Returns:
-            log p - log q, nats, q being the same conversation without its picture; None for a token that is not
-            measured: it ends a turn, or there is no picture.
+            log p - log q, nats, q being the same conversation without its image; None for a token that is not
+            measured: it ends a turn, or there is no image.
 
         Raises:
             BackendError: If the model has no such conversations, is sharded, or gives what is no number.

@@ -80,9 +80,9 @@ class Figure:
 
     Attributes:
         name: Such as ``mean_f1`` or ``circular``.
-        seen: With the picture.
-        blind: The same questions without any picture; None where they were not asked so.
-        by_image: ``seen`` minus ``blind``, over the same units: what the picture is worth.
+        seen: With the image.
+        blind: The same questions without any image; None where they were not asked so.
+        by_image: ``seen`` minus ``blind``, over the same units: what the image is worth.
         difference: ``seen`` minus that of the baseline, over the units that count in both; None without a baseline.
     """
 
@@ -108,7 +108,7 @@ class EvalReport:
         baseline: Whose answers ``difference`` is against.
         data: SHA-256 of each file of the benchmark, by its name.
         settings: Prompt of the first question, decoding, judge and whatever else the figures depend on.
-        blind_unparsed: As ``unparsed``, of the answers without the picture; None where none were asked for.
+        blind_unparsed: As ``unparsed``, of the answers without the image; None where none were asked for.
         blind_failed: As ``failed``, of those.
     """
 

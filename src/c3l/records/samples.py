@@ -11,10 +11,10 @@ MAX_ROUNDS = 4
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
-    """A picture of the run: where it lies and what its bytes are.
+    """An image of the run: where it lies and what its bytes are.
 
     Attributes:
-        image_id: Hash of the relative path; the name of the picture everywhere else.
+        image_id: Hash of the relative path; the name of the image everywhere else.
         path: Path relative to the image root, with ``/``.
         sha256: Hash of the file's bytes.
         width: Width in pixels after EXIF orientation.
@@ -46,7 +46,7 @@ class Sample:
 
     Attributes:
         sample_id: Hash of image, instruction, round and index: stable over reruns, order and shard count.
-        image_id: The picture that it is about.
+        image_id: The image that it is about.
         instruction_id: The instruction template that asked for it; ``"data"`` for pairs read from a file.
         question: Text without any image placeholder.
         answer: Text that S(I2C) is measured on.
@@ -93,7 +93,7 @@ class Rejected:
 
     Attributes:
         id: The image, generation or sample.
-        image_id: The picture that it belongs to.
+        image_id: The image that it belongs to.
         stage: Where it was rejected.
         reason: A short fixed word, such as ``truncated_image`` or ``empty_answer``.
         detail: One line for a person.

@@ -104,7 +104,7 @@ class FilterDecision:
 
     Attributes:
         sample_id: The sample.
-        image_id: Its picture.
+        image_id: Its image.
         i2c: S(I2C), in the unit of its form.
         rank: 1 for the highest S(I2C) among the pairs of the image.
         role: positive = rank 1; negative = another pair of the image; only = the image has one pair.
@@ -123,19 +123,19 @@ class FilterDecision:
 
 @dataclass(frozen=True, slots=True)
 class Specificity:
-    """How much of some pairs is specific to their pictures, by the numbers of the model that scored them.
+    """How much of some pairs is specific to their images, by the numbers of the model that scored them.
 
     Attributes:
         pairs: How many pairs.
-        pictures: How many pictures they are about.
+        pictures: How many images they are about.
         specific: How many of the pairs have a lift of at least ``least_lift``.
         low: Lower end of the 95% interval of their share; None without a pair, as are ``high`` and the median.
         high: Upper end.
         says_no: How many of the pairs are answered no.
         median_lift: Of the pairs, in probability.
         least_lift: That from which on a pair counts as specific.
-        over: What the picture is compared with, such as ``4 other pictures``.
-        of_this: Whether that is other pictures, so that lift tells this picture from any.
+        over: What the image is compared with, such as ``4 other images``.
+        of_this: Whether that is other images, so that lift tells this image from any.
     """
 
     pairs: int

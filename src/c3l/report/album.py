@@ -1,4 +1,4 @@
-"""The pictures on the page: each opened once, however often it is shown."""
+"""The images on the page: each opened once, however often it is shown."""
 
 import base64
 from collections.abc import Iterable
@@ -9,20 +9,20 @@ from c3l.report.contents import ReportContents
 
 
 class Album:
-    """Opens pictures for the page and remembers what came of each."""
+    """Opens images for the page and remembers what came of each."""
 
     def __init__(self, contents: ReportContents) -> None:
         self._contents = contents
         self._embedded: dict[str, tuple[str | None, str]] = {}
 
     def embed(self, image: ImageRef) -> tuple[str | None, str]:
-        """The picture as a data URI and an empty text; or None and what is wrong with it."""
+        """The image as a data URI and an empty text; or None and what is wrong with it."""
         if image.image_id not in self._embedded:
             self._embedded[image.image_id] = self._open(image)
         return self._embedded[image.image_id]
 
     def measure(self, image_ids: Iterable[str]) -> int:
-        """How many characters these pictures take on the page, each as often as it is named."""
+        """How many characters these images take on the page, each as often as it is named."""
         return sum(len(self.embed(self._contents.images[image_id])[0] or "") for image_id in image_ids)
 
     def _open(self, image: ImageRef) -> tuple[str | None, str]:

@@ -105,7 +105,7 @@ def gather(contents: ReportContents) -> Gathered:
 
 
 def _find_ids(facts: Facts, images: Collection[str]) -> set[str]:
-    """The sample ids of what the cards of these pictures hold."""
+    """The sample ids of what the cards of these images hold."""
     held = chain(facts.pairs, facts.rounds.get(0, ()))
     return {pair.sample_id for pair in held if pair.image_id in images}
 
@@ -181,7 +181,7 @@ def _load_template() -> Template:
 
 
 def _build_policy(style: str, script: str) -> str:
-    """A Content-Security-Policy that allows data-URI pictures and exactly this style and this script."""
+    """A Content-Security-Policy that allows data-URI images and exactly this style and this script."""
     style_hash, script_hash = (
         base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)
     )

@@ -47,7 +47,7 @@ class TuningCurves:
 
     Attributes:
         name: The stage: tuned, tuned-2, ...
-        trained: Number of groups (pictures) that it was tuned on.
+        trained: Number of groups (images) that it was tuned on.
         steps: What was logged, in order.
         held_out: The groups that only measured, before and after; empty where none was held out.
     """
@@ -71,20 +71,20 @@ class ReportContents:
         settings: The resolved config as YAML text.
         provenance: Which model made the records, by stage.
         stages: Counts, in the order of the method.
-        images: The pictures of the run, by ``image_id``, in the order of the gallery.
+        images: The images of the run, by ``image_id``, in the order of the gallery.
         scored: Every scored pair of the last round.
         decisions: One decision a scored pair, in any order.
         rejected: What was rejected in any stage.
         exported: How many pairs the export holds.
         exports: Its files by format, as paths within the run folder.
-        open_thumbnail: A picture as JPEG bytes; about 60 kB each (480 pixels) keeps the page light.
-            An ``OSError`` or ``DataError`` leaves a line of text in the picture's place.
+        open_thumbnail: An image as JPEG bytes; about 60 kB each (480 pixels) keeps the page light.
+            An ``OSError`` or ``DataError`` leaves a line of text in the image's place.
         compute_i2c: S(I2C) in the unit of its form, ``c3l.method.i2c.compute_i2c``; handed in, as are the next two,
             so that the report imports nothing of the method.
         unit_of: The unit of a form, ``c3l.method.i2c.unit_of``.
-        measure_specificity: How specific pairs are, each as picture, lift and whether it says no,
+        measure_specificity: How specific pairs are, each as image, lift and whether it says no,
             ``c3l.method.specificity.measure_specificity``.
-        gallery_limit: Most pictures in the gallery; the page says which are shown beyond it.
+        gallery_limit: Most images in the gallery; the page says which are shown beyond it.
         earlier: Every scored pair of the rounds before the last, round 0 (the draft) first; no decision is made
             about them.
         tunings: The contrastive tunings, in order.

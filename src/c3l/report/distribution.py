@@ -45,7 +45,7 @@ def _build_panel(name: str, group: Sequence[PairFacts], edges: Sequence[float], 
 
 
 def build_scatter(pairs: Sequence[PairFacts], unit: Unit, cards: Collection[str]) -> Markup:
-    """S(I2C) against length, dots linking to the pairs of the gallery's pictures, whose ids ``cards`` has."""
+    """S(I2C) against length, dots linking to the pairs of the gallery's images, whose ids ``cards`` has."""
     if not pairs:
         return Markup("")
     dots = [

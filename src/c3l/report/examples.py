@@ -1,4 +1,4 @@
-"""Pairs to look at first, each beside its picture: some kept, some dropped, and the ends of what was kept."""
+"""Pairs to look at first, each beside its image: some kept, some dropped, and the ends of what was kept."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Picks:
 
 @dataclass(frozen=True, slots=True)
 class ExampleView:
-    """A pair with its picture, a data URI or None with a ``problem``; no ``anchor`` where the gallery lacks it."""
+    """A pair with its image, a data URI or None with a ``problem``; no ``anchor`` where the gallery lacks it."""
 
     picture: str | None
     problem: str
@@ -90,7 +90,7 @@ def build_examples(
     album: Album,
     cards: Collection[str],
 ) -> ExamplesView:
-    """The picked pairs; ``shown`` has their texts, ``cards`` the ids of the gallery's pictures."""
+    """The picked pairs; ``shown`` has their texts, ``cards`` the ids of the gallery's images."""
     in_use, of_lift = unit_in_use(contents, facts), unit_of_form(contents, LIFT)
 
     def view(pairs: Sequence[PairFacts], show: Callable[[PairFacts], str]) -> tuple[ExampleView, ...]:

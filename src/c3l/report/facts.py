@@ -21,7 +21,7 @@ class PairFacts:
 
     Attributes:
         sample_id: The pair.
-        image_id: Its picture.
+        image_id: Its image.
         instruction_id: Who asked for it.
         round: In which it was written.
         opening: The question's first word.
@@ -30,7 +30,7 @@ class PairFacts:
         i2c: S(I2C), in the unit of the form in use.
         lift: In probability.
         says_no: Whether the answer's first word is no.
-        less_likely: Whether the answer is less likely with the picture than without it.
+        less_likely: Whether the answer is less likely with the image than without it.
         decision: What the filter decided; None of a pair of an earlier round.
     """
 
@@ -54,7 +54,7 @@ class PairFacts:
 
     @property
     def rank(self) -> int:
-        """Its place among the pairs of its picture; 0 where no filter looked at it."""
+        """Its place among the pairs of its image; 0 where no filter looked at it."""
         return self.decision.rank if self.decision else 0
 
 
@@ -67,7 +67,7 @@ class Facts:
         rounds: All, by round from 0 to the last; empty where there was one round only.
         by_form: S(I2C) of ``pairs`` in every form that the stored numbers allow, in their order.
         form: The form in use, also of a run whose draft alone has pairs; None where there is no pair.
-        no_image: What the pairs were scored without the picture as.
+        no_image: What the pairs were scored without the image as.
     """
 
     pairs: Sequence[PairFacts]
@@ -91,7 +91,7 @@ def read_facts(contents: ReportContents) -> Facts:
     """One pass over the scored pairs of all rounds; those of the last are joined with their decisions by id.
 
     Raises:
-        DataError: If a pair of the last round has no decision, or the picture of any is not in ``contents.images``.
+        DataError: If a pair of the last round has no decision, or the image of any is not in ``contents.images``.
     """
     decisions = {decision.sample_id: decision for decision in contents.decisions}
     by_form = {form: array("d") for form in get_args(Form)}
@@ -134,7 +134,7 @@ def _take(contents: ReportContents, scored: ScoredPair, lift: float, decision: F
         )
     return PairFacts(
         sample_id=sample.sample_id,
-        image_id=contents.images[sample.image_id].image_id,  # one text for all pairs of a picture
+        image_id=contents.images[sample.image_id].image_id,  # one text for all pairs of an image
         instruction_id=sys.intern(sample.instruction_id),
         round=sample.round,
         opening=sys.intern(sample.opening),

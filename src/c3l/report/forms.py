@@ -1,4 +1,4 @@
-"""The forms of S(I2C) and the ways of leaving the picture out in words, and the pairs in every form."""
+"""The forms of S(I2C) and the ways of leaving the image out in words, and the pairs in every form."""
 
 from dataclasses import dataclass
 

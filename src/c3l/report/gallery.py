@@ -1,4 +1,4 @@
-"""The gallery: which pictures it shows, and each as a card with its pairs."""
+"""The gallery: which images it shows, and each as a card with its pairs."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -39,7 +39,7 @@ class PairView:
 
 @dataclass(frozen=True, slots=True)
 class ColumnView:
-    """What one round wrote about a picture, by rank; ``mean`` S(I2C) is empty where it has no pair."""
+    """What one round wrote about an image, by rank; ``mean`` S(I2C) is empty where it has no pair."""
 
     label: str
     pairs: tuple[PairView, ...]
@@ -48,7 +48,7 @@ class ColumnView:
 
 @dataclass(frozen=True, slots=True)
 class CardView:
-    """One picture with its pairs by rank; ``picture`` is a data URI, or None with a ``problem``.
+    """One image with its pairs by rank; ``image`` is a data URI, or None with a ``problem``.
 
     Attributes:
         pairs: Those of the last round; may be empty where the draft has some.
@@ -72,7 +72,7 @@ class CardView:
 
 @dataclass(frozen=True, slots=True)
 class GalleryView:
-    """The cards in order of picture, out of ``total`` pictures that have pairs of the last round or the draft."""
+    """The cards in order of image, out of ``total`` images that have pairs of the last round or the draft."""
 
     cards: tuple[CardView, ...]
     total: int
@@ -103,10 +103,10 @@ class Material:
     """What cards are made of.
 
     Attributes:
-        shown: The pairs of their pictures with texts and tokens, by sample id.
-        lost: What was rejected of each picture.
-        album: Opens the pictures.
-        spent: How many characters the pictures of the examples take.
+        shown: The pairs of their images with texts and tokens, by sample id.
+        lost: What was rejected of each image.
+        album: Opens the images.
+        spent: How many characters the images of the examples take.
     """
 
     shown: Mapping[str, ScoredPair]
@@ -117,7 +117,7 @@ class Material:
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """The pairs of each picture by rank: of the last round, and of the draft, where a round has followed."""
+    """The pairs of each image by rank: of the last round, and of the draft, where a round has followed."""
 
     last: Mapping[str, Sequence[PairFacts]]
     draft: Mapping[str, Sequence[PairFacts]] | None
@@ -127,7 +127,7 @@ class Groups:
 def build_gallery(
     contents: ReportContents, facts: Facts, chosen: Sequence[str], material: Material, scale: Scale
 ) -> GalleryView:
-    """Cards of the chosen pictures, the first first, until the size is reached."""
+    """Cards of the chosen images, the first first, until the size is reached."""
     groups, means = group_pairs(facts), mean_of_images(contents, facts)
     cards: dict[str, CardView] = {}
     size = material.spent
@@ -150,13 +150,13 @@ def find_scale(facts: Facts, unit: Unit) -> Scale:
 
 
 def mean_of_images(contents: ReportContents, facts: Facts) -> dict[str, float]:
-    """Mean S(I2C) of the pictures in their order: of the last round, of the draft where that alone has pairs."""
+    """Mean S(I2C) of the images in their order: of the last round, of the draft where that alone has pairs."""
     means = mean_by_image(facts.rounds.get(0, ())) | mean_by_image(facts.pairs)
     return {image_id: means[image_id] for image_id in contents.images if image_id in means}
 
 
 def group_pairs(facts: Facts) -> Groups:
-    """The pairs of every picture, the highest S(I2C) first."""
+    """The pairs of every image, the highest S(I2C) first."""
     last = _group(sorted(facts.pairs, key=lambda pair: pair.rank))
     if not facts.rounds:
         return Groups(last, None, "")

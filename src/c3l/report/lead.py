@@ -19,8 +19,8 @@ class LeadView:
 
     Attributes:
         pairs: How many pairs the export holds.
-        pictures: How many pictures these are about.
-        came: How many pictures went into the run.
+        pictures: How many images these are about.
+        came: How many images went into the run.
         scored: How many pairs the filter chose among.
         dropped: How many of them it dropped.
         files: Format and file of the export, within the run folder.

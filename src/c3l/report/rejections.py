@@ -17,7 +17,7 @@ class RejectionsView:
         total: How many.
         reasons: Each stage and reason with its count, the most frequent first.
         listed: The first of them, in order.
-        by_image: Those of the pictures in the gallery.
+        by_image: Those of the images in the gallery.
     """
 
     total: int
@@ -27,7 +27,7 @@ class RejectionsView:
 
 
 def read_rejections(rejected: Iterable[Rejected], shown: Collection[str]) -> RejectionsView:
-    """One pass over what was rejected; ``shown`` has the ids of the gallery's pictures."""
+    """One pass over what was rejected; ``shown`` has the ids of the gallery's images."""
     counts: Counter[tuple[str, str]] = Counter()
     listed: list[Rejected] = []
     by_image: defaultdict[str, list[Rejected]] = defaultdict(list)

@@ -30,7 +30,7 @@ class RoundRow:
 
 @dataclass(frozen=True, slots=True)
 class PairedView:
-    """The pictures with pairs in both the first and the last round, by their mean S(I2C)."""
+    """The images with pairs in both the first and the last round, by their mean S(I2C)."""
 
     pictures: int
     rose: int
@@ -54,7 +54,7 @@ def label_round(round: int) -> str:
 
 
 def build_rounds(contents: ReportContents, facts: Facts, shown: Mapping[str, str]) -> RoundsView | None:
-    """The section on the rounds, None where there was one; ``shown`` has the anchors of the gallery's pictures."""
+    """The section on the rounds, None where there was one; ``shown`` has the anchors of the gallery's images."""
     rounds = facts.rounds
     if not rounds:
         return None
@@ -67,7 +67,7 @@ def build_rounds(contents: ReportContents, facts: Facts, shown: Mapping[str, str
 
 
 def mean_by_image(pairs: Sequence[PairFacts]) -> dict[str, float]:
-    """Each picture's mean S(I2C)."""
+    """Each image's mean S(I2C)."""
     groups = defaultdict(list)
     for one in pairs:
         groups[one.image_id].append(one.i2c)
@@ -159,7 +159,7 @@ def _build_paired(
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A picture: mean S(I2C) in the first and the last round, its file, and its place in the gallery if it has one."""
+    """An image: mean S(I2C) in the first and the last round, its file, and its place in the gallery if it has one."""
 
     before: float
     after: float
@@ -168,7 +168,7 @@ class Point:
 
 
 def draw_change(points: Sequence[Point], label: str, unit: Unit, height: int = 340) -> Markup:
-    """Each picture's mean S(I2C) in the last round against the draft; above the diagonal it rose."""
+    """Each image's mean S(I2C) in the last round against the draft; above the diagonal it rose."""
     values = [value for point in points for value in (point.before, point.after)]
     pad = (max(values) - min(values)) * 0.06 or 1.0
     low, high = min(values) - pad, max(values) + pad

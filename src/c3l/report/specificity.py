@@ -1,4 +1,4 @@
-"""Is it about this picture? How specific the pairs are, by the numbers of the model that scored them."""
+"""Is it about this image? How specific the pairs are, by the numbers of the model that scored them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

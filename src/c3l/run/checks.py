@@ -1,4 +1,4 @@
-"""Look before a long run: every picture, the disk, the model, its prompt, and whether the picture moves a score."""
+"""Look before a long run: every image, the disk, the model, its prompt, and whether the image moves a score."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ Lines = Iterator[str | dict[str, Any]]
 def check(config: RunConfig, progress: Progress, load: LoadModel = load_model) -> Lines:
     """Lines for a person as each check ends, then ``{"ok": ..., "failed": [...]}``; writes nothing.
 
-    Without a picture that can be used nothing further is checked, and without the model no score.
+    Without an image that can be used nothing further is checked, and without the model no score.
     """
     failed: list[str] = []
     good: list[ImageRef] = []
@@ -118,7 +118,7 @@ def _tell_images(config: RunConfig, good: Sequence[ImageRef], bad: Sequence[Reje
 
 
 def _two_images(config: RunConfig, good: Sequence[ImageRef]) -> tuple[Image.Image, Image.Image]:
-    """The first picture, and the one in the middle; of a single picture its negative."""
+    """The first image, and the one in the middle; of a single image its negative."""
     picture = open_image(config.images.root, good[0], config.images)
     if len(good) == 1:
         return picture, ImageOps.invert(picture)
@@ -126,7 +126,7 @@ def _two_images(config: RunConfig, good: Sequence[ImageRef]) -> tuple[Image.Imag
 
 
 def _check_prompt(config: RunConfig, model: InferenceModel, image: Image.Image) -> tuple[bool, list[str]]:
-    """Whether the chat template keeps the instruction whole, and adds something for a picture."""
+    """Whether the chat template keeps the instruction whole, and adds something for an image."""
     prompt = choose_templates(config.generation)[0].render(config.generation.pairs_per_image)
     seen, blind = model.show_prompt(prompt, image), model.show_prompt(prompt, None)
     whole = all(_squeeze(prompt) in _squeeze("".join(tokens)) for tokens in (seen, blind))
@@ -146,7 +146,7 @@ def _check_prompt(config: RunConfig, model: InferenceModel, image: Image.Image) 
 def _check_score(
     config: RunConfig, model: InferenceModel, picture: Image.Image, other: Image.Image
 ) -> tuple[bool, list[str]]:
-    """Whether another picture changes the score of the same answer."""
+    """Whether another image changes the score of the same answer."""
     scoring = config.scoring
     grey = (Image.new("RGB", picture.size, "grey"),) if scoring.no_image == "others" else ()
     requests = [
@@ -176,7 +176,7 @@ def _largest_move(mine: AnswerScores, its: AnswerScores) -> float:
 
 
 def _fold_repeats(tokens: Sequence[str]) -> str:
-    """Tokens as text, a token that repeats written once with its number: the picture's are hundreds."""
+    """Tokens as text, a token that repeats written once with its number: the image's are hundreds."""
     parts = []
     for token, group in groupby(tokens):
         times = len(list(group))

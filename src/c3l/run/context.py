@@ -94,7 +94,7 @@ def open_context(
 
     Raises:
         RunLockedError: If another process writes to the run.
-        StaleStageError: If a stage that took long was made with other settings, or of the pictures of another folder.
+        StaleStageError: If a stage that took long was made with other settings, or of the images of another folder.
         BackendError: If there is no such model.
     """
     with Run.share(config.run) if part else Run.open(config.run, wait=wait) as run:
@@ -118,7 +118,7 @@ def save_settings(run: Run, config: RunConfig) -> None:
 
 
 def _check_root(run: Run, root: Path | Address, links: FollowLinks) -> None:
-    """Refuse another image root than the run's, unless all of the run's pictures have moved there."""
+    """Refuse another image root than the run's, unless all of the run's images have moved there."""
     images, before = run.stored("images"), _read_root(run)
     if images is None or root == before:
         return

@@ -98,7 +98,7 @@ def estimate(config: RunConfig) -> Iterator[str | dict[str, Any]]:
 
 
 def count_images(config: RunConfig) -> tuple[int, str]:
-    """How many pictures, and how that is known."""
+    """How many images, and how that is known."""
     rules, stage = config.images, Run(config.run).stored("images")
     frozen = config.run / "images.jsonl"
     if stage is not None and stage.is_done():

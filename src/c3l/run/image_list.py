@@ -1,4 +1,4 @@
-"""The run's list of pictures, ``images.jsonl``: frozen, read, and compared with the folder as it is now."""
+"""The run's list of images, ``images.jsonl``: frozen, read, and compared with the folder as it is now."""
 
 import json
 from collections.abc import Sequence
@@ -30,11 +30,11 @@ def tell_unusable(rejected: Sequence[Rejected], root: Path | Address, then: str 
 
 
 def tell_changed_folder(context: Context) -> None:
-    """Say by names alone whether other pictures lie in the image root than those that were listed."""
+    """Say by names alone whether other images lie in the image root than those that were listed."""
     run, rules = context.run, context.config.images
     try:
         there, listed = list_images(rules.root, links=rules.follow_links), set(read_list(run))
-    except (DataError, FileNotFoundError):  # gone or closed, which is told where a picture is needed
+    except (DataError, FileNotFoundError):  # gone or closed, which is told where an image is needed
         return
     more, fewer = len(set(there[: rules.limit]) - listed), len(listed - set(there))
     if more or fewer:
@@ -45,10 +45,10 @@ def tell_changed_folder(context: Context) -> None:
 
 
 def freeze_list(context: Context) -> None:
-    """List the pictures under the image root, once and for all.
+    """List the images under the image root, once and for all.
 
     Raises:
-        DataError: If there is no picture, or texts are there that were written about another list.
+        DataError: If there is no image, or texts are there that were written about another list.
     """
     rules = context.config.images
     if context.run.stored("draft/generated") is not None:
@@ -63,9 +63,9 @@ def freeze_list(context: Context) -> None:
 
 
 def look_for_near(context: Context, paths: Sequence[str]) -> dict[str, NearImage]:
-    """The pictures to drop since they look like an earlier one; those that are only counted are told.
+    """The images to drop since they look like an earlier one; those that are only counted are told.
 
-    All are looked at again where a run goes on: what is dropped depends on the pictures before.
+    All are looked at again where a run goes on: what is dropped depends on the images before.
 
     Raises:
         ConfigError: If they are to be looked for and imagehash is not installed.

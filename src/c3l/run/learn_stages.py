@@ -31,8 +31,8 @@ def check_tasks(context: Context) -> None:
     """Look for what the export, finetuning and the benchmarks still need, before hours of work that would end there.
 
     Raises:
-        DataError: If a file, or a folder of pictures, is not there or not what it should be.
-        TooManyRejectedError: If too many of a benchmark's pictures are not there.
+        DataError: If a file, or a folder of images, is not there or not what it should be.
+        TooManyRejectedError: If too many of a benchmark's images are not there.
         ConfigError: If a package, or a setting that a task needs, is missing.
     """
     config = context.config

@@ -1,4 +1,4 @@
-"""The method in order, one line a stage: pictures in, instruction data that depends on them out.
+"""The method in order, one line a stage: images in, instruction data that depends on them out.
 
 A stage that is done with the same settings is returned as it lies there, without loading a model. Round 0 is the
 draft; in every further round the LVLM is tuned on what the round before wrote, and writes again.
@@ -117,7 +117,7 @@ def run_generate(context: Context, round: int = 0) -> None:
 
 
 def list_images(config: RunConfig, progress: Progress) -> None:
-    """The stage of the pictures, for several processes that will share the run: the first of them makes it."""
+    """The stage of the images, for several processes that will share the run: the first of them makes it."""
     there = Run.reader(config.run).stored("images") if config.run.is_dir() else None
     if there is None or not there.is_done():
         with open_context(config, progress, needs_model=False, wait=True) as context:
@@ -190,10 +190,10 @@ def run_report(context: Context) -> None:
 
 
 def image_stage(context: Context) -> Stage:
-    """The run's pictures, listed once and for all, then each decoded once.
+    """The run's images, listed once and for all, then each decoded once.
 
     Raises:
-        DataError: If there is no picture, or the image root of those that are not looked at yet is gone.
+        DataError: If there is no image, or the image root of those that are not looked at yet is gone.
     """
     config, stored = context.config, context.run.stored("images")
     if stored is None:
@@ -221,7 +221,7 @@ def image_stage(context: Context) -> Stage:
 
 
 def generate_stage(context: Context, images: Stage, *, round: int) -> Stage:
-    """What the LVLM writes about every picture, raw."""
+    """What the LVLM writes about every image, raw."""
     config = context.config.generation
     stage = ModelStage(
         name=f"{name_round(round)}/generated",
@@ -257,7 +257,7 @@ def _reader(context: Context, written: Stage) -> Callable[[int], Iterator[Sample
 
 
 def score_stage(context: Context, images: Stage, parsed: Stage, *, round: int) -> Stage:
-    """Each pair's per-token numbers with and without the picture, and S(I2C) in the form of now."""
+    """Each pair's per-token numbers with and without the image, and S(I2C) in the form of now."""
     check_scorer(context.config)
     scorer = round if context.config.scoring.scorer == "tuned" else 0
     stage = ModelStage(
@@ -275,7 +275,7 @@ def score_stage(context: Context, images: Stage, parsed: Stage, *, round: int) -
 
 
 def select_stage(context: Context, scored: Stage, *, round: int) -> Stage:
-    """Of every picture, the positive and its negatives, out of what the round before wrote."""
+    """Of every image, the positive and its negatives, out of what the round before wrote."""
     config = context.config
     check_scorer(config)
 
@@ -314,7 +314,7 @@ def filter_stage(context: Context, scored: Stage) -> Stage:
 
 
 def report_stage(context: Context) -> Stage:
-    """The page about the run; not done while the image root is gone, as it then shows no picture."""
+    """The page about the run; not done while the image root is gone, as it then shows no image."""
     check_scorer(context.config)
     page = context.run.path / "report.html"
     if not page.exists():

@@ -34,7 +34,7 @@ class StagePlan:
         settings: What changes its records, those of the stages before it included; ``section.key`` is what
             ``--set`` takes.
         fingerprint: Hash of its own settings and of the fingerprint of the stage that it reads.
-        costly: Whether it took the model or every picture to make. A costly stage is never thrown away
+        costly: Whether it took the model or every image to make. A costly stage is never thrown away
             unasked; any other is made again when its settings change.
     """
 
@@ -146,7 +146,7 @@ def _plan_round(
         scorer: What stands for the weights of the model that scores where the writer does not.
         writer: What stands for those of the model that writes in this round.
         round: 0 for the draft.
-        source: The stage that the writing depends on: the pictures, or the tuning of the writer.
+        source: The stage that the writing depends on: the images, or the tuning of the writer.
     """
     name, model = name_round(round), _plan_model(config, writer)
     templates = choose_templates(config.generation)

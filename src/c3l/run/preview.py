@@ -1,4 +1,4 @@
-"""A few pictures through the draft and its scores, as the run will have them; nothing is written."""
+"""A few images through the draft and its scores, as the run will have them; nothing is written."""
 
 import time
 from collections import Counter
@@ -27,7 +27,7 @@ Lines = Iterator[str | dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """The pictures that are looked at, those that stand for "no image", and what was refused."""
+    """The images that are looked at, those that stand for "no image", and what was refused."""
 
     images: tuple[ImageRef, ...]
     pool: tuple[ImageRef, ...]
@@ -36,7 +36,7 @@ class _Seen:
 
 @dataclass(slots=True)
 class _Made:
-    """What came of the pictures, in the order of the method; seconds by what they went to."""
+    """What came of the images, in the order of the method; seconds by what they went to."""
 
     texts: list[Generation | Rejected]
     pairs: list[Sample | Rejected]
@@ -45,19 +45,19 @@ class _Made:
 
 
 def preview(config: RunConfig, number: int, progress: Progress, load: LoadModel = load_model) -> Lines:
-    """Prompt, texts, pairs and scores of so many pictures, spread over the folder; at the end the counts.
+    """Prompt, texts, pairs and scores of so many images, spread over the folder; at the end the counts.
 
-    Each is what a run with these settings has in its draft, since every seed comes from the picture itself. Only
-    near-duplicates are not looked for, as that takes every picture.
+    Each is what a run with these settings has in its draft, since every seed comes from the image itself. Only
+    near-duplicates are not looked for, as that takes every image.
 
     Args:
         config: As of a run.
-        number: How many pictures.
+        number: How many images.
         progress: Who is told how far it is.
         load: Gives the model.
 
     Raises:
-        DataError: If there is no picture, or none of those that are looked at can be used.
+        DataError: If there is no image, or none of those that are looked at can be used.
         BackendError: If there is no such model.
         ConfigError: If the model cannot do what the run will ask of it.
     """
@@ -128,7 +128,7 @@ def _make(config: RunConfig, seen: _Seen, models: KeptModel, progress: Progress)
 
 
 def _tell_image(image: ImageRef, made: _Made) -> Iterator[str]:
-    """The picture's texts as they are, its pairs by S(I2C), and what was refused of either."""
+    """The image's texts as they are, its pairs by S(I2C), and what was refused of either."""
     yield f"{image.path}  {image.width}x{image.height}"
     for text in made.texts:
         if isinstance(text, Generation) and text.image_id == image.image_id:

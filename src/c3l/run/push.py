@@ -17,7 +17,7 @@ from c3l.storage.atomic import TEMPORARY, make_folder, write_atomic
 from c3l.storage.stage import Stage
 
 IMAGES = "images"
-"""Where pictures lie in the repository: the image root of whoever loads it."""
+"""Where images lie in the repository: the image root of whoever loads it."""
 
 T = TypeVar("T")
 
@@ -29,15 +29,15 @@ def push(path: Path, to: str, *, private: bool, with_images: bool) -> dict[str, 
         path: The run folder.
         to: ``user/name``; made if it is not there.
         private: Make it private; a public one of that name is refused.
-        with_images: Upload the pictures of the kept pairs too, those that no file of the export holds, as files.
+        with_images: Upload the images of the kept pairs too, those that no file of the export holds, as files.
 
     Returns:
-        The summary: run, to, url, how many files, and of them pictures.
+        The summary: run, to, url, how many files, and of them images.
 
     Raises:
         ConfigError: If ``to`` is no such name, or there is no token.
         DataError: If the export is not finished, or was made with other settings than the run has now.
-        BadImageError: If a picture is gone or changed.
+        BadImageError: If an image is gone or changed.
         HubError: If the Hub refuses or cannot be reached.
     """
     with Run.open(path) as run:
@@ -49,7 +49,7 @@ def push(path: Path, to: str, *, private: bool, with_images: bool) -> dict[str, 
             with _staged_images(run) as folder:
                 images = sum(file.is_file() for file in folder.rglob("*"))
                 _upload(api, to, folder, IMAGES)
-        # the card comes with the files, after the pictures that it is about
+        # the card comes with the files, after the images that it is about
         _upload(api, to, export.folder, None)
     files = sum(file.is_file() and file.name not in _OURS for file in export.folder.rglob("*"))
     return {"run": str(path), "to": to, "url": url, "files": files + images, "images": images}
@@ -116,7 +116,7 @@ def _ask(to: str, call: Callable[[], T]) -> T:
 
 @contextmanager
 def _staged_images(run: Run) -> Iterator[Path]:
-    """A folder with copies of the pictures that the kept pairs are about, each as the run began with it."""
+    """A folder with copies of the images that the kept pairs are about, each as the run began with it."""
     config = load_config(run.path / "config.yaml")
     images, kept = run.stored("images"), run.stored("filtered")
     wanted = {one.image_id for one in kept.read(FilterDecision)} if kept else set()

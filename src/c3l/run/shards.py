@@ -37,12 +37,12 @@ VERBS = {
 
 
 def image_opener(config: RunConfig) -> OpenImage:
-    """A function that opens the run's pictures, or raises DataError."""
+    """A function that opens the run's images, or raises DataError."""
     return lambda image: open_image(config.images.root, image, config.images)
 
 
 def check_image_root(config: RunConfig) -> None:
-    """Look whether the pictures are there at all, before each is rejected for good.
+    """Look whether the images are there at all, before each is rejected for good.
 
     Raises:
         DataError: If the image root is no folder, or an empty one, as that of a disk that is not mounted.
@@ -132,7 +132,7 @@ class ModelStage:
 
 
 def run_sharded(context: Context, wanted: ModelStage, prepare: Callable[[], None]) -> Stage:
-    """Make the missing shards of a stage, which open pictures, and finish it.
+    """Make the missing shards of a stage, which open images, and finish it.
 
     ``prepare`` is called before the first shard, only where one is missing: it sees to it that the model is there.
 

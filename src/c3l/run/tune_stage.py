@@ -38,7 +38,7 @@ def tune_stage(context: Context, images: Stage, parsed: Stage, groups: Stage, *,
 
     Args:
         context: The run.
-        images: Its pictures.
+        images: Its images.
         parsed: The pairs of the round before.
         groups: Which of them are contrasted.
         round: The round that the tuned LVLM writes.
@@ -114,7 +114,7 @@ def read_groups(config: RunConfig, images: Stage, parsed: Stage, groups: Stage) 
     """The groups that a round is tuned on, as texts.
 
     Raises:
-        DataError: If there is none: no picture has two scored pairs.
+        DataError: If there is none: no image has two scored pairs.
     """
     from c3l.training.groups import write_groups
 

@@ -1,4 +1,4 @@
-"""Where pictures lie: a folder, or an address such as ``s3://bucket/prefix``."""
+"""Where images lie: a folder, or an address such as ``s3://bucket/prefix``."""
 
 from pathlib import Path
 from typing import Annotated, Any

@@ -119,7 +119,7 @@ def find_backend(name: str) -> Backend:
 class ImagesConfig(Settings):
     """Which images, and what is refused before decoding."""
 
-    # each picture is known by its path and hash, wherever the folder lies by now; the plan of a run that drops
+    # each image is known by its path and hash, wherever the folder lies by now; the plan of a run that drops
     # near-duplicates names them
     no_result = frozenset({"root", "unpack", "near_duplicates", "near_distance"})
 

@@ -39,7 +39,7 @@ LEARNING_RATES = {"lora": 2e-4, "full": 2e-5}
 
 @dataclass(frozen=True, slots=True)
 class TextConversation:
-    """A ``Conversation`` with the path of its picture, which is empty where there is none."""
+    """A ``Conversation`` with the path of its image, which is empty where there is none."""
 
     image: str
     turns: tuple[tuple[str, str], ...]
@@ -79,7 +79,7 @@ def finetune(
     Args:
         lvlm: The model, with fresh adapters or all of its decoder learning.
         conversations: What to learn; each has taught tokens.
-        open_image: Gives the RGB picture of a path.
+        open_image: Gives the RGB image of a path.
         config: The recipe.
         place: Its seed, of the order and of dropout; where it keeps itself, and who is told.
 
@@ -98,7 +98,7 @@ def finetune(
         config = config.model_copy(update={"batch_size": 1, "gradient_accumulation": together})
     steps = count_steps(len(conversations), config, count_processes())
     arguments = _make_arguments(config, place, steps, on_cpu=on_cpu)
-    # a batch without any picture leaves the connector out
+    # a batch without any image leaves the connector out
     arguments.ddp_find_unused_parameters = any(not one.image for one in conversations)
     trainer = FinetuningTrainer(
         model=lvlm.module,
@@ -182,7 +182,7 @@ def _list_said(one: TextConversation) -> list[Any]:
 
 
 def _to_dataset(conversations: Sequence[TextConversation]) -> Dataset:
-    """Paths and texts alone; ``image`` tells TRL that there are pictures."""
+    """Paths and texts alone; ``image`` tells TRL that there are images."""
     columns = {
         "image": [one.image for one in conversations],
         "said": [json.dumps(_list_said(one)) for one in conversations],

@@ -1,4 +1,4 @@
-"""The processor of the built-in LVLM: how pictures and chats become its inputs."""
+"""The processor of the built-in LVLM: how images and chats become its inputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from c3l.models.builtin.tower import GRID, IMAGE_SIZE
 IMAGE_TOKENS = GRID * GRID
 
 # ChatML as SmolLM2 was tuned on; content is a string or a list of text and image parts, in their order.
-# Its stock system message is left out: 20 tokens in every prompt that say nothing about a picture.
+# Its stock system message is left out: 20 tokens in every prompt that say nothing about an image.
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{{ '<|im_start|>' + message['role'] + '\n' }}"
@@ -28,7 +28,7 @@ CHAT_TEMPLATE = (
 
 
 def build_image_processor() -> EfficientNetImageProcessorPil:
-    """Build the image processor: the whole picture squeezed to 224 x 224, bicubic, then (pixel - 127) / 128.
+    """Build the image processor: the whole image squeezed to 224 x 224, bicubic, then (pixel - 127) / 128.
 
     The aspect ratio is not kept: cropping would hide what questions ask about, and padding would spend image
     tokens on nothing.
@@ -51,7 +51,7 @@ def build_image_processor() -> EfficientNetImageProcessorPil:
 
 
 def build_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
-    """Build the processor: 49 image tokens a picture, ChatML."""
+    """Build the processor: 49 image tokens an image, ChatML."""
     return LlavaProcessor(
         image_processor=build_image_processor(),
         tokenizer=tokenizer,

@@ -1,4 +1,4 @@
-"""Inputs that go along the text, a row of numbers a token, beside its ids: what each token may see of the picture.
+"""Inputs that go along the text, a row of numbers a token, beside its ids: what each token may see of the image.
 
 The processor writes them for the prompt; whatever follows the prompt sees what the prompt's last token sees.
 """
@@ -15,12 +15,12 @@ def lay_along(vision: Sequence[Mapping[str, Tensor]], lengths: Sequence[int], wi
     """These inputs for rows that are padded on the right.
 
     Args:
-        vision: Of each row what its processor made of its picture; along the text (1, P, ...).
+        vision: Of each row what its processor made of its image; along the text (1, P, ...).
         lengths: Of each row its tokens, P or more.
         width: Tokens of a row with its padding, which sees nothing.
 
     Returns:
-        (R, width, ...) each; empty where the family has none, or no row a picture.
+        (R, width, ...) each; empty where the family has none, or no row an image.
     """
     laid = {}
     for key in ALONG_KEYS:

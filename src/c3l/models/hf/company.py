@@ -53,7 +53,7 @@ class Company:
                 return {}
 
     def _find_obstacles(self, asked: Sequence[Conversation]) -> dict[bool, str]:
-        """What speaks against batches of these conversations; of all, and of those with a picture alone."""
+        """What speaks against batches of these conversations; of all, and of those with an image alone."""
         try:
             alone = [self._predict([one])[0] for one in asked]
         except (torch.OutOfMemoryError, MemoryError):
@@ -68,7 +68,7 @@ class Company:
         return {False: self._try(asked[:2], alone[:2], allowed), True: self._try(asked, alone, allowed)}
 
     def fits(self, mixed: bool) -> bool:
-        """Whether a batch may hold several; says why not. ``mixed`` where only some conversations have a picture."""
+        """Whether a batch may hold several; says why not. ``mixed`` where only some conversations have an image."""
         if obstacle := self._obstacles[mixed]:
             logger.warning(
                 "%s learns one conversation at a time, as many of them a step, since in a batch %s",

@@ -1,7 +1,7 @@
 """Which tokens steer a chat, so that no text of a data set may hold them, and which are words of the model's own.
 
 Tokenizers call both special: the end of a turn and the corner of a box. What steers is told by what it is for (the
-beginning, the end, padding), by who writes it (the chat template, the processor in the place of a picture), and by
+beginning, the end, padding), by who writes it (the chat template, the processor in the place of an image), and by
 its name where nobody says.
 """
 
@@ -66,7 +66,7 @@ def find_control_tokens(
     Args:
         processor: Its processor.
         tokenizer: Its tokenizer.
-        chat: A conversation about a picture as the chat template writes it, without words that could be tokens.
+        chat: A conversation about an image as the chat template writes it, without words that could be tokens.
         stop_ids: At which the model ends its turn.
     """
     stops = {str(tokenizer.convert_ids_to_tokens(token)) for token in stop_ids}
@@ -88,7 +88,7 @@ def tell_control_token(token: str) -> str:
 
 
 def write_chat(render: Callable[..., str]) -> str:
-    """A conversation about a picture, with nothing in it but what the template writes."""
+    """A conversation about an image, with nothing in it but what the template writes."""
     question, answer = [{"type": "image"}, {"type": "text", "text": "A"}], [{"type": "text", "text": "A"}]
     asked = {"role": "user", "content": question}
     try:

@@ -1,6 +1,6 @@
 """Whole conversations as tokens: what an LVLM is taught to say, and what it is only told.
 
-    system, user, picture, question 1, assistant | answer 1 <end> | user, question 2, assistant | answer 2 <end>
+    system, user, image, question 1, assistant | answer 1 <end> | user, question 2, assistant | answer 2 <end>
     told                                           taught           told                          taught
 
 What comes before the first answer is what ``ChatEncoder.encode_prompt`` gives at inference, token by token. The token
@@ -96,11 +96,11 @@ class ConversationEncoder:
         system: str = "",
         untaught: frozenset[int] = frozenset(),
     ) -> EncodedConversation:
-        """Questions with their answers, the picture before the first question.
+        """Questions with their answers, the image before the first question.
 
         Args:
             turns: At least one (question, answer).
-            image: RGB picture, or None for a conversation about none.
+            image: RGB image, or None for a conversation about none.
             system: What stands before all of it.
             untaught: Numbers of the turns whose answers are told, as the questions are.
         """

@@ -101,7 +101,7 @@ def _search_exactly(
 
 
 class _Trial:
-    """Two prompts about one picture and one about another, the same without any, and what follows each by itself."""
+    """Two prompts about one image and one about another, the same without any, and what follows each by itself."""
 
     def __init__(
         self, writing: "Writing", encoder: ChatEncoder, forcing: TeacherForcing, stops: frozenset[int]

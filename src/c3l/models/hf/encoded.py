@@ -17,7 +17,7 @@ class EncodedPrompt:
     Attributes:
         ids: P token ids, image tokens already expanded.
         types: ``token_type_ids`` and the like, P numbers each, as the processor returned them.
-        vision: The processor's other tensors, untouched: they belong to this one picture, or to these together.
+        vision: The processor's other tensors, untouched: they belong to this one image, or to these together.
     """
 
     ids: tuple[int, ...]

@@ -43,7 +43,7 @@ _ANSWER_TYPES = {"PaliGemmaProcessor": 1}
 
 
 class ChatEncoder:
-    """Turns prompts, pictures and completions into ids and tensors through a model's own processor."""
+    """Turns prompts, images and completions into ids and tensors through a model's own processor."""
 
     def __init__(self, processor: "ProcessorMixin", model: "PreTrainedModel | None" = None) -> None:
         """Wrap an ``AutoProcessor``, which is left as it is.
@@ -119,11 +119,11 @@ class ChatEncoder:
     def encode_prompt(
         self, prompt: str, image: Image | None, system: str = "", *, to_write: bool = False
     ) -> EncodedPrompt:
-        """One user turn, with or without a picture, through the processor's chat template.
+        """One user turn, with or without an image, through the processor's chat template.
 
         Args:
             prompt: The user's words.
-            image: RGB picture, or None.
+            image: RGB image, or None.
             system: The system prompt before them; empty for none.
             to_write: The model goes on by itself, in a thought where it is one that thinks; else an answer is given,
                 which stands behind an empty thought there.
@@ -133,11 +133,11 @@ class ChatEncoder:
         )
 
     def keep(self, key: Hashable, shown: Shown | None, encode: Callable[[], EncodedPrompt]) -> EncodedPrompt:
-        """What is encoded under this key about these very pictures, once within a block of ``batch``."""
+        """What is encoded under this key about these very images, once within a block of ``batch``."""
         if not self._processed.keeps:
             return encode()
         whole = key, id(shown)
-        if whole not in self._prompts:  # the pictures are kept beside it, so that no other one can take over an id
+        if whole not in self._prompts:  # the images are kept beside it, so that no other one can take over an id
             self._prompts[whole] = shown, encode()
         return self._prompts[whole][1]
 
@@ -156,7 +156,7 @@ class ChatEncoder:
         return encoded
 
     def encode_plain(self, prompt: str, system: str = "", *, to_write: bool = False) -> list[int]:
-        """Ids of a prompt about a picture, with the placeholder as the chat template writes it."""
+        """Ids of a prompt about an image, with the placeholder as the chat template writes it."""
         text = self._render(prompt, system=system, with_image=True, to_write=to_write)
         ids: list[int] = self.tokenizer(text, add_special_tokens=self._wants_bos(text))["input_ids"]
         return ids
@@ -210,12 +210,12 @@ class ChatEncoder:
         return types + (self._answer_type,) * (length - len(types))
 
     def process_images(self, prompts: Sequence[str], images: Sequence[Image]) -> dict[str, Tensor]:
-        """The picture tensors of a whole batch, for models that cannot take ready image features."""
+        """The image tensors of a whole batch, for models that cannot take ready image features."""
         output = self._process(prompts, images, False, padding=True)
         return {key: value for key, value in output.items() if key not in TEXT_KEYS and key not in ALONG_KEYS}
 
     def image_shapes(self, prompt: str, image: Image) -> dict[str, tuple[int, ...]]:
-        """The shapes of what is given beside the text for one prompt about a picture."""
+        """The shapes of what is given beside the text for one prompt about an image."""
         output = self._process([prompt], [image], False)
         return {key: tuple(value.shape) for key, value in output.items() if key not in TEXT_KEYS}
 
@@ -225,7 +225,7 @@ class ChatEncoder:
         return {key: value for key, value in output.items() if key != "labels"}
 
     def collate_prompts(self, prompts: Sequence[EncodedPrompt]) -> dict[str, Tensor]:
-        """Prompts padded on the left, to be continued by ``generate``; their pictures are for the caller to show."""
+        """Prompts padded on the left, to be continued by ``generate``; their images are for the caller to show."""
         width = max(len(prompt.ids) for prompt in prompts)
         text = {
             "input_ids": pad([prompt.ids for prompt in prompts], width, self.pad_id, left=True),
@@ -295,13 +295,13 @@ class ChatEncoder:
         return self.process(texts, images, **padding)
 
     def process(self, texts: Sequence[str], images: Sequence[Shown] | None, **padding: Any) -> dict[str, Tensor]:
-        """What the processor makes of chats as the template writes them, and of the pictures of each."""
+        """What the processor makes of chats as the template writes them, and of the images of each."""
         options = {"add_special_tokens": self._wants_bos(texts[0]), "return_tensors": "pt", **padding}
         output = self._processor(images=self._nest(images), text=list(texts), **options)
         return {key: value for key, value in output.items() if isinstance(value, Tensor)}
 
     def _nest(self, images: Sequence[Shown] | None) -> list[Any] | None:
-        """The pictures of each prompt, as the processor takes them: GOT-OCR2 reads a list in a list as pages."""
+        """The images of each prompt, as the processor takes them: GOT-OCR2 reads a list in a list as pages."""
         if images is None or hasattr(self._processor, "multi_page"):
             return None if images is None else list(images)
         return [list(shown) if isinstance(shown, tuple) else [shown] for shown in images]

@@ -1,7 +1,7 @@
-"""What a picture's placeholder becomes in a prompt, learned from one prompt about it and put into the next.
+"""What an image's placeholder becomes in a prompt, learned from one prompt about it and put into the next.
 
 A processor writes hundreds of tokens in the place of one, and its tokenizer reads all of them again for every question
-about the picture, while a GPU waits (docs/speed.md).
+about the image, while a GPU waits (docs/speed.md).
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ def learn_expansion(
 
     Args:
         tokenizer: Knows which tokens stand apart from the text beside them.
-        placeholder: Id of the token that the chat template writes for a picture.
+        placeholder: Id of the token that the chat template writes for an image.
         plain: The prompt with the placeholder.
         ids: The same prompt as the processor gives it.
         types: Its token types.

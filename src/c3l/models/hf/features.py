@@ -1,4 +1,4 @@
-"""What a vision encoder makes of pictures: taken apart picture by picture, and put together as a decoder reads it."""
+"""What a vision encoder makes of images: taken apart image by image, and put together as a decoder reads it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 _BY_LAYER = "deepstack_features"  # of each layer that reads features of its own
-_OF_ALL = "visual_indicator_features"  # Ovis2: of its own tokens around a picture, the same for every one
+_OF_ALL = "visual_indicator_features"  # Ovis2: of its own tokens around an image, the same for every one
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFeatures:
-    """What a model's ``get_image_features`` returned for one picture, and what the decoder needs beside it.
+    """What a model's ``get_image_features`` returned for one image, and what the decoder needs beside it.
 
     Attributes:
         output: The family's own output, with what the decoder reads alone; ``pooler_output`` holds the features,
@@ -31,13 +31,13 @@ def keep_read(output: Any) -> Any:
 
 
 def join_outputs(outputs: Sequence[Any]) -> Any:
-    """Outputs for several pictures, one behind the other, as the family would give them for all."""
+    """Outputs for several images, one behind the other, as the family would give them for all."""
     fields = [_read(output) for output in outputs]
     return _rebuild(outputs[0], {name: _join(name, [one[name] for one in fields]) for name in fields[0]})
 
 
 def split_features(together: ImageFeatures, count: int) -> list[ImageFeatures]:
-    """The features of each of so many pictures of one shape that were encoded together.
+    """The features of each of so many images of one shape that were encoded together.
 
     Raises:
         ValueError: If they cannot be shared out evenly.
@@ -51,12 +51,12 @@ def split_features(together: ImageFeatures, count: int) -> list[ImageFeatures]:
         )
         for place in range(count)
     )
-    # copies: who keeps one picture's features would keep those of all
+    # copies: who keeps one image's features would keep those of all
     return [change_tensors(part, Tensor.clone) for part in parts]
 
 
 def _join(name: str, parts: Sequence[Any]) -> Any:
-    """A field, picture after picture: one tensor, or a list of one a picture."""
+    """A field, image after image: one tensor, or a list of one an image."""
     if name == _OF_ALL:
         return parts[0]
     if name == _BY_LAYER:
@@ -65,7 +65,7 @@ def _join(name: str, parts: Sequence[Any]) -> Any:
 
 
 def _split(name: str, value: Any, count: int) -> list[Any]:
-    """A field's part for each picture: what ``_join`` would put together again."""
+    """A field's part for each image: what ``_join`` would put together again."""
     if name == _OF_ALL:
         return [value] * count
     if name == _BY_LAYER:

@@ -95,7 +95,7 @@ class FinetunableHfModel:
                 parameter.data = parameter.data.float()
 
     def fits_batches(self, mixed: bool) -> bool:
-        """Whether conversations as a batch give what each gives by itself; ``mixed`` where only some have a picture."""
+        """Whether conversations as a batch give what each gives by itself; ``mixed`` where only some have an image."""
         return self._company.fits(mixed)
 
     @property
@@ -133,11 +133,11 @@ class FinetunableHfModel:
         return taught, sum(whole.taught) - taught
 
     def measure_gains(self, conversation: Conversation) -> tuple[float | None, ...]:
-        """How much likelier the picture makes each taught token, before anything is learned.
+        """How much likelier the image makes each taught token, before anything is learned.
 
         Returns:
-            log p - log q, nats, q being the same conversation without its picture; None for a token that is not
-            measured: it ends a turn, or there is no picture.
+            log p - log q, nats, q being the same conversation without its image; None for a token that is not
+            measured: it ends a turn, or there is no image.
 
         Raises:
             BackendError: If the model has no such conversations, is sharded, or gives what is no number.
@@ -147,7 +147,7 @@ class FinetunableHfModel:
         if conversation.image is None:
             return (None,) * len(ends)
         with_image, without = map(self._read, (conversation, replace(conversation, image=None)))
-        # each is cut at the same length: there is mostly more room without a picture, and never another token before
+        # each is cut at the same length: there is mostly more room without an image, and never another token before
         both = min(len(with_image), len(without))
         gains: list[float | None] = [*(with_image[:both] - without[:both]).tolist(), *[None] * (len(ends) - both)]
         if any(gain is not None and math.isnan(gain) for gain in gains):
@@ -174,7 +174,7 @@ class FinetunableHfModel:
 
         Returns:
             ``input_ids``, ``attention_mask``, ``labels`` and the token types that the processor uses, (B, T) int64;
-            what goes along the text, (B, T, ...); the processor's tensors of all pictures, if there is one.
+            what goes along the text, (B, T, ...); the processor's tensors of all images, if there is one.
         """
         with self._encoder.batch():
             encoded = [self._encode(one).cut(self._longest) for one in conversations]
@@ -223,7 +223,7 @@ class FinetunableHfModel:
 def find_connectors(model: "PreTrainedModel") -> list[str]:
     """Names of the modules between vision tower and language model; empty where they are part of the tower."""
     base, decoder = model.base_model, model.get_decoder()
-    if decoder is base:  # pictures become words of one vocabulary, as Chameleon's: nothing stands between
+    if decoder is base:  # images become words of one vocabulary, as Chameleon's: nothing stands between
         return []
     whole = {id(module): name for name, module in model.named_modules()}
     return [
@@ -240,7 +240,7 @@ def find_towers(model: "PreTrainedModel") -> list[Any]:
 
 
 def _check_gains(model: "PreTrainedModel", encoder: ChatEncoder) -> None:
-    """Look whether tokens can be measured with and without the picture.
+    """Look whether tokens can be measured with and without the image.
 
     Raises:
         BackendError: If not.

@@ -1,7 +1,7 @@
 """Makes a processor fit its model, and looks whether it does: what one lacks, the other's config often says.
 
-Folders of older times, and those that trainers write, lack a pad or end token, a chat template that knows pictures, or
-the numbers by which a processor counts a picture's tokens.
+Folders of older times, and those that trainers write, lack a pad or end token, a chat template that knows images, or
+the numbers by which a processor counts an image's tokens.
 """
 
 import inspect
@@ -24,15 +24,15 @@ _COUNTED_BY = ("patch_size", "num_additional_image_tokens", "vision_feature_sele
 
 
 def fit_processor(name: str, processor: "ProcessorMixin", model: "PreTrainedModel") -> None:
-    """Complete a processor by what the config of its model says, and see that the model reads its pictures.
+    """Complete a processor by what the config of its model says, and see that the model reads its images.
 
     Args:
         name: The model's name, for the messages.
         processor: It is changed.
-        model: Where the pictures are to be encoded.
+        model: Where the images are to be encoded.
 
     Raises:
-        BackendError: If something that is missing is not told there either, or a picture's tokens and features differ
+        BackendError: If something that is missing is not told there either, or an image's tokens and features differ
             in number.
     """
     complete_processor(name, processor, model)
@@ -81,7 +81,7 @@ def _list_ends(model: "PreTrainedModel") -> list[int]:
 
 
 def _complete_sizes(name: str, processor: "ProcessorMixin", model: "PreTrainedModel") -> None:
-    """What a processor counts a picture's tokens by, as the config has it."""
+    """What a processor counts an image's tokens by, as the config has it."""
     if getattr(processor, "patch_size", 0) is None:
         vision = getattr(model.config, "vision_config", None)
         processor.patch_size = getattr(vision, "patch_size", None)
@@ -95,7 +95,7 @@ def _complete_sizes(name: str, processor: "ProcessorMixin", model: "PreTrainedMo
 
 
 def _find_markers(processor: "ProcessorMixin", model: "PreTrainedModel") -> list[str]:
-    """What may stand for a picture in a text of this family, the likeliest first."""
+    """What may stand for an image in a text of this family, the likeliest first."""
     image = getattr(processor, "image_token", None)
     names = [getattr(model.config, f"vision_{side}_token_id", None) for side in ("start", "end")]
     around = [processor.tokenizer.convert_ids_to_tokens(token) for token in names if token is not None]
@@ -109,7 +109,7 @@ def _find_markers(processor: "ProcessorMixin", model: "PreTrainedModel") -> list
 
 
 def _fit_images(name: str, processor: "ProcessorMixin", model: "PreTrainedModel") -> None:
-    """See that the model reads a picture as the processor prepares it, with as many tokens as it has features."""
+    """See that the model reads an image as the processor prepares it, with as many tokens as it has features."""
     try:
         counted = _count(processor, model)
     except torch.OutOfMemoryError:
@@ -150,7 +150,7 @@ def _correct(processor: "ProcessorMixin", model: "PreTrainedModel", counted: tup
 
 @torch.inference_mode()
 def _count(processor: "ProcessorMixin", model: "PreTrainedModel") -> tuple[int, int] | None:
-    """Tokens and features of a picture; None where the family has no features that stand apart."""
+    """Tokens and features of an image; None where the family has no features that stand apart."""
     encoder = ChatEncoder(processor)
     token = image_token_id(model)
     if token is None or not hasattr(model.base_model, "get_image_features"):
@@ -163,7 +163,7 @@ def _count(processor: "ProcessorMixin", model: "PreTrainedModel") -> tuple[int, 
 
 @torch.inference_mode()
 def _takes(processor: "ProcessorMixin", model: "PreTrainedModel") -> bool:
-    """Whether the model reads a prompt with a picture as the processor gives it."""
+    """Whether the model reads a prompt with an image as the processor gives it."""
     inputs = ChatEncoder(processor).encode_for_generation(["Is it?"], [sample_image()])
     accepted = inspect.signature(model.forward).parameters
     try:

@@ -1,6 +1,6 @@
 """Teacher forcing: the logits that predict given completions, each row as if it stood alone.
 
-Rows of one request are packed into a tree (``packing``), so that what they begin with, the picture above all, is
+Rows of one request are packed into a tree (``packing``), so that what they begin with, the image above all, is
 computed once. A family whose layers do not allow that computes every row whole; one whose numbers change with what
 else is in the batch computes each by itself; and both say so.
 """
@@ -69,7 +69,7 @@ class TeacherForcing:
 
     @cached_property
     def sets(self) -> ImageSetEncoder:
-        """What puts several pictures into a prompt."""
+        """What puts several images into a prompt."""
         return ImageSetEncoder(self._encoder, self.turns)
 
     def encode(self, row: ForcingRow) -> EncodedPrompt:
@@ -95,9 +95,9 @@ class TeacherForcing:
         """For each list the logits (A, V) that predict its completions, row after row.
 
         Args:
-            lists: Rows; within a list all have a picture or none has, and all hide it or none does. Rows of the same
+            lists: Rows; within a list all have an image or none has, and all hide it or none does. Rows of the same
                 request share what they begin with, across lists.
-            features: Of pictures, by the id of the picture; what is missing is encoded and added.
+            features: Of images, by the id of the image; what is missing is encoded and added.
         """
         features = {} if features is None else features
         every = [row for rows in lists for row in rows]
@@ -117,7 +117,7 @@ class TeacherForcing:
         return self._predict_whole(rows, features)
 
     def predict_alone(self, prompt: EncodedPrompt, completion: tuple[int, ...]) -> Tensor:
-        """Logits (N, V) of one row, the plain way: nothing beside it, its picture as the processor gives it."""
+        """Logits (N, V) of one row, the plain way: nothing beside it, its image as the processor gives it."""
         return self._feed([EncodedRow(prompt, completion)], self._give_vision(prompt))
 
     def _give_vision(self, prompt: EncodedPrompt) -> dict[str, Any]:
@@ -158,7 +158,7 @@ class TeacherForcing:
         return self._ways
 
     def several(self) -> SeveralImages:
-        """Whether several pictures are shown, and what gives this model's own numbers then; tried out once."""
+        """Whether several images are shown, and what gives this model's own numbers then; tried out once."""
         if self._several is None:
             self._several = try_several(self, self._model, self._encoder)
         return self._several
@@ -230,7 +230,7 @@ class TeacherForcing:
         return apart, obstacle, trial.allowed
 
     def _try_side_by_side(self, trial: Trial) -> str:
-        """What speaks against rows of different lengths and pictures as a batch; features are tried out first."""
+        """What speaks against rows of different lengths and images as a batch; features are tried out first."""
         obstacle = self._try_whole(trial, (0, 2))
         if obstacle and self._vision.can_share and (why := self._try_whole(trial, (0,))):
             self._vision.give_up(why)

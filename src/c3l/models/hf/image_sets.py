@@ -1,10 +1,10 @@
-"""Chats that show several pictures, each where its text has it: encoded together, as the processor wants them.
+"""Chats that show several images, each where its text has it: encoded together, as the processor wants them.
 
-What a processor makes of a picture may hang on the others (LLaVA-OneVision shows several without their tiles, others
-pad them to one size), so nothing is put together from pictures by themselves. Answers that were said before are
+What a processor makes of an image may hang on the others (LLaVA-OneVision shows several without their tiles, others
+pad them to one size), so nothing is put together from images by themselves. Answers that were said before are
 tokenised on their own, as everywhere; what stands around them is one text:
 
-    user, picture, question 1, assistant | answer 1 | <end> user, picture, question 2, assistant
+    user, image, question 1, assistant | answer 1 | <end> user, image, question 2, assistant
     the processor                          alone      the processor
 """
 
@@ -25,14 +25,14 @@ _SAID = "SAIDBEFORE{}HERE"
 
 
 def place_images(prompts: Sequence[str], count: int) -> list[list[dict[str, str]]]:
-    """The parts of the user's turns: the texts, and between them the pictures.
+    """The parts of the user's turns: the texts, and between them the images.
 
     Args:
-        prompts: What the user says, with an ``<image>`` for each picture; pictures for which there is none come first.
-        count: How many pictures there are; 0 to leave them all out.
+        prompts: What the user says, with an ``<image>`` for each image; images for which there is none come first.
+        count: How many images there are; 0 to leave them all out.
 
     Raises:
-        BackendError: If there are more placeholders than pictures.
+        BackendError: If there are more placeholders than images.
     """
     texts = [split_at_images(prompt) for prompt in prompts]
     shown = sum(len(of_prompt) - 1 for of_prompt in texts)
@@ -49,7 +49,7 @@ def place_images(prompts: Sequence[str], count: int) -> list[list[dict[str, str]
 
 
 class ImageSetEncoder:
-    """Turns prompts about several pictures into tokens, and the pictures into the tensors of all of them."""
+    """Turns prompts about several images into tokens, and the images into the tensors of all of them."""
 
     def __init__(self, encoder: ChatEncoder, turns: ConversationEncoder | None) -> None:
         """Wrap what encodes a chat.
@@ -63,7 +63,7 @@ class ImageSetEncoder:
     def encode_prompt(
         self, prompt: str, images: tuple[Image, ...], system: str, earlier: Sequence[tuple[str, str]]
     ) -> EncodedPrompt:
-        """A prompt about several pictures, or about none where they are left out, behind what was said before it.
+        """A prompt about several images, or about none where they are left out, behind what was said before it.
 
         Raises:
             BackendError: If the chat template hides or changes a turn.

@@ -80,7 +80,7 @@ class HfModel:
 
     @property
     def processor(self) -> Any:
-        """The processor that prompts and pictures go through."""
+        """The processor that prompts and images go through."""
         return self._processor
 
     @property
@@ -99,7 +99,7 @@ class HfModel:
         return "from shared beginnings" if ways.shared else "in batches" if ways.side_by_side else "one by one"
 
     def no_image_modes(self) -> frozenset[NoImageMode]:
-        """Every mode; ``mask`` where pictures can be hidden, ``drop`` where the family has chats without one."""
+        """Every mode; ``mask`` where images can be hidden, ``drop`` where the family has chats without one."""
         modes: set[NoImageMode] = {"blank", "noise", "others"}
         if can_hide_images(self._model):
             modes.add("mask")
@@ -145,7 +145,7 @@ class HfModel:
         """Log-probabilities (V,) of an answer's first token.
 
         Raises:
-            BackendError: If the family does not take a prompt about a picture with an answer after it.
+            BackendError: If the family does not take a prompt about an image with an answer after it.
         """
         try:
             return logits.log_probs(self._forcing.predict_alone(prompt, answer)[0])
@@ -218,8 +218,8 @@ class HfModel:
     def score(self, requests: Sequence[ScoreRequest], no_image: NoImageMode) -> dict[str, AnswerScores | Unfit]:
         """Teacher-forced scores of every pair, with and without the image, by its id, as one batch.
 
-        Every distinct picture goes through the vision encoder once, whatever the number of its pairs; the other
-        pictures of the ``others`` mode once for as many calls as show the same objects.
+        Every distinct image goes through the vision encoder once, whatever the number of its pairs; the other
+        images of the ``others`` mode once for as many calls as show the same objects.
 
         Raises:
             BackendError: If the mode cannot be done by this model, or an id is there twice.
@@ -236,7 +236,7 @@ class HfModel:
         with self._encoder.batch(), torch.inference_mode(), _memory_errors():
             taken = [[self._take(request, pair) for pair in request.pairs] for request in requests]
             found: dict[str, AnswerScores | Unfit] = {}
-            # rows about one picture, and rows about several with so many others, are computed apart
+            # rows about one image, and rows about several with so many others, are computed apart
             kinds = [1 + len(one.others) if isinstance(one.image, tuple) else 0 for one in requests]
             for kind in sorted(set(kinds)):
                 of_kind = zip(requests, taken, kinds, strict=True)
@@ -256,11 +256,11 @@ class HfModel:
         return find_excess(max(len(prompt.ids) for prompt in prompts), len(ids), self._positions) or ids
 
     def _show(self, request: ScoreRequest, pair: Pair, ids: tuple[int, ...]) -> Iterator[ForcingRow]:
-        """The rows of a pair that show a picture."""
+        """The rows of a pair that show an image."""
         yield from (make_row(shown, pair, ids, 0, request.system) for shown in (request.image, *request.others))
 
     def _find_unshown(self, request: ScoreRequest, pair: Pair) -> str:
-        """Why the several pictures of a pair cannot be shown where its texts have them; empty if they can."""
+        """Why the several images of a pair cannot be shown where its texts have them; empty if they can."""
         if not isinstance(request.image, tuple):
             return ""
         if obstacle := self._forcing.several().obstacle:
@@ -307,7 +307,7 @@ class HfModel:
         predicted = map(logits.log_probs, self._forcing.predict(lists, features))
         log_p = next(predicted)
         log_q = logits.log_mixture(predicted)
-        # the pictures are kept beside their features, so that no other one can take over an id
+        # the images are kept beside their features, so that no other one can take over an id
         others = {id(shown): shown for request in requests for shown in request.others}
         self._standing |= {key: (shown, features[key]) for key, shown in others.items() if key in features}
         columns = logits.pick(log_p, ids), logits.pick(log_q, ids), logits.vocabulary_kl(log_p, log_q)

@@ -30,7 +30,7 @@ def find_obstacle(model: "PreTrainedModel", prompt: EncodedPrompt) -> str:
 
     Args:
         model: The model.
-        prompt: One with a picture, as the family's processor makes it.
+        prompt: One with an image, as the family's processor makes it.
     """
     strange = _layer_kinds(model) - {_FULL, _SLIDING}
     attention = _attention(model)
@@ -48,23 +48,23 @@ def find_obstacle(model: "PreTrainedModel", prompt: EncodedPrompt) -> str:
 
 
 def image_token_id(model: "PreTrainedModel") -> int | None:
-    """The token that stands for a piece of a picture."""
+    """The token that stands for a piece of an image."""
     token: int | None = getattr(model.config, "image_token_id", getattr(model.config, "image_token_index", None))
     return token
 
 
 def counts_by_grid(model: "PreTrainedModel") -> bool:
-    """Whether a picture's tokens stand in the rows and columns of its grid (M-RoPE)."""
+    """Whether an image's tokens stand in the rows and columns of its grid (M-RoPE)."""
     return hasattr(model.base_model, "get_rope_index")
 
 
 def looks_across(model: "PreTrainedModel") -> bool:
-    """Whether a picture stands beside the text, for layers of their own to look at."""
+    """Whether an image stands beside the text, for layers of their own to look at."""
     return "cross_attention_mask" in inspect.signature(model.forward).parameters
 
 
 def can_hide_images(model: "PreTrainedModel") -> bool:
-    """Whether a picture can be there without being looked at.
+    """Whether an image can be there without being looked at.
 
     Not where positions follow from the attention mask, as in M-RoPE, nor where tokens look at it by layers of their
     own: in Llama-3.2-Vision what may look at nothing looks at everything.
@@ -79,7 +79,7 @@ def make_path(model: "PreTrainedModel", prompt: EncodedPrompt, ids: tuple[int, .
         model: The model that will read it.
         prompt: What the row begins with.
         ids: Its tokens: the prompt's, all or but for the last, and what follows.
-        image: A number for the picture that it shows.
+        image: A number for the image that it shows.
     """
     return RowPath(ids, image, _grid_positions(model, prompt, ids), _sees_images_whole(model))
 
@@ -203,7 +203,7 @@ def _attention(model: "PreTrainedModel") -> str | None:
 
 
 def _sees_images_whole(model: "PreTrainedModel") -> bool:
-    """Whether a picture's tokens see all of it, in every layer."""
+    """Whether an image's tokens see all of it, in every layer."""
     return bool(model.config.model_type == "gemma3")
 
 

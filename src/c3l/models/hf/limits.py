@@ -27,7 +27,7 @@ def find_excess(prompt: int, completion: int, positions: int | None) -> Unfit | 
     """Why a row does not fit, if it does not.
 
     Args:
-        prompt: Tokens before the answer, those of the picture among them.
+        prompt: Tokens before the answer, those of the image among them.
         completion: Tokens of the answer.
         positions: As ``count_positions``.
     """

@@ -1,13 +1,13 @@
 """Rows that begin alike share their tokens: a prompt's image and words are computed once for all its answers.
 
-Rows become paths in a tree of tokens, the tree becomes one row of its own. Three rows about one picture:
+Rows become paths in a tree of tokens, the tree becomes one row of its own. Three rows about one image:
 
     <u> P P P  what is it ? | a dog .        token    <u> P P P what is it ? a dog . cat . <u>'s other child: what ...
     <u> P P P  what is it ? | a cat .   ->   place     0  1 2 3  4   5  6  7 8  9 10  9 10   1 ...
     <u>        what is it ? | a dog .        sees     its ancestors and itself
 
 A token's place is its depth, and it attends to its ancestors alone (and, where the family says so, to the rest of its
-picture), so every row is computed as if it stood there by itself. A picture's tokens are alike only if the picture is.
+image), so every row is computed as if it stood there by itself. An image's tokens are alike only if the image is.
 What a family asks for beyond that is in ``layout``.
 """
 
@@ -30,10 +30,10 @@ class RowPath:
 
     Attributes:
         ids: Its tokens.
-        image: A number for the picture, or for the pictures, that its image tokens show; rows with equal numbers that
+        image: A number for the image, or for the images, that its image tokens show; rows with equal numbers that
             are alike up to the last of these tokens share them.
         positions: (D, L) int64, D positions a token where a family counts otherwise than by the place in the row.
-        whole_images: Whether the tokens of a picture see all of it, those to come too.
+        whole_images: Whether the tokens of an image see all of it, those to come too.
     """
 
     ids: tuple[int, ...]
@@ -51,7 +51,7 @@ class Packed:
         positions: (B, T) int64, a token's depth, or (D, B, T) where the rows brought positions of their own.
         sight: What each token sees.
         rows: Of each packed row, in the order given: its tree's place in the batch, and the places of its tokens.
-        images: Number of the picture, or of the pictures, each time that they are shown, tree after tree, left to
+        images: Number of the image, or of the images, each time that they are shown, tree after tree, left to
             right.
     """
 
@@ -71,8 +71,8 @@ class _Tree:
         self.parents: list[int] = []
         self.images: list[int] = []
         self._positions: dict[int, NDArray[np.int64]] = {}  # of tokens that do not stand at their depth
-        self._blocks: dict[int, int] = {}  # token of a picture that sees itself whole -> the first of these tokens
-        self._shows: list[bool] = []  # whether a token or one before it is a picture's
+        self._blocks: dict[int, int] = {}  # token of an image that sees itself whole -> the first of these tokens
+        self._shows: list[bool] = []  # whether a token or one before it is an image's
         self._children: dict[tuple[int, int, int], int] = {}
         self._leads: dict[tuple[int, tuple[int, ...]], int] = {}
         self._image_token = image_token
@@ -81,7 +81,7 @@ class _Tree:
         """The places of a row's tokens."""
         places, parent = [], -1
         last = max((number for number, token in enumerate(path.ids) if token == self._image_token), default=-1)
-        # several pictures are shown whole or not at all, also where texts begin to differ between them
+        # several images are shown whole or not at all, also where texts begin to differ between them
         lead = self._leads.setdefault((path.image, path.ids[: last + 1]), len(self._leads))
         for number, token in enumerate(path.ids):
             is_image = token == self._image_token
@@ -107,7 +107,7 @@ class _Tree:
         return len(self.ids) - 1
 
     def pictures(self) -> list[int]:
-        """Of each token the first of the picture that it is part of and sees whole; -1 where there is none."""
+        """Of each token the first of the image that it is part of and sees whole; -1 where there is none."""
         return [self._blocks.get(place, -1) for place in range(len(self.ids))]
 
     def positions(self) -> NDArray[np.int64]:
@@ -129,7 +129,7 @@ def pack(
     Args:
         paths: The rows.
         groups: Of each row its group: rows of one group share what they begin with.
-        image_token: The token that stands for a piece of the picture; None where no row has one.
+        image_token: The token that stands for a piece of the image; None where no row has one.
         pad: Fills up.
         spread: In a batch the longest tree has at most so many times the tokens of the shortest; infinite for one
             batch of all.
@@ -158,7 +158,7 @@ def _collate(
     width = max(len(tree.ids) for tree in trees)
     positions = [tree.positions() for tree in trees]
     most = max(one.ndim for one in positions)
-    if most == 2:  # trees without a picture of their own count in all directions alike
+    if most == 2:  # trees without an image of their own count in all directions alike
         directions = next(len(one) for one in positions if one.ndim == 2)
         positions = [one if one.ndim == 2 else np.tile(one, (directions, 1)) for one in positions]
     packed = Packed(

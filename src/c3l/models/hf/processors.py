@@ -1,7 +1,7 @@
-"""A model's processor: read with the parts that pictures need alone, written again with all that it was read from.
+"""A model's processor: read with the parts that images need alone, written again with all that it was read from.
 
 Most families of LVLMs read videos too, by a part that transformers builds only where torchvision is installed. c3l
-shows pictures alone, so the settings of that part are kept as they are, and the part is not built. Pictures are always
+shows images alone, so the settings of that part are kept as they are, and the part is not built. Images are always
 prepared by Pillow, where the family can: whether torchvision lies beside it changes no number.
 """
 
@@ -70,10 +70,10 @@ class VideoSettings(VideoProcessorMixin):  # type: ignore[misc]
 
 
 def load_processor(location: str, revision: str, trust_remote_code: bool) -> Any:
-    """The processor of a model folder or of a model of the hub, for pictures and text.
+    """The processor of a model folder or of a model of the hub, for images and text.
 
     Raises:
-        BackendError: If files are missing, or torchvision is, of which the family prepares its pictures.
+        BackendError: If files are missing, or torchvision is, of which the family prepares its images.
     """
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     _refuse_pointers(Path(location))

@@ -15,16 +15,16 @@ GREY = (128, 128, 128)
 
 @dataclass(frozen=True, slots=True)
 class ForcingRow:
-    """One completion after one prompt, shown one picture, no picture, or one that it may not look at.
+    """One completion after one prompt, shown one image, no image, or one that it may not look at.
 
     Attributes:
         image: What is shown.
         prompt: The user's turn.
         completion: Token ids.
         request: Number of the request that it belongs to; rows of equal number share what they begin with.
-        hide_image: Whether the picture's tokens are there but must not be looked at.
+        hide_image: Whether the image's tokens are there but must not be looked at.
         system: The system prompt; empty for none.
-        earlier: What was said before the prompt, in turns; the picture stands before the first of them.
+        earlier: What was said before the prompt, in turns; the image stands before the first of them.
         images: In place of ``image`` several, each where the texts have an ``<image>``; empty where they are left out.
     """
 
@@ -39,7 +39,7 @@ class ForcingRow:
 
     @property
     def shown(self) -> Shown | None:
-        """The picture, or the pictures."""
+        """The image, or the images."""
         return self.image if self.images is None else self.images or None
 
 
@@ -88,7 +88,7 @@ def _rows(
 
 
 def _share(rows: list[ForcingRow]) -> list[ForcingRow]:
-    """Rows that show one picture as if they were of one request."""
+    """Rows that show one image as if they were of one request."""
     first: dict[int, int] = {}
     return [replace(row, request=first.setdefault(id(row.shown), row.request)) for row in rows]
 

@@ -1,6 +1,6 @@
-"""Some rows about two pictures, when the first such row comes, to find out whether a model can be shown several.
+"""Some rows about two images, when the first such row comes, to find out whether a model can be shown several.
 
-A chat template may keep the first picture alone, a processor may refuse two, and a model may look at one of them. What
+A chat template may keep the first image alone, a processor may refuse two, and a model may look at one of them. What
 is scored must hang on each; what does not is refused with the reason.
 """
 
@@ -33,11 +33,11 @@ PLACED = "{} <image> {} <image> {}".format(*_WORDS)
 
 @dataclass(frozen=True, slots=True)
 class SeveralImages:
-    """How a model is shown several pictures.
+    """How a model is shown several images.
 
     Attributes:
         obstacle: Why it is not; empty if it is.
-        packed: Whether rows that begin alike share that, as those about one picture do; else each is computed whole.
+        packed: Whether rows that begin alike share that, as those about one image do; else each is computed whole.
     """
 
     obstacle: str
@@ -46,7 +46,7 @@ class SeveralImages:
 
 @torch.no_grad()
 def try_several(forcing: "TeacherForcing", model: "PreTrainedModel", encoder: ChatEncoder) -> SeveralImages:
-    """Find out; what is not packed though single pictures are is told."""
+    """Find out; what is not packed though single images are is told."""
     allowed, packs = forcing.ways().allowed, forcing.packs()
     rows = _make_rows(encoder)
     try:
@@ -68,7 +68,7 @@ def try_several(forcing: "TeacherForcing", model: "PreTrainedModel", encoder: Ch
 
 
 def _make_rows(encoder: ChatEncoder) -> list[ForcingRow]:
-    """A prompt about two pictures, with another first one, and with another second one; and others about them."""
+    """A prompt about two images, with another first one, and with another second one; and others about them."""
     ids = encoder.encode_completion("yes, it is") or (0,)
     wide, high = draw(96, 64), draw(64, 96)
     both = (wide, high)

@@ -31,7 +31,7 @@ def is_sharded() -> bool:
 def find_pieces(model: "PreTrainedModel") -> Pieces | None:
     """How an image-text-to-text model lies in pieces; None where each process has all of it.
 
-    A picture's features are computed once, so the processes compute a frozen tower unlike often; were it in pieces,
+    An image's features are computed once, so the processes compute a frozen tower unlike often; were it in pieces,
     they would wait for each other for ever.
     """
     if not is_sharded():
@@ -49,7 +49,7 @@ def touch(model: "PreTrainedModel", parts: Sequence[str]) -> None:
     """Let these parts of a model have gradients in every step, if only zeros.
 
     The processes add up the gradients of what lies in pieces, and each must bring the same ones: of a batch without
-    a picture the connector would have none. Where no process has a picture, its momentum alone moves it.
+    an image the connector would have none. Where no process has an image, its momentum alone moves it.
     """
 
     def add_nothing(module: Module, inputs: Any, output: Tensor) -> Tensor:

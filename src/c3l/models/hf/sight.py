@@ -22,7 +22,7 @@ class Sight:
     Attributes:
         begins: (B, T) int64, a token's number.
         ends: (B, T) int64, the last number in what stands below it.
-        pictures: (B, T) int64, a number for the picture that it is part of and sees whole; -1 where there is none.
+        pictures: (B, T) int64, a number for the image that it is part of and sees whole; -1 where there is none.
         depths: (B, T) int64, how many tokens of its row stand before it.
     """
 
@@ -36,7 +36,7 @@ class Sight:
         return type(self)(*(getattr(self, field.name).to(device) for field in fields(self)))
 
     def sees(self, tree: Tensor, token: Tensor, other: Tensor, window: int | None = None) -> Tensor:
-        """Whether a token sees another: itself, those before it in its rows, and all of its picture.
+        """Whether a token sees another: itself, those before it in its rows, and all of its image.
 
         Args:
             tree: Places in the batch; any shape that goes with the other two.

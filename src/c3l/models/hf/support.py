@@ -15,7 +15,7 @@ _IMAGES = ("pixel_values", "image_patches", "pixel_values_images")
 
 
 def check_family(name: str, model: "PreTrainedModel") -> None:
-    """Refuse what does not answer by going on after a prompt about a picture.
+    """Refuse what does not answer by going on after a prompt about an image.
 
     Raises:
         BackendError: With what the family is instead.

@@ -1,9 +1,9 @@
-"""Chat templates, brought to take what c3l shows them: a message as a list of parts, pictures among them.
+"""Chat templates, brought to take what c3l shows them: a message as a list of parts, images among them.
 
-Templates differ in what they take. Most loop over parts and write a placeholder for a picture; some know text parts
+Templates differ in what they take. Most loop over parts and write a placeholder for an image; some know text parts
 alone, and some add a message to a string. What comes through is tried out once, with words that are looked for in the
 result. Where the template does not take parts as they are, a few lines before it write them in the form that it takes,
-with the picture's placeholder in the text, as it stands in the data of such models.
+with the image's placeholder in the text, as it stands in the data of such models.
 """
 
 import re
@@ -44,11 +44,11 @@ def fit_template(name: str, processor: "ProcessorMixin", markers: list[str], acc
     Args:
         name: The model's name, for the messages.
         processor: It gets the template of its tokenizer if it has none of its own.
-        markers: What may stand for a picture in a text, the likeliest first.
-        accepts: Encodes a prompt about a picture by the processor; raises where that does not work.
+        markers: What may stand for an image in a text, the likeliest first.
+        accepts: Encodes a prompt about an image by the processor; raises where that does not work.
 
     Raises:
-        BackendError: If there is no template, or none of the forms brings picture and question through.
+        BackendError: If there is no template, or none of the forms brings image and question through.
     """
     given = getattr(processor, "chat_template", None) or getattr(processor.tokenizer, "chat_template", None)
     original = _choose(name, given)
@@ -88,7 +88,7 @@ def _choose(name: str, found: Any) -> str:
 
 
 def _candidates(markers: list[str]) -> Iterator[tuple[str | None, str]]:
-    """Forms of a user's message, and what stands for a picture in it; None is a list of parts as it is."""
+    """Forms of a user's message, and what stands for an image in it; None is a list of parts as it is."""
     yield None, ""
     for form in ("text", "string"):
         for marker in markers:
@@ -148,5 +148,5 @@ def _render(processor: "ProcessorMixin", chat: list[dict[str, Any]]) -> str | Ex
 
 
 def sample_image() -> Image.Image:
-    """A picture to try things out with, wider than high, as most are."""
+    """An image to try things out with, wider than high, as most are."""
     return Image.new("RGB", (96, 64), (120, 120, 120))

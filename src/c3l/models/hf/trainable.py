@@ -268,7 +268,7 @@ class TrainableHfModel(nn.Module):
 
 
 def is_tower(name: str) -> bool:
-    """Whether a module of this name encodes pictures or sounds."""
+    """Whether a module of this name encodes images or sounds."""
     return any(part in name for part in _TOWERS)
 
 

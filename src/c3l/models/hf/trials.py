@@ -26,7 +26,7 @@ PROMPTS = ("Is it?", "Is it so, or not?", "Is it so?")  # of several lengths: on
 
 
 class Trial:
-    """Two prompts about one picture and one about another, the same without any, and what each gives by itself."""
+    """Two prompts about one image and one about another, the same without any, and what each gives by itself."""
 
     def __init__(
         self, model: "PreTrainedModel", encoder: ChatEncoder, alone: Callable[[EncodedPrompt, tuple[int, ...]], Tensor]
@@ -43,7 +43,7 @@ class Trial:
             return log_probs(alone(encoder.encode_prompt(row.prompt, row.image), row.completion))
 
         ids = encoder.encode_completion("yes, it is") or (0,)
-        wide, square = draw(96, 64), draw(64, 64)  # wider than high: positions may follow the picture's grid
+        wide, square = draw(96, 64), draw(64, 64)  # wider than high: positions may follow the image's grid
         asked = zip((wide, wide, square), PROMPTS, (0, 0, 1), strict=True)
         shown = [ForcingRow(image, prompt, ids, request) for image, prompt, request in asked]
         bare = [replace(row, image=None) for row in shown] if has_bare_chats(encoder) else []
@@ -81,14 +81,14 @@ def compare_logits(pairs: Iterable[tuple[Tensor, Tensor]], allowed: float) -> st
 
 
 def draw(width: int, height: int) -> Image.Image:
-    """A picture in which no two places are alike, nor two pictures of different sizes."""
+    """An image in which no two places are alike, nor two images of different sizes."""
     row, column = np.mgrid[:height, :width]
     channels = (column * 255 // width, row * 255 // height, (row * column + width) % 256)
     return Image.fromarray(np.stack(channels, axis=-1).astype(np.uint8))
 
 
 def has_bare_chats(encoder: ChatEncoder) -> bool:
-    """Whether the family has chats without a picture."""
+    """Whether the family has chats without an image."""
     try:
         encoder.encode_prompt(PROMPTS[0], None)
     except Exception:  # a template of some family's own; where such a chat is needed, its error is told

@@ -1,4 +1,4 @@
-"""The vision encoder: every picture goes through it once, and its features are then shown to any number of prompts."""
+"""The vision encoder: every image goes through it once, and its features are then shown to any number of prompts."""
 
 import hashlib
 import inspect
@@ -37,7 +37,7 @@ TOGETHER, TOGETHER_ON_CARD = 5 * 2**19, 2**25
 
 
 class VisionEncoder:
-    """Encodes pictures, those of one shape together, and puts their features before the decoder.
+    """Encodes images, those of one shape together, and puts their features before the decoder.
 
     What else is in such a batch changes features by rounding alone, as far as a probe can see.
     """
@@ -50,9 +50,9 @@ class VisionEncoder:
         self._encode = self._encode_across if self._across else getattr(model.base_model, "get_image_features", None)
         takes_features = self._across or "mm_encoder_outputs" in takes
         self.can_share = takes_features and self._encode is not None and self._try_out(encoder)
-        """Whether the family takes features that were computed before; if not, pictures are encoded a row."""
+        """Whether the family takes features that were computed before; if not, images are encoded a row."""
         self.batches = False
-        """Whether pictures of one shape are encoded together: where it was tried out, and gives the same features."""
+        """Whether images of one shape are encoded together: where it was tried out, and gives the same features."""
 
     @property
     def can_begin(self) -> bool:
@@ -85,7 +85,7 @@ class VisionEncoder:
         return BaseModelOutputWithPooling(pooler_output=projected.reshape(-1, *projected.shape[-2:]))
 
     def encode(self, vision: Mapping[str, Tensor]) -> ImageFeatures:
-        """The features of one picture from the processor's tensors of it."""
+        """The features of one image from the processor's tensors of it."""
         if self._encode is None:
             raise AttributeError(f"{type(self._model).__name__} has no get_image_features")
         accepted = inspect.signature(self._encode).parameters
@@ -95,7 +95,7 @@ class VisionEncoder:
         return ImageFeatures(keep_read(output), shapes)
 
     def encode_all(self, visions: Sequence[Mapping[str, Tensor]]) -> list[ImageFeatures]:
-        """The features of several pictures, in order.
+        """The features of several images, in order.
 
         Those of one shape go through the encoder together, as many as ``TOGETHER`` bytes allow, one at least.
         """
@@ -105,7 +105,7 @@ class VisionEncoder:
         return [found[place] for place in range(len(visions))]
 
     def _share_out(self, visions: Sequence[Mapping[str, Tensor]]) -> Iterator[list[int]]:
-        """The places of pictures that are encoded together."""
+        """The places of images that are encoded together."""
         room = TOGETHER if self._model.device.type == "cpu" else TOGETHER_ON_CARD
         alike: dict[Any, list[int]] = {}
         for place, vision in enumerate(visions):
@@ -122,25 +122,25 @@ class VisionEncoder:
         whole = self.encode({key: torch.cat([vision[key] for vision in visions]) for key in keys})
         try:
             return split_features(whole, len(visions))
-        except ValueError:  # a number of features that follows from what is in the picture
+        except ValueError:  # a number of features that follows from what is in the image
             return [self.encode(vision) for vision in visions]
 
     @torch.no_grad()
     def try_batches(self, encoder: ChatEncoder) -> None:
-        """Find out whether two pictures that are encoded together have the features that each has by itself."""
+        """Find out whether two images that are encoded together have the features that each has by itself."""
         pictures = [picture := draw(96, 64), picture.transpose(Image.Transpose.ROTATE_180)]
         try:
             why = self._compare([encoder.encode_prompt("Is it?", picture).vision for picture in pictures])
         except (torch.OutOfMemoryError, MemoryError):
             raise
-        except Exception as error:  # families lay out pictures of a batch as they like
+        except Exception as error:  # families lay out images of a batch as they like
             why = f"end with {name_error(error)}"
         self.batches = not why
         if why:
             logger.warning("%s encodes one image at a time, since two together %s", type(self._model).__name__, why)
 
     def _compare(self, visions: Sequence[Mapping[str, Tensor]]) -> str:
-        """What speaks against encoding these pictures of one shape together; empty if nothing does."""
+        """What speaks against encoding these images of one shape together; empty if nothing does."""
         right = [self.encode(vision) for vision in visions]
         with shaken(self._model):
             allowed = allow(_distance([self.encode(visions[0])], right[:1]), self._model.dtype)
@@ -148,7 +148,7 @@ class VisionEncoder:
         return "" if found <= allowed else f"have features off by {found:.2g}, where rounding explains {allowed:.2g}"
 
     def join(self, images: Sequence[ImageFeatures]) -> dict[str, Any]:
-        """Keyword arguments of ``forward`` for rows that show these pictures, one each, in order."""
+        """Keyword arguments of ``forward`` for rows that show these images, one each, in order."""
         outputs = [image.output for image in images]
         if self._across:
             return {"cross_attention_states": torch.cat([output.pooler_output for output in outputs])}
@@ -157,10 +157,10 @@ class VisionEncoder:
 
 
 class FeatureStore:
-    """Encodes a picture once and remembers it in the main memory, as long as there is room: for towers that stay.
+    """Encodes an image once and remembers it in the main memory, as long as there is room: for towers that stay.
 
-    Each is encoded by itself: a tuning that was stopped meets other pictures beside it, and goes on bit for bit.
-    Pictures are told apart by their pixels. What is remembered stays: when a data set with more pictures than there
+    Each is encoded by itself: a tuning that was stopped meets other images beside it, and goes on bit for bit.
+    Images are told apart by their pixels. What is remembered stays: when a data set with more images than there
     is room for is gone through again, those that are remembered are met again.
     """
 
@@ -183,7 +183,7 @@ class FeatureStore:
 
 
 def move(tensor: Tensor, model: "PreTrainedModel") -> Tensor:
-    """A tensor on the model's device, and in its dtype where it holds numbers of a picture."""
+    """A tensor on the model's device, and in its dtype where it holds numbers of an image."""
     there = tensor.to(model.device, non_blocking=True)  # as it is, since only pinned memory is fetched beside the work
     return there.to(model.dtype) if tensor.is_floating_point() else there
 
@@ -202,7 +202,7 @@ def _distance(images: Sequence[ImageFeatures], others: Sequence[ImageFeatures]) 
 
 
 def _describe(vision: Mapping[str, Tensor]) -> Any:
-    """What is equal for pictures that have features of equal size: shapes, and all that is not pixels."""
+    """What is equal for images that have features of equal size: shapes, and all that is not pixels."""
     given = {key: tensor for key, tensor in vision.items() if key not in ALONG_KEYS}
     shapes = tuple((key, tensor.shape) for key, tensor in given.items())
     return shapes, tuple(

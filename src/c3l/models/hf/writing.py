@@ -1,6 +1,6 @@
-"""Writing: prompts about pictures become completions, a batch at a time, by transformers' own ``generate``.
+"""Writing: prompts about images become completions, a batch at a time, by transformers' own ``generate``.
 
-What prompts begin with, the picture above all, is computed once for all of them, and rows that have ended leave the
+What prompts begin with, the image above all, is computed once for all of them, and rows that have ended leave the
 batch, where the family allows that (as in ``forcing``); else every prompt is computed whole, and every row as long as
 the longest; and where rows change each other, one prompt after the other.
 """
@@ -48,7 +48,7 @@ class Writing:
         self._kept: Remembered | None = None
 
     def write(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
-        """One completion a request, in order; all requests have a picture, or none has."""
+        """One completion a request, in order; all requests have an image, or none has."""
         ways = self.ways()
         if ways.side_by_side or (ways.shared and requests[0].image is not None):
             return self._write(requests, sampling, ways)
@@ -100,7 +100,7 @@ class Writing:
         self._generate = self._model.generate
 
     def begin(self, requests: Sequence[GenerateRequest], ways: WritingWays) -> dict[str, Any]:
-        """Left-padded prompts with what shows their pictures; requests with the same picture object may share it."""
+        """Left-padded prompts with what shows their images; requests with the same image object may share it."""
         prompts = [request.prompt for request in requests]
         images = [request.image for request in requests if request.image is not None]
         if images and not self._vision.can_begin:
@@ -140,7 +140,7 @@ class Writing:
         features: dict[int, ImageFeatures],
         cache: DynamicCache,
     ) -> None:
-        """Read all prompts but for their last tokens into the cache; those about one picture as one tree."""
+        """Read all prompts but for their last tokens into the cache; those about one image as one tree."""
         paths = [
             make_path(self._model, prompt, prompt.ids[:-1], image)
             for prompt, image in zip(prompts, images, strict=True)

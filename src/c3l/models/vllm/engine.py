@@ -1,6 +1,6 @@
-"""vLLM's engine: token ids and pictures in, log-probabilities and token ids out; nothing here knows a chat.
+"""vLLM's engine: token ids and images in, log-probabilities and token ids out; nothing here knows a chat.
 
-vLLM reads each picture by the model's own processor once more, so that two things could differ from what transformers
+vLLM reads each image by the model's own processor once more, so that two things could differ from what transformers
 is shown: the ids that a placeholder becomes, which are compared at every row, and the pixels, compared at loading.
 """
 
@@ -71,7 +71,7 @@ class Engine:
             config: Name for messages, device, share of the memory, whether code of its own may run.
             source: Folder or hub id, and the revision.
             dtype: As torch names it.
-            pillow_images: Inside, processors prepare pictures by Pillow, as transformers' are for c3l.
+            pillow_images: Inside, processors prepare images by Pillow, as transformers' are for c3l.
 
         Raises:
             ConfigError: If vLLM is not installed.
@@ -126,7 +126,7 @@ class Engine:
         return int(self._llm.llm_engine.vllm_config.model_config.max_model_len)
 
     def read_pixels(self, row: EngineRow) -> Mapping[str, Any]:
-        """The tensors that a row's picture becomes, under the processor's names.
+        """The tensors that a row's image becomes, under the processor's names.
 
         Raises:
             BackendError: If the ids around it are not those of the row.

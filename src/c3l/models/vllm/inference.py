@@ -82,7 +82,7 @@ class VllmModel:
         return self._encoder.takes_system
 
     def no_image_modes(self) -> frozenset[NoImageMode]:
-        """Every mode that shows another picture; ``drop`` where the family has chats without one."""
+        """Every mode that shows another image; ``drop`` where the family has chats without one."""
         modes: set[NoImageMode] = {"blank", "noise", "others"}
         return frozenset(modes | {"drop"} if has_bare_chats(self._encoder) else modes)
 
@@ -221,7 +221,7 @@ class VllmModel:
         return EngineRow(ids, plain, image, completion)
 
     def _check_pixels(self) -> None:
-        """Compare what vLLM makes of two pictures, one of which is resized by any family, with transformers' own.
+        """Compare what vLLM makes of two images, one of which is resized by any family, with transformers' own.
 
         Raises:
             BackendError: If they differ.
@@ -259,7 +259,7 @@ class VllmModel:
 
 
 def _are_equal(ours: Tensor, theirs: Tensor) -> bool:
-    """Whether a picture's tensors are the same, in vLLM's dtype and without regard to a batch's dimension."""
+    """Whether an image's tensors are the same, in vLLM's dtype and without regard to a batch's dimension."""
     one, two = ours.to(theirs.dtype).double().flatten(), theirs.cpu().double().flatten()
     return one.shape == two.shape and bool((one - two).abs().max() <= 1e-6)
 
