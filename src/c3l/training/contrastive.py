@@ -69,7 +69,7 @@ def tune(
     Args:
         lvlm: The model, with fresh adapters.
         groups: Images with their positive and negatives.
-        open_image: Gives the RGB image of an image.
+        open_image: Opens an image, in RGB.
         config: The loss and the recipe.
         place: Its seed, of the projection, the order of the groups and dropout; where it keeps itself, and who is told.
 
