@@ -109,3 +109,24 @@ def test_what_cannot_be_exported_is_told(scores: list[PairScore], folder: Path, 
     with pytest.raises(DataError, match="in memory"):
         c3l.export(c3l.filter(in_memory), tmp_path / "out", image_root=folder / "images")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"system": "Be brief."}, "a system prompt"),
+        ({"history": [["How many?", "Two."]]}, "earlier turns"),
+        ({"image": ["0.png", "1.png"], "system": "Be brief."}, "several images and a system prompt"),
+    ],
+)
+def test_what_an_export_does_not_hold_is_not_dropped(
+    more: dict[str, object], told: str, folder: Path, tmp_path: Path
+) -> None:
+    scorer = Scorer(str(folder / "model"), settings=PLAIN)
+    row = {"image": folder / "images/0.png", "question": "And what else?", "answer": "A dog.", **more}
+    if isinstance(names := row["image"], list):
+        row["image"] = [folder / "images" / name for name in names]
+    [one] = scorer.score([row])
+    with pytest.raises(DataError, match=rf"such as 'And what else\?' with {told}"):
+        c3l.export([Decision(one, True, "", 1)], tmp_path / "out", image_root=folder / "images")
+    assert c3l.export([Decision(one, False, "", 1)], tmp_path / "out", image_root=folder / "images")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image as pillow
 from PIL.Image import Image
 
 import c3l
@@ -70,6 +71,69 @@ def test_a_row_that_cannot_be_scored_says_why_and_costs_no_other(scorer: Scorer,
     assert found[1].error.startswith("unreadable_image: ")
     assert found[2].error.startswith("empty_answer: ")
     assert scorer.score([]) == []
+
+
+def test_an_opened_image_is_seen_as_its_file(scorer: Scorer, tmp_path: Path) -> None:
+    turned = make_picture(1, (60, 30))
+    exif = turned.getexif()
+    exif[274] = 6  # orientation
+    turned.save(tmp_path / "phone.jpg", exif=exif, quality=100)
+    opened = [pillow.open(tmp_path / "phone.jpg"), pillow.open(tmp_path / "phone.jpg").copy()]
+    file, *same = scorer.score([row(tmp_path / "phone.jpg"), *map(row, opened)])
+    assert [one.i2c for one in same] == pytest.approx([file.i2c] * 2, abs=1e-6)
+    plain = make_picture(1, (60, 30))
+    plain.save(tmp_path / "plain.jpg", quality=100)
+    assert scorer.score([row(tmp_path / "plain.jpg")])[0].i2c != pytest.approx(file.i2c, abs=1e-4), "turning matters"
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "L", "P", "RGBA", "LA", "I", "I;16"])
+def test_images_of_every_mode_are_taken(scorer: Scorer, mode: str) -> None:
+    first = make_picture(1).convert("I").convert("I;16") if mode == "I;16" else make_picture(1).convert(mode)
+    assert [one.error for one in scorer.score([row(first), row(make_picture(2))])] == ["", ""]
+
+
+def test_an_opened_image_that_cannot_be_used_costs_no_other(scorer: Scorer, tmp_path: Path) -> None:
+    make_picture(1, (200, 200)).save(tmp_path / "whole.jpg")
+    (tmp_path / "half.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:1500])
+    half, thin = pillow.open(tmp_path / "half.jpg"), make_picture(1).resize((4000, 1))
+    bad, good, flat = scorer.score([row(half), row(make_picture(1)), row(thin)])
+    assert bad.error.startswith("unreadable_image: ")
+    assert flat.error.startswith("unreadable_image: ")
+    assert good.i2c is not None
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), ""])
+def test_what_a_table_lacks_is_an_empty_text(scorer: Scorer, missing: object) -> None:
+    picture = make_picture(1)
+    lacking, alone, plain = scorer.score(
+        [
+            {**row(picture), "answer": missing},
+            {**row(picture), "question": missing, "system": missing, "history": missing or None},
+            {**row(picture), "question": ""},
+        ]
+    )
+    assert lacking.error.startswith("empty_answer: ")
+    assert (alone.question, alone.i2c) == ("", plain.i2c)
+    assert scorer.score([{**row(picture), "answer": 3}])[0].answer == "3"
+    with pytest.raises(DataError, match="got row 0 with answer of type list, expected a text"):
+        scorer.score([{**row(picture), "answer": ["A dog."]}])
+
+
+def test_the_placeholder_of_one_image_is_no_text(scorer: Scorer) -> None:
+    picture = make_picture(1)
+    plain, *same, twice = scorer.score(
+        [
+            row(picture),
+            {**row(picture), "question": f"<image>\n{ASK}"},
+            {**row([picture]), "question": f"{ASK}\n<image>"},
+            {**row(picture), "question": f"<image><image>{ASK}"},
+        ]
+    )
+    assert [(one.question, one.i2c) for one in same] == [(ASK, plain.i2c)] * 2
+    assert twice.error == "several_images: the text shows 2 images by <image>, the row has one"
+    before = {**row(picture), "history": [["<image>\nHow many?", "Two."]]}
+    bare = {**row(picture), "history": [["How many?", "Two."]]}
+    assert scorer.score([before])[0].i2c == scorer.score([bare])[0].i2c
 
 
 def test_other_images_are_those_of_the_other_rows(scorer: Scorer) -> None:
@@ -175,6 +239,19 @@ def test_scores_of_other_settings_or_other_images_are_not_mixed(scorer: Scorer, 
     others.score(rows, keep=tmp_path / "others")
     with pytest.raises(StaleStageError, match="the images that stand for no image changed"):
         others.score([*rows, row(make_picture(2))], keep=tmp_path / "others")
+
+
+def test_another_image_of_the_same_path_is_not_taken_for_the_first(scorer: Scorer, tmp_path: Path) -> None:
+    for name in "ab":
+        make_picture(1).save(tmp_path / f"{name}.png")
+    rows, kept = [row(tmp_path / f"{name}.png") for name in "ab"], tmp_path / "kept"
+    first = scorer.score(rows[:1], keep=kept)
+    assert scorer.score(rows, keep=kept)[:1] == first
+    make_picture(2).save(tmp_path / "b.png")
+    with pytest.raises(StaleStageError, match=r"another image at .*b\.png"):
+        scorer.score(rows, keep=kept)
+    make_picture(1).save(tmp_path / "b.png")
+    assert scorer.score(rows, keep=kept)[:1] == first
 
 
 def test_mistakes_are_told(scorer: Scorer) -> None:

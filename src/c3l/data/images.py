@@ -251,6 +251,24 @@ def decode_image(content: bytes, rules: ImagesConfig) -> Image.Image:
             raise _broken(content, error) from None
 
 
+def settle_image(image: Image.Image, rules: ImagesConfig) -> Image.Image:
+    """As ``open_image``, from an image that is open already, which stays as it is.
+
+    Raises:
+        BadImageError: With the reason that ``inspect_image`` would give.
+    """
+    _check_size(image.size, rules)
+    try:
+        image.load()
+        if image.mode == "I":  # whatever it was read from: grey of 16 bits
+            image = Image.fromarray(np.clip(np.asarray(image), 0, 65535).astype(np.uint16))
+        return _to_rgb(_upright(image))
+    except BadImageError:
+        raise
+    except Exception as error:  # as in decode_image: one that was opened from a file may be read only now
+        raise _broken(b"", error) from None
+
+
 class _NoWarnings:
     """``catch_warnings`` for threads that overlap: the first in silences, the last out puts back what was there."""
 

@@ -1,14 +1,15 @@
 """Scores that a folder keeps between two calls of ``Scorer.score``: a journal, and what its lines were made with."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError
 
-from c3l.errors import StorageError
+from c3l.errors import StaleStageError, StorageError
 from c3l.method.scoring import SCORER_VERSION
 from c3l.models.load import resolve_dtype
 from c3l.records import Rejected, ScoredPair, ScoredSample, from_json, to_json
@@ -28,7 +29,7 @@ class KeptScores:
     def __init__(self, folder: Path) -> None:
         """Name the folder; nothing is read or written."""
         self._job = Job(folder, "Scorer.score", "kept_by_scorer", remedy="choose another folder to keep")
-        self._lines = folder / "scores.jsonl"
+        self._lines, self._images = folder / "scores.jsonl", folder / "images.txt"
 
     @contextmanager
     def open(self, config: RunConfig, weights: str, pool: str) -> Iterator["KeptScores"]:
@@ -61,6 +62,29 @@ class KeptScores:
                 self._job.begin(plain(settings))
             yield self
 
+    def check_images(self, paths: Mapping[str, str]) -> None:
+        """Compare images with those of the same paths that were scored before, and keep what the new ones are.
+
+        Args:
+            paths: Of the images, by their names; those that cannot be read are passed over.
+
+        Raises:
+            StaleStageError: If one is another by now.
+        """
+        known = dict(line.decode().split() for line in read_lines(self._images))
+        new: dict[str, str] = {}
+        for name, path in paths.items():
+            its = _hash(path)
+            if name in known and its not in ("", known[name]):
+                raise StaleStageError(
+                    f"got another image at {path} than the scores in {self._job.folder} were made of; put it back, or "
+                    "keep these scores in another folder"
+                )
+            if name not in known and its:
+                new[name] = its
+        if new:
+            append_lines(self._images, [f"{name} {its}" for name, its in new.items()])
+
     def read(self) -> dict[str, ScoredSample]:
         """What is kept, by the ids of the pairs.
 
@@ -81,6 +105,14 @@ class KeptScores:
             if lines:
                 append_lines(self._lines, lines)
             yield from some
+
+
+def _hash(path: str) -> str:
+    """SHA-256 of a file; empty where it cannot be read."""
+    try:
+        return sha256(Path(path).expanduser().read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

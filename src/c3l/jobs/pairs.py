@@ -14,7 +14,7 @@ from c3l.errors import ConfigError, DataError
 from c3l.method.filtering import filter_samples
 from c3l.method.i2c import compute_forms, unit_of
 from c3l.method.preferences import prefer_answers
-from c3l.method.scoring import rescore
+from c3l.method.scoring import Context, rescore
 from c3l.records import Form, ImageRef, Preference, Provenance, ScoredPair
 from c3l.settings.load import load_config, read_override
 from c3l.settings.roots import Address, read_root
@@ -23,12 +23,37 @@ from c3l.storage.atomic import make_folder
 
 
 @dataclass(frozen=True, slots=True)
+class Beyond:
+    """What a pair has beyond a question and an answer about one image, and exports do not hold.
+
+    Attributes:
+        context: What stands before the question.
+        several: Whether it is about several images.
+    """
+
+    context: Context = field(default_factory=Context)
+    several: bool = False
+
+    def __str__(self) -> str:
+        """What it is, in words; empty where there is nothing."""
+        has = {
+            "several images": self.several,
+            "a system prompt": bool(self.context.system),
+            "earlier turns": bool(self.context.earlier),
+        }
+        return " and ".join(what for what, there in has.items() if there)
+
+
+NOTHING_MORE = Beyond()
+
+
+@dataclass(frozen=True, slots=True)
 class PairScore:
     """A question-answer pair about an image, and what it scores.
 
     Attributes:
         id: Hash of what the pair is: the same pair has the same id in every call.
-        image: Path of the image; empty where it was given in memory.
+        image: Path of the image, or of several with commas between; empty where one was given in memory.
         question: As it was given, or written.
         answer: As it was given, or written.
         i2c: S(I2C) in the form that was asked for, in ``unit``; None where there is an error.
@@ -40,6 +65,7 @@ class PairScore:
         scored: The per-token numbers that ``c3l.filter`` and ``c3l.export`` work on; None where there is an error.
         model: Name of the model that scored.
         weights: Hash of its weights.
+        beyond: What it has beyond a question and an answer about one image.
     """
 
     id: str
@@ -55,6 +81,7 @@ class PairScore:
     scored: ScoredPair | None = field(default=None, repr=False)
     model: str = ""
     weights: str = field(default="", repr=False)
+    beyond: Beyond = field(default_factory=Beyond, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +101,7 @@ class Decision:
     rank: int | None
 
 
-def describe_pair(one: ScoredPair, image: str, model: str, weights: str) -> PairScore:
+def describe_pair(one: ScoredPair, image: str, model: str, weights: str, beyond: Beyond = NOTHING_MORE) -> PairScore:
     """The record of a pair that was scored.
 
     Args:
@@ -82,6 +109,7 @@ def describe_pair(one: ScoredPair, image: str, model: str, weights: str) -> Pair
         image: Path of its image, or empty.
         model: Name of the model that scored.
         weights: Hash of its weights.
+        beyond: What it has beyond a question and an answer about one image.
     """
     both = zip(one.scores.logprobs_with_image, one.scores.logprobs_without_image, strict=True)
     return PairScore(
@@ -97,6 +125,7 @@ def describe_pair(one: ScoredPair, image: str, model: str, weights: str) -> Pair
         scored=one,
         model=model,
         weights=weights,
+        beyond=beyond,
     )
 
 
@@ -167,12 +196,19 @@ def export(
 
     Raises:
         ConfigError: If a setting is unknown, a package of a format is missing, or a format is for runs alone.
-        DataError: If an image is not a file under ``image_root``, or cannot be used.
+        DataError: If an image is not a file under ``image_root``, or cannot be used; if a kept pair has more than a
+            question and an answer about one image, which files of pairs do not hold.
     """
     config, root, folder = load_config(None, settings), read_root(image_root), Path(folder)
     _refuse_whole_pairs(config.export)
     scored = [(one, one.pair.scored) for one in decisions if one.pair.scored is not None]
     kept = [(one.pair, pair) for one, pair in scored if one.kept]
+    if more := [pair for pair, _ in kept if str(pair.beyond)]:
+        raise DataError(
+            f"got {len(more)} of {len(kept)} kept pairs with more than a question and an answer about one image, which "
+            f"exports do not hold, such as {more[0].question!r} with {more[0].beyond}: leave them out, or choose rows "
+            "of a data file with `c3l score --data`"
+        )
     images = dict(_find_images(((pair, its.sample.image_id) for pair, its in kept), root, config.images))
     preferences: dict[PreferenceKind, Sequence[Preference]] = {}
     if config.export.preferences:

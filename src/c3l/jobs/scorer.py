@@ -1,38 +1,20 @@
 """Scores from Python: pairs in the memory in, numbers out, without files."""
 
-import io
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, partial
-from hashlib import sha256
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from c3l.data.images import decode_image
-from c3l.errors import BackendError, DataError
+from c3l.errors import BackendError
+from c3l.jobs.given_rows import GivenRows, open_given, read_given
 from c3l.jobs.kept_scores import KeptScores
-from c3l.jobs.pairs import PairScore, describe_pair, tell_unit
+from c3l.jobs.pairs import Beyond, PairScore, describe_pair, tell_unit
 from c3l.method.scoring import Context, ImageSource, draw_pool, rescore, score_samples
 from c3l.models.interface import InferenceModel
 from c3l.models.load import load_model, weights_hash
 from c3l.records import ImageRef, Rejected, Sample, ScoredPair, make_id
 from c3l.settings.abilities import check_scorer
 from c3l.settings.load import Override, load_config
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-
-@dataclass(slots=True)
-class _Rows:
-    """The rows as the method takes them: samples, what stands before their questions, images by name, in sets."""
-
-    samples: list[Sample] = field(default_factory=list)
-    contexts: dict[str, Context] = field(default_factory=dict)
-    images: dict[str, Callable[[], Any]] = field(default_factory=dict)
-    sets: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    paths: dict[str, str] = field(default_factory=dict)
 
 
 class Scorer:
@@ -72,8 +54,9 @@ class Scorer:
         Args:
             rows: A list, a table of ``datasets``, or any iterable of mappings with ``image`` (a ``PIL.Image``, a path,
                 the bytes of a file, or what ``datasets`` gives for one that it does not decode; or a list of them, each
-                shown where the question has an ``<image>``), ``question`` and ``answer``; and, where a row has them,
-                ``history`` (a list of earlier questions and answers, as pairs) and ``system`` (a system prompt).
+                shown where the question has an ``<image>``; that of one image stands first), ``question`` (empty where
+                the image alone is asked about) and ``answer``; and, where a row has them, ``history`` (a list of
+                earlier questions and answers, as pairs) and ``system`` (a system prompt). None and NaN are empty texts.
             keep: A folder for the scores. A call that was stopped goes on from there, and a later one with the same
                 settings and images scores only the rows that are new.
 
@@ -82,30 +65,32 @@ class Scorer:
             DataError: If a row has no such keys.
             StaleStageError: If ``keep`` holds scores that were made with other settings or images.
         """
-        read = _read_rows(rows)
-        if not read.samples:
-            return []
-        return list(self._tell(read, self._measure(read) if keep is None else self._go_on(read, Path(keep))))
+        read = read_given(rows, self._config.images)
+        samples = read.samples
+        if not samples:
+            return list(self._tell(read, ()))
+        outcomes = self._measure(read, samples) if keep is None else self._go_on(read, samples, Path(keep))
+        return list(self._tell(read, outcomes))
 
-    def _measure(self, rows: _Rows) -> Iterator[ScoredPair | Rejected]:
-        """The outcomes of the rows, in their order."""
+    def _measure(self, rows: GivenRows, samples: Sequence[Sample]) -> Iterator[ScoredPair | Rejected]:
+        """The outcomes of samples of the rows, in their order."""
         scoring, images = self._config.scoring, rows.images
         refs = {name: ImageRef(name, name, "", 0, 0) for name in images}
         source = ImageSource(
-            refs, lambda ref: _open(images[ref.image_id](), self._config.images), list(refs), rows.sets
+            refs, lambda ref: open_given(images[ref.image_id](), self._config.images), list(refs), rows.sets
         )
         contexts = {name: self._fit(context) for name, context in rows.contexts.items()}
-        return score_samples(rows.samples, source, self._model, scoring, self._config.seed, contexts)
+        return score_samples(samples, source, self._model, scoring, self._config.seed, contexts)
 
-    def _go_on(self, rows: _Rows, folder: Path) -> Iterator[ScoredPair | Rejected]:
+    def _go_on(self, rows: GivenRows, samples: Sequence[Sample], folder: Path) -> Iterator[ScoredPair | Rejected]:
         """The same, of which those that the folder holds are not measured again."""
         pool = make_id(*draw_pool(rows.images, self._config.scoring, self._config.seed))
         with KeptScores(folder).open(self._config, self._weights, pool) as kept:
+            kept.check_images(rows.paths)
             there = kept.read()
-            new = [one for one in rows.samples if one.sample_id not in there]
-            left = _Rows(new, rows.contexts, rows.images, rows.sets) if new else None
-            made = kept.keep(self._measure(left)) if left else iter(())
-            for sample in rows.samples:
+            new = [one for one in samples if one.sample_id not in there]
+            made = kept.keep(self._measure(rows, new)) if new else iter(())
+            for sample in samples:
                 known = there.get(sample.sample_id)
                 yield rescore(known, self._config.scoring.form) if known else next(made)
 
@@ -125,102 +110,15 @@ class Scorer:
     def _weights(self) -> str:
         return weights_hash(self._config.scorer)
 
-    def _tell(self, rows: _Rows, outcomes: Iterable[ScoredPair | Rejected]) -> Iterator[PairScore]:
-        unit, model = tell_unit(self._config.scoring.form), self._config.scorer.name
-        for sample, one in zip(rows.samples, outcomes, strict=True):
-            path = rows.paths.get(sample.image_id, "")
-            if isinstance(one, Rejected):
-                why = f"{one.reason}: {one.detail}"
-                yield PairScore(sample.sample_id, path, sample.question, sample.answer, None, unit, error=why)
+    def _tell(self, rows: GivenRows, outcomes: Iterable[ScoredPair | Rejected]) -> Iterator[PairScore]:
+        unit, model, outcomes = tell_unit(self._config.scoring.form), self._config.scorer.name, iter(outcomes)
+        for sample, fault in rows.rows:
+            one = None if fault else next(outcomes)
+            paths = rows.tell_paths(sample.image_id)
+            beyond = Beyond(rows.contexts.get(sample.sample_id, Context()), sample.image_id in rows.sets)
+            if isinstance(one, ScoredPair):
+                yield describe_pair(one, ", ".join(paths), model, self._weights, beyond)
             else:
-                yield describe_pair(one, path, model, self._weights)
-
-
-def _read_rows(rows: Iterable[Mapping[str, Any]]) -> _Rows:
-    found, seen = _Rows(), Counter[str]()
-    table: Any = rows if hasattr(rows, "__getitem__") and hasattr(rows, "__len__") else None
-    for number, row in enumerate(rows):
-        shown, context = _read_images(number, row), _read_context(number, row)
-        names = tuple(map(_name, shown))
-        for place, (name, image) in enumerate(zip(names, shown, strict=True)):
-            look = partial(_look_up, table, number, place) if table is not None else partial(_same, image)
-            found.images.setdefault(name, look)
-        name = names[0] if len(names) == 1 else make_id("several", *names)
-        found.sets |= {name: names} if len(names) > 1 else {}
-        if all(isinstance(image, str | Path) for image in shown):
-            found.paths[name] = ", ".join(map(str, shown))
-        said = str(row["question"]), str(row["answer"])
-        content = make_id(name, *said, context.system, *(text for turn in context.earlier for text in turn))
-        sample_id = make_id(content, seen[content])
-        seen[content] += 1
-        found.samples.append(Sample(sample_id, name, "rows", *said, 0, number))
-        if context != Context():
-            found.contexts[sample_id] = context
-    return found
-
-
-def _read_images(number: int, row: Any) -> list[Any]:
-    """The image of a row that has all that is needed, or its several."""
-    if not isinstance(row, Mapping):
-        expected = "expected a mapping such as {'image': ..., 'question': ..., 'answer': ...}"
-        raise DataError(f"got row {number} of type {type(row).__name__}, {expected}")
-    if missing := {"image", "question", "answer"} - row.keys():
-        raise DataError(f"got row {number} without {' and '.join(sorted(missing))}, expected all three")
-    images = list(map(_unwrap, _list_images(row)))
-    if not images:
-        raise DataError(f"got row {number} with an empty list of images, expected at least one")
-    for image in images:
-        if not isinstance(image, str | Path | bytes) and not hasattr(image, "save"):
-            expected = "expected a PIL.Image, a path, or the bytes of a file"
-            raise DataError(f"got row {number} with an image of type {type(image).__name__}, {expected}")
-    return images
-
-
-def _list_images(row: Mapping[str, Any]) -> Sequence[Any]:
-    return row["image"] if isinstance(row["image"], list | tuple) else [row["image"]]
-
-
-def _unwrap(image: Any) -> Any:
-    """What ``datasets`` gives for an image that it does not decode, as bytes or a path; others as they are."""
-    return image.get("bytes") or image.get("path") if isinstance(image, Mapping) else image
-
-
-def _read_context(number: int, row: Mapping[str, Any]) -> Context:
-    turns = tuple(tuple(turn) for turn in row.get("history") or ())
-    for turn in turns:
-        if len(turn) != 2 or not all(isinstance(text, str) for text in turn):
-            raise DataError(f"got row {number} with {turn!r} in `history`, expected pairs of a question and its answer")
-    return Context(str(row.get("system") or ""), turns)
-
-
-def _look_up(table: Any, number: int, place: int) -> Any:
-    return _unwrap(_list_images(table[number])[place])
-
-
-def _same(image: Any) -> Any:
-    return image
-
-
-def _name(image: Any) -> str:
-    """What tells images apart: paths by their text, others by their content."""
-    if isinstance(image, str | Path):
-        return make_id("path", str(image))
-    content = image if isinstance(image, bytes) else _encode(image)
-    return make_id("image", sha256(content).hexdigest())
-
-
-def _encode(image: "Image") -> bytes:
-    """An opened image as the bytes of a file, so that it is seen as that file would be."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
-
-
-def _open(image: Any, rules: Any) -> "Image":
-    if isinstance(image, str | Path):
-        try:
-            image = Path(image).expanduser().read_bytes()
-        except OSError as error:
-            raise DataError(f"cannot read {image}: {error.strerror}") from None
-    opened: Image = decode_image(image if isinstance(image, bytes) else _encode(image), rules)
-    return opened
+                why = fault if one is None else f"{one.reason}: {one.detail}"
+                said = sample.question, sample.answer
+                yield PairScore(sample.sample_id, ", ".join(paths), *said, None, unit, error=why, beyond=beyond)

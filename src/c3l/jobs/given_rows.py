@@ -1,0 +1,177 @@
+"""Rows that a Python caller has in memory, as the method takes them."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from c3l.data.images import decode_image, settle_image
+from c3l.data.rejection import BadRowError
+from c3l.data.shown import check_shown, trim_question
+from c3l.errors import DataError
+from c3l.method.scoring import Context
+from c3l.records import Sample, make_id
+from c3l.settings.schema import ImagesConfig
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(slots=True)
+class GivenRows:
+    """The rows of a call.
+
+    Attributes:
+        rows: Each as a sample, and why it cannot be scored; empty if it can, as far as it was looked at.
+        contexts: What stands before the questions, by the ids of the samples; of those that have something there.
+        images: How each image is had, by its name.
+        sets: The names of several images that are shown together, by a name for all.
+        paths: Paths of images that were given so, by their names.
+    """
+
+    rows: list[tuple[Sample, str]] = field(default_factory=list)
+    contexts: dict[str, Context] = field(default_factory=dict)
+    images: dict[str, Callable[[], Any]] = field(default_factory=dict)
+    sets: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    paths: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def samples(self) -> list[Sample]:
+        """Those that may be scored, in their order."""
+        return [sample for sample, fault in self.rows if not fault]
+
+    def tell_paths(self, name: str) -> tuple[str, ...]:
+        """The paths of an image, or of several that are shown together; none where one was given in memory."""
+        paths = [self.paths.get(one, "") for one in self.sets.get(name, (name,))]
+        return tuple(paths) if all(paths) else ()
+
+
+def read_given(rows: Iterable[Mapping[str, Any]], rules: ImagesConfig) -> GivenRows:
+    """Look at every row once; images in memory are named by what they show, and let go of.
+
+    Raises:
+        DataError: If a row is of another form.
+    """
+    found, seen = GivenRows(), Counter[str]()
+    table: Any = rows if hasattr(rows, "__getitem__") and hasattr(rows, "__len__") else None
+    for number, row in enumerate(rows):
+        shown, context = _read_images(number, row), _read_context(number, row)
+        names = [_name(image, rules, number, place) for place, image in enumerate(shown)]
+        for place, (name, image) in enumerate(zip(names, shown, strict=True)):
+            look = partial(_look_up, table, number, place) if table is not None else partial(_same, image)
+            found.images.setdefault(name, look)
+            if isinstance(image, str | Path):
+                found.paths[name] = str(image)
+        name = names[0] if len(names) == 1 else make_id("several", *names)
+        if len(names) > 1:
+            found.sets[name] = tuple(names)
+        question, context, fault = _take_placeholders(_text(number, row, "question"), context, tuple(names))
+        answer = _text(number, row, "answer")
+        said = (question, answer, context.system, *(text for turn in context.earlier for text in turn))
+        content = make_id(name, *said)
+        sample_id = make_id(content, seen[content])
+        seen[content] += 1
+        found.rows.append((Sample(sample_id, name, "rows", question, answer, 0, number), fault))
+        if context != Context():
+            found.contexts[sample_id] = context
+    return found
+
+
+def open_given(image: Any, rules: ImagesConfig) -> "Image":
+    """An image as a row gives it, in RGB and upright.
+
+    Raises:
+        DataError: If it cannot be read or used.
+    """
+    if isinstance(image, str | Path):
+        try:
+            image = Path(image).expanduser().read_bytes()
+        except OSError as error:
+            raise DataError(f"cannot read {image}: {error.strerror}") from None
+    return decode_image(image, rules) if isinstance(image, bytes) else settle_image(image, rules)
+
+
+def _read_images(number: int, row: Any) -> list[Any]:
+    """The image of a row that has all that is needed, or its several."""
+    if not isinstance(row, Mapping):
+        expected = "expected a mapping such as {'image': ..., 'question': ..., 'answer': ...}"
+        raise DataError(f"got row {number} of type {type(row).__name__}, {expected}")
+    if missing := {"image", "question", "answer"} - row.keys():
+        raise DataError(f"got row {number} without {' and '.join(sorted(missing))}, expected all three")
+    images = list(map(_unwrap, _list_images(row)))
+    if not images:
+        raise DataError(f"got row {number} with an empty list of images, expected at least one")
+    for image in images:
+        if not isinstance(image, str | Path | bytes) and not hasattr(image, "save"):
+            expected = "expected a PIL.Image, a path, or the bytes of a file"
+            raise DataError(f"got row {number} with an image of type {type(image).__name__}, {expected}")
+    return images
+
+
+def _list_images(row: Mapping[str, Any]) -> Sequence[Any]:
+    return row["image"] if isinstance(row["image"], list | tuple) else [row["image"]]
+
+
+def _unwrap(image: Any) -> Any:
+    """What ``datasets`` gives for an image that it does not decode, as bytes or a path; others as they are."""
+    return image.get("bytes") or image.get("path") if isinstance(image, Mapping) else image
+
+
+def _read_context(number: int, row: Mapping[str, Any]) -> Context:
+    turns = () if _is_missing(row.get("history")) else tuple(tuple(turn) for turn in row["history"])
+    for turn in turns:
+        if len(turn) != 2 or not all(isinstance(text, str) for text in turn):
+            raise DataError(f"got row {number} with {turn!r} in `history`, expected pairs of a question and its answer")
+    return Context(_text(number, row, "system"), turns)
+
+
+def _text(number: int, row: Mapping[str, Any], key: str) -> str:
+    """A text, or a number as text; empty where a table has nothing."""
+    value = row.get(key)
+    if _is_missing(value):
+        return ""
+    if isinstance(value, list | tuple | Mapping | bytes):
+        raise DataError(f"got row {number} with {key} of type {type(value).__name__}, expected a text")
+    return str(value)
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _take_placeholders(question: str, context: Context, names: tuple[str, ...]) -> tuple[str, Context, str]:
+    """The texts as they are asked: without the ``<image>`` of one image, which stands first; and what is wrong."""
+    asked = [*(text for text, _ in context.earlier), question]
+    image = names if len(names) > 1 else names[0]
+    try:
+        check_shown(asked, image)
+    except BadRowError as error:
+        return question, context, f"{error.reason}: {error.detail}"
+    *earlier, question = (trim_question(text, image) for text in asked)
+    turns = tuple((text, answer) for text, (_, answer) in zip(earlier, context.earlier, strict=True))
+    return question, Context(context.system, turns), ""
+
+
+def _look_up(table: Any, number: int, place: int) -> Any:
+    return _unwrap(_list_images(table[number])[place])
+
+
+def _same(image: Any) -> Any:
+    return image
+
+
+def _name(image: Any, rules: ImagesConfig, number: int, place: int) -> str:
+    """What tells images apart: paths by their text, others by what they show."""
+    if isinstance(image, str | Path):
+        return make_id("path", str(image))
+    if isinstance(image, bytes):
+        return make_id("image", sha256(image).hexdigest())
+    try:
+        seen = settle_image(image, rules)
+    except DataError:  # it is told where it is opened
+        return make_id("unreadable", number, place)
+    return make_id("image", *seen.size, sha256(seen.tobytes()).hexdigest())
