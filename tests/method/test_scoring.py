@@ -45,6 +45,7 @@ class FakeModel:
         return "<|im_end|>" if "<|im_end|>" in text else None
 
     def score(self, requests, no_image):
+        assert len({len(request.others) for request in requests}) == 1, "as many others for all, as backends expect"
         self.batches.append(len(requests))
         words = sum(len(pair.completion.split()) for request in requests for pair in request.pairs)
         if len(requests) > self.fits or words > self.words:
@@ -279,6 +280,26 @@ def test_another_picture_that_does_not_open_is_replaced():
         (name, "unreadable_image", "half a file") for name in ("si30", "si31")
     ]
     assert all(len(others) == 4 and 3 not in others for others in others_of(model).values())
+
+
+def test_where_few_others_open_those_among_them_have_fewer_and_all_are_scored():
+    ids = [f"i{number}" for number in range(20)]
+    order = draw_pool(ids, ScoringConfig(no_image="others", others=2), 0)
+    outside = next(one for one in ids if one not in order)
+    opens = {order[0], order[1], outside}
+
+    def open_few(ref):
+        if ref.image_id not in opens:
+            raise DataError("not there")
+        return open_image(ref)
+
+    refs = {one: ImageRef(one, one, "", 8, 8) for one in ids}
+    samples, model = [make_sample(f"s{one}", one) for one in ids], FakeModel()
+    config = ScoringConfig(no_image="others", others=2, batch_size=20, form="discounted_likelihood")
+    outcomes = list(score_samples(samples, ImageSource(refs, open_few, ids), model, config, 0))
+    assert {it.sample.image_id for it in outcomes if isinstance(it, ScoredPair)} == opens
+    assert {it.image_id for it in outcomes if isinstance(it, Rejected)} == {*ids} - opens
+    assert sorted(len(request.others) for request in model.requests) == [1, 1, 2]
 
 
 @pytest.mark.parametrize("answer", ["", "  \n"])

@@ -279,7 +279,10 @@ def _score_batch(
     batch: Sequence[_OpenedPairs], model: InferenceModel, config: ScoringConfig
 ) -> list[dict[int, Outcome]]:
     requests = [job.request for job in batch if job.request]
-    scores = model.score(requests, config.no_image) if requests else {}
+    # where few of the other images open, one that is among them has one other fewer
+    scores: dict[str, AnswerScores | Unfit] = {}
+    for count in sorted({len(request.others) for request in requests}):
+        scores |= model.score([one for one in requests if len(one.others) == count], config.no_image)
     if scores.keys() != {pair.pair_id for request in requests for pair in request.pairs}:
         pairs = sum(len(request.pairs) for request in requests)
         raise BackendError(f"got scores of {len(scores)} pairs, expected those of these {pairs}")
