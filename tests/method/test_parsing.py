@@ -188,3 +188,73 @@ def test_what_was_written_strictly_is_read_back(pairs: list[tuple[str, str]]) ->
     expected = [(q + "?", a + ".") for q, a in pairs]
     assert plain("\n".join(blocks)) == expected
     assert plain(json.dumps([{"question": q, "answer": a} for q, a in expected]), "json") == expected
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+@pytest.mark.parametrize(
+    ("text", "pairs"),
+    [
+        ('{"questions": ["What?", "Where?"], "answers": ["Dog.", "Here."]}', [("What?", "Dog."), ("Where?", "Here.")]),
+        ('{"What is it?": "A dog.", "Where is it?": "Home."}', [("What is it?", "A dog."), ("Where is it?", "Home.")]),
+        (
+            'Sure:\n{\n "What is it?": "A dog.",\n "Where?": "Home."\n}',
+            [("What is it?", "A dog."), ("Where?", "Home.")],
+        ),
+        ('[["What is it?", "A dog."], ["Where?", "Home."]]', [("What is it?", "A dog."), ("Where?", "Home.")]),
+        ('[{"pregunta": "¿Qué es?", "respuesta": "Un perro."}]', [("¿Qué es?", "Un perro.")]),
+        ('[{"question": "Is it?", "answer": null}]', [("Is it?", "")]),
+        ('Sure:\n[{"question": "Is it?", "answer": null}]', [("Is it?", "")]),
+        ('Sure:\n[{"question": "What?", "answer": ["A dog", "a cat"]}]', [("What?", "")]),
+        ('{"topics": ["What?", "Where?", "Who?"]}', []),
+        ('Here you are: {"title": "What is it?", "body": 3}', []),
+    ],
+)
+def test_json_of_another_form_is_read_or_left_but_never_taken_apart(parser, text, pairs):
+    assert [(pair.question, pair.answer) for pair in find_pairs(text, parser)] == pairs
+
+
+ENDS = (
+    "\n\nI hope this helps! Let me know if you need more.",
+    "\nLet me know if you want other questions.",
+    "\n\n**Note:** the image is small.",
+    "\n\nThese questions cover the main parts of the image.",
+)
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_what_a_model_says_when_it_is_done_is_not_of_its_last_answer(end, count):
+    text = "\n".join(f"Question {n}: What is {n}?\nAnswer {n}: A dog.\nIt is red." for n in range(1, count + 1))
+    assert find_pairs(text + end, "numbered") == find_pairs(text, "numbered")
+    assert len(find_pairs(text, "numbered")) == count
+
+
+def test_a_last_paragraph_of_another_kind_goes_only_where_no_other_answer_has_several():
+    long = "Question {0}: What is {0}?\nAnswer {0}: A dog.\n\nIt is red.\n"
+    every = find_pairs("".join(long.format(n) for n in (1, 2, 3)), "numbered")
+    assert [pair.answer for pair in every] == ["A dog.\n\nIt is red."] * 3
+    one = find_pairs(long.format(1), "numbered")
+    assert [pair.answer for pair in one] == ["A dog.\n\nIt is red."]
+    short = "".join(f"Question {n}: What is {n}?\nAnswer {n}: A cat.\n" for n in (1, 2, 3))
+    assert find_pairs(short + "\nThe dog is a good one.", "numbered") == find_pairs(short, "numbered")
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+@pytest.mark.parametrize(
+    ("text", "pairs"),
+    [
+        ("Pregunta 1: ¿Qué es?\nRespuesta 1: Un perro.", [("¿Qué es?", "Un perro.")]),
+        ("Frage: Was?\nAntwort: Ein Hund.\nFrage: Wo?\nAntwort: Hier.", [("Was?", "Ein Hund."), ("Wo?", "Hier.")]),
+        (
+            "问题1\uff1a这是什么\uff1f\n答案1\uff1a一只狗。\n问题2\uff1a在哪里\uff1f\n答案2\uff1a家。",
+            [("这是什么\uff1f", "一只狗。"), ("在哪里\uff1f", "家。")],
+        ),
+        ("Color: what is it? Answer: red", [("Color: what is it?", "red")]),
+        ("Where: home or away? Home: of course", [("Where: home or away?", "Home: of course")]),
+        ("[1] What is it? A dog.\n[2] Where? Home.", [("What is it?", "A dog."), ("Where?", "Home.")]),
+        ('"What is it?" "A dog."\n"Where?" "Home."', [("What is it?", "A dog."), ("Where?", "Home.")]),
+        ('What does "dog" mean? It means "hund".', [('What does "dog" mean?', 'It means "hund".')]),
+    ],
+)
+def test_labels_of_any_language_and_quotes_around_a_line_are_left_out(parser, text, pairs):
+    assert [(pair.question, pair.answer) for pair in find_pairs(text, parser)] == pairs

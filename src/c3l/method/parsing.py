@@ -7,13 +7,13 @@ every form is read in one forward pass, so that time is linear in its length.
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
 from typing import Any, TypeAlias
 
 # Raise it when the same text is read into, or judged as, other pairs: what was parsed before is then read again.
-PARSER_VERSION = 2
+PARSER_VERSION = 3
 
 MAX_PAIRS = 1_000  # read from one generation at most; 50 is the most that can be asked for
 
@@ -68,8 +68,34 @@ _LABEL = re.compile(
 )
 
 
+# What a model says when it is done: not of its last answer.
+_REMARK = re.compile(
+    r"""[\s*_#(]{0,8}(?:I\shope|hope\s(?:this|these)|(?:please\s)?let\sme\sknow|(?:please\s)?feel\sfree|would\syou\slike
+    |do\syou\s(?:want|need|have)|these\s(?:questions|pairs|question)|note\b[*_]{0,2}:|if\syou\s(?:need|have|want|would))""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
 def read_labelled(text: str) -> Iterator[ParsedPair]:
-    """``Question 1: ... / Answer 1: ...`` and its variants, over one line or several.
+    """``Question 1: ... / Answer 1: ...`` and its variants, over one line or several, without a closing remark."""
+    pairs = list(islice(_read_labels(text), MAX_PAIRS))
+    if pairs:
+        pairs[-1] = replace(pairs[-1], answer=_without_remark(pairs))
+    yield from pairs
+
+
+def _without_remark(pairs: Sequence[ParsedPair]) -> str:
+    """The last answer without what comes after a blank line that no other has, or is known for a remark."""
+    *others, last = (pair.answer for pair in pairs)
+    if len(others) > 1 and not any("\n\n" in answer for answer in others):
+        last = last.partition("\n\n")[0]
+    lines = last.split("\n")
+    remark = next((place for place, line in enumerate(lines) if place and _REMARK.match(line)), None)
+    return last if remark is None else _trim("\n".join(lines[:remark]))
+
+
+def _read_labels(text: str) -> Iterator[ParsedPair]:
+    """As ``read_labelled``, up to the end of the text.
 
     Strict first: where the numbered labels alone count Q1 A1 Q2 A2 ..., a label without a number is part of a
     text ("Answer: see below" inside an answer). Otherwise every label counts.
@@ -132,6 +158,7 @@ _TOKEN = re.compile(
     |(?P<bare>[\w.+-]++)""",
     re.DOTALL | re.VERBOSE,
 )
+_KEYS = _QUESTION_KEYS, _ANSWER_KEYS
 _Item: TypeAlias = tuple[str, str, bool]  # key, value, closed
 
 
@@ -164,10 +191,36 @@ def _walk(value: Any) -> Iterator[ParsedPair]:
     while waiting:
         value = waiting.pop()
         if isinstance(value, _Object):
-            yield from _pairs_of([(key, _as_text(inner), True) for key, inner in value])
+            found = [*_pairs_of([(key, _as_text(inner), True) for key, inner in value]), *_side_by_side(value)]
+            yield from found
             value = [inner for _, inner in value]
-        if isinstance(value, list):
+            pair = not found and _is_pair(value)  # under names of another language
+        else:
+            pair = _is_pair(value)
+        if pair:
+            yield ParsedPair(_one_line(value[0]), _trim(value[1]), closed=True)
+        elif isinstance(value, list):
             waiting.extend(reversed(value))
+
+
+def _side_by_side(value: _Object) -> Iterator[ParsedPair]:
+    """A list of questions beside a list of as many answers."""
+    lists = {_name(key).removesuffix("s"): inner for key, inner in value if _name(key).endswith("s")}
+    questions, answers = (next((lists[key] for key in lists if key in keys), None) for keys in _KEYS)
+    if isinstance(questions, list) and isinstance(answers, list) and len(questions) == len(answers):
+        for question, answer in zip(questions, answers, strict=True):
+            yield ParsedPair(_one_line(_as_text(question)), _trim(_as_text(answer)), closed=True)
+
+
+def _is_pair(value: Any) -> bool:
+    """A question and its answer as a list: ``["What is it?", "A dog."]``."""
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(isinstance(text, str) for text in value)
+        and value[0].strip().endswith("?")
+        and not value[1].strip().endswith("?")
+    )
 
 
 def _as_text(value: Any) -> str:
@@ -193,13 +246,17 @@ def _scan_items(text: str, position: int) -> tuple[list[_Item], int]:
         brace, string, end, colon, bare = token.groups()
         if brace and (items or brace == "}"):
             return items, token.start()
+        if key is not None and "[" in text[position : token.start()]:  # a list is no text
+            items.append((_unescape(key), "", True))
+            key = None
         position = token.end()
         if brace:
             key = None
         elif colon:
             key = string
         elif key is not None:
-            items.append((_unescape(key), _unescape(string or bare or ""), bool(end) or token.end() < len(text)))
+            said = string or ("" if bare in ("null", "None") else bare) or ""
+            items.append((_unescape(key), _unescape(said), bool(end) or token.end() < len(text)))
             key = None
     return items, len(text)
 
@@ -208,13 +265,20 @@ def _pairs_of(items: Iterable[_Item]) -> Iterator[ParsedPair]:
     questions: list[str] = []
     answers: list[tuple[str, bool]] = []
     for key, value, closed in items:
-        name = key.strip().rstrip("0123456789").rstrip(" _-#").lower()
+        name = _name(key)
         if name in _QUESTION_KEYS:
             questions.append(_one_line(value))
+        elif key.strip().endswith("?") and value:  # {"What is it?": "A dog."}
+            questions.append(_one_line(key))
+            answers.append((_trim(value), closed))
         elif name in _ANSWER_KEYS:
             answers.append((_trim(value), closed))
     for question, answer in zip_longest(questions, answers):
         yield ParsedPair(question or "", *(answer or ("",)))
+
+
+def _name(key: str) -> str:
+    return key.strip().rstrip("0123456789").rstrip(" _-#").lower()
 
 
 def _unescape(text: str) -> str:
@@ -230,8 +294,31 @@ def _unescape(text: str) -> str:
 def read_lines(text: str) -> Iterator[ParsedPair]:
     """``What ...? Answer``, ``question<tab>answer``, ``question | answer``, or the answer on the next line.
 
-    A line whose first sentence is no question holds no pair: prose is not taken apart.
+    A line whose first sentence is no question holds no pair: prose is not taken apart, nor JSON of another form.
     """
+    pairs = list(islice(_read_bare(text), MAX_PAIRS))
+    yield from _without_labels(pairs) if _have_labels(pairs) else pairs
+
+
+# "Pregunta 1: ", "Frage: ": labels of languages that `_LABEL` does not know
+_WORD = re.compile(r"(?P<word>[^\W\d]{1,20})[ \t]?(?P<number>\d{0,4})[ \t]?[:\uff1a][ \t]?")
+
+
+def _have_labels(pairs: Sequence[ParsedPair]) -> bool:
+    """Whether all questions begin with one label, and all answers with another."""
+    sides = ([_WORD.match(pair.question) for pair in pairs], [_WORD.match(pair.answer) for pair in pairs])
+    words = [{label["word"] if label else "" for label in side} for side in sides]
+    if not pairs or any(len(side) != 1 or "" in side for side in words) or words[0] == words[1]:
+        return False
+    return len(pairs) > 1 or all(label is not None and label["number"] for side in sides for label in side)
+
+
+def _without_labels(pairs: Sequence[ParsedPair]) -> Iterator[ParsedPair]:
+    for pair in pairs:
+        yield ParsedPair(_one_line(_WORD.sub("", pair.question, count=1)), _trim(_WORD.sub("", pair.answer, count=1)))
+
+
+def _read_bare(text: str) -> Iterator[ParsedPair]:
     waiting = ""
     for line in text.splitlines():
         if cells := _cells(line.strip()):
@@ -250,7 +337,7 @@ def read_lines(text: str) -> Iterator[ParsedPair]:
 
 
 def _cells(line: str) -> tuple[str, str] | None:
-    if len(line) < 3 or ("?" not in line and "\t" not in line and " | " not in line):
+    if len(line) < 3 or _JSON.search(line) or not any(mark in line for mark in ("?", "\uff1f", "\t", " | ")):
         return None
     line = _BULLET.sub("", line, count=1)
     for separator in ("\t", " | "):
@@ -261,16 +348,23 @@ def _cells(line: str) -> tuple[str, str] | None:
             if len(cells) < 2 or cells[0].strip().lower() == "question":
                 return None
             return _one_line(cells[0]), _trim(" ".join(cells[1:]))
-    question, mark, answer = line.partition("?")
+    question, mark, answer = line.partition("?" if "?" in line else "\uff1f")
     if not mark or not question.strip() or re.search(r"[.!]\s", question):
         return None
-    return _one_line(question + mark), _trim(answer.lstrip(' \t*_:-\u2013\u2014|"”'))
+    return _unquoted(_one_line(question + mark)), _unquoted(_trim(answer.lstrip(' \t*_:-\u2013\u2014|"”')))
+
+
+def _unquoted(text: str) -> str:
+    """A text without a quotation mark whose other one was cut off."""
+    return text.strip('"') if text.count('"') % 2 else text
 
 
 # --- texts -----------------------------------------------------------------------------------------------
 
+# `{"`, `[[`, `"key": "`: of JSON that `read_json` found no pair in.
+_JSON = re.compile(r"""^(?:[\[{]\s{0,8}){1,4}["\[{]|^"[^"]{1,80}"\s{0,8}:\s{0,8}["\[{]|\{\s{0,8}"[^"]{1,80}"\s{0,8}:""")
 # What opens an item of a list.
-_BULLET = re.compile(r"[ \t>*_#•+-]{0,16}(?:\(?\d{1,4}[.):\]][ \t*_]{0,8})?")
+_BULLET = re.compile(r"[ \t>*_#•+-]{0,16}(?:[\[(]?\d{1,4}[.):\]][ \t*_]{0,8})?")
 # Control characters, and the halves of a character that "\\ud83d" in JSON makes: no file can hold them.
 _UNWRITABLE = re.compile("[\x00-\x08\x0e-\x1b\x7f\ud800-\udfff]")
 # Lines between two blocks that belong to neither: rules, headings, a lone "2.", "Pair 2:", a code fence.
