@@ -56,3 +56,33 @@ def test_the_hint_comes_first_and_only_where_there_is_one():
     ending = "A. x\nAnswer with the option's letter from the given choices directly."
     assert write_question("Q?", {"A": "x"}, "Look.") == f"Look.\nQ?\n{ending}"
     assert write_question("Q?", {"A": "x"}) == f"Q?\n{ending}"
+
+
+ANIMALS = {"A": "一只狗", "B": "一只猫", "C": "鸟", "D": "鱼"}
+SIGNS = {"A": "+", "B": "-", "C": ">", "D": "="}
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "matched"),
+    [
+        ("答案是B", ANIMALS, "B"),
+        ("选B。", ANIMALS, "B"),
+        ("B选项", ANIMALS, "B"),
+        ("A是对的", ANIMALS, "A"),
+        ("这是一只猫。", ANIMALS, "B"),
+        ("一只猫", ANIMALS, "B"),
+        ("一只猫和鱼", ANIMALS, None),
+        ("这是一只牛。", ANIMALS, None),
+        ("그것은 B입니다", ANIMALS, "B"),
+        ("+", SIGNS, "A"),
+        (" > ", SIGNS, "C"),
+        ("\uff1e", SIGNS, "C"),  # full width
+        ("-", {"A": "\uff0d", "B": "+"}, "A"),
+        ("*", SIGNS, None),
+        ("+", {"A": "", "B": "+"}, "B"),
+        ("", {"A": "", "B": "+"}, None),
+        ("dogfish", {"A": "dog", "B": "cat"}, None),
+    ],
+)
+def test_scripts_without_spaces_and_options_without_words_are_read(text, options, matched):
+    assert match_option(text, options) == matched

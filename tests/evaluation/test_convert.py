@@ -42,6 +42,25 @@ def test_pope_answers_keep_the_order_and_ids_of_each_file(tmp_path):
     assert read_lines(paths[2])[0]["question"].startswith("Is there a popular 2?")
 
 
+def test_a_category_is_no_path(tmp_path):
+    rows = [
+        {"question_id": n, "image": "a.jpg", "text": f"Is there a {n}?", "label": "yes", "category": category}
+        for n, category in enumerate(("a/../../escaped", "coco/random", "coco_random", "x" * 300))
+    ]
+    (tmp_path / "rows.json").write_text("\n".join(map(json.dumps, rows)))
+    pope, out = read_pope([tmp_path / "rows.json"]), tmp_path / "out/pope_a"
+    out.mkdir(parents=True)
+    predictions = {item.item_id: Prediction(item.item_id, "\nYes ") for item in pope.items}
+    paths = write_conversions(out, pope, predictions, "ours")
+    assert [path.parent for path in paths] == [out] * 6
+    assert len(set(paths)) == 6
+    assert [path.name for path in paths if "coco" in path.name] == [
+        "pope_1_coco_random_answers.jsonl", "pope_coco_random_answers.jsonl",
+    ]  # fmt: skip
+    assert [row["answer"] for path in paths[1:5] for row in read_lines(path)] == ["Yes"] * 4
+    assert {row["text"] for row in read_lines(paths[0])} == {"Yes"}
+
+
 def read_table(path):
     with path.open(newline="") as lines:
         return list(csv.DictReader(lines, delimiter="\t"))

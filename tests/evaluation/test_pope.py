@@ -14,6 +14,10 @@ from c3l.evaluation.task import Prediction
 
 READINGS = [  # text, llava, strict
     ("Yes", "yes", "yes"),
+    ("\nNo", "no", "no"),
+    ("No\n", "no", "no"),
+    ("\n\nNo.", "no", "no"),
+    ("No\nThere is none", "yes", "no"),  # one word to LLaVA, as in its own code
     ("Yes.", "yes", "yes"),
     ("Yes, there is a dog.", "yes", "yes"),
     ("No, there isn't", "no", "no"),

@@ -88,3 +88,24 @@ def test_programs_get_every_field_with_four_decimals() -> None:
 
 def test_lift_is_the_form_of_that_name() -> None:
     assert [lift for _, lift, _ in PAIRS] == pytest.approx([0.25, 0.05, -0.1, 0.3])
+
+
+@pytest.mark.parametrize(
+    ("answer", "no"),
+    [
+        ("No.", True),
+        ("No.\nThere is none.", True),
+        ("\nNo\n", True),
+        ("\u201cNo\u201d", True),
+        ("**No**, it is not", True),
+        ("No\u2014there is none", True),
+        ("no", True),
+        ("None.", False),
+        ("No-one", False),
+        ("Yes, no dog", False),
+        ("", False),
+        ("...", False),
+    ],
+)
+def test_an_answer_says_no_by_its_first_word(answer: str, no: bool) -> None:
+    assert says_no(answer) is no

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 LETTERS = "ABCDEFGHIJ"
 WIDE = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # full-width signs and letters
 _VERBS = r"(?:is|was|because|since|as|seems|appears|would|should|matches|best)\b"  # what an article never precedes
+_UNSPACED = re.compile("[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")  # Thai, kana, Chinese, Korean
 INSTRUCTION = "Answer with the option's letter from the given choices directly."
 
 
@@ -25,7 +26,7 @@ def match_option(text: str, options: Mapping[str, str]) -> str | None:
         text: What was written.
         options: Letter -> text.
     """
-    text = text.translate(WIDE)
+    text, options = text.translate(WIDE), {letter: option.translate(WIDE) for letter, option in options.items()}
     return _one(_equals(text, options)) or _one(_letters(text, options)) or _one(_texts(text, options))
 
 
@@ -37,10 +38,13 @@ def equals_letter(text: str, options: Mapping[str, str]) -> str | None:
 
 def _equals(text: str, options: Mapping[str, str]) -> list[str]:
     folded = _fold(text)
+    if not folded:  # a sign, such as > or +
+        return [letter for letter, option in options.items() if option.strip() == text.strip() != ""]
     return [letter for letter, option in options.items() if " " in folded and _fold(option) == folded]
 
 
 def _letters(text: str, options: Mapping[str, str]) -> list[str]:
+    text = _UNSPACED.sub(" ", text)
     words = re.findall(r"[^\W_]+(?:['\u2019][^\W_]+)*", text)
     found = [letter for letter in options if letter in words]
     return [] if found in (["A"], ["I"]) and not _is_letter(found[0], text) else found
@@ -54,7 +58,13 @@ def _is_letter(word: str, text: str) -> bool:
 
 def _texts(text: str, options: Mapping[str, str]) -> list[str]:
     folded = f" {_fold(text)} "
-    return [letter for letter, option in options.items() if _fold(option) and f" {_fold(option)} " in folded]
+    return [letter for letter, option in options.items() if _fold(option) and _bordered(_fold(option)) in folded]
+
+
+def _bordered(option: str) -> str:
+    """With the spaces that stand around its words, where its script has them."""
+    before, after = ("" if _UNSPACED.match(end) else " " for end in (option[0], option[-1]))
+    return f"{before}{option}{after}"
 
 
 def _fold(text: str) -> str:

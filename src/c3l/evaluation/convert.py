@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def llava_answers(items: list[Item], predictions: Predictions, model: str) -> It
         yield {
             "question_id": int(number) if number.isdigit() else number,
             "prompt": item.prompt,
-            "text": predictions[item.item_id].text,
+            "text": predictions[item.item_id].text.strip(),
             "answer_id": item.item_id,
             "model_id": model,
             "metadata": {"category": split} if split else {},
@@ -73,9 +74,10 @@ def _write_table(path: Path, rows: list[dict[str, str]]) -> Path:
 
 def _write_pope(folder: Path, items: list[Item], predictions: Predictions) -> Iterator[Path]:
     splits = dict.fromkeys(item.item_id.rpartition("/")[0] for item in items)
-    for split in splits:
-        path = folder / POPE.format(split=split)
+    for number, split in enumerate(splits):
+        name = re.sub(r"[^\w.-]+", "_", split)[:60]
+        path = folder / POPE.format(split=name if name == split else f"{number}_{name}")
         mine = [item for item in items if item.item_id.rpartition("/")[0] == split]
-        rows = ({"question": item.prompt, "answer": predictions[item.item_id].text} for item in mine)
+        rows = ({"question": item.prompt, "answer": predictions[item.item_id].text.strip()} for item in mine)
         write_atomic(path, (json.dumps(row, ensure_ascii=False) for row in rows))
         yield path

@@ -108,8 +108,11 @@ def read_pope(files: Sequence[Path], suffix: str = SUFFIX, find: FindImage = lam
 
 
 def read_llava(text: str) -> Answer:
-    """LLaVA's rule: "no" if the first sentence has one of the words No, no, not; everything else is a yes."""
-    sentence = text.partition(".")[0].replace(",", "")
+    """LLaVA's rule: "no" if the first sentence has one of the words No, no, not; everything else is a yes.
+
+    Without the white space around the text, which LLaVA takes off before it writes the answer down.
+    """
+    sentence = text.strip().partition(".")[0].replace(",", "")
     return "no" if {"No", "no", "not"} & set(sentence.split(" ")) else "yes"
 
 

@@ -124,8 +124,8 @@ def evaluate_files(
             EvalReport(benchmark.name, rule, *one.counts, maker, other_maker, hashes, setup, *one.blind_counts)
             for rule, one in found.items()
         ]
-        write_conversions(out, benchmark, predictions, maker.model)
         write_atomic(out / SCORES, "[" + ",\n".join(map(to_json, reports)) + "]\n")
+        write_conversions(out, benchmark, predictions, maker.model)
     if failed_too_often(reports[0], config):
         progress.note(_describe_failures(reports[0], predictions, config))
     for line in (*lost.values(), *log.warn()):

@@ -26,6 +26,11 @@ _PROMPT = re.compile(
     r"moderation|flagged|safety|harmful|inappropriate|blocked|could not finish",
     re.I,
 )
+_IMAGE = re.compile(
+    r"\b(?:image|picture|mime)\b.{0,60}\b(?:unsupported|invalid|format|too (?:small|large)|size|broken)|"
+    r"\b(?:unsupported|invalid|unknown|cannot|could not|failed to|unable to|broken)\b.{0,40}\b(?:image|picture|mime)\b",
+    re.I | re.S,
+)
 _ACCOUNT = re.compile(r"account|image\(s\) may be provided|does not support (?:image|vision)", re.I)
 _UNKNOWN = re.compile(
     r"unsupported|not supported|not support|unrecognized|unknown|unexpected|extra (?:inputs|fields)|not permitted|"
@@ -68,7 +73,7 @@ def read_refusal(status: int, told: str, parameter: str | None, code: str | None
         return Refusal("server")
     if _ACCOUNT.search(f"{told} {code}"):
         return Refusal("request" if status != 403 else "server")
-    if status == 413 or _PROMPT.search(f"{told} {code}"):
+    if status == 413 or _PROMPT.search(f"{told} {code}") or (status != 403 and _IMAGE.search(told)):
         return Refusal("prompt")
     if status == 403:
         return Refusal("server")
@@ -83,7 +88,7 @@ def read_refusal(status: int, told: str, parameter: str | None, code: str | None
 
 def _find_remedy(told: str, parameter: str | None, sent: Settings) -> Remedy | None:
     """For the parameter that is named by the server, else for one that was sent and that its words speak of."""
-    about = parameter or told
+    about = parameter or re.sub(r"(['\"])input\1\s*:.*", "", told, flags=re.S)  # some tell all that they were sent
     if "temperature" in about and _is_sent("temperature", sent):
         return "no_temperature"
     if "max_tokens" in about and _is_sent("max_tokens", sent):

@@ -1,7 +1,7 @@
 """What is written about images: the images, the texts, the pairs, and what was rejected."""
 
 import hashlib
-import string
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -78,13 +78,17 @@ class Sample:
         return f"{self.opening} ... {self.answer_opening}"
 
 
+_WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
+
+
 def says_no(answer: str) -> bool:
     """Whether the answer's first word is no."""
     return _first_word(answer) == "no"
 
 
 def _first_word(text: str) -> str:
-    return text.lstrip().partition(" ")[0].lower().strip(string.punctuation)
+    found = _WORD.search(text.lower())
+    return found[0] if found else ""
 
 
 @dataclass(frozen=True, slots=True)

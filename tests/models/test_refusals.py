@@ -1,0 +1,41 @@
+"""What a server's refusal is about, by its words."""
+
+import pytest
+
+from c3l.models.refusals import Refusal, read_refusal
+
+SENT = {"max_tokens": 200, "temperature": 1.0}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "Invalid image: unsupported mime type",
+        "unknown image format; broken data stream",
+        "The image is too small; unsupported image size",
+        "Failed to decode the image",
+        "cannot identify image file",
+        "Image size 4x4 is not supported",
+    ],
+)
+def test_an_image_that_is_refused_is_about_this_prompt(told: str) -> None:
+    assert read_refusal(400, told, None, None, SENT) == Refusal("prompt")
+
+
+@pytest.mark.parametrize(
+    ("told", "refusal"),
+    [
+        ("this model does not support image input", Refusal("request")),
+        ("Invalid content type. image_url is only supported by certain models.", Refusal("request")),
+        ("At most 0 image(s) may be provided in one request", Refusal("request")),
+        ("Unsupported value: temperature must be 1", Refusal("request", "no_temperature")),
+        ("unknown field: {'loc': ['body', 'top'], 'input': {'temperature': 1.0}}", Refusal("request")),
+        ("unknown field: temperature, {'input': 1.0}", Refusal("request", "no_temperature")),
+    ],
+)
+def test_what_meets_every_prompt_alike_is_about_the_request(told: str, refusal: Refusal) -> None:
+    assert read_refusal(400, told, None, None, SENT) == refusal
+
+
+def test_an_image_that_a_proxy_forbids_is_the_servers_affair() -> None:
+    assert read_refusal(403, "Invalid image", None, None, SENT) == Refusal("server")
