@@ -31,7 +31,9 @@ _IMAGE = re.compile(
     r"\b(?:unsupported|invalid|unknown|cannot|could not|failed to|unable to|broken)\b.{0,40}\b(?:image|picture|mime)\b",
     re.I | re.S,
 )
-_ACCOUNT = re.compile(r"account|image\(s\) may be provided|does not support (?:image|vision)", re.I)
+_ACCOUNT = re.compile(
+    r"account|image\(s\) may be provided|does not support (?:image|vision)|only supported by certain", re.I
+)
 _UNKNOWN = re.compile(
     r"unsupported|not supported|not support|unrecognized|unknown|unexpected|extra (?:inputs|fields)|not permitted|"
     r"not allowed|no longer|deprecated|only the default|use '?max_completion_tokens|must be (?:1|default)|"
