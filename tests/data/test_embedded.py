@@ -1,5 +1,6 @@
 """Images in the rows of a table: unpacked once each, and scored as if they had always been files."""
 
+import base64
 import io
 import json
 from pathlib import Path
@@ -63,6 +64,52 @@ def test_the_names_that_images_had_do_not_count_beside_them(tmp_path: Path) -> N
         assert (tmp_path / path).read_bytes() == encode(1)
 
 
+PNG64 = base64.b64encode(encode(1)).decode()
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        {"image": f"data:image/png;base64,{PNG64}"},
+        {"image": PNG64},
+        {"image": [PNG64]},
+        {"images": [encode(1)]},
+        {"image": {"data": PNG64}},
+        {"image": {"bytes": PNG64, "path": "x.png"}},
+        {"messages": [{"role": "user", "content": [
+            {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG64}"}},
+            {"type": "text", "text": "What?"}]}, {"role": "assistant", "content": "A dog."}]},
+    ],
+)  # fmt: skip
+def test_images_as_text_and_in_lists_are_unpacked_too(held: dict[str, Any], tmp_path: Path) -> None:
+    said = {} if "messages" in held else {"question": "What?", "answer": "A dog."}
+    plain = {**held, **said}
+    if any(isinstance(part, bytes) for value in held.values() if isinstance(value, list) for part in value):
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist([plain]), tmp_path / "data.parquet")
+        path = tmp_path / "data.parquet"
+    else:
+        path = tmp_path / "data.json"
+        path.write_text(json.dumps([plain]))
+    [bad] = read_llava(path)
+    assert isinstance(bad, BadTurn) and bad.reason == "inline_image"
+    [turn] = read_llava(path, unpack=tmp_path / "out")
+    assert (turn.question, turn.answer) == ("What?", "A dog.")
+    assert isinstance(turn.image, str) and (tmp_path / "out" / turn.image).read_bytes() == encode(1)
+
+
+def test_texts_that_are_no_images_stay(tmp_path: Path) -> None:
+    row = {"image": "a" * 200, "question": "data: what?", "answer": PNG64, "data": "b" * 200}
+    assert unpack_images(row, tmp_path) == row
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_row_with_bytes_is_not_about_another_file_of_its_old_name(tmp_path: Path) -> None:
+    rows = [{"image": {"bytes": encode(1), "path": "x.png"}, "question": "What?", "answer": "A dog."}]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "data.parquet")
+    [turn] = read_llava(tmp_path / "data.parquet")
+    assert isinstance(turn, BadTurn) and turn.reason == "inline_image"
+
+
 def test_without_being_asked_nothing_is_unpacked_and_the_row_says_what_to_do(table: Path) -> None:
     turns = list(read_llava(table))
     assert {turn.reason for turn in turns if isinstance(turn, BadTurn)} == {"inline_image"}
@@ -77,6 +124,10 @@ def test_a_table_with_its_images_is_scored(table: Path, tmp_path: Path, monkeypa
         [f"model.name={tmp_path / 'model'}", "model.dtype=float32", f"images.root={tmp_path / 'unpacked'}",
          "images.unpack=true", "scoring.no_image=drop", "scoring.form=log_ratio"],
     )  # fmt: skip
+    without = config.model_copy(update={"images": config.images.model_copy(update={"unpack": False})})
+    (tmp_path / "unpacked").mkdir()
+    first = score_file([table], tmp_path / "out.jsonl", without, SilentProgress(), Loader())
+    assert first["rejected"] == {"inline_image": 4}
     summary = score_file([table], tmp_path / "out.jsonl", config, SilentProgress(), Loader())
     assert (summary["ok"], summary["rejected"]) == (4, {})
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]

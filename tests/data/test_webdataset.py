@@ -171,3 +171,37 @@ def test_a_missing_shard_and_a_folder_of_two_kinds_are_told(tmp_path: Path) -> N
     (tmp_path / "a.parquet").write_bytes(b"")
     with pytest.raises(DataError, match="has tar and parquet files; name those of one kind"):
         list_files([tmp_path])
+
+
+def write_one(path: Path, said: dict[str, Any], members: Sequence[str]) -> Path:
+    row = {"question": "What?", "answer": "A dog.", **said}
+    files = [(f"a/0001.{name}", encode(place)) for place, name in enumerate(members)]
+    return write_tar(path, [*files, ("a/0001.json", json.dumps(row).encode())])
+
+
+@pytest.mark.parametrize(
+    ("said", "members", "shown"),
+    [
+        ({"image": "0001.jpg"}, ["jpg", "mask.png"], [0]),
+        ({"image": "a/0001.mask.png"}, ["jpg", "mask.png"], [1]),
+        ({"images": ["0001.b.png", "0001.a.png"]}, ["a.png", "b.png"], [1, 0]),
+        ({"images": ["0001.img2.png", "0001.img10.png"]}, ["img10.png", "img2.png"], [1, 0]),
+        ({}, ["a.png", "b.png"], [0, 1]),
+        ({"images": ["x.png", "y.png"]}, ["a.png", "b.png"], [0, 1]),
+        ({"image": "elsewhere.png"}, ["png"], [0]),
+    ],
+)
+def test_the_images_that_the_json_names_are_shown_in_its_order(
+    tmp_path: Path, said: dict[str, Any], members: Sequence[str], shown: list[int]
+) -> None:
+    [turn] = read(write_one(tmp_path / "a.tar", said, members))
+    assert isinstance(turn, Turn)
+    paths = turn.image if isinstance(turn.image, tuple) else (turn.image,)
+    assert [(tmp_path / "unpacked" / path).read_bytes() for path in paths] == [encode(place) for place in shown]
+
+
+def test_one_image_of_another_name_among_several_is_not_guessed(tmp_path: Path) -> None:
+    [turn] = read(write_one(tmp_path / "a.tar", {"image": "elsewhere.png"}, ["jpg", "mask.png"]))
+    assert isinstance(turn, BadTurn)
+    assert turn.reason == "several_images"
+    assert "'0001.jpg', '0001.mask.png'" in turn.detail

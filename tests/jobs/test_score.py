@@ -407,6 +407,34 @@ def test_others_draws_from_the_pictures_of_the_file(work):
     assert rows[0]["status"] == "ok"
 
 
+def test_rows_that_somebody_edited_are_not_cut(work):
+    score(work)
+    rows = read(work / "out.jsonl")
+    edited = "".join(json.dumps({**row, "mine": "a note"}) + "\n" for row in rows)
+    (work / "out.jsonl").write_text(edited)
+    with pytest.raises(StaleStageError, match="is not what was written to it"):
+        score(work)
+    assert (work / "out.jsonl").read_text() == edited
+
+
+def test_what_dataset_info_says_of_a_file_belongs_to_its_scores(work):
+    rows = [{"image": "picture_0.png", "one": "What?", "two": "Where?", "told": "A red dog."}]
+    (work / "table.json").write_text(json.dumps(rows))
+
+    def say(prompt):
+        columns = {"prompt": prompt, "response": "told", "images": "image"}
+        (work / "dataset_info.json").write_text(json.dumps({"t": {"file_name": "table.json", "columns": columns}}))
+
+    say("one")
+    score(work, data="table.json")
+    assert read(work / "out.jsonl")[0]["question"] == "What?"
+    say("two")
+    with pytest.raises(StaleStageError, match=r"dataset_info\.json"):
+        score(work, data="table.json")
+    say("one")
+    assert score(work, data="table.json")["ok"] == 1
+
+
 def test_a_root_without_any_of_the_images_ends_before_a_model_is_loaded_and_is_not_remembered(work):
     (work / "empty").mkdir()
     loader = Loader()

@@ -1,8 +1,9 @@
 """What LLaMA-Factory is told of a file by `dataset_info.json` beside it: its layout, columns and tags of turns."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,17 @@ def find_entry(path: Path) -> Entry | None:
         names = " and ".join(ascii(one.name) for one in found)
         raise DataError(f"{path.parent / _NAME} says different things of {path.name} under {names}; use --columns")
     return found[0] if found else None
+
+
+def name_entries(files: Sequence[Path]) -> dict[str, str]:
+    """What is said of files, for the record of what something was made with; nothing where nothing is.
+
+    Raises:
+        DataError: As ``find_entry``.
+    """
+    entries = {path.name: entry for path in files if (entry := find_entry(path)) is not None}
+    said = {name: [entry.columns, entry.tags] for name, entry in entries.items()}
+    return {_NAME: sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]} if said else {}
 
 
 def _read_entry(path: Path, name: str, entry: Mapping[str, Any]) -> Entry:

@@ -1,5 +1,8 @@
 """Images that lie in the rows of a table themselves, unpacked into files so that everything else can open them."""
 
+import binascii
+import re
+from base64 import b64decode
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -10,11 +13,14 @@ from c3l.data.media import MAIN, is_image_key, names_file
 from c3l.storage.atomic import write_atomic
 
 _BYTES = "bytes"
+_INSIDE = (_BYTES, "data", "base64", "b64")  # the keys under which an image holds itself
+_SHORTEST = 60  # characters of an image as base64
+_DATA_URI = re.compile(r"data:image/[\w.+-]+;base64,")
 _ENDINGS = {"a PNG image": "png", "a JPEG image": "jpg", "a WebP image": "webp", "a GIF image": "gif"}
 
 
 def unpack_images(row: Any, folder: Path) -> Any:
-    """The row with a path under ``folder`` in the place of each image that it holds as ``{"bytes": ...}``.
+    """The row with a path under ``folder`` in the place of each image that it holds, as bytes or as base64.
 
     A file is named by its content, so that one image in many rows is one file, and what is there is not written again.
 
@@ -23,11 +29,11 @@ def unpack_images(row: Any, folder: Path) -> Any:
     """
     if isinstance(row, Mapping):
         row = _without_names(row)
-        if isinstance(content := row.get(_BYTES), bytes) and content:
+        if content := next((found for key in _INSIDE if (found := _content(key, row.get(key)))), None):
             return {"path": _keep(content, folder)}
         return {key: _unpack_value(str(key), value, folder) for key, value in row.items()}
     if isinstance(row, list):
-        return [unpack_images(value, folder) for value in row]
+        return [_unpack_value("", value, folder) for value in row]
     return row
 
 
@@ -41,10 +47,35 @@ def _without_names(row: Mapping[Any, Any]) -> Mapping[Any, Any]:
 
 
 def _unpack_value(key: str, value: Any, folder: Path) -> Any:
-    """The value of a key; some tables have an image's bytes right under its name."""
+    """The value of a key; some tables have an image's bytes right under its name, or a list of several."""
     if isinstance(value, bytes) and value and is_image_key(key):
         return _keep(value, folder)
+    if isinstance(value, str):
+        content = _decode(key, value)
+        return value if content is None else _keep(content, folder)
+    if isinstance(value, list) and is_image_key(key):
+        return [_unpack_value(key, one, folder) for one in value]
     return unpack_images(value, folder)
+
+
+def _content(key: str, value: Any) -> bytes | None:
+    """The image under a key inside an image, if there is one."""
+    if isinstance(value, bytes):
+        return value if key == _BYTES else None
+    return _decode(key, value) if isinstance(value, str) else None
+
+
+def _decode(key: str, text: str) -> bytes | None:
+    """The image that a text holds as a data URI, or under a key of images as base64; None where it is another text."""
+    uri = _DATA_URI.match(text)
+    if not uri and not (len(text) > _SHORTEST and (is_image_key(key) or key in (*_INSIDE, "url"))):
+        return None
+    try:
+        content = b64decode("".join(text[uri.end() if uri else 0 :].split()), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    kind = tell_kind(content[:HEAD])
+    return content if uri or (kind and kind.what in _ENDINGS) else None
 
 
 def _keep(content: bytes, folder: Path) -> str:

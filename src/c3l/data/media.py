@@ -187,6 +187,9 @@ def _paths(value: Any) -> Iterator[str]:
 
 
 def _path_inside(value: Mapping[str, Any]) -> Iterator[str]:
+    held = value.get("bytes")
+    if (isinstance(held, bytes) and held) or (isinstance(held, str) and _BASE64.match(held)):
+        raise _inline()  # its path is where it was elsewhere
     found = next((value[key] for key in _INSIDE if value.get(key) not in _EMPTY), None)
     if found is not None:
         yield from _paths(found)
@@ -197,6 +200,8 @@ def _path_inside(value: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _refuse(value: Any) -> Iterator[str]:
+    if isinstance(value, bytes):
+        raise _inline()
     raise BadRowError("bad_path", f"got an image that is a {type(value).__name__}, expected a path")
 
 

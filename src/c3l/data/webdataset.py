@@ -130,7 +130,8 @@ def _compose(key: str, parts: list[_Part]) -> Any:
         return BadRow(f"sample {name}: {one_line(error, 200)}", "bad_json")
     if not isinstance(said, dict):
         return BadRow(f"the JSON of sample {name} is a {type(said).__name__}, expected an object", "bad_row")
-    return _add_images({**said, "id": key if said.get("id") is None else said["id"]}, contents)
+    row = {**said, "id": key if said.get("id") is None else said["id"]}
+    return _add_images(row, key, {ending: content for ending, content in contents.items() if _is_image(ending)})
 
 
 def _read_said(contents: Mapping[str, bytes]) -> Any:
@@ -148,10 +149,20 @@ def _read_said(contents: Mapping[str, bytes]) -> Any:
     return {**said, "messages": [asked, {"role": "assistant", "content": caption}]}
 
 
-def _add_images(row: dict[str, Any], contents: Mapping[str, bytes]) -> Any:
-    """The row with the images of its sample, which its JSON may name."""
-    images = [{"bytes": content} for ending, content in contents.items() if _is_image(ending)]
-    named = max(len(value) if isinstance(value := row.get(key) or [], list) else 1 for key in MAIN)
-    if not images or named > len(images):
+def _add_images(row: dict[str, Any], key: str, contents: Mapping[str, bytes]) -> Any:
+    """The row with the images of its sample: those that its JSON names, in its order; all where it names none."""
+    said: Any = next((value for name in MAIN if (value := row.get(name))), [])
+    named = said if isinstance(said, list) else [said]
+    members = {f"{key}.{ending}".rpartition("/")[2]: content for ending, content in contents.items()}
+    bases = [name.rpartition("/")[2] if isinstance(name, str) else "" for name in named]
+    if named and all(base in members for base in bases):
+        images = [{"bytes": members[base]} for base in bases]
+    elif not members or len(named) > len(members):
         return row
+    elif 0 < len(named) < len(members):
+        told = ", ".join(ascii(name[:80]) for name in members)
+        detail = f"sample {key[:200]!a} has the images {told}, and its JSON names {len(named)} of another name"
+        return BadRow(detail, "several_images")
+    else:
+        images = [{"bytes": content} for content in members.values()]
     return {**{key: value for key, value in row.items() if key not in MAIN}, "images": images}

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from c3l.data.dataset_info import name_entries
 from c3l.data.formats import NOT_TAUGHT, READER_VERSION, ConversationRow
 from c3l.data.noted import tell_noted
 from c3l.data.recognise import recognise
@@ -152,6 +153,7 @@ def _settings(data: Sequence[Path], config: RunConfig) -> dict[str, Any]:
             **results_of("model", config.model),
             **results_of("images", config.images, {"limit"}),
             **name_columns(config.columns),
+            **name_entries(data),
             "seed": config.seed,
             "data": hash_files(data),
             "finetuner_version": FINETUNER_VERSION,

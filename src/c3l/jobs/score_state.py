@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from c3l.data.dataset_info import name_entries
 from c3l.data.formats import READER_VERSION
 from c3l.data.images import BadImageError, open_image
 from c3l.data.same_images import SeenImage, find_other, sign_image
@@ -32,7 +33,7 @@ from c3l.storage.atomic import durable, remove, sync_folder
 from c3l.storage.job import Job, plain, refuse_changes
 
 EARLIER = "earlier.jsonl"  # in OUT.state: the rows that went aside
-_UNREADABLE = ("unreadable_image",)  # what an image that is put right can mend
+_UNREADABLE = ("unreadable_image", "inline_image")  # what an image that is put right, or is unpacked, can mend
 
 ScoreRow = dict[str, Any]
 
@@ -122,6 +123,8 @@ def _go_on(out: Path, sidecar: Path, state: State, config: RunConfig, progress: 
     if size < state.bytes:
         raise StaleStageError(f"{out} is shorter than what was written to it; remove it and {sidecar}")
     if size > state.bytes:
+        if not _ends_line(out, state.bytes):  # then what is beyond is no row that was being written
+            raise StaleStageError(f"{out} is not what was written to it; put that back, or remove it and {sidecar}")
         durable(os.truncate, out, state.bytes)
     if (sidecar / EARLIER).exists() or not _can_be_mended(out, state, config):
         return state
@@ -130,6 +133,15 @@ def _go_on(out: Path, sidecar: Path, state: State, config: RunConfig, progress: 
     for folder in (sidecar, out.parent):
         durable(sync_folder, folder)
     return state.begin_anew()
+
+
+def _ends_line(path: Path, place: int) -> bool:
+    """Whether a line ends right before a place; so does nothing, before the first."""
+    if not place:
+        return True
+    with path.open("rb") as file:
+        file.seek(place - 1)
+        return file.read(1) == b"\n"
 
 
 def _resolve(root: Path | Address) -> Path | Address:
@@ -150,7 +162,9 @@ def _check_root(out: Path, state: State, root: Path | Address) -> None:
 
 
 def _can_be_mended(out: Path, state: State, config: RunConfig) -> bool:
-    """Whether an image can be opened by now that a row was rejected for."""
+    """Whether an image can be opened by now that a row was rejected for, or is written to a file."""
+    if config.images.unpack and state.rejected.get("inline_image"):
+        return True
     if not state.rejected.get("unreadable_image"):
         return False
     shown = {list_shown(row) for row in read_rows(out) if reason_of(row) == "unreadable_image"}
@@ -208,6 +222,7 @@ def _settings(data: Sequence[Path], config: RunConfig) -> dict[str, Any]:
             "scorer_version": SCORER_VERSION,
             "reader_version": READER_VERSION,
             **name_columns(config.columns),
+            **name_entries(data),
             "seed": config.seed,
             "data": hash_files(data),
             "weights": weights_hash(config.model),
