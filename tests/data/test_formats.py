@@ -347,3 +347,26 @@ def test_a_list_that_breaks_off_is_perhaps_not_whole(tmp_path):
     (tmp_path / "rows.json").write_text('[{"id": 1, "conversations": [{"fr')
     with pytest.raises(DataError, match="is the file whole"):
         list(read_llava(tmp_path / "rows.json"))
+
+
+@pytest.mark.parametrize(("answer", "text"), [(3, "3"), (0, "0"), (2.5, "2.5"), ("", ""), (None, "")])
+def test_an_answer_may_be_a_number_or_be_missing(answer, text, tmp_path):
+    rows = [
+        {"image": "a.png", "question": "How many?", "answer": answer},
+        {
+            "image": "a.png",
+            "conversations": [{"from": "human", "value": "How many?"}, {"from": "gpt", "value": answer}],
+        },
+    ]
+    (tmp_path / "rows.json").write_text(json.dumps(rows[: 1 if answer is None else 2]))
+    found = list(read_llava(tmp_path / "rows.json"))
+    assert [(turn.question, turn.answer) for turn in found] == [("How many?", text)] * len(found)
+    reasons = [turn.reason if isinstance(turn, BadTurn) else "" for turn in found]
+    assert reasons == ["" if text else "empty_answer"] * len(found)
+
+
+@pytest.mark.parametrize("answer", [True, [1, 2], {"a": 1}])
+def test_an_answer_of_another_kind_is_no_text(answer, tmp_path):
+    (tmp_path / "rows.json").write_text(json.dumps([{"image": "a.png", "question": "How many?", "answer": answer}]))
+    [found] = read_llava(tmp_path / "rows.json")
+    assert isinstance(found, BadTurn) and found.reason == "bad_turns"

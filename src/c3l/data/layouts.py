@@ -70,8 +70,10 @@ def find_turns(row: Mapping[str, Any]) -> list[dict[str, Any]] | None:
 
 
 def _find_pair(row: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Under which two keys question and answer stand."""
-    return next((pair for pair in PAIRS if row.get(pair[1]) and _question(row, pair[0])), None)
+    """Under which two keys question and answer stand; an empty answer is one where no other stands beside it."""
+    asked = [pair for pair in PAIRS if _question(row, pair[0])]
+    full = (pair for pair in asked if row.get(pair[1]))
+    return next(full, next((pair for pair in asked if pair[1] in row), None))
 
 
 def _has_texts(row: Mapping[str, Any]) -> bool:
@@ -112,4 +114,4 @@ def _messages(value: Any, role: str) -> list[dict[str, Any]]:
     """A text as a turn; TRL has lists of turns too."""
     if isinstance(value, list) and value and all(isinstance(one, dict) and "role" in one for one in value):
         return list(value)
-    return [{"role": role, "content": value}]
+    return [{"role": role, "content": "" if value is None else value}]

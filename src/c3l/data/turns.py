@@ -1,5 +1,6 @@
 """What is said in a row of a data file: its system prompt, its questions and answers, and which are to be learned."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -135,6 +136,8 @@ def _read_turn(turn: Any) -> Said:
         raise BadRowError("bad_turns", f"got {len(content)} texts for one turn: alternatives or parts, nobody can tell")
     if isinstance(content, list) and content:
         content = "".join(_read_parts(content, shown))
+    if isinstance(content, int | float) and not isinstance(content, bool) and math.isfinite(content):
+        content = str(content)
     if not isinstance(content, str):
         raise BadRowError("bad_turns", f"got the text of a turn as {type(content).__name__}, expected a string")
     if medium := next((key for key, value in turn.items() if value and is_other_medium(str(key))), None):
