@@ -66,7 +66,8 @@ def test_what_only_has_the_name_of_a_layout_hides_no_other() -> None:
 
 def test_a_row_without_such_keys_has_no_turns() -> None:
     assert find_turns({"image": "a.png", "caption": "A cat."}) is None
-    assert find_turns({"question": ASK, "answer": None}) is None
+    assert find_turns({"question": ASK}) is None
+    assert find_turns({"question": ASK, "answer": None}) == find_turns({"question": ASK, "answer": ""})
 
 
 def test_the_usual_turns_come_first(tmp_path: Path) -> None:
