@@ -60,6 +60,9 @@ def serve_hub() -> Iterator[Hub]:
             name = "/".join(self.path.split("?")[0].split("/")[3:5])
             if name not in hub.private:
                 return self._reply(404, {})
+            if "/tree/" in self.path:
+                listed = [{"type": "file", "path": path, "size": 1, "oid": "0" * 40} for path in hub.files]
+                return self._reply(200, listed)
             return self._reply(200, {"id": name, "sha": "0" * 40, "private": hub.private[name], "siblings": []})
 
         def _create(self, asked: dict[str, Any]) -> None:
@@ -75,6 +78,8 @@ def serve_hub() -> Iterator[Hub]:
             for line in map(json.loads, body.splitlines()):
                 if line["key"] == "file":
                     hub.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+                elif line["key"] == "deletedFile":
+                    del hub.files[line["value"]["path"]]
             self._reply(200, {"success": True, "commitOid": "1" * 40, "commitUrl": f"{hub.url}/datasets/u/n/commit/1"})
 
         def _reply(self, status: int, content: Any) -> None:

@@ -63,6 +63,19 @@ def test_datasets_opens_them_where_the_pictures_are_of_one_kind(
     assert [(row["jpg"].size, row["json"]["id"]) for row in found] == [((24, 16), "s0"), ((24, 16), "s7")]
 
 
+def test_a_large_tiff_is_a_tiff(source: ExportSource, tmp_path: Path) -> None:
+    assert source.image_root is not None
+    Image.new("RGB", (24, 16)).save(source.image_root / "big.tif", big_tiff=True)
+    assert (source.image_root / "big.tif").read_bytes()[:4] == b"II+\0"
+    found = inspect_image(source.image_root, "big.tif", ImagesConfig())
+    assert isinstance(found, ImageRef)
+    [first, *_] = source.pairs
+    pair = replace(first, sample=replace(first.sample, image_id=found.image_id))
+    [folder] = export(replace(source, pairs=[pair], images={found.image_id: found}), tmp_path / "export", CONFIG)
+    with tarfile.open(folder / "00000.tar") as tar:
+        assert [name.rpartition(".")[2] for name in tar.getnames()] == ["tiff", "json"]
+
+
 def test_they_are_of_nobody_and_of_no_time(source: ExportSource, tmp_path: Path) -> None:
     [folder] = export(source, tmp_path / "export", CONFIG)
     with tarfile.open(folder / "00000.tar") as tar:

@@ -100,6 +100,17 @@ def test_a_part_waits_for_one_that_lists_the_images(world):
     assert shards_of(config, "draft/generated") == [0, 2]
 
 
+def test_nobody_queues_behind_a_part_that_is_at_work_for_a_list_that_is_there(world):
+    config = world("run")
+    executor = LocalExecutor(Loader())
+    with ThreadPoolExecutor() as threads, open_context(config, SilentProgress(), executor) as context:
+        waiting = threads.submit(list_images, config, SilentProgress())
+        time.sleep(0.5)
+        assert not waiting.done()
+        image_stage(context)
+        waiting.result(timeout=5)  # the other one still holds the run
+
+
 def test_a_part_that_was_killed_goes_on_and_the_same_part_twice_hurts_nothing(world):
     config = world("run")
     list_images(config, SilentProgress())

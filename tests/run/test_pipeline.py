@@ -14,9 +14,12 @@ from c3l.errors import BackendError, ConfigError, DataError, RunLockedError, Sta
 from c3l.progress import SilentProgress
 from c3l.records import ContrastiveGroup, FilterDecision, ImageRef, Sample, ScoredSample
 from c3l.run import pipeline
+from c3l.run.pipeline import run_filter
 from c3l.run.plan import make_plan
 from c3l.run.run_folder import Run
 from c3l.run.status import find_error_rate, read_states, summarise
+from c3l.settings.load import load_config
+from c3l.settings.schema import ExportConfig
 from c3l.storage.job import fingerprint
 from c3l.storage.stage import read_records
 from fakes import FakeModel, fake_weights, write_pairs
@@ -599,3 +602,29 @@ def test_a_device_that_is_not_here_is_told_before_the_images_are_listed(config, 
     with pytest.raises(BackendError, match=r"got model\.device=gpu"):
         walk(make_config(config.run, root, model, "model.device=gpu"), Loader())
     assert not config.run.exists()
+
+
+def test_more_formats_beside_it_make_no_other_instruction_tuning(config):
+    tuned = config.model_copy(update={"finetuning": config.finetuning.model_copy(update={"enabled": True})})
+    more = tuned.model_copy(update={"export": ExportConfig(formats=("llava", "swift"), with_scores=True)})
+    plans = [make_plan(one, "weights") for one in (tuned, more)]
+    assert plans[0]["export"].fingerprint != plans[1]["export"].fingerprint
+    assert plans[0]["finetuned"].fingerprint == plans[1]["finetuned"].fingerprint
+    fewer = more.model_copy(update={"filtering": more.filtering.model_copy(update={"fraction": 0.25})})
+    assert make_plan(fewer, "weights")["finetuned"].fingerprint != plans[0]["finetuned"].fingerprint
+
+
+def test_templates_of_ones_own_are_found_from_elsewhere(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = "Write {k} questions and answers. Question 1: ... Answer 1: ..."
+    Path("mine.yaml").write_text(f"- id: mine\n  version: 1\n  parser: numbered\n  text: {json.dumps(text)}\n")
+    generation = config.generation.model_copy(update={"templates": Path("mine.yaml"), "instructions": ("mine",)})
+    config = config.model_copy(update={"generation": generation})
+    walk(config, Loader())
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    saved = load_config(config.run / "config.yaml")
+    fewer = saved.model_copy(update={"filtering": saved.filtering.model_copy(update={"fraction": 0.25})})
+    walk(fewer, Loader(), run_filter, needs_model=False)
+    states = {one.name: one.state for one in read_states(Run.reader(config.run))}
+    assert (states["filtered"], states["export"]) == ("done", "stale")

@@ -77,6 +77,19 @@ def test_with_images_those_of_the_kept_pairs_go_too(run, hub):
     assert not list(run.glob(".images*"))
 
 
+def test_what_the_export_no_longer_has_does_not_stay_on_the_hub(run, hub):
+    theirs = {"webdataset/00001.tar": b"rows that the filter has thrown away", "swift.jsonl": b"{}",
+              "images/gone.png": b"x", "notes.md": b"a note of theirs"}  # fmt: skip
+    hub.private["user/name"] = False
+    hub.files |= theirs
+    code, _, told = push(hub, run, "--with-images")
+    assert code == 0, told
+    left = {name for name in theirs if name in hub.files}
+    assert left == {"notes.md"}
+    assert {"README.md", "llava.json", "ids.txt", "webdataset/00000.tar"} < set(hub.files)
+    assert any(name.startswith("images/") for name in hub.files)
+
+
 def test_a_failed_upload_is_one_line_and_the_same_command_goes_on(run, hub):
     hub.failing = {0: 403}
     code, summary, told = push(hub, run)

@@ -201,3 +201,26 @@ def test_either_weight_alone_is_a_loss(tmp_path):
 )
 def test_the_temperature_follows_the_similarity_unless_it_is_named(named, temperature, tmp_path):
     assert load_text(f"contrastive: {named}", tmp_path).contrastive.temperature == temperature
+
+
+@pytest.mark.parametrize("text", ["seed: 2026-13-45", "seed: !!int abc", "seed: !!timestamp x"])
+def test_a_value_that_yaml_cannot_read_names_the_file(text, tmp_path):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"a\.yaml has a value that YAML cannot read: .*; quote it"):
+        load_config(tmp_path / "a.yaml")
+
+
+def test_an_override_that_yaml_cannot_read_is_refused():
+    with pytest.raises(ConfigError, match=r"got --set 'run=2025-02-30', whose value is not YAML; quote it"):
+        load_config(None, ["run=2025-02-30"])
+
+
+@pytest.mark.parametrize("key", ["images.limit", "filtering.count", "rounds", "seed", "filtering.fraction"])
+@pytest.mark.parametrize("word", ["yes", "on", "true", "no"])
+def test_yes_is_no_number(key, word):
+    with pytest.raises(ConfigError, match=rf"{key}.*expected a number"):
+        load_config(None, [f"{key}={word}"])
+
+
+def test_yes_is_what_a_switch_takes():
+    assert load_config(None, ["images.unpack=yes", "images.root=a"]).images.unpack is True

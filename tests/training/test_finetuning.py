@@ -268,15 +268,43 @@ def test_a_family_whose_connector_is_part_of_its_tower_says_so(tiny):
         make(tiny("qwen2_vl"), tune_connector=True)
 
 
-def test_accumulated_batches_are_one_large_batch(tiny, tmp_path, in_float64):
-    """The answers differ in length: means of means would differ."""
+@pytest.mark.parametrize("name", ["llava", "qwen3_vl"])
+def test_accumulated_batches_are_one_large_batch(name, tiny, tmp_path, in_float64):
+    """The answers differ in length: means of means would differ. Qwen3-VL says that it cannot count over batches."""
     found = []
     for place, (size, accumulated) in enumerate(((4, 1), (1, 4))):
-        lvlm, _ = run(tiny("llava"), tmp_path / str(place), make_conversations(4), batch_size=size,
+        lvlm, _ = run(tiny(name), tmp_path / str(place), make_conversations(4), batch_size=size,
                       gradient_accumulation=accumulated, warmup_share=0.0, dtype="float64")  # fmt: skip
         found.append(weights_of(lvlm))
     for name, weight in found[0].items():
         torch.testing.assert_close(found[1][name], weight, rtol=0, atol=1e-5)
+
+
+def test_experts_are_not_balanced_and_the_config_stays(tiny, tmp_path):
+    family = tiny("llava")
+    config = family.model.config.get_text_config()
+    plain, _ = run(family, tmp_path / "plain", make_conversations(4))
+    config.router_aux_loss_coef, config.output_router_logits = 0.5, False
+    try:
+        routed, _ = run(family, tmp_path / "routed", make_conversations(4))
+        assert (config.router_aux_loss_coef, config.output_router_logits) == (0.5, False)
+        its = routed.module.config.get_text_config()
+        assert (its.router_aux_loss_coef, its.output_router_logits) == (0.5, False)
+    finally:
+        del config.router_aux_loss_coef, config.output_router_logits
+    for name, weight in weights_of(plain).items():
+        torch.testing.assert_close(weights_of(routed)[name], weight, rtol=0, atol=1e-6)
+
+
+def test_nothing_is_reported_to_anybody(tiny, tmp_path, monkeypatch):
+    def report(*given, **more):
+        raise AssertionError("reported")
+
+    monkeypatch.setattr("trl.trainer.base_trainer.send_telemetry", report, raising=False)
+    monkeypatch.setattr("huggingface_hub.utils.send_telemetry", report)
+    for name in ("CI", "HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
+        monkeypatch.delenv(name, raising=False)
+    run(tiny("llava"), tmp_path / "out", make_conversations(2))
 
 
 class Stopped(Exception):

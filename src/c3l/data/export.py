@@ -5,7 +5,7 @@ image enters a text in the exporters and nowhere else. The same input gives the 
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from c3l.data import export_preferences
@@ -52,15 +52,25 @@ def verify(path: Path, name: ExportFormat) -> int:
     """
     layout = LAYOUTS[name]
     try:
-        rows = list(layout.read(path))
-        check_unique(path, (str(row["id"]) for row in rows))
+        ids: list[str] = []
+        rows = _noted(layout.read(path), ids)  # one at a time: some hold their images
         if layout.kind is not None:
             export_preferences.check_rows(path, rows)
         elif name != "ids":
             _check_rows(path, rows, placeholder=layout.has_placeholder)
+        for _ in rows:
+            pass
+        check_unique(path, ids)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is not a whole {name} file: {type(error).__name__}: {error}") from None
-    return len(rows)
+    return len(ids)
+
+
+def _noted(rows: Iterable[JsonRow], ids: list[str]) -> Iterator[JsonRow]:
+    """The same rows, their ids kept."""
+    for row in rows:
+        ids.append(str(row["id"]))
+        yield row
 
 
 def _check_rows(path: Path, rows: Iterable[JsonRow], *, placeholder: bool) -> None:

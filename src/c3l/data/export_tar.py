@@ -23,8 +23,8 @@ _ENDINGS = {  # by the first bytes, since a name may lie; what Pillow reads
     b"RIFF": "webp",
     b"GIF8": "gif",
     b"BM": "bmp",
-    b"II*\0": "tiff",
-    b"MM\0*": "tiff",
+    b"II": "tiff",
+    b"MM": "tiff",
     b"P": "ppm",
 }
 

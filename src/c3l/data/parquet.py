@@ -1,7 +1,8 @@
 """Parquet with the images inside, typed so that ``datasets`` opens it untold: for TRL, and as FineVision has it."""
 
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ TEXTS = [{"user": "string", "assistant": "string"}]
 
 _ROWS_A_GROUP = 64  # images in memory at once, and what a reader must load to see one row
 _MOST_ROWS_A_GROUP = 256
+_BYTES_A_GROUP = 2**28  # arrow reads no more than 2 GiB of images at once
 _DICTIONARY_BYTES = 2**31 - 1  # the most that a page can have
 _JPEG = b"\xff\xd8\xff"
 
@@ -63,21 +65,27 @@ def write_pictures(
     # a dictionary holds every different image of a group once, however many rows show it
     once = {"use_dictionary": True, "dictionary_pagesize_limit": _DICTIONARY_BYTES}
     with atomic_path(path) as temporary, parquet.ParquetWriter(temporary, schema, **once) as writer:
-        for group in _group(rows):
-            embedded = {image: _embed(image_root, image) for image in dict.fromkeys(image for _, image in group)}
-            filled = [{**row, "images": [embedded[image]]} for row, image in group]
-            writer.write_table(pyarrow.Table.from_pylist(filled, schema=schema))
+        for group in _group(rows, partial(_embed, image_root)):
+            writer.write_table(pyarrow.Table.from_pylist(group, schema=schema))
 
 
-def _group(rows: Iterable[tuple[ParquetRow, ImageRef]]) -> Iterator[list[tuple[ParquetRow, ImageRef]]]:
-    """Rows by the group, those of an image in one while they are not too many."""
-    group: list[tuple[ParquetRow, ImageRef]] = []
+def _group(
+    rows: Iterable[tuple[ParquetRow, ImageRef]], embed: Callable[[ImageRef], ParquetRow]
+) -> Iterator[list[ParquetRow]]:
+    """Rows with their images by the group, those of an image in one while they are not too many or too large."""
+    group: list[ParquetRow] = []
+    embedded: dict[ImageRef, ParquetRow] = {}
+    size = 0
     for row, image in rows:
-        is_full = len(group) >= _ROWS_A_GROUP and group[-1][1] != image
-        if is_full or len(group) >= _MOST_ROWS_A_GROUP:
+        is_full = (len(group) >= _ROWS_A_GROUP or size >= _BYTES_A_GROUP) and image not in embedded
+        # every row counts: a reader has the image of each by itself
+        if is_full or len(group) >= _MOST_ROWS_A_GROUP or size >= 2 * _BYTES_A_GROUP:
             yield group
-            group = []
-        group.append((row, image))
+            group, embedded, size = [], {}, 0
+        if image not in embedded:
+            embedded[image] = embed(image)
+        group.append({**row, "images": [embedded[image]]})
+        size += len(embedded[image]["bytes"])
     if group:
         yield group
 

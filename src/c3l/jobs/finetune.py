@@ -232,7 +232,8 @@ def _join(data: Sequence[Path], job: Job, config: RunConfig) -> None:
     out, begun = job.folder, job.read()
     config = choose_dtype(config, begun["settings"] if begun else None)
     lvlm = load_finetunable(config.model, config.finetuning, config.seed)
-    learned, rejected = read_learnable(data, config, lvlm, lambda count: None)
+    # of a tuning that goes on, what the first process found: images may be gone or mended since
+    learned, rejected = _recall(data, config, out) or read_learnable(data, config, lvlm, lambda count: None)
     _check_share(learned, rejected, config, out)
     # a file that is there is the first process's
     chosen = weigh_tokens(learned, out / CHECKPOINTS / _WEIGHED, config, lvlm, SilentProgress(), writes=False)
@@ -263,20 +264,29 @@ def _look_through(
         TooManyRejectedError: If it is not enough; next time all is looked through again, as it may be mended by then.
     """
     out = job.folder
-    looked = out / CHECKPOINTS / _LOOKED
-    if looked.exists():
-        cut = {int(place): is_cut for place, is_cut in json.loads(looked.read_bytes()).items()}
-        read = ((place, row) for place, row in enumerate(iterate_rows(data, config)) if place in cut)
-        learned = {place: mark_cut(row, cut=cut[place]) for place, row in read if isinstance(row, ConversationRow)}
-        rejected = [from_json(Rejected, line) for line in (out / REJECTED).read_bytes().splitlines()]
-        _check_share(learned, rejected, config, out)
-        return learned, rejected
+    if known := _recall(data, config, out):
+        _check_share(*known, config, out)
+        return known
     with progress.track("look through", "rows", sum(1 for _ in iterate_rows(data, config))) as advance:
         learned, rejected = read_learnable(data, config, lvlm, advance)
     job.begin(settings)
     write_atomic(out / REJECTED, map(to_json, rejected))
     _check_share(learned, rejected, config, out)
-    write_atomic(looked, json.dumps({place: "cut" in row.noted for place, row in learned.items()}))
+    write_atomic(out / CHECKPOINTS / _LOOKED, json.dumps({place: "cut" in row.noted for place, row in learned.items()}))
+    return learned, rejected
+
+
+def _recall(
+    data: Sequence[Path], config: RunConfig, out: Path
+) -> tuple[dict[int, ConversationRow], list[Rejected]] | None:
+    """What was found when all was looked through; None where that is still to be done."""
+    looked = out / CHECKPOINTS / _LOOKED
+    if not looked.exists():
+        return None
+    cut = {int(place): is_cut for place, is_cut in json.loads(looked.read_bytes()).items()}
+    read = ((place, row) for place, row in enumerate(iterate_rows(data, config)) if place in cut)
+    learned = {place: mark_cut(row, cut=cut[place]) for place, row in read if isinstance(row, ConversationRow)}
+    rejected = [from_json(Rejected, line) for line in (out / REJECTED).read_bytes().splitlines()]
     return learned, rejected
 
 

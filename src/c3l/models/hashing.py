@@ -1,4 +1,4 @@
-"""Hashes of model folders, cheap to ask for again: a file is read anew only when its size or time changed."""
+"""Hashes of model folders, cheap to ask for again: a file is read anew only when it, its size or a time changed."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 from c3l.settings.cache import cache_folder
 
-HASHED_SUFFIXES = frozenset({".safetensors", ".json", ".jinja", ".model", ".txt", ".py"})
+HASHED_SUFFIXES = frozenset({".safetensors", ".json", ".jinja", ".model", ".tiktoken", ".txt", ".py"})
 
 
 def hash_folder(folder: Path) -> str:
@@ -44,7 +44,8 @@ def hash_each(paths: Sequence[Path]) -> list[str]:
 def _hash_file(path: Path, known: dict[str, str]) -> str:
     path = path.resolve()
     state = path.stat()
-    key = f"{path}|{state.st_size}|{state.st_mtime_ns}"
+    # archives set the time of a file as they like, but not when it was put here
+    key = f"{path}|{state.st_size}|{state.st_mtime_ns}|{state.st_ctime_ns}|{state.st_ino}"
     if key not in known:
         with path.open("rb") as file:
             known[key] = hashlib.file_digest(file, "sha256").hexdigest()

@@ -218,9 +218,11 @@ def _choose_device(config: ModelConfig) -> str:
     import torch
 
     if config.device == "auto":
-        # of several processes each has a card of its own
-        mine = f":{os.environ['LOCAL_RANK']}" if "LOCAL_RANK" in os.environ else ""
-        return f"cuda{mine}" if torch.cuda.is_available() else "cpu"
+        if not torch.cuda.is_available():
+            return "cpu"
+        # of several processes each has a card of its own, which may be the only one that it sees
+        rank = os.environ.get("LOCAL_RANK")
+        return "cuda" if rank is None else f"cuda:{int(rank) % torch.cuda.device_count()}"
     try:
         torch.empty(0, device=config.device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # no such word, or no such card here

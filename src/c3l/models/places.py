@@ -1,6 +1,7 @@
 """Where a model lies: a folder that holds all of one, or the hub, at the commit that its revision names."""
 
 import json
+import os
 import re
 from difflib import get_close_matches
 from pathlib import Path
@@ -22,23 +23,27 @@ _SEES = re.compile(r"vision|visual|image|pixel|auto_map", re.IGNORECASE)  # or w
 
 def find_folder(config: ModelConfig) -> Path | None:
     """The model's folder; None for a hub id."""
-    folder = Path(config.weights_name).expanduser()
-    if folder.is_dir():
+    folder = Path(os.path.expanduser(config.weights_name))  # which, as the next, refuses no name
+    if os.path.isdir(folder):
         _check_folder(folder)
         return folder
-    if folder.is_file() or not _HUB_ID.fullmatch(config.weights_name):
-        raise BackendError(
-            f"got model {config.name!r}, expected `builtin`, an existing folder, or a hub id such as who/what"
-            f"{_tell_meant(config.name, folder)}"
-        )
+    if os.path.isfile(folder) or not _HUB_ID.fullmatch(config.weights_name):
+        raise _neither(config.name, folder)
     return None
+
+
+def _neither(name: str, folder: Path) -> BackendError:
+    return BackendError(
+        f"got model {name!r}, expected `builtin`, an existing folder, or a hub id such as who/what"
+        f"{_tell_meant(name, folder)}"
+    )
 
 
 def _tell_meant(name: str, path: Path) -> str:
     """What was perhaps meant by a name that is none; may be empty."""
     if path.suffix.lower() == ".gguf":
         return "; c3l reads no GGUF files: name the model in safetensors that it was made from"
-    if path.is_file():
+    if os.path.isfile(path):
         return f"; this is a file, name the folder that it lies in, {path.parent}"
     if page := _HUB_PAGE.match(name):
         return f"; did you mean {page[1]}?"
@@ -80,9 +85,17 @@ def _check_sees(folder: Path) -> None:
 def find_commit(name: str, revision: str | None) -> str:
     """The commit of a hub id: the one downloaded already, else the hub's own answer."""
     from huggingface_hub import HfApi, try_to_load_from_cache
-    from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        HFValidationError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
-    cached = try_to_load_from_cache(name, "config.json", revision=revision)
+    try:
+        cached = try_to_load_from_cache(name, "config.json", revision=revision)
+    except HFValidationError:  # such as who/one--two
+        raise _neither(name, Path(name)) from None
     if isinstance(cached, str):
         if (Path(cached).parent / _ADAPTER).exists():
             raise _adapter(name)

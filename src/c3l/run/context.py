@@ -78,7 +78,6 @@ def open_context(
     *,
     needs_model: bool = True,
     part: Part | None = None,
-    wait: bool = False,
 ) -> Iterator[Context]:
     """The run folder for one writer, or one of several, with its settings checked against what lies there.
 
@@ -90,18 +89,20 @@ def open_context(
         executor: Where shards run; by default where the settings say, until the end of the block.
         needs_model: False where no stage is asked for that could load the model: it may be gone by then.
         part: Which of the shards are to be made, beside others that make theirs.
-        wait: Until others let go of the run; else they are an error.
 
     Raises:
         RunLockedError: If another process writes to the run.
         StaleStageError: If a stage that took long was made with other settings, or of the images of another folder.
         BackendError: If there is no such model.
     """
-    with Run.share(config.run) if part else Run.open(config.run, wait=wait) as run:
+    with Run.share(config.run) if part else Run.open(config.run) as run:
         model, weights, scorer = _resolve_models(run, config, needs_model)
         # so that another working directory finds it; else it is told as it was named
         images = config.images.model_copy(update={"root": settle_root(config.images.root)})
-        config = config.model_copy(update={"model": model, "images": images})
+        generation = config.generation
+        if generation.templates is not None:
+            generation = generation.model_copy(update={"templates": generation.templates.absolute()})
+        config = config.model_copy(update={"model": model, "images": images, "generation": generation})
         _check_root(run, _absolute(images.root), images.follow_links)
         plan = make_plan(config, weights, scorer)
         check_costly(run, plan)

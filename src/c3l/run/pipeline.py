@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from c3l.data.images import inspect_image
 from c3l.data.near_images import reject_near
 from c3l.data.roots import has_root
-from c3l.errors import DataError
+from c3l.errors import DataError, RunLockedError
 from c3l.method.filtering import filter_samples
 from c3l.method.generation import parse
 from c3l.method.prompts import choose_templates
@@ -118,10 +118,17 @@ def run_generate(context: Context, round: int = 0) -> None:
 
 def list_images(config: RunConfig, progress: Progress) -> None:
     """The stage of the images, for several processes that will share the run: the first of them makes it."""
+    while not _is_listed(config):
+        try:
+            with open_context(config, progress, needs_model=False) as context:
+                image_stage(context)
+        except RunLockedError:  # another one is about to; nobody queues for what will be there by then
+            time.sleep(0.2)
+
+
+def _is_listed(config: RunConfig) -> bool:
     there = Run.reader(config.run).stored("images") if config.run.is_dir() else None
-    if there is None or not there.is_done():
-        with open_context(config, progress, needs_model=False, wait=True) as context:
-            image_stage(context)
+    return there is not None and there.is_done()
 
 
 def run_reparse(context: Context, round: int = 0) -> None:

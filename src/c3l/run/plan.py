@@ -19,7 +19,7 @@ from c3l.method.scoring import SCORER_VERSION
 from c3l.records import name_round, name_step
 from c3l.run.run_folder import Run
 from c3l.settings.base import results_of
-from c3l.settings.schema import RunConfig
+from c3l.settings.schema import ExportConfig, RunConfig
 from c3l.storage.job import fingerprint
 
 TUNER_VERSION = 2
@@ -77,7 +77,9 @@ def make_plan(config: RunConfig, weights: str, scorer: str | None = None) -> dic
     filtering = results_of("filtering", config.filtering)
     filtered = _plan("filtered", form | filtering | {"seed": config.seed}, scored)
     export = _plan("export", results_of("export", config.export), filtered)
-    learning = list(_plan_learning(config, weights, writer, export))
+    # of the export the tuning reads the pairs alone: more formats beside them make no other model
+    pairs = _plan("export", results_of("export", ExportConfig()), filtered)
+    learning = list(_plan_learning(config, weights, writer, pairs))
     stages += [filtered, export, *learning]
     stages.append(_plan("report", {"learning": [stage.fingerprint for stage in learning]}, export))
     return {stage.name: stage for stage in stages}

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from c3l.data.export_layouts import FILES
 from c3l.data.images import read_image_bytes
 from c3l.errors import ConfigError, DataError, HubError, name_error
 from c3l.records import FilterDecision, ImageRef
@@ -96,6 +97,8 @@ def _upload(api: Any, to: str, folder: Path, inside: str | None) -> None:
             folder_path=folder,
             path_in_repo=inside,
             ignore_patterns=list(_OURS) if inside is None else None,
+            # what an earlier export left there and this one lacks would be read as part of it
+            delete_patterns=[*FILES.values(), f"{FILES['webdataset']}/*"] if inside is None else "*",
             commit_message="Export of c3l",
         ),
     )

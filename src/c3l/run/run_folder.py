@@ -51,7 +51,7 @@ class Run:
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path, *, wait: bool = False) -> Iterator["Run"]:
+    def open(cls, path: Path) -> Iterator["Run"]:
         """The run folder, created if need be, for one writer at a time; a killed one's leftovers are removed.
 
         Where nothing came of it, a folder that was not there before is gone again, and one that was is nobody's run.
@@ -61,7 +61,7 @@ class Run:
             DataError: If it is a file, or no run folder but holds what a run would write over and ``clean`` remove.
         """
         _check_free(path)
-        with own_folder(path, lambda: (path / "config.yaml").exists() or bool(_find_stages(path)), wait=wait):
+        with own_folder(path, lambda: (path / "config.yaml").exists() or bool(_find_stages(path))):
             remove_leftovers(path)
             yield cls(path)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from c3l.errors import DataError, tell_rejected
+from c3l.errors import DataError, StorageError, tell_rejected
 from c3l.method.prompts import load_templates
 from c3l.records import ContrastiveGroup, HeldOut, ImageRef, Rejected, Sample, TuningStep, name_round, name_step
 from c3l.run.context import Context
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from c3l.training.groups import TextGroup
 
 ADAPTER, MERGED, CHECKPOINTS = "adapter", "merged", "checkpoints"
+
+
+_PATIENCE = 3600  # seconds for the first of several processes to merge a model
 
 
 def writer_of(run: Run, config: RunConfig, round: int) -> ModelConfig:
@@ -177,9 +180,12 @@ def _prepare(
     from c3l.models.load import load_trainable
     from c3l.training.groups import sort_out
 
+    writer = writer_of(run, config, round - 1)
     if int(os.environ.get("RANK", "0")) == 0:  # of several processes the first
         ensure_writer(run, config, round - 1)
-    lvlm = load_trainable(writer_of(run, config, round - 1), config.contrastive, config.seed)
+    elif round > 1:
+        _wait_for(Path(writer.name))
+    lvlm = load_trainable(writer, config.contrastive, config.seed)
     fit, rejected = sort_out(lvlm, texts, image_opener(config))
     if not fit:
         first = rejected[0]
@@ -188,6 +194,21 @@ def _prepare(
             "take another model, or set rounds=0"
         )
     return lvlm, fit, rejected
+
+
+def _wait_for(folder: Path) -> None:
+    """Until another process has made a folder, which appears whole.
+
+    Raises:
+        StorageError: If it does not.
+    """
+    end = time.monotonic() + _PATIENCE
+    while not folder.exists():
+        if time.monotonic() >= end:
+            raise StorageError(
+                f"waited {_PATIENCE:,} s for {folder}, which the first process makes; look at its errors"
+            )
+        time.sleep(0.5)
 
 
 def _run_tuning(

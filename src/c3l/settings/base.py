@@ -1,9 +1,9 @@
 """What a section of the settings is, and which of its values change what comes out."""
 
-from collections.abc import Set
-from typing import Any, ClassVar
+from collections.abc import Iterator, Set
+from typing import Any, ClassVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
 
 LISTED = BeforeValidator(lambda value: [value] if isinstance(value, str | dict) else value)  # one is a list of one
 
@@ -17,6 +17,21 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
     no_result: ClassVar[frozenset[str]] = frozenset()
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_yes_for_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        kinds = set(_kinds_in(cls.model_fields[str(info.field_name)].annotation))
+        if isinstance(value, bool) and kinds & {int, float} and bool not in kinds:
+            raise ValueError(f"got {str(value).lower()}, expected a number")  # 1 is no meaning of `yes`
+        return value
+
+
+def _kinds_in(annotation: Any) -> Iterator[Any]:
+    """A type, or those that it is made of."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _kinds_in(part)
 
 
 def results_of(section: str, settings: Settings, but: Set[str] = frozenset()) -> dict[str, Any]:

@@ -113,6 +113,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         ) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"the config {path} is not YAML: {_explain_yaml(error)}") from None
+    except (ValueError, AttributeError) as error:  # such as a date that there is not
+        raise ConfigError(f"the config {path} has a value that YAML cannot read: {one_line(error)}; quote it") from None
     if data is not None and not isinstance(data, dict):
         raise ConfigError(
             f"the config {path} holds {'a list' if isinstance(data, list) else f'only {str(data)[:40]!r}'}, expected "
@@ -151,7 +153,7 @@ def read_override(text: str) -> Override:
         return Override(key.strip().replace("-", "_"), yaml.load(value, _StrictLoader), f"--set {text}")
     except ConfigError as error:
         raise ConfigError(f"--set {text}: {error}") from None
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, AttributeError):
         raise ConfigError(f"got --set {text!r}, whose value is not YAML; quote it") from None
 
 

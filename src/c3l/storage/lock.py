@@ -16,18 +16,17 @@ PATIENCE = 30.0  # seconds for those who share a folder to do what one of them d
 
 
 @contextmanager
-def exclusive_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
+def exclusive_lock(folder: Path) -> Iterator[None]:
     """Hold the folder's ``.lock`` for as long as the block runs.
 
     Args:
         folder: Where it lies.
-        wait: Until others let go of it; else they are an error.
 
     Raises:
         RunLockedError: If another process holds it; names the process and says what to do.
         StorageError: If the file system has no locks.
     """
-    with _hold(folder, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB) as descriptor:
+    with _hold(folder, fcntl.LOCK_EX | fcntl.LOCK_NB) as descriptor:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
         yield
@@ -69,13 +68,12 @@ def _hold(folder: Path, how: int) -> Iterator[int]:
 
 
 @contextmanager
-def own_folder(folder: Path, has_content: Callable[[], bool], *, wait: bool = False) -> Iterator[None]:
+def own_folder(folder: Path, has_content: Callable[[], bool]) -> Iterator[None]:
     """Be the one writer to a folder, made if need be; where nothing came of it, it is left as it was found.
 
     Args:
         folder: Where the lock lies.
         has_content: Whether the folder is ours for good: something was written. Asked at the end.
-        wait: Until others let go of it; else they are an error.
 
     Raises:
         RunLockedError: If another process writes to it.
@@ -83,7 +81,7 @@ def own_folder(folder: Path, has_content: Callable[[], bool], *, wait: bool = Fa
     """
     new = [one for one in (folder, *folder.parents) if not one.exists()]
     make_folder(folder)
-    with exclusive_lock(folder, wait=wait):
+    with exclusive_lock(folder):
         try:
             yield
         finally:

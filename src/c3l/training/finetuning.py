@@ -7,7 +7,8 @@ all batches of a step, on all devices.
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,14 +101,17 @@ def finetune(
     arguments = _make_arguments(config, place, steps, on_cpu=on_cpu)
     # a batch without any image leaves the connector out
     arguments.ddp_find_unused_parameters = any(not one.image for one in conversations)
-    trainer = FinetuningTrainer(
-        model=lvlm.module,
-        args=arguments,
-        train_dataset=_to_dataset(conversations),
-        data_collator=_Collator(lvlm, open_image),
-        processing_class=lvlm.processor,
-        callbacks=[Advance(place.advance)],
-    )
+    with _without_routers_loss(lvlm.module, arguments):
+        trainer = FinetuningTrainer(
+            model=lvlm.module,
+            args=arguments,
+            train_dataset=_to_dataset(conversations),
+            data_collator=_Collator(lvlm, open_image),
+            processing_class=lvlm.processor,
+            callbacks=[Advance(place.advance)],
+        )
+    # some families say that they cannot count over batches, but it is TRL that counts: a mean over all taught tokens
+    trainer.model_accepts_loss_kwargs = True
     trainer.remove_callback(PrinterCallback)
     trainer.is_connector, trainer.recipe = lvlm.is_connector, config
     trainer.shard_model(lvlm.pieces)
@@ -128,6 +132,9 @@ class FinetuningTrainer(ResumableTrainer, SFTTrainer):  # type: ignore[misc]
     is_connector: Callable[[str], bool]
     recipe: FinetuningConfig
     optimizer: torch.optim.Optimizer | None
+
+    def _send_telemetry(self) -> None:
+        """Nothing: what is trained here is nobody else's affair."""
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """AdamW over what learns."""
@@ -200,6 +207,22 @@ def _make_arguments(config: FinetuningConfig, place: TrainingPlace, steps: int, 
     )
     use_one_card(arguments)  # TRL refuses several
     return arguments
+
+
+@contextmanager
+def _without_routers_loss(module: nn.Module, arguments: SFTConfig) -> Iterator[None]:
+    """A block in which TRL is told to balance no experts; afterwards the model's config is as it was."""
+    whole: Any = module.config
+    config = whole.get_text_config()
+    names = [name for name in ("router_aux_loss_coef", "output_router_logits") if hasattr(config, name)]
+    before = {name: getattr(config, name) for name in names}
+    if names:
+        arguments.router_aux_loss_coef = 0.0
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(config, name, value)
 
 
 def _to_step(entry: Mapping[str, float]) -> FinetuningStep:

@@ -1,3 +1,5 @@
+from copy import deepcopy
+
 import pytest
 
 from c3l.errors import BackendError
@@ -199,3 +201,26 @@ def test_an_answer_begins_with_the_space_of_its_tokenizer_only_where_the_templat
         )
         assert (*prompt, *ids) == tuple(encoder.tokenizer(whole, add_special_tokens=False)["input_ids"])
     assert encoder.encode_completion("\nYes") and encoder.encode_completion("") == ()
+
+
+def test_where_the_template_has_a_space_before_an_answer_the_answer_begins_with_it(tiny):
+    """As SmolVLM's: "Assistant:" where an answer is to come, "Assistant: A red car." where it is said."""
+    processor = deepcopy(tiny("idefics3").processor)
+    template = (
+        "{% for m in messages %}{{ m['role'] }}:{% for p in m['content'] %}"
+        "{% if p['type'] == 'image' %}<image>{% else %}{{ ' ' + p['text'] }}{% endif %}{% endfor %}{{ eos_token }}\n"
+        "{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
+    )
+    processor.chat_template = processor.tokenizer.chat_template = template
+    encoder = ChatEncoder(processor)
+    prompt = encoder.encode_prompt("What?", None).ids
+    chat = [
+        {"role": role, "content": [{"type": "text", "text": text}]}
+        for role, text in (("user", "What?"), ("assistant", "A red car."))
+    ]
+    whole = processor.tokenizer(encoder.render(chat, add_generation_prompt=False), add_special_tokens=False)[
+        "input_ids"
+    ]
+    said = encoder.encode_completion("A red car.")
+    start = len(prompt) - (len(prompt) > 0 and prompt[0] == processor.tokenizer.bos_token_id)
+    assert tuple(whole[start : start + len(said)]) == said

@@ -16,7 +16,7 @@ not scored: S(I2C) is about what the answer says, not about where it stops.
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -72,7 +72,8 @@ class ChatEncoder:
         ends = () if model is None else stop_ids(model, self)
         self.control = find_control_tokens(processor, self.tokenizer, write_chat(self.render), ends)
         self.thinking = find_thinking(self.render, template_of(processor, self.tokenizer))
-        self._lead = find_lead(self.render_to_answer, self._tokenise, self.tokenizer.added_tokens_encoder)
+        render_said = partial(self.render, add_generation_prompt=False)
+        self._lead = find_lead(self.render_to_answer, render_said, self._tokenise, self.tokenizer.added_tokens_encoder)
         self._placeholder = _placeholder(processor, self.tokenizer)
         self._answer_type = _ANSWER_TYPES.get(type(processor).__name__, 0)
         self._expansions: dict[int, tuple[Image, Expansion, Mapping[str, Tensor]]] = {}
@@ -166,11 +167,13 @@ class ChatEncoder:
 
         They are what the model's own tokenizer makes of it: whether it may be taken is for the caller to ask
         (``find_control_token``). Where that begins every text with a space, as SentencePiece does, and the template
-        puts an answer on a line of its own, they are without it.
+        puts an answer on a line of its own, they are without it; where the template puts a space before an answer that
+        is said, and the tokenizer none, they are with it.
         """
-        if not self._lead:
+        if not self._lead.text or not completion:
             return self._tokenise(completion)
-        lead, both = self._tokenise(self._lead), self._tokenise(self._lead + completion)
+        lead = self._tokenise(self._lead.text)
+        both = self._tokenise(self._lead.text + self._lead.gap + completion)
         return both[len(lead) :] if both[: len(lead)] == lead else self._tokenise(completion)
 
     def encode_between(self, before: str, text: str, after: str) -> tuple[int, ...]:

@@ -123,7 +123,10 @@ class FinetunableHfModel:
             prompt = len(self._encode(conversation).prompt.ids)
             if self._positions is not None and prompt >= self._positions:
                 return find_excess(prompt, 1, self._positions)
-            detail = f"image and question are {prompt} tokens, finetuning.max_length is {self._longest}: none is taught"
+            told = f"image and question are {prompt} tokens"
+            if prompt < self._longest:
+                told += f", and what is taught begins after {self._longest} of the conversation"
+            detail = f"{told}, finetuning.max_length is {self._longest}: none is taught"
             return Unfit("no_supervised_token", detail)
 
     def count_taught(self, conversation: Conversation) -> tuple[int, int]:
