@@ -1,7 +1,9 @@
 """Export: the same bytes for the same input, one placeholder a picture, and files that their readers open."""
 
 import json
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
+from c3l.data import parquet
 from c3l.data.export import export, verify
 from c3l.data.export_layouts import FILES, LAYOUTS
 from c3l.data.export_rows import ExportSource, public_name
@@ -334,3 +337,38 @@ def test_reading_and_writing_llava_keeps_every_conversation(tmp_path: Path) -> N
 
 def turns(question: str, answer: str) -> list[dict[str, str]]:
     return [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
+
+
+def test_large_images_make_small_groups_and_none_is_there_twice(
+    write: Export, images: dict[str, ImageRef], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = images
+    rows = [scored(f"s{n}", (first, second)[n // 3 % 2], "What?", f"A {n}.") for n in range(12)]
+    monkeypatch.setattr(parquet, "_BYTES_A_GROUP", 1)
+    path = write("trl", of=rows)["trl.parquet"]
+    with pyarrow.parquet.ParquetFile(path) as file:
+        groups = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+    assert sum(groups) == 12
+    assert max(groups) <= 3, "of one image"
+    assert [row["id"] for row in parquet.read_parquet(path)] == [f"s{n}" for n in range(12)]
+    assert verify(path, "trl") == 12
+
+
+def test_a_file_is_checked_without_being_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: weakref.WeakSet[Any] = weakref.WeakSet()
+    most = []
+
+    class Row(dict[str, Any]):
+        __hash__ = object.__hash__  # type: ignore[assignment]
+
+    def read(path: Path) -> Iterator[Row]:
+        for number in range(50):
+            turns = [{"role": "user", "content": "<image>What?"}, {"role": "assistant", "content": "A."}]
+            row = Row(id=str(number), messages=turns, images=["a.png"])
+            alive.add(row)
+            most.append(len(alive))
+            yield row
+
+    monkeypatch.setitem(LAYOUTS, "llava", replace(LAYOUTS["llava"], read=read))
+    assert verify(tmp_path / "llava.json", "llava") == 50
+    assert max(most) < 5
