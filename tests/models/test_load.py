@@ -11,7 +11,7 @@ import torch
 from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
 
 from c3l.errors import BackendError
-from c3l.models import hashing
+from c3l.models import hashing, load
 from c3l.models.hf.inference import HfModel
 from c3l.models.interface import Pair, ScoreRequest
 from c3l.models.load import load_model, load_trainable, weights_hash
@@ -336,3 +336,24 @@ def test_a_card_that_is_full_says_what_to_do(folder, monkeypatch):
     monkeypatch.setattr(HfModel, "check_causal", fill)
     with pytest.raises(BackendError, match=r"Tried to allocate 2 GiB; set a smaller batch_size or model\.dtype"):
         load_model(config_of(folder), 0)
+
+
+@pytest.mark.parametrize("name", ["models/llava--ft", "models/llava.git", "~nobody/model", "a" * 300, "a/" + "b" * 300])
+def test_a_name_that_is_neither_a_folder_nor_of_the_hub_is_told_as_such(name, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BackendError, match="expected `builtin`, an existing folder, or a hub id"):
+        load_model(ModelConfig(name=name), 0)
+
+
+@pytest.mark.parametrize(
+    ("rank", "cards", "device"),
+    [(None, 2, "cuda"), ("0", 2, "cuda:0"), ("1", 2, "cuda:1"), ("1", 1, "cuda:0"), ("3", 0, "cpu")],
+)
+def test_each_process_takes_a_card_that_it_sees(rank, cards, device, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cards > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cards)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", rank)
+    assert load._choose_device(ModelConfig(device="auto")) == device

@@ -104,9 +104,9 @@ def test_without_an_end_in_the_template_an_answer_ends_as_in_llava(tiny):
     lvlm, _ = make(Tiny("llava", tiny("llava").model, processor))
     batch = lvlm.collate([Conversation(make_picture(0), (TURNS[0], ("Why?", "I see it.")))])
     text = processor.tokenizer.decode(batch["input_ids"][0].tolist()).replace("<image>", "")
-    assert text == "USER: \nWhat is it? ASSISTANT:A dog.<|im_end|>USER: Why? ASSISTANT:I see it.<|im_end|>"
+    assert text == "USER: \nWhat is it? ASSISTANT: A dog.<|im_end|>USER: Why? ASSISTANT: I see it.<|im_end|>"
     taught = batch["labels"][0][batch["labels"][0] != IGNORE_INDEX].tolist()
-    assert processor.tokenizer.decode(taught) == "A dog.<|im_end|>I see it.<|im_end|>"
+    assert processor.tokenizer.decode(taught) == " A dog.<|im_end|> I see it.<|im_end|>"
 
 
 def loss_of(lvlm, *conversations):
@@ -203,6 +203,19 @@ def test_what_is_cut_off_is_not_taught_and_a_prompt_that_fills_all_teaches_nothi
     for room, taught in ((0, 0), (1, 1), (3, 3)):
         short, _ = make(tiny("llava"), max_length=prompt + room)
         assert short.count_taught(Conversation(picture, TURNS)) == (taught, whole - taught)
+
+
+def test_what_is_taught_behind_the_cut_is_told_as_such(tiny):
+    picture = make_picture(0)
+    conversation = Conversation(picture, (TURNS[0], ("Why?", "I see it.")), untaught=frozenset({0}))
+    lvlm, _ = make(tiny("llava"))
+    prompt = len(lvlm._encoder.encode_prompt(TURNS[0][0], picture).ids)
+    short, _ = make(tiny("llava"), max_length=prompt + 1)
+    fault = short.find_fault(conversation)
+    assert fault.reason == "no_supervised_token"
+    assert f"{prompt} tokens, and what is taught begins after {prompt + 1} of the conversation" in fault.detail
+    full, _ = make(tiny("llava"), max_length=prompt)
+    assert "begins after" not in full.find_fault(conversation).detail
 
 
 @pytest.mark.parametrize("name", ["llava", "qwen2_vl", "fast_vlm"])

@@ -323,8 +323,8 @@ def test_a_family_that_counts_positions_by_the_cache_shares_no_cache(llava, monk
     monkeypatch.setattr(llava._model, "prepare_inputs_for_generation", drop_positions)
     prompts = ["Say it", "Say it, and tell me more about it, please", "No", "What is it that you can see?"]
     asked = [GenerateRequest(f"g{n}", GENERATE[0].image, prompt, seed=n) for n, prompt in enumerate(prompts)]
-    sampling = Sampling(1.0, 1.0, 16)
-    assert llava.generate(asked, sampling) == [llava.generate([request], sampling)[0] for request in asked]
+    sampling, tried = Sampling(1.0, 1.0, 16), HfModel(llava._model, llava.processor, PROVENANCE)
+    assert tried.generate(asked, sampling) == [tried.generate([request], sampling)[0] for request in asked]
     assert [record.message for record in caplog.records].count(caplog.records[0].message) == 1
     assert "computed whole" in caplog.records[0].message
 
