@@ -137,7 +137,8 @@ def _write(family: str, folder: Path) -> None:
     config, processor = FAMILIES[family]()
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = AutoModelForImageTextToText.from_config(config)
+        # whoever asks first may compute in float64, and would draw other weights
+        model = AutoModelForImageTextToText.from_config(config, dtype=torch.float32)
     generator = torch.Generator().manual_seed(0)
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
