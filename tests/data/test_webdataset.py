@@ -184,6 +184,8 @@ def write_one(path: Path, said: dict[str, Any], members: Sequence[str]) -> Path:
     [
         ({"image": "0001.jpg"}, ["jpg", "mask.png"], [0]),
         ({"image": "a/0001.mask.png"}, ["jpg", "mask.png"], [1]),
+        ({"images": ["0001.2.JPG", "0001.1.JPG"]}, ["1.JPG", "2.JPG"], [1, 0]),
+        ({"image": "0001.JPG"}, ["JPG", "seg.png"], [0]),
         ({"images": ["0001.b.png", "0001.a.png"]}, ["a.png", "b.png"], [1, 0]),
         ({"images": ["0001.img2.png", "0001.img10.png"]}, ["img10.png", "img2.png"], [1, 0]),
         ({}, ["a.png", "b.png"], [0, 1]),

@@ -59,6 +59,7 @@ def test_the_hint_comes_first_and_only_where_there_is_one():
 
 
 ANIMALS = {"A": "一只狗", "B": "一只猫", "C": "鸟", "D": "鱼"}
+VITAMINS = {"A": "维生素A", "B": "维生素C", "C": "维生素D", "D": "维生素E"}
 SIGNS = {"A": "+", "B": "-", "C": ">", "D": "="}
 
 
@@ -72,6 +73,12 @@ SIGNS = {"A": "+", "B": "-", "C": ">", "D": "="}
         ("这是一只猫。", ANIMALS, "B"),
         ("一只猫", ANIMALS, "B"),
         ("一只猫和鱼", ANIMALS, None),
+        ("维生素C", VITAMINS, "B"),
+        ("是维生素C。", VITAMINS, "B"),
+        ("答案是C", VITAMINS, "C"),
+        ("B超", {"A": "B超", "B": "CT"}, "A"),
+        ("熊猫", {"A": "猫", "B": "熊猫"}, "B"),
+        ("这不是", {"A": "是", "B": "不是"}, "B"),
         ("这是一只牛。", ANIMALS, None),
         ("그것은 B입니다", ANIMALS, "B"),
         ("+", SIGNS, "A"),

@@ -431,6 +431,10 @@ def test_what_dataset_info_says_of_a_file_belongs_to_its_scores(work):
     say("two")
     with pytest.raises(StaleStageError, match=r"dataset_info\.json"):
         score(work, data="table.json")
+    assert score(work, "columns=question=two,answer=told,image=image", data="table.json", out="named.jsonl")["ok"] == 1
+    say("three")
+    (work / "dataset_info.json").write_text(json.dumps({"t": {"file_name": "table.json", "ranking": True}}))
+    assert score(work, "columns=question=two,answer=told,image=image", data="table.json", out="named.jsonl")["ok"] == 1
     say("one")
     assert score(work, data="table.json")["ok"] == 1
 

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy
 import pytest
 from PIL import Image as pillow
 from PIL.Image import Image
@@ -252,6 +253,29 @@ def test_another_image_of_the_same_path_is_not_taken_for_the_first(scorer: Score
         scorer.score(rows, keep=kept)
     make_picture(1).save(tmp_path / "b.png")
     assert scorer.score(rows, keep=kept)[:1] == first
+
+
+def test_an_image_that_was_mended_is_scored_by_now(scorer: Scorer, tmp_path: Path) -> None:
+    make_picture(1).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:40])
+    rows = [row(tmp_path / f"{name}.png") for name in "ab"]
+    assert [bool(one.error) for one in scorer.score(rows, keep=tmp_path / "kept")] == [False, True]
+    make_picture(2).save(tmp_path / "b.png")
+    assert [one.error for one in scorer.score(rows, keep=tmp_path / "kept")] == ["", ""]
+    make_picture(3).save(tmp_path / "b.png")
+    with pytest.raises(StaleStageError, match=r"another image at .*b\.png"):
+        scorer.score(rows, keep=tmp_path / "kept")
+
+
+def test_what_pandas_writes_for_nothing_is_nothing(scorer: Scorer) -> None:
+    class NAType:
+        pass
+
+    found = scorer.score([{**row(make_picture(1)), "answer": nothing} for nothing in (NAType(), numpy.float32("nan"))])
+    assert [one.error.split(":")[0] for one in found] == ["empty_answer"] * 2
+    for history in ([None], 5, "What?", [["a", 1]]):
+        with pytest.raises(DataError, match="in `history`, expected pairs"):
+            scorer.score([{**row(make_picture(1)), "history": history}])
 
 
 def test_mistakes_are_told(scorer: Scorer) -> None:

@@ -222,5 +222,10 @@ def test_yes_is_no_number(key, word):
         load_config(None, [f"{key}={word}"])
 
 
+def test_yes_is_no_number_in_a_list_either():
+    with pytest.raises(ConfigError, match=r"filtering\.band.*expected a number"):
+        load_config(None, ["filtering.band=[no, yes]"])
+
+
 def test_yes_is_what_a_switch_takes():
     assert load_config(None, ["images.unpack=yes", "images.root=a"]).images.unpack is True

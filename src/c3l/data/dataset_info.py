@@ -66,9 +66,9 @@ def name_entries(files: Sequence[Path]) -> dict[str, str]:
     Raises:
         DataError: As ``find_entry``.
     """
-    entries = {path.name: entry for path in files if (entry := find_entry(path)) is not None}
-    said = {name: [entry.columns, entry.tags] for name, entry in entries.items()}
-    return {_NAME: sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]} if said else {}
+    entries = [find_entry(path) for path in files]
+    said = [None if entry is None else [entry.columns, entry.tags] for entry in entries]
+    return {_NAME: sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]} if any(said) else {}
 
 
 def _read_entry(path: Path, name: str, entry: Mapping[str, Any]) -> Entry:

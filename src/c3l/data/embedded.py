@@ -15,7 +15,7 @@ from c3l.storage.atomic import write_atomic
 _BYTES = "bytes"
 _INSIDE = (_BYTES, "data", "base64", "b64")  # the keys under which an image holds itself
 _SHORTEST = 60  # characters of an image as base64
-_DATA_URI = re.compile(r"data:image/[\w.+-]+;base64,")
+_DATA_URI = re.compile(r"data:image/[\w.+-]+(?:;[\w.=-]+)*;base64,")
 _ENDINGS = {"a PNG image": "png", "a JPEG image": "jpg", "a WebP image": "webp", "a GIF image": "gif"}
 
 

@@ -149,12 +149,18 @@ def _read_said(contents: Mapping[str, bytes]) -> Any:
     return {**said, "messages": [asked, {"role": "assistant", "content": caption}]}
 
 
+def _fold_ending(name: str, key: str) -> str:
+    """A file's name with what follows the sample's in small letters, as the endings of members are."""
+    stem = f"{key.rpartition('/')[2]}."
+    return stem + name.removeprefix(stem).lower() if name.startswith(stem) else name
+
+
 def _add_images(row: dict[str, Any], key: str, contents: Mapping[str, bytes]) -> Any:
     """The row with the images of its sample: those that its JSON names, in its order; all where it names none."""
     said: Any = next((value for name in MAIN if (value := row.get(name))), [])
     named = said if isinstance(said, list) else [said]
     members = {f"{key}.{ending}".rpartition("/")[2]: content for ending, content in contents.items()}
-    bases = [name.rpartition("/")[2] if isinstance(name, str) else "" for name in named]
+    bases = [_fold_ending(name.rpartition("/")[2], key) if isinstance(name, str) else "" for name in named]
     if named and all(base in members for base in bases):
         images = [{"bytes": members[base]} for base in bases]
     elif not members or len(named) > len(members):

@@ -1,7 +1,7 @@
 """Which option of a multiple-choice question an answer names."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 LETTERS = "ABCDEFGHIJ"
 WIDE = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # full-width signs and letters
@@ -40,10 +40,13 @@ def _equals(text: str, options: Mapping[str, str]) -> list[str]:
     folded = _fold(text)
     if not folded:  # a sign, such as > or +
         return [letter for letter, option in options.items() if option.strip() == text.strip() != ""]
-    return [letter for letter, option in options.items() if " " in folded and _fold(option) == folded]
+    is_text = " " in folded or _UNSPACED.search(folded)
+    return [letter for letter, option in options.items() if is_text and _fold(option) == folded]
 
 
 def _letters(text: str, options: Mapping[str, str]) -> list[str]:
+    for option in options.values():  # a letter of theirs is no choice, as the C of a vitamin
+        text = text.replace(option.strip(), " ") if _UNSPACED.search(option) else text
     text = _UNSPACED.sub(" ", text)
     words = re.findall(r"[^\W_]+(?:['\u2019][^\W_]+)*", text)
     found = [letter for letter in options if letter in words]
@@ -58,7 +61,14 @@ def _is_letter(word: str, text: str) -> bool:
 
 def _texts(text: str, options: Mapping[str, str]) -> list[str]:
     folded = f" {_fold(text)} "
-    return [letter for letter, option in options.items() if _fold(option) and _bordered(_fold(option)) in folded]
+    found = {letter: _fold(option) for letter, option in options.items()}
+    found = {letter: option for letter, option in found.items() if option and _bordered(option) in folded}
+    return [letter for letter, option in found.items() if not _is_within(option, found.values())]
+
+
+def _is_within(option: str, others: Iterable[str]) -> bool:
+    """Whether an option is a part of another, in a script without spaces."""
+    return bool(_UNSPACED.search(option)) and any(option in other and option != other for other in others)
 
 
 def _bordered(option: str) -> str:

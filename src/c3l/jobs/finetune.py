@@ -35,7 +35,7 @@ from c3l.storage.job import Job, plain, refuse_changes
 if TYPE_CHECKING:
     from c3l.training.finetuning import FinetuningStep
 
-FINETUNER_VERSION = 3
+FINETUNER_VERSION = 4
 ADAPTER, MERGED, CHECKPOINTS = "adapter", "merged", "checkpoints"
 SUMMARY, LOG, REJECTED = "finetune.json", "log.jsonl", "rejected.jsonl"
 # beside the checkpoints: the rows that were found fit to learn from, and which of their tokens are taught
@@ -153,7 +153,7 @@ def _settings(data: Sequence[Path], config: RunConfig) -> dict[str, Any]:
             **results_of("model", config.model),
             **results_of("images", config.images, {"limit"}),
             **name_columns(config.columns),
-            **name_entries(data),
+            **({} if config.columns.named else name_entries(data)),
             "seed": config.seed,
             "data": hash_files(data),
             "finetuner_version": FINETUNER_VERSION,
@@ -232,8 +232,10 @@ def _join(data: Sequence[Path], job: Job, config: RunConfig) -> None:
     out, begun = job.folder, job.read()
     config = choose_dtype(config, begun["settings"] if begun else None)
     lvlm = load_finetunable(config.model, config.finetuning, config.seed)
+    goes_on = begun is not None and begun["settings"] == _settings(data, config)
     # of a tuning that goes on, what the first process found: images may be gone or mended since
-    learned, rejected = _recall(data, config, out) or read_learnable(data, config, lvlm, lambda count: None)
+    known = _recall(data, config, out) if goes_on else None
+    learned, rejected = known or read_learnable(data, config, lvlm, lambda count: None)
     _check_share(learned, rejected, config, out)
     # a file that is there is the first process's
     chosen = weigh_tokens(learned, out / CHECKPOINTS / _WEIGHED, config, lvlm, SilentProgress(), writes=False)

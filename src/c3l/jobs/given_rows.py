@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsFloat
 
 from c3l.data.images import decode_image, settle_image
 from c3l.data.rejection import BadRowError
@@ -122,11 +122,13 @@ def _unwrap(image: Any) -> Any:
 
 
 def _read_context(number: int, row: Mapping[str, Any]) -> Context:
-    turns = () if _is_missing(row.get("history")) else tuple(tuple(turn) for turn in row["history"])
-    for turn in turns:
-        if len(turn) != 2 or not all(isinstance(text, str) for text in turn):
+    history = () if _is_missing(row.get("history")) else row["history"]
+    turns: list[tuple[str, str]] = []
+    for turn in [history] if isinstance(history, str) or not isinstance(history, Iterable) else history:
+        if not isinstance(turn, list | tuple) or len(turn) != 2 or not all(isinstance(text, str) for text in turn):
             raise DataError(f"got row {number} with {turn!r} in `history`, expected pairs of a question and its answer")
-    return Context(_text(number, row, "system"), turns)
+        turns.append((turn[0], turn[1]))
+    return Context(_text(number, row, "system"), tuple(turns))
 
 
 def _text(number: int, row: Mapping[str, Any], key: str) -> str:
@@ -140,7 +142,10 @@ def _text(number: int, row: Mapping[str, Any], key: str) -> str:
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    """Whether a table has nothing there: None, or what pandas and numpy write for it."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, SupportsFloat) and not isinstance(value, str) and math.isnan(value)
 
 
 def _take_placeholders(question: str, context: Context, names: tuple[str, ...]) -> tuple[str, Context, str]:

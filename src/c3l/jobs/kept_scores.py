@@ -1,6 +1,7 @@
 """Scores that a folder keeps between two calls of ``Scorer.score``: a journal, and what its lines were made with."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from itertools import islice
@@ -62,28 +63,33 @@ class KeptScores:
                 self._job.begin(plain(settings))
             yield self
 
-    def check_images(self, paths: Mapping[str, str]) -> None:
+    def check_images(self, paths: Mapping[str, str], scored: Collection[str]) -> None:
         """Compare images with those of the same paths that were scored before, and keep what the new ones are.
 
         Args:
-            paths: Of the images, by their names; those that cannot be read are passed over.
+            paths: Of the images, by their names; those that cannot be read are passed over. One that has not changed
+                in size or time is not read again.
+            scored: The names of those that a kept score is of; another one may be mended since.
 
         Raises:
             StaleStageError: If one is another by now.
         """
-        known = dict(line.decode().split() for line in read_lines(self._images))
-        new: dict[str, str] = {}
-        for name, path in paths.items():
-            its = _hash(path)
-            if name in known and its not in ("", known[name]):
-                raise StaleStageError(
-                    f"got another image at {path} than the scores in {self._job.folder} were made of; put it back, or "
-                    "keep these scores in another folder"
-                )
-            if name not in known and its:
-                new[name] = its
-        if new:
-            append_lines(self._images, [f"{name} {its}" for name, its in new.items()])
+        known = dict(_split(line) for line in read_lines(self._images))
+        for some in _chunks(paths.items(), _AT_ONCE):
+            new: list[str] = []
+            for name, path in some:
+                state, before = _look(path), known.get(name, ("", ""))
+                if not state or state == before[1]:
+                    continue
+                its = sha256(Path(path).expanduser().read_bytes()).hexdigest()
+                if name in scored and its != before[0] != "":
+                    raise StaleStageError(
+                        f"got another image at {path} than the scores in {self._job.folder} were made of; put it back, "
+                        "or keep these scores in another folder"
+                    )
+                new.append(f"{name} {its} {state}")
+            if new:
+                append_lines(self._images, new)
 
     def read(self) -> dict[str, ScoredSample]:
         """What is kept, by the ids of the pairs.
@@ -107,12 +113,18 @@ class KeptScores:
             yield from some
 
 
-def _hash(path: str) -> str:
-    """SHA-256 of a file; empty where it cannot be read."""
-    try:
-        return sha256(Path(path).expanduser().read_bytes()).hexdigest()
-    except OSError:
+def _split(line: bytes) -> tuple[str, tuple[str, str]]:
+    name, its, state = line.decode().split()
+    return name, (its, state)
+
+
+def _look(path: str) -> str:
+    """Size and time of a file that can be read; else empty."""
+    file = Path(path).expanduser()
+    if not os.access(file, os.R_OK) or not file.is_file():
         return ""
+    state = file.stat()
+    return f"{state.st_size}-{state.st_mtime_ns}"
 
 
 def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -55,6 +55,7 @@ class State:
         root: The image root.
         picture: The first that was scored, so that its folder is known where it lies by now.
         sha256: Of this image.
+        unpack: Whether images that lie in rows were written to files.
     """
 
     settings: dict[str, Any]
@@ -68,6 +69,7 @@ class State:
     root: str = ""
     picture: str = ""
     sha256: str = ""
+    unpack: bool = False
     notes: list[str] = field(default_factory=list)
 
     def begin_anew(self) -> "State":
@@ -101,7 +103,7 @@ def resume(data: Sequence[Path], out: Path, job: Job, config: RunConfig, progres
     has_scores = state is not None and (earlier.exists() or (state.scored and out.exists()))
     config = choose_dtype(config, state.settings if state is not None and has_scores else None)
     settings = _settings(data, config)
-    new = State(settings, root=str(_resolve(config.images.root)))
+    new = State(settings, root=str(_resolve(config.images.root)), unpack=config.images.unpack)
     if state is None:
         return config, new
     if not out.exists() and state.settings != settings and earlier.exists():
@@ -132,7 +134,7 @@ def _go_on(out: Path, sidecar: Path, state: State, config: RunConfig, progress: 
     durable(os.replace, out, sidecar / EARLIER)
     for folder in (sidecar, out.parent):
         durable(sync_folder, folder)
-    return state.begin_anew()
+    return replace(state.begin_anew(), unpack=config.images.unpack)
 
 
 def _ends_line(path: Path, place: int) -> bool:
@@ -163,7 +165,7 @@ def _check_root(out: Path, state: State, root: Path | Address) -> None:
 
 def _can_be_mended(out: Path, state: State, config: RunConfig) -> bool:
     """Whether an image can be opened by now that a row was rejected for, or is written to a file."""
-    if config.images.unpack and state.rejected.get("inline_image"):
+    if config.images.unpack and not state.unpack and state.rejected.get("inline_image"):
         return True
     if not state.rejected.get("unreadable_image"):
         return False
@@ -222,7 +224,7 @@ def _settings(data: Sequence[Path], config: RunConfig) -> dict[str, Any]:
             "scorer_version": SCORER_VERSION,
             "reader_version": READER_VERSION,
             **name_columns(config.columns),
-            **name_entries(data),
+            **({} if config.columns.named else name_entries(data)),
             "seed": config.seed,
             "data": hash_files(data),
             "weights": weights_hash(config.model),

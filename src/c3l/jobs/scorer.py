@@ -86,8 +86,9 @@ class Scorer:
         """The same, of which those that the folder holds are not measured again."""
         pool = make_id(*draw_pool(rows.images, self._config.scoring, self._config.seed))
         with KeptScores(folder).open(self._config, self._weights, pool) as kept:
-            kept.check_images(rows.paths)
             there = kept.read()
+            shown = {sample.image_id for sample in samples if sample.sample_id in there}
+            kept.check_images(rows.paths, {one for name in shown for one in rows.sets.get(name, (name,))})
             new = [one for one in samples if one.sample_id not in there]
             made = kept.keep(self._measure(rows, new)) if new else iter(())
             for sample in samples:

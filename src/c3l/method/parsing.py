@@ -71,27 +71,32 @@ _LABEL = re.compile(
 # What a model says when it is done: not of its last answer.
 _REMARK = re.compile(
     r"""[\s*_#(]{0,8}(?:I\shope|hope\s(?:this|these)|(?:please\s)?let\sme\sknow|(?:please\s)?feel\sfree|would\syou\slike
-    |do\syou\s(?:want|need|have)|these\s(?:questions|pairs|question)|note\b[*_]{0,2}:|if\syou\s(?:need|have|want|would))""",
+    |do\syou\s(?:want|need)\b.{0,40}\b(?:questions?|more|help)\b
+    |these\s(?:questions?|pairs)\b.{0,60}\b(?:cover|are|should|help|focus|can|will|ask)\b
+    |if\syou\s(?:need|have|want|would\slike)\b.{0,40}\b(?:questions?|more|help|anything)\b|note\b[*_]{0,2}:)""",
     re.IGNORECASE | re.VERBOSE,
 )
+_ALSO_IN_TEXTS = re.compile(r"[\s*_#(]{0,8}(?:note|if|these|do)\b", re.IGNORECASE)
 
 
 def read_labelled(text: str) -> Iterator[ParsedPair]:
     """``Question 1: ... / Answer 1: ...`` and its variants, over one line or several, without a closing remark."""
     pairs = list(islice(_read_labels(text), MAX_PAIRS))
     if pairs:
-        pairs[-1] = replace(pairs[-1], answer=_without_remark(pairs))
-    yield from pairs
+        pairs[-1] = replace(pairs[-1], answer=_without_remark(pairs[-1].answer))
+    # questions alone have labels that are known: those of the answers are of another language
+    known = any(label["question"] is None for label in _LABEL.finditer(text))
+    yield from pairs if known else _without_labels(pairs)
 
 
-def _without_remark(pairs: Sequence[ParsedPair]) -> str:
-    """The last answer without what comes after a blank line that no other has, or is known for a remark."""
-    *others, last = (pair.answer for pair in pairs)
-    if len(others) > 1 and not any("\n\n" in answer for answer in others):
-        last = last.partition("\n\n")[0]
-    lines = last.split("\n")
-    remark = next((place for place, line in enumerate(lines) if place and _REMARK.match(line)), None)
-    return last if remark is None else _trim("\n".join(lines[:remark]))
+def _without_remark(answer: str) -> str:
+    lines = answer.split("\n")
+    for place in range(1, len(lines)):
+        before, follows_blank = lines[place - 1], not lines[place - 1].strip()
+        is_quoted = before.rstrip().endswith(":") or (follows_blank and place > 1 and lines[place - 2].endswith(":"))
+        if _REMARK.match(lines[place]) and not is_quoted and (follows_blank or not _ALSO_IN_TEXTS.match(lines[place])):
+            return _trim("\n".join(lines[:place]))
+    return answer
 
 
 def _read_labels(text: str) -> Iterator[ParsedPair]:
@@ -135,15 +140,28 @@ def _split_off_question(content: str) -> tuple[str, str]:
     """The text without a last line that asks, and that line: "2. Why?" before "Answer: ..."."""
     rest, _, last = content.rstrip().rpartition("\n")
     question = _one_line(_BULLET.sub("", last, count=1))
-    return (rest, question) if question.endswith("?") else (content, "")
+    return (rest, question) if _asks(question) else (content, "")
 
 
 def _without_label(content: str) -> ParsedPair:
     """A question whose answer has no label: what follows the question mark, unless that asks on."""
-    question, mark, answer = content.partition("?")
-    if mark and "?" not in answer:
+    question, mark, answer = _split_at_mark(content)
+    if mark and not _MARK.search(answer):
         return ParsedPair(_one_line(question + mark), _trim(answer))
     return ParsedPair(_one_line(content), "")
+
+
+_MARK = re.compile("[?\uff1f\u061f]")  # that of Chinese and Japanese, and of Arabic
+
+
+def _asks(text: str) -> bool:
+    return _MARK.match(text.rstrip()[-1:]) is not None
+
+
+def _split_at_mark(text: str) -> tuple[str, str, str]:
+    """The text before its first question mark, the mark, and the text behind it."""
+    found = _MARK.search(text)
+    return (text[: found.start()], found[0], text[found.end() :]) if found else (text, "", "")
 
 
 # --- JSON ------------------------------------------------------------------------------------------------
@@ -175,10 +193,33 @@ def read_json(text: str) -> Iterator[ParsedPair]:
     try:
         value = json.loads(_strip_fence(text), object_pairs_hook=_Object)
     except (ValueError, RecursionError):
+        found = False
         for items in _scan_objects(text):
-            yield from _pairs_of(items)
+            for pair in list(_pairs_of(items)) or _pair_of(items):
+                found = True
+                yield pair
+        if not found:
+            yield from _read_lists(text)
     else:
         yield from _walk(value)
+
+
+def _pair_of(items: Sequence[_Item]) -> list[ParsedPair]:
+    """A question and its answer under names of another language."""
+    if len(items) != 2 or not _is_pair([value for _, value, _ in items]):
+        return []
+    (_, question, _), (_, answer, closed) = items
+    return [ParsedPair(_one_line(question), _trim(answer), closed)]
+
+
+def _read_lists(text: str) -> Iterator[ParsedPair]:
+    """A list a line: ``["What is it?", "A dog."]``."""
+    for line in text.splitlines():
+        if line.lstrip().startswith("["):
+            try:
+                yield from _walk(json.loads(line.strip().rstrip(","), object_pairs_hook=_Object))
+            except (ValueError, RecursionError):
+                continue
 
 
 def _strip_fence(text: str) -> str:
@@ -193,7 +234,7 @@ def _walk(value: Any) -> Iterator[ParsedPair]:
         if isinstance(value, _Object):
             found = [*_pairs_of([(key, _as_text(inner), True) for key, inner in value]), *_side_by_side(value)]
             yield from found
-            value = [inner for _, inner in value]
+            value = [inner for _, inner in value if not found or _holds_objects(inner)]  # else options of the question
             pair = not found and _is_pair(value)  # under names of another language
         else:
             pair = _is_pair(value)
@@ -201,6 +242,10 @@ def _walk(value: Any) -> Iterator[ParsedPair]:
             yield ParsedPair(_one_line(value[0]), _trim(value[1]), closed=True)
         elif isinstance(value, list):
             waiting.extend(reversed(value))
+
+
+def _holds_objects(value: Any) -> bool:
+    return isinstance(value, _Object) or (isinstance(value, list) and any(map(_holds_objects, value)))
 
 
 def _side_by_side(value: _Object) -> Iterator[ParsedPair]:
@@ -218,8 +263,8 @@ def _is_pair(value: Any) -> bool:
         isinstance(value, list)
         and len(value) == 2
         and all(isinstance(text, str) for text in value)
-        and value[0].strip().endswith("?")
-        and not value[1].strip().endswith("?")
+        and _asks(value[0])
+        and not _asks(value[1])
     )
 
 
@@ -268,7 +313,7 @@ def _pairs_of(items: Iterable[_Item]) -> Iterator[ParsedPair]:
         name = _name(key)
         if name in _QUESTION_KEYS:
             questions.append(_one_line(value))
-        elif key.strip().endswith("?") and value:  # {"What is it?": "A dog."}
+        elif _asks(key) and value:  # {"What is it?": "A dog."}
             questions.append(_one_line(key))
             answers.append((_trim(value), closed))
         elif name in _ANSWER_KEYS:
@@ -296,26 +341,40 @@ def read_lines(text: str) -> Iterator[ParsedPair]:
 
     A line whose first sentence is no question holds no pair: prose is not taken apart, nor JSON of another form.
     """
-    pairs = list(islice(_read_bare(text), MAX_PAIRS))
-    yield from _without_labels(pairs) if _have_labels(pairs) else pairs
+    yield from _without_labels(list(islice(_read_bare(text), MAX_PAIRS)))
 
 
-# "Pregunta 1: ", "Frage: ": labels of languages that `_LABEL` does not know
+# "Pregunta 1: ", "Frage: ", "R\u00e9ponse 1 : ": labels of languages that `_LABEL` does not know
 _WORD = re.compile(r"(?P<word>[^\W\d]{1,20})[ \t]?(?P<number>\d{0,4})[ \t]?[:\uff1a][ \t]?")
 
 
-def _have_labels(pairs: Sequence[ParsedPair]) -> bool:
-    """Whether all questions begin with one label, and all answers with another."""
-    sides = ([_WORD.match(pair.question) for pair in pairs], [_WORD.match(pair.answer) for pair in pairs])
-    words = [{label["word"] if label else "" for label in side} for side in sides]
-    if not pairs or any(len(side) != 1 or "" in side for side in words) or words[0] == words[1]:
-        return False
-    return len(pairs) > 1 or all(label is not None and label["number"] for side in sides for label in side)
-
-
-def _without_labels(pairs: Sequence[ParsedPair]) -> Iterator[ParsedPair]:
+def _without_labels(pairs: Sequence[ParsedPair]) -> list[ParsedPair]:
+    """The pairs without a label that all answers begin with, and one that then all questions begin with."""
+    whole = [pair for pair in pairs if pair.answer]
+    answers, questions = (
+        _common_label([pair.answer for pair in whole]),
+        _common_label([pair.question for pair in whole]),
+    )
+    if not answers or answers == questions or answers.lower() in ("yes", "no"):
+        return list(pairs)
+    found = []
     for pair in pairs:
-        yield ParsedPair(_one_line(_WORD.sub("", pair.question, count=1)), _trim(_WORD.sub("", pair.answer, count=1)))
+        question = _WORD.match(pair.question)
+        its = question is not None and question["word"] == questions
+        if not pair.answer and questions and not its:
+            continue  # said after the last pair
+        asked = _one_line(pair.question[question.end() :]) if its and question is not None else pair.question
+        found.append(replace(pair, question=asked, answer=_trim(_WORD.sub("", pair.answer, count=1))))
+    return found
+
+
+def _common_label(texts: Sequence[str]) -> str:
+    """The word of a label that all texts begin with, several or with a number; empty if there is none."""
+    labels = [_WORD.match(text) for text in texts]
+    words = {label["word"] if label else "" for label in labels}
+    if len(words) != 1 or (len(labels) == 1 and labels[0] is not None and not labels[0]["number"]):
+        return ""
+    return words.pop()
 
 
 def _read_bare(text: str) -> Iterator[ParsedPair]:
@@ -337,7 +396,7 @@ def _read_bare(text: str) -> Iterator[ParsedPair]:
 
 
 def _cells(line: str) -> tuple[str, str] | None:
-    if len(line) < 3 or _JSON.search(line) or not any(mark in line for mark in ("?", "\uff1f", "\t", " | ")):
+    if len(line) < 3 or _JSON.search(line) or not (_MARK.search(line) or "\t" in line or " | " in line):
         return None
     line = _BULLET.sub("", line, count=1)
     for separator in ("\t", " | "):
@@ -348,7 +407,7 @@ def _cells(line: str) -> tuple[str, str] | None:
             if len(cells) < 2 or cells[0].strip().lower() == "question":
                 return None
             return _one_line(cells[0]), _trim(" ".join(cells[1:]))
-    question, mark, answer = line.partition("?" if "?" in line else "\uff1f")
+    question, mark, answer = _split_at_mark(line)
     if not mark or not question.strip() or re.search(r"[.!]\s", question):
         return None
     return _unquoted(_one_line(question + mark)), _unquoted(_trim(answer.lstrip(' \t*_:-\u2013\u2014|"”')))
@@ -356,7 +415,11 @@ def _cells(line: str) -> tuple[str, str] | None:
 
 def _unquoted(text: str) -> str:
     """A text without a quotation mark whose other one was cut off."""
-    return text.strip('"') if text.count('"') % 2 else text
+    if text.count('"') % 2 == 0:
+        return text
+    if text.startswith('"'):
+        return text[1:].lstrip()
+    return text[:-1].rstrip() if text.endswith('"') and not text[-2:-1].isdigit() else text  # 12" are inches
 
 
 # --- texts -----------------------------------------------------------------------------------------------

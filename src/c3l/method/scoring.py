@@ -21,7 +21,7 @@ from c3l.records import AnswerScores, Form, ImageRef, Rejected, Sample, ScoredPa
 from c3l.settings.schema import ScoringConfig
 
 # Raise it when the same pair, image and model get other stored numbers: finished scores are stale then.
-SCORER_VERSION = 2
+SCORER_VERSION = 3
 
 Outcome = ScoredPair | Rejected
 

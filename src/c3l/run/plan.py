@@ -22,7 +22,7 @@ from c3l.settings.base import results_of
 from c3l.settings.schema import ExportConfig, RunConfig
 from c3l.storage.job import fingerprint
 
-TUNER_VERSION = 2
+TUNER_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,10 @@ class Settings(BaseModel):
     @classmethod
     def _no_yes_for_numbers(cls, value: Any, info: ValidationInfo) -> Any:
         kinds = set(_kinds_in(cls.model_fields[str(info.field_name)].annotation))
-        if isinstance(value, bool) and kinds & {int, float} and bool not in kinds:
-            raise ValueError(f"got {str(value).lower()}, expected a number")  # 1 is no meaning of `yes`
+        parts = value if isinstance(value, list | tuple) else [value]
+        said = next((str(part).lower() for part in parts if isinstance(part, bool)), None)
+        if said is not None and kinds & {int, float} and bool not in kinds:
+            raise ValueError(f"got {said}, expected a number")  # 1 is no meaning of `yes`
         return value
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from c3l.models.hf.header import cut_header
 from c3l.models.hf.lead import Lead, find_lead
 
 Chat = Sequence[Mapping[str, Any]]
@@ -61,5 +62,29 @@ def test_what_is_said_before_an_answer_in_words_is_no_gap() -> None:
         lambda chat: write(chat, "Assistant:", " I think "),
         by_words,
         (),
+    )
+    assert found == Lead()
+
+
+@pytest.mark.parametrize(
+    ("header", "tokenise", "cut"),
+    [
+        ("\nAssistant: ", by_words, "\nAssistant:"),  # the space is one token with the word behind it
+        ("\nAssistant: ", lambda text: tuple(map(ord, text)), "\nAssistant: "),
+        ("\n<assistant>\n", by_words, "\n<assistant>\n"),
+        ("", by_words, ""),
+    ],
+)
+def test_a_header_ends_before_a_space_that_belongs_to_the_answer(header: str, tokenise: Any, cut: str) -> None:
+    assert cut_header(header, tokenise) == cut
+
+
+def test_where_the_tokenizer_writes_the_space_itself_nothing_takes_it_away() -> None:
+    """SentencePiece behind a token that ends the header, and a template with a space before an answer."""
+    found = find_lead(
+        lambda chat: f"{write(chat, '<assistant>', ' ')}\n<assistant>",
+        lambda chat: write(chat, "<assistant>", " "),
+        by_pieces,
+        ("<assistant>",),
     )
     assert found == Lead()

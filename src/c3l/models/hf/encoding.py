@@ -28,7 +28,7 @@ from c3l.models.hf.along import ALONG_KEYS, lay_along
 from c3l.models.hf.control import find_control_tokens, template_of, write_chat
 from c3l.models.hf.encoded import TEXT_KEYS, EncodedPrompt, EncodedRow, RowBatch, pad, to_prompt
 from c3l.models.hf.expansion import Expansion, learn_expansion
-from c3l.models.hf.header import find_header, find_turn_end
+from c3l.models.hf.header import cut_header, find_header, find_turn_end
 from c3l.models.hf.lead import find_lead
 from c3l.models.hf.processed import ProcessedImages
 from c3l.models.hf.thinking import find_thinking
@@ -67,7 +67,7 @@ class ChatEncoder:
         pad = self.tokenizer.pad_token_id
         self.pad_id: int = self.tokenizer.eos_token_id if pad is None else pad
         self.header = ""
-        self.header = find_header(self.render)
+        self.header = cut_header(find_header(self.render), self._tokenise)
         self.turn_end = find_turn_end(self.render, self.tokenizer)
         ends = () if model is None else stop_ids(model, self)
         self.control = find_control_tokens(processor, self.tokenizer, write_chat(self.render), ends)

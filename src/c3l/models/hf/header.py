@@ -31,6 +31,17 @@ def find_header(render: Callable[..., str]) -> str:
     return header if is_missing else ""
 
 
+def cut_header(header: str, tokenise: Callable[[str], tuple[int, ...]]) -> str:
+    """A header without a space at its end that is one token with an answer's first word: ``find_lead`` puts it there.
+
+    Args:
+        header: As ``find_header`` finds it.
+        tokenise: A text becomes ids.
+    """
+    ids = tokenise(header)
+    return header if tokenise(f"{header}A")[: len(ids)] == ids else header.rstrip(" ")
+
+
 def find_turn_end(render: Callable[..., str], tokenizer: "PreTrainedTokenizerBase") -> int | None:
     """The special token that a template writes behind an answer; None where it writes none.
 

@@ -49,11 +49,10 @@ def find_lead(
         return Lead()
     text, alone = chat.rpartition(_QUESTION)[2], tokenise(_ANSWER)
     before, gap = tokenise(text), _find_gap(chat, asked, render_said)
-    for lead in (Lead(text, gap) if gap else None, Lead(text) if text.endswith(("\n", *apart)) else None):
-        both = tokenise(text + lead.gap + _ANSWER) if lead else ()
-        if lead and both[: len(before)] == before and both[len(before) :] != alone:
-            return lead
-    return Lead()
+    if not gap and not text.endswith(("\n", *apart)):
+        return Lead()
+    both = tokenise(text + gap + _ANSWER)
+    return Lead(text, gap) if both[: len(before)] == before and both[len(before) :] != alone else Lead()
 
 
 def _find_gap(chat: str, asked: Mapping[str, Any], render_said: Callable[[Sequence[Mapping[str, Any]]], str]) -> str:

@@ -184,7 +184,8 @@ class FeatureStore:
 
 def move(tensor: Tensor, model: "PreTrainedModel") -> Tensor:
     """A tensor on the model's device, and in its dtype where it holds numbers of an image."""
-    there = tensor.to(model.device, non_blocking=True)  # as it is, since only pinned memory is fetched beside the work
+    # as it is, since only pinned memory is fetched beside the work
+    there = tensor.to(model.device, non_blocking=model.device.type == "cuda")
     return there.to(model.dtype) if tensor.is_floating_point() else there
 
 
