@@ -3,7 +3,7 @@
 import pytest
 
 from c3l.method.pair_checks import MAX_ANSWER_CHARS, MAX_QUESTION_CHARS, check_pair, fold
-from c3l.method.parsing import ParsedPair
+from c3l.method.parsed import ParsedPair
 
 BAD = [
     ("", "A dog.", "empty_question"),

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from c3l.method.parsing import MAX_PAIRS, PARSERS, find_pairs
+from c3l.method.parsed import MAX_PAIRS
+from c3l.method.parsing import PARSERS, find_pairs
 
 DOG = ("What is it?", "A dog.")
 OLD = ("Old?", "Yes.")

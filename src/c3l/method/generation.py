@@ -10,7 +10,8 @@ from c3l.errors import BackendError, ConfigError, DataError
 from c3l.markup.thoughts import cut_thoughts
 from c3l.method.batching import map_ahead, run_batches
 from c3l.method.pair_checks import check_pair, excerpt, fold, is_refusal
-from c3l.method.parsing import ParsedPair, find_pairs
+from c3l.method.parsed import ParsedPair
+from c3l.method.parsing import find_pairs
 from c3l.method.prompts import InstructionTemplate
 from c3l.models.interface import Completion, GenerateRequest, InferenceModel, Sampling
 from c3l.records import Generation, ImageRef, Rejected, Sample, make_id

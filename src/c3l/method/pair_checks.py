@@ -5,7 +5,7 @@ import unicodedata
 
 from c3l.markup.placeholders import find_special
 from c3l.markup.thoughts import find_mark
-from c3l.method.parsing import ParsedPair
+from c3l.method.parsed import ParsedPair
 
 MAX_QUESTION_CHARS = 1_000
 MAX_ANSWER_CHARS = 4_000

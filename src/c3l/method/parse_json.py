@@ -1,0 +1,175 @@
+"""Reads JSON, whole or in pieces, under the names that models give to questions and answers."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
+from typing import Any, TypeAlias
+
+from c3l.method.parsed import ParsedPair, asks, one_line, trim
+
+_QUESTION_KEYS = {"question", "q", "query", "prompt", "instruction", "human", "user"}
+_ANSWER_KEYS = {"answer", "a", "response", "reply", "output", "gpt", "assistant"}
+# A string runs to a quote before punctuation or a line's end, as other quotes are ones that the model did not
+# escape, or to the end of the text. Possessive: a string is read once, whatever follows it.
+_TOKEN = re.compile(
+    r"""(?P<brace>[{}])
+    |"(?P<string>(?:[^"\\]++|\\.|"(?![ \t]{0,8}(?:[,}\]:\r\n]|\Z)))*+)(?P<end>"?)(?P<colon>\s{0,8}:)?
+    |(?P<bare>[\w.+-]++)""",
+    re.DOTALL | re.VERBOSE,
+)
+_KEYS = _QUESTION_KEYS, _ANSWER_KEYS
+_Item: TypeAlias = tuple[str, str, bool]  # key, value, closed
+
+
+class _Object(tuple[tuple[str, Any], ...]):
+    """A JSON object as it was written, with keys that stand in it twice."""
+
+
+def read_json(text: str) -> Iterator[ParsedPair]:
+    """Objects with a question and an answer: a list of them, one a line, in a code fence, before other text.
+
+    Strict first (the whole text is one JSON value), then object by object, which survives text around them, a
+    missing comma, an unescaped quote and a cut-off end.
+    """
+    try:
+        value = json.loads(_strip_fence(text), object_pairs_hook=_Object)
+    except (ValueError, RecursionError):
+        found = False
+        for items in _scan_objects(text):
+            for pair in list(_pairs_of(items)) or _pair_of(items):
+                found = True
+                yield pair
+        if not found:
+            yield from _read_lists(text)
+    else:
+        yield from _walk(value)
+
+
+def _pair_of(items: Sequence[_Item]) -> list[ParsedPair]:
+    """A question and its answer under names of another language."""
+    if len(items) != 2 or not _is_pair([value for _, value, _ in items]):
+        return []
+    (_, question, _), (_, answer, closed) = items
+    return [ParsedPair(one_line(question), trim(answer), closed)]
+
+
+def _read_lists(text: str) -> Iterator[ParsedPair]:
+    """A list a line: ``["What is it?", "A dog."]``."""
+    for line in text.splitlines():
+        if line.lstrip().startswith("["):
+            try:
+                yield from _walk(json.loads(line.strip().rstrip(","), object_pairs_hook=_Object))
+            except (ValueError, RecursionError):
+                continue
+
+
+def _strip_fence(text: str) -> str:
+    text = text.strip()
+    return text.removesuffix("```").partition("\n")[2] if text.startswith("```") else text
+
+
+def _walk(value: Any) -> Iterator[ParsedPair]:
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, _Object):
+            found = [*_pairs_of([(key, _as_text(inner), True) for key, inner in value]), *_side_by_side(value)]
+            yield from found
+            value = [inner for _, inner in value if not found or _holds_objects(inner)]  # else options of the question
+            pair = not found and _is_pair(value)  # under names of another language
+        else:
+            pair = _is_pair(value)
+        if pair:
+            yield ParsedPair(one_line(value[0]), trim(value[1]), closed=True)
+        elif isinstance(value, list):
+            waiting.extend(reversed(value))
+
+
+def _holds_objects(value: Any) -> bool:
+    return isinstance(value, _Object) or (isinstance(value, list) and any(map(_holds_objects, value)))
+
+
+def _side_by_side(value: _Object) -> Iterator[ParsedPair]:
+    """A list of questions beside a list of as many answers."""
+    lists = {_name(key).removesuffix("s"): inner for key, inner in value if _name(key).endswith("s")}
+    questions, answers = (next((lists[key] for key in lists if key in keys), None) for keys in _KEYS)
+    if isinstance(questions, list) and isinstance(answers, list) and len(questions) == len(answers):
+        for question, answer in zip(questions, answers, strict=True):
+            yield ParsedPair(one_line(_as_text(question)), trim(_as_text(answer)), closed=True)
+
+
+def _is_pair(value: Any) -> bool:
+    """A question and its answer as a list: ``["What is it?", "A dog."]``."""
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(isinstance(text, str) for text in value)
+        and asks(value[0])
+        and not asks(value[1])
+    )
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value) if isinstance(value, bool | int | float) else ""
+
+
+def _scan_objects(text: str) -> Iterator[list[_Item]]:
+    """The items behind every brace that opens, up to the next brace; each character is looked at once."""
+    position = text.find("{")
+    while position >= 0:
+        items, position = _scan_items(text, position + 1)
+        if items:
+            yield items
+        position = text.find("{", position)
+
+
+def _scan_items(text: str, position: int) -> tuple[list[_Item], int]:
+    items: list[_Item] = []
+    key = None
+    while token := _TOKEN.search(text, position):
+        brace, string, end, colon, bare = token.groups()
+        if brace and (items or brace == "}"):
+            return items, token.start()
+        if key is not None and "[" in text[position : token.start()]:  # a list is no text
+            items.append((_unescape(key), "", True))
+            key = None
+        position = token.end()
+        if brace:
+            key = None
+        elif colon:
+            key = string
+        elif key is not None:
+            said = string or ("" if bare in ("null", "None") else bare) or ""
+            items.append((_unescape(key), _unescape(said), bool(end) or token.end() < len(text)))
+            key = None
+    return items, len(text)
+
+
+def _pairs_of(items: Iterable[_Item]) -> Iterator[ParsedPair]:
+    questions: list[str] = []
+    answers: list[tuple[str, bool]] = []
+    for key, value, closed in items:
+        name = _name(key)
+        if name in _QUESTION_KEYS:
+            questions.append(one_line(value))
+        elif asks(key) and value:  # {"What is it?": "A dog."}
+            questions.append(one_line(key))
+            answers.append((trim(value), closed))
+        elif name in _ANSWER_KEYS:
+            answers.append((trim(value), closed))
+    for question, answer in zip_longest(questions, answers):
+        yield ParsedPair(question or "", *(answer or ("",)))
+
+
+def _name(key: str) -> str:
+    return key.strip().rstrip("0123456789").rstrip(" _-#").lower()
+
+
+def _unescape(text: str) -> str:
+    try:
+        return str(json.loads(f'"{text}"', strict=False))
+    except ValueError:
+        return text.replace('\\"', '"').replace("\\n", "\n")
