@@ -1,6 +1,8 @@
 """What is said on stderr: now and then, and never what could steer the terminal."""
 
 import io
+import os
+import pty
 
 from c3l.progress import PlainProgress, cut_line, find_width, format_rate, format_seconds, make_progress, printable
 
@@ -40,3 +42,6 @@ def test_a_line_is_cut_to_the_columns_that_it_takes():
 
 def test_a_file_has_room_for_a_line():
     assert find_width(io.StringIO(), otherwise=100) == 100 - len("c3l: ")
+    here, there = pty.openpty()  # nobody has said how wide it is
+    with os.fdopen(here, "wb"), os.fdopen(there, "w") as stream:
+        assert find_width(stream, otherwise=100) == 100 - len("c3l: ")

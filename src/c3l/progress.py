@@ -139,7 +139,8 @@ def _count_columns(letter: str) -> int:
 def find_width(stream: TextIO | None = None, otherwise: int = 120) -> int:
     """How many columns a line of ``make_progress`` has for its text; a file is given enough for a person."""
     try:
-        columns = os.get_terminal_size((stream or sys.stderr).fileno()).columns
+        # a terminal of nobody has 0
+        columns = os.get_terminal_size((stream or sys.stderr).fileno()).columns or otherwise
     except (OSError, ValueError):  # no terminal; nothing with a number
         columns = otherwise
     return columns - len(PREFIX)

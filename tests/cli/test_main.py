@@ -532,6 +532,15 @@ def test_the_dry_run_uses_the_times_of_an_earlier_run(options, capsys):
     assert f"as measured in {Path('runs/one')}" in capsys.readouterr().out
 
 
+def test_a_neighbour_that_cannot_be_read_spoils_no_estimate(options, capsys):
+    assert main(["run", "--run=before", *options]) == 0
+    damaged = Path("before/draft/generated/stage.json")
+    damaged.write_text("{}")
+    capsys.readouterr()
+    assert main(["run", "--run=next", "--dry_run", *options]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["dry_run"] is True
+
+
 def test_the_dry_run_counts_only_what_is_not_done_of_the_pictures_that_the_run_began_with(options, capsys):
     assert main(["run", "whole", *options]) == 0
     shutil.copy("pictures/picture_0.png", "pictures/picture_9.png")

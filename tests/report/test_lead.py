@@ -45,6 +45,10 @@ def test_what_was_thrown_away_is_counted_by_reason_without_earlier_rounds() -> N
     stages = [
         StageCounts("images", "images", "images", 9, 7, {"truncated_image": 2}),
         StageCounts("draft/parsed", "texts", "pairs", 7, 30, {"unparsable": 90}),
+        StageCounts("groups", "pairs", "groups", 7, 1, {"one_pair": 6}),
+        StageCounts("tuned", "groups", "groups", 1, 0, {"too_long": 1}),
+        StageCounts("finetuned", "rows", "rows", 15, 8, {"too_long": 7}),
+        StageCounts("evaluation/pope/base", "questions", "answers", 9, 8, {"too_long": 1}),
         StageCounts("refined/parsed", "texts", "pairs", 7, 30, {"unparsable": 3, "empty_answer": 1}),
         StageCounts("filtered", "pairs", "pairs", 30, 15, {"outside_top_fraction": 15}),
         StageCounts("export", "pairs", "pairs", 15, 15, {}),

@@ -56,12 +56,18 @@ def build_lead(contents: ReportContents, facts: Facts) -> LeadView:
     )
 
 
+_LEADS_TO_EXPORT = ("images", "generated", "parsed", "scored", "filtered", "export")
+
+
 def count_lost(contents: ReportContents, last: int) -> list[tuple[tuple[str, str], int]]:
-    """Of each reason and stage how many did not come out; what earlier rounds lost is no part of what came out."""
+    """Of each reason and stage on the way to the export how many did not come out.
+
+    What earlier rounds lost, and what was not tuned on or is asked later, is no part of what came out.
+    """
     earlier = tuple(f"{name_round(number)}/" for number in range(last))
     counts: Counter[tuple[str, str]] = Counter()
     for stage in contents.stages:
-        if not stage.name.startswith(earlier):
+        if stage.name.rpartition("/")[2] in _LEADS_TO_EXPORT and not stage.name.startswith(earlier):
             counts.update(_by_reason(stage.name, stage.rejected))
     return sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
 

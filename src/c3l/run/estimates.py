@@ -9,6 +9,7 @@ from typing import Any
 
 from c3l.data.images import find_some
 from c3l.data.roots import has_root
+from c3l.errors import C3LError
 from c3l.method.prompts import choose_templates
 from c3l.progress import format_seconds
 from c3l.records import name_round, name_step
@@ -211,7 +212,13 @@ def find_room(config: RunConfig, images: int) -> Room:
 
 def _estimate_seconds(config: RunConfig, counts: Counts) -> tuple[float, str]:
     for path in [config.run, *sorted(config.run.parent.glob("*/"))]:
-        if measured := _measure(path, config):
+        try:
+            measured = _measure(path, config)
+        except (OSError, C3LError):  # other runs are a hint
+            if path == config.run:
+                raise
+            continue
+        if measured:
             writing, scoring, tuning = measured
             seconds = counts.texts * writing + counts.pairs * scoring + counts.groups * tuning
             return seconds, f"as measured in {path}"

@@ -45,7 +45,7 @@ def gather_report(run: Run, config: RunConfig) -> ReportContents:
     *earlier, last = (stages[f"{name_round(round)}/scored"] for round in range(config.rounds + 1))
     form = config.scoring.form
     return ReportContents(
-        title=run.path.name,
+        title=run.path.resolve().name,
         folder=str(run.path),
         settings=dump_config(config),
         provenance=_makers(stages),

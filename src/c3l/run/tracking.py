@@ -133,7 +133,7 @@ class _Wandb:
         make_folder(run / FOLDER)
         mode = os.environ.get("WANDB_MODE", "offline")
         self._run: Any = wandb.init(
-            project=PROJECT, name=run.name, dir=run / FOLDER, mode=mode, config=config.model_dump(mode="json")
+            project=PROJECT, name=run.resolve().name, dir=run / FOLDER, mode=mode, config=config.model_dump(mode="json")
         )
 
     def log(self, one: Measured) -> None:
@@ -152,7 +152,7 @@ class _Trackio:
         import trackio
 
         self._trackio: Any = trackio
-        trackio.init(project=PROJECT, name=run.name, config=config.model_dump(mode="json"))
+        trackio.init(project=PROJECT, name=run.resolve().name, config=config.model_dump(mode="json"))
 
     def log(self, one: Measured) -> None:
         self._trackio.log({f"{one.group}/{name}": value for name, value in one.values.items()}, step=one.step)
