@@ -433,3 +433,22 @@ def test_what_cannot_be_read_back_is_said(world, task, out):
     (out / benchmarking.PREDICTIONS).write_text("{}\n")
     with pytest.raises(DataError, match="edited or damaged"):
         evaluate_files(task, out, configure(world), SilentProgress())
+
+
+def test_scores_are_not_made_anew_of_answers_to_other_questions(world, tmp_path):
+    task, out = write_pope(tmp_path).model_copy(update={"image_root": world / "images"}), tmp_path / "out"
+    first = evaluate_files(task, out, configure(world), SilentProgress(), Counting())
+    again = Wanted(rescore=True)
+    file = Path(task.data[0])
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    mended = [{**row, "label": {"yes": "no", "no": "yes"}[row["label"]]} for row in rows]
+    file.write_text("\n".join(map(json.dumps, mended)))
+    assert evaluate_files(task, out, configure(world), SilentProgress(), None, wanted=again)[0].items == first[0].items
+    longer = configure(world).model_copy(
+        update={"evaluation": configure(world).evaluation.model_copy(update={"max_new_tokens": 3})}
+    )
+    told = evaluate_files(task, out, longer, SilentProgress(), None, wanted=again)[0].settings["decoding"]
+    assert told == first[0].settings["decoding"], "that of the answers"
+    file.write_text("\n".join(json.dumps({**row, "text": f"Is it not so? {row['text']}"}) for row in rows))
+    with pytest.raises(StaleStageError, match="answers to other questions"):
+        evaluate_files(task, out, configure(world), SilentProgress(), None, wanted=again)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from c3l.models.refusals import Refusal, read_refusal
+from c3l.models.refusals import Refusal, read_refusal, tell_error
 
 SENT = {"max_tokens": 200, "temperature": 1.0}
 
@@ -39,3 +39,33 @@ def test_what_meets_every_prompt_alike_is_about_the_request(told: str, refusal: 
 
 def test_an_image_that_a_proxy_forbids_is_the_servers_affair() -> None:
     assert read_refusal(403, "Invalid image", None, None, SENT) == Refusal("server")
+
+
+class Refused(Exception):
+    def __init__(self, told: str, body: object) -> None:
+        super().__init__(told)
+        self.body = body
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (
+            {"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]},
+            "Extra inputs are not permitted",
+        ),
+        ("no such model", "no such model"),
+        ({"message": {"detail": "too long"}}, "too long"),
+        (None, "Error code: 422"),
+    ],
+)
+def test_what_a_server_said_is_told_where_its_client_keeps_it(body: object, told: str) -> None:
+    assert told in tell_error(Refused("Error code: 422", body))
+
+
+def test_what_the_client_tells_is_not_told_twice() -> None:
+    assert tell_error(Refused("Error code: 400 - too long", {"message": "too long"})) == "Error code: 400 - too long"
+    found = read_refusal(
+        422, tell_error(Refused("Error code: 422", {"detail": "extra fields not permitted: seed"})), None, None, SENT
+    )
+    assert found == Refusal("request")

@@ -7,9 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from c3l.errors import C3LError, ConfigError, DataError, OutOfMemoryError, name_error
+from c3l.errors import C3LError, ConfigError, DataError, OutOfMemoryError
 from c3l.models.interface import Completion, GenerateRequest, Sampling
-from c3l.models.refusals import SYSTEM_TURN, Concerns, apply_remedy, explain_silence, read_content, read_refusal
+from c3l.models.refusals import (
+    SYSTEM_TURN,
+    Concerns,
+    apply_remedy,
+    explain_silence,
+    read_content,
+    read_refusal,
+    tell_error,
+)
 from c3l.storage.journal import append_lines, read_lines
 
 TEMPERATURE = 0.2  # the original's, as is MAX_TOKENS
@@ -117,7 +125,7 @@ class EndpointJudge:
             try:
                 return self._text_of(self._send(system, prompt))
             except self._openai.APIStatusError as error:
-                refusal = read_refusal(error.status_code, str(error), error.param, error.code, self._sent)
+                refusal = read_refusal(error.status_code, tell_error(error), error.param, error.code, self._sent)
                 if refusal.remedy is None:
                     raise self._refuse(refusal.concerns, error) from None
                 self._sent = apply_remedy(refusal.remedy, self._sent)
@@ -156,7 +164,7 @@ class EndpointJudge:
         return text
 
     def _describe(self, error: Exception) -> str:
-        told = name_error(error, 3000)
+        told = f"{type(error).__name__}: {' '.join(tell_error(error).split())}"
         return told.replace(self._key, "***")[:300] if self._key != "none" else told[:300]
 
 

@@ -20,6 +20,7 @@ from c3l.errors import BackendError, C3LError, ConfigError, DataError, name_erro
 from c3l.executors.interface import ShardResult, ShardTask, Work
 from c3l.executors.local import LocalExecutor
 from c3l.models.load import weights_hash
+from c3l.settings.roots import Address
 from c3l.settings.schema import ExecutorConfig, ModelConfig
 
 if TYPE_CHECKING:
@@ -49,6 +50,17 @@ class Made:
     notes: tuple[str, ...] = ()
 
 
+def _find_root(task: ShardTask) -> Path | Address | None:
+    """Where the images lie that a task opens, if it opens any."""
+    if task.stage.endswith(("/generated", "/scored", "score --data")):
+        return task.config.images.root
+    items = getattr(task.inputs, "items", ())  # of a benchmark; some are in its file
+    if all(item.image.startswith("data:") for item in items):
+        return None
+    root: Path = task.inputs.root
+    return root
+
+
 class Worker:
     """The actor: makes one shard after another, and keeps the model between them."""
 
@@ -75,8 +87,8 @@ class Worker:
         """
         try:
             self._check(task.config.model, weights)
-            root, opens = task.config.images.root, task.stage.endswith(("/generated", "/scored", "score --data"))
-            if opens and isinstance(root, Path) and not root.is_dir():
+            root = _find_root(task)
+            if isinstance(root, Path) and not root.is_dir():
                 raise DataError(
                     f"got the image root {root}, which is not there on {socket.gethostname()}; put "
                     "the images at the same path on every node"
@@ -280,6 +292,7 @@ class RayExecutor:
         try:
             made: Made = ray.get(reference)
         except ray.exceptions.RayTaskError as error:  # what cannot be sent back, or read: every worker would fail so
+            ray.kill(actor)
             raise BackendError(f"shard {task.shard} of {task.stage}: {name_error(error, 600)}") from None
         except ray.exceptions.RayError as error:  # a dead worker or node, memory, a result that was lost with it
             losses[task.shard] += 1

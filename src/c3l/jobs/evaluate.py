@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from c3l.errors import DataError, tell_too_many
+from c3l.errors import DataError, StaleStageError, tell_too_many
 from c3l.evaluation.convert import write_conversions
 from c3l.evaluation.describing import describe_setup
 from c3l.evaluation.display import describe_answers
@@ -112,12 +112,13 @@ def evaluate_files(
             if rest := find_rest(out, task, benchmark, made, config):
                 begin = partial(_begin, job, settings, [one for name, one in made.items() if name not in rest.shows])
                 ask_rest(rest, begin, config, progress, load)
+        length = _check_questions(out, job, whole, hashes) or answer_length(benchmark, config)
         predictions, maker = read_predictions(out, benchmark.items)
         log = ReviewLog()
         with _reviewing(benchmark, predictions, others, progress, log) as reviewed:
             found = {rule: score(reviewed, rule, predictions, others, config.seed) for rule in benchmark.rules}
         lost = describe_answers(predictions)
-        setup = describe_setup(benchmark, judge, log, config, answer_length(benchmark, config), maker) | lost
+        setup = describe_setup(benchmark, judge, log, config, length, maker) | lost
         if wanted.limit is not None:
             setup["limit"] = f"the first {len(benchmark.items)} of {len(whole.items)} questions"
         reports = [
@@ -165,6 +166,26 @@ def _job(out: Path, remedy: str = "choose another --out") -> Job:
     return Job(out, "evaluate", "evaluator_version", remedy=remedy)
 
 
+def _hash_questions(benchmark: Benchmark) -> str:
+    return hashlib.sha256("\n".join(map(to_json, benchmark.items)).encode()).hexdigest()
+
+
+def _check_questions(out: Path, job: Job, benchmark: Benchmark, hashes: Mapping[str, str]) -> int | None:
+    """How long the answers that are there may be, of the very questions of the benchmark; its answers may be mended.
+
+    Raises:
+        StaleStageError: If they are answers to other questions.
+    """
+    stored = (job.read() or {}).get("settings", {})
+    others = stored.get("data") != dict(hashes) and stored.get("questions") != _hash_questions(benchmark)
+    if stored and others:
+        raise StaleStageError(
+            f"{out} has answers to other questions than those of the files now; put these back, or choose another --out"
+        )
+    length = stored.get("max_new_tokens")
+    return length if isinstance(length, int) else None
+
+
 def _resume(
     job: Job,
     task: BenchmarkConfig,
@@ -181,11 +202,10 @@ def _resume(
     """
     stored = job.read() if begun else None
     config = choose_dtype(config, stored["settings"] if stored else None)
-    asked = "\n".join(map(to_json, benchmark.items)).encode()
     now: dict[str, Any] = {
         "task": task.task,
         "data": dict(hashes),
-        "questions": hashlib.sha256(asked).hexdigest(),
+        "questions": _hash_questions(benchmark),
         "max_new_tokens": answer_length(benchmark, config),
         "evaluation.blind": config.evaluation.blind,
         **results_of("images", config.images, {"limit", "follow_links"}),

@@ -17,10 +17,10 @@ from typing import Any, Literal, NoReturn
 
 from PIL.Image import Image
 
-from c3l.errors import BackendError, ConfigError, name_error
+from c3l.errors import BackendError, ConfigError
 from c3l.models.interface import Completion, GenerateRequest, Sampling, ScoreRequest
 from c3l.models.notes import add_notes
-from c3l.models.refusals import apply_remedy, read_content, read_refusal
+from c3l.models.refusals import apply_remedy, read_content, read_refusal, tell_error, without_echo
 from c3l.records import NoImageMode, Provenance
 from c3l.settings.schema import SERVED, ModelConfig
 
@@ -234,7 +234,7 @@ class OpenAIModel:
         Raises:
             BackendError: Where every request would be refused.
         """
-        refusal = read_refusal(error.status_code, str(error), error.param, error.code, sent)
+        refusal = read_refusal(error.status_code, tell_error(error), error.param, error.code, sent)
         if refusal.remedy == "max_completion_tokens":
             self._length_name = "max_completion_tokens"
             return None
@@ -243,7 +243,8 @@ class OpenAIModel:
             for name in [name for name, value in changed.items() if isinstance(value, str)]:
                 self._leave_out(name)
             return None
-        named = next((name for name in _DISPENSABLE if name in str(error.param or error)), None)
+        about = str(error.param or without_echo(tell_error(error)))
+        named = next((name for name in _DISPENSABLE if name in about), None)
         if refusal.concerns == "request" and named and named in sent:
             self._leave_out(named)
             return None
@@ -285,7 +286,7 @@ class OpenAIModel:
         )
 
     def _describe(self, error: Exception) -> str:
-        told = name_error(error, 3000)
+        told = f"{type(error).__name__}: {' '.join(tell_error(error).split())}"
         return (told.replace(self._key, "***") if self._key != "none" else told)[:300]
 
 

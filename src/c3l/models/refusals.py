@@ -61,6 +61,18 @@ class Refusal:
     remedy: Remedy | None = None
 
 
+def tell_error(error: Exception) -> str:
+    """A client's error with what the server said, which some versions of it keep to themselves."""
+    told, body = str(error), getattr(error, "body", None)
+    inner = body.get("message") if isinstance(body, dict) else body
+    return told if not body or (isinstance(inner, str) and inner in told) else f"{told} - {body}"
+
+
+def without_echo(told: str) -> str:
+    """A message up to where it repeats what it was sent, as those of pydantic do."""
+    return re.sub(r"(['\"])input\1\s*:.*", "", told, flags=re.S)
+
+
 def read_refusal(status: int, told: str, parameter: str | None, code: str | None, sent: Settings) -> Refusal:
     """What a status with its message is about.
 
@@ -90,7 +102,7 @@ def read_refusal(status: int, told: str, parameter: str | None, code: str | None
 
 def _find_remedy(told: str, parameter: str | None, sent: Settings) -> Remedy | None:
     """For the parameter that is named by the server, else for one that was sent and that its words speak of."""
-    about = parameter or re.sub(r"(['\"])input\1\s*:.*", "", told, flags=re.S)  # some tell all that they were sent
+    about = parameter or without_echo(told)
     if "temperature" in about and _is_sent("temperature", sent):
         return "no_temperature"
     if "max_tokens" in about and _is_sent("max_tokens", sent):
