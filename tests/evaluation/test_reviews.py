@@ -146,3 +146,18 @@ def test_the_sides_are_called_what_the_rule_calls_them():
     text = "Helper 2: 6\nHelper 1: 8"
     assert read_review(text) is None
     assert read_review(text, role="Helper").marks == (8, 6)
+
+
+@pytest.mark.parametrize(
+    ("text", "marks"),
+    [
+        ("Assistant 1's answer is 5. Assistant 2's answer is 4.\n\n9 4", (9, 4)),
+        ("Assistant 1's answer is 5. Assistant 2's answer is 4.\n\n9 4\n\nAssistant 1 is right.", None),
+        ("Assistant 1's answer is 5, while Assistant 2's answer is 4. The reference says 5, so 2 is wrong.", None),
+        ("Assistant 1's answer is 8/10. Assistant 2's answer is 6/10.", (8, 6)),
+        ("Assistant 1's answer gets 8. Assistant 2's answer gets 6.", (8, 6)),
+    ],
+)
+def test_what_the_assistants_answered_is_no_mark(text, marks):
+    found = read_review(text)
+    assert (None if found is None else found.marks) == marks

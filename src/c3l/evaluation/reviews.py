@@ -42,6 +42,7 @@ _WORTH = re.compile(r"\b(?:scores?|scoring|ratings?|marks?|grades?|points)\b", r
 _LETTER = re.compile(r"[^\W\d_]")
 _LAST = re.compile(r"\b(?:final|overall|total)\b", re.I)
 _ALONE = re.compile(r"(?:my |the |final )*(?:answers?|output|results?|verdict|evaluation|assessment)", re.I)
+_TELLS = re.compile(r"\b(?:answer|response)\s+(?:is|was|of)\s*$", re.I)
 _SCALE = re.compile(r"\(?\s*(?:\b(?:from|between|out of|of)\s+|/\s*)?(?:\b1\s*(?:-|\u2013|to|and)\s*)?\b10\b\s*\)?")
 _TWO_LINES = re.compile(rf"{_FIRST}\n+{_SECOND}(?:\n(?!\s*{_NUMBER}\s*(?:\n|$))[\s\S]*)?")
 _NUMBERED = re.compile(rf"1\s*[:.)]\s*{_FIRST}[\s,;]+2\s*[:.)]\s*{_SECOND}[\s.]*")
@@ -202,6 +203,9 @@ def _named_by(text: str, word: str) -> Iterator[tuple[str, float]]:
     sure = _FIRST.replace("(?:/|out\\s+of|of)\\s*10(?:\\.0+)?)?", "(?:/|out\\s+of)\\s*10(?:\\.0+)?)")
     for found in re.finditer(rf"{label}{link}(?:{sure}|{_SECOND}{ends})", text, re.I | re.M):
         mark = found["mark1"] or found["mark2"]
+        between = text[found.end("which") : found.start("mark1" if found["mark1"] else "mark2")]
+        if _TELLS.search(between) and not (found["scale1"] or found["scale2"]):
+            continue  # what the assistant answered to "How many ...?"
         if not (mark == "1" and re.match(r"\.\s+\S", text[found.end() :])):  # "Assistant 1: 1. It" begins a list
             yield found["which"], float(mark)
     for found in re.finditer(rf"{_FIRST}\s+(?:for|to)\s+(?:the\s+)?{label}", text, re.I):
