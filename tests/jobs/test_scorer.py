@@ -273,6 +273,9 @@ def test_what_pandas_writes_for_nothing_is_nothing(scorer: Scorer) -> None:
 
     found = scorer.score([{**row(make_picture(1)), "answer": nothing} for nothing in (NAType(), numpy.float32("nan"))])
     assert [one.error.split(":")[0] for one in found] == ["empty_answer"] * 2
+    picture, turns = make_picture(1), [["How many?", "Two."]]
+    listed, arrays = scorer.score([{**row(picture), "history": told} for told in (turns, numpy.array(turns))])
+    assert arrays.i2c == listed.i2c
     for history in ([None], 5, "What?", [["a", 1]]):
         with pytest.raises(DataError, match="in `history`, expected pairs"):
             scorer.score([{**row(make_picture(1)), "history": history}])

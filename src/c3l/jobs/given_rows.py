@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
+from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, SupportsFloat
+from typing import TYPE_CHECKING, Any
 
 from c3l.data.images import decode_image, settle_image
 from c3l.data.rejection import BadRowError
@@ -124,11 +125,16 @@ def _unwrap(image: Any) -> Any:
 def _read_context(number: int, row: Mapping[str, Any]) -> Context:
     history = () if _is_missing(row.get("history")) else row["history"]
     turns: list[tuple[str, str]] = []
-    for turn in [history] if isinstance(history, str) or not isinstance(history, Iterable) else history:
-        if not isinstance(turn, list | tuple) or len(turn) != 2 or not all(isinstance(text, str) for text in turn):
+    for turn in _as_list(history):  # a data frame has arrays
+        said = _as_list(turn)
+        if len(said) != 2 or not all(isinstance(text, str) for text in said):
             raise DataError(f"got row {number} with {turn!r} in `history`, expected pairs of a question and its answer")
-        turns.append((turn[0], turn[1]))
+        turns.append((said[0], said[1]))
     return Context(_text(number, row, "system"), tuple(turns))
+
+
+def _as_list(value: Any) -> list[Any]:
+    return [value] if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
 
 
 def _text(number: int, row: Mapping[str, Any], key: str) -> str:
@@ -145,7 +151,7 @@ def _is_missing(value: Any) -> bool:
     """Whether a table has nothing there: None, or what pandas and numpy write for it."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
-    return isinstance(value, SupportsFloat) and not isinstance(value, str) and math.isnan(value)
+    return isinstance(value, Real) and math.isnan(value)
 
 
 def _take_placeholders(question: str, context: Context, names: tuple[str, ...]) -> tuple[str, Context, str]:
