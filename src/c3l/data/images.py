@@ -241,14 +241,7 @@ def decode_image(content: bytes, rules: ImagesConfig) -> Image.Image:
         BadImageError: With the reason that ``inspect_image`` would give.
     """
     with _header(content) as image:
-        _check_size(image.size, rules)
-        try:
-            image.load()
-            return _to_rgb(_upright(image))
-        except BadImageError:
-            raise
-        except Exception as error:  # decoders of hostile bytes raise almost anything; each makes a rejection
-            raise _broken(content, error) from None
+        return _settle(image, rules, content)
 
 
 def settle_image(image: Image.Image, rules: ImagesConfig) -> Image.Image:
@@ -257,16 +250,21 @@ def settle_image(image: Image.Image, rules: ImagesConfig) -> Image.Image:
     Raises:
         BadImageError: With the reason that ``inspect_image`` would give.
     """
+    return _settle(image, rules)
+
+
+def _settle(image: Image.Image, rules: ImagesConfig, content: bytes = b"") -> Image.Image:
+    """RGB and upright; ``content`` is the file that it is being read from, if it is known."""
     _check_size(image.size, rules)
     try:
         image.load()
-        if image.mode == "I":  # whatever it was read from: grey of 16 bits
+        if image.mode == "I" and not content:  # whatever it was read from: grey of 16 bits
             image = Image.fromarray(np.clip(np.asarray(image), 0, 65535).astype(np.uint16))
         return _to_rgb(_upright(image))
     except BadImageError:
         raise
-    except Exception as error:  # as in decode_image: one that was opened from a file may be read only now
-        raise _broken(b"", error) from None
+    except Exception as error:  # decoders of hostile bytes raise almost anything; each makes a rejection
+        raise _broken(content, error) from None
 
 
 class _NoWarnings:
