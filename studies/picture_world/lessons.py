@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from c3l.method.prompts import load_templates
+from studies.picture_world.own_words import OwnWords
 from studies.picture_world.prototypes import Prototypes
 from studies.picture_world.questions import QA, Asker, sentence
 from studies.picture_world.scenes import Placed, Scene
@@ -41,6 +42,8 @@ class Lessons:
         prototypes: Prototypes,
         prototype_share: float,
         blind_share: float = 0.07,
+        own: OwnWords | None = None,
+        own_share: float = 0.0,
     ) -> None:
         """Open the prepared chunks.
 
@@ -50,7 +53,10 @@ class Lessons:
             prototypes: The source of the other lessons.
             prototype_share: How many lessons are about a prototype, not about a picture.
             blind_share: How many show no picture.
+            own: What the model wrote itself, and truly.
+            own_share: How many are of that alone, before all others are drawn.
         """
+        self.own, self.own_share = own, own_share
         self.features = [np.load(folder / f"{c:03d}.npy", mmap_mode="r") for c in chunks]
         self.scenes = [
             [Scene.from_json(line) for line in (folder / f"{c:03d}.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -76,6 +82,9 @@ class Lessons:
     def draw(self, seed: int, number: int) -> Lesson:
         """The lesson with this number."""
         rng = random.Random(f"{seed}:{number}")
+        if self.own is not None and rng.random() < self.own_share:
+            features, exercise = self.own.draw(rng)
+            return Lesson(features, (exercise,))
         if rng.random() < self.prototype_share:
             features, scene = self.prototypes.draw(rng)
             exercises = self.exercises(scene, rng, count=rng.randint(1, 2), completions=0.3)

@@ -40,8 +40,13 @@ UNCOUNTED = frozenset(
     """clothing food jewelry bread cheese meat furniture soup hair water grass sports equipment""".split()
 )
 PAIRED = ("glasses", "pants", "jeans", "scissors", "pliers", "binoculars")  # plural in form, one thing
+SINGULAR_IN_S = ("ss", "us", "is", "rhinoceros", "ceratops")
+MAN = re.compile(r"(?<!hu)(?<!ger)(?<!ro)(?<!otto)man$")  # a man, a woman, a fireman
+MEN = re.compile(r"(?<!speci)(?<!sta)men$")
+SCARF = re.compile(r"scar(f|ves)$")  # and a headscarf
+TOES = re.compile(r"(pota|toma|mosqui)to$")
 PLURAL_IRREGULAR = {
-    "mouse": "mice", "goose": "geese", "man": "men", "woman": "women", "child": "children", "person": "people",
+    "mouse": "mice", "goose": "geese", "child": "children", "person": "people",
     "sheep": "sheep", "fish": "fish", "deer": "deer", "leaf": "leaves", "knife": "knives", "wolf": "wolves",
     "aircraft": "aircraft", "tooth": "teeth", "foot": "feet", "loaf": "loaves", "ox": "oxen", "bison": "bison",
 }  # fmt: skip
@@ -142,11 +147,13 @@ def singular(noun: str) -> str:
     for one, many in PLURAL_IRREGULAR.items():
         if noun.endswith(many) and many != one:
             return noun[: -len(many)] + one
+    if MEN.search(noun) or SCARF.search(noun):
+        return MEN.sub("man", SCARF.sub("scarf", noun))
     if noun.endswith("ies") and len(noun) > 4:
         return noun[:-3] + "y"
     if re.search(r"(ches|shes|xes|sses|toes)$", noun):
         return noun[:-2]
-    if noun.endswith("s") and not noun.endswith(("ss", "us", "is")):
+    if noun.endswith("s") and not noun.endswith(SINGULAR_IN_S):
         return noun[:-1]
     return noun
 
@@ -159,9 +166,11 @@ def plural(noun: str) -> str:
     for one, many in PLURAL_IRREGULAR.items():
         if re.search(rf"(^|\s){one}$", noun):
             return noun[: -len(one)] + many
+    if MAN.search(noun) or SCARF.search(noun):
+        return MAN.sub("men", SCARF.sub("scarves", noun))
     if re.search(r"[^aeiou]y$", noun):
         return noun[:-1] + "ies"
-    if re.search(r"(s|x|ch|sh|z)$", noun):
+    if re.search(r"(s|x|ch|sh|z)$", noun) or TOES.search(noun):
         return noun + "es"
     return noun + "s"
 

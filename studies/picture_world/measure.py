@@ -39,3 +39,17 @@ def interval(statistic: Callable[[np.ndarray], float], n: int, draws: int = 1000
     values = [v for v in (statistic(rng.integers(0, n, n)) for _ in range(draws)) if v == v]
     low, high = np.quantile(values, (0.025, 0.975)) if values else (float("nan"),) * 2
     return float(low), float(high)
+
+
+def interval_over(statistic: Callable[[np.ndarray], float], groups: Sequence[object]) -> tuple[float, float]:
+    """``interval`` where the rows of one group, such as the pairs of one picture, are drawn together.
+
+    Args:
+        statistic: Of row numbers.
+        groups: The group of each row.
+    """
+    rows: dict[object, list[int]] = {}
+    for row, group in enumerate(groups):
+        rows.setdefault(group, []).append(row)
+    clusters = [np.array(cluster) for cluster in rows.values()]
+    return interval(lambda drawn: statistic(np.concatenate([clusters[n] for n in drawn])), len(clusters))

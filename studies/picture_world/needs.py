@@ -1,9 +1,12 @@
 """What a command of the study needs before it begins; what is missing is one line that says how to get it."""
 
+import hashlib
 import importlib.util
 import shutil
 import sys
 from pathlib import Path
+
+from c3l.models.builtin.parts import recipe, trained_weights
 
 _PROGRAMS = {"apt-get": "apt", "dpkg": "dpkg", "rsvg-convert": "librsvg2-bin"}
 _MODULES = {
@@ -49,6 +52,17 @@ def need_features(world: Path, chunks: int) -> None:
     need_things(world)
     for chunk in range(chunks):
         need_file(world / "features" / f"{chunk:03d}.npy", call("prepare", world))
+
+
+def need_same_origin(out: Path, world: Path, model: str = "builtin") -> None:
+    """End the command where a folder holds what other weights wrote, or what was asked by other names of the things."""
+    made_of = hashlib.sha256((world / "things.jsonl").read_bytes())
+    made_of.update((recipe(trained_weights()) if model == "builtin" else str(Path(model).resolve())).encode())
+    path = out / "made_of.txt"
+    if path.exists() and path.read_text(encoding="utf-8") != made_of.hexdigest():
+        sys.exit(f"{out} was made by another model or with another catalogue of things: take another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    path.write_text(made_of.hexdigest(), encoding="utf-8")
 
 
 def call(command: str, *arguments: Path | str) -> str:

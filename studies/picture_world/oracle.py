@@ -6,8 +6,8 @@ claim that the truth decides: an unknown noun, a colour of a many-coloured thing
 """
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from studies.picture_world.lexicon import plural, singular
@@ -18,7 +18,16 @@ Grade = Literal["true", "false", "ungradable"]
 
 COLOURS = frozenset(["red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "grey"])
 NOTHING = re.compile(r"\b(nothing|none|no one|nobody)\b")
+NOT = re.compile(r"\b(?:no|not|without|isn't|aren't|doesn't)\b")
+PLACE = re.compile(r"\b(?:on|at|in) the (?:far )?(left|right|top|bottom|middle)\b(?: (left|right)\b)?")
 PICTURE = r"(?:image|picture|photo|photograph|scene)"
+COUNTED = (*NUMBERS, "seven", "eight", "nine", "ten", "eleven", "twelve")
+# Whether one thing stands so to another; None where the places of their centres do not tell.
+BESIDE: dict[str, Callable[[Placed, Placed], bool] | None] = {
+    "beside": lambda p, q: True, "next to": lambda p, q: True, "above": lambda p, q: p.y < q.y,
+    "below": lambda p, q: p.y > q.y, "left of": lambda p, q: p.x < q.x, "right of": lambda p, q: p.x > q.x,
+    "behind": None, "in front of": None, "under": None, "inside": None, "around": None, "near": None,
+}  # fmt: skip
 # Words of a place and whether a thing with that centre is there; the margins are wider than those of training.
 PLACES = {
     "left": lambda p: p.x < 0.47, "right": lambda p: p.x > 0.53, "top": lambda p: p.y < 0.47,
@@ -45,7 +54,8 @@ class Oracle:
         """
         self.nouns: dict[str, str] = {}
         for name in names:
-            self.nouns[name.lower()] = self.nouns[plural(name).lower()] = singular(name.lower())
+            self.nouns[_fold(name)] = self.nouns[_fold(plural(name))] = singular(_fold(name))
+        self.nouns.pop("does", None)  # the verb
         self.longest = max(len(noun.split()) for noun in self.nouns)
 
     def grade(self, scene: Scene, question: str, answer: str) -> Graded:
@@ -59,16 +69,22 @@ class Oracle:
 
     def mentions(self, text: str) -> list[str]:
         """Known nouns in a text, the longest first at each place: "a red fire truck" -> ["fire truck"]."""
-        words, found, i = re.findall(r"[\w'-]+", text.lower()), [], 0
+        words, found, i = re.findall(r"[\w'-]+", _fold(text)), [], 0
         while i < len(words):
-            for size in range(min(self.longest, len(words) - i), 0, -1):
-                noun = self.nouns.get(" ".join(words[i : i + size]))
-                if noun is not None:
-                    found.append(noun)
-                    i += size - 1
-                    break
-            i += 1
+            size, noun = self._noun_at(words, i)
+            colours = words[i] in COLOURS and size == 1 and self._noun_at(words, i + 1)[0] > 0  # "an orange hat"
+            if noun and not colours:
+                found.append(noun)
+            i += max(1, size)
         return found
+
+    def _noun_at(self, words: Sequence[str], start: int) -> tuple[int, str]:
+        """The longest known noun that begins there: how many words, and its singular; 0 and "" if there is none."""
+        for size in range(min(self.longest, len(words) - start), 0, -1):
+            noun = self.nouns.get(" ".join(words[start : start + size]))
+            if noun is not None:
+                return size, noun
+        return 0, ""
 
     def _holds(self, scene: Scene, noun: str) -> bool | None:
         """Whether a noun names something in the scene; None where an incomplete truth cannot tell."""
@@ -79,14 +95,29 @@ class Oracle:
         return False if scene.complete or not scene.also else None
 
     def _yesno(self, scene: Scene, match: re.Match[str], asked: str, said: str) -> Iterator[bool | None]:
-        answer = _yes_or_no(said)
-        nouns = self.mentions(match["what"])
+        answer, what = _yes_or_no(said), re.sub(rf"\b(?:in|of) (?:the|this|that) {PICTURE}\b", "", match["what"])
+        nouns = self.mentions(what)
         if answer is None or not nouns:
             yield None
             return
-        present = [self._holds(scene, noun) for noun in nouns[:1]]
-        yield None if None in present else all(present) == answer
-        yield from self._stated_colour(scene, nouns[0], match["what"]) if answer else ()
+        claims = [self._holds(scene, noun) for noun in nouns]
+        claims += self._stated_colour(scene, nouns[0], what)
+        claims += self._stated_place(scene, nouns[0], what)
+        number = re.match(r"(?:the )?(\w+)\b", what.strip())
+        if number and number[1] in COUNTED[2:]:
+            claims.append(len(_named(scene, nouns[0])) == COUNTED.index(number[1]) if scene.complete else None)
+        if False in claims:
+            yield not answer
+        else:
+            yield None if None in claims else answer
+        if not answer and (colour := re.search(r"\b(?:it|they) (?:is|are) (\w+)", said)):
+            yield from self._stated_colour(scene, nouns[0], colour[1])
+
+    def _stated_place(self, scene: Scene, noun: str, text: str) -> Iterator[bool | None]:
+        if place := PLACE.search(text.replace("center", "middle").replace("centre", "middle")):
+            words = [word for word in place.groups() if word]
+            there = any(all(PLACES[word](p) for word in words) for p in _named(scene, noun))
+            yield there if scene.complete else None
 
     def _stated_colour(self, scene: Scene, noun: str, text: str) -> Iterator[bool | None]:
         colours = [w for w in text.split() if w in COLOURS and w not in noun.split()]
@@ -113,7 +144,9 @@ class Oracle:
         if not nouns or not places or not scene.complete:
             yield None
             return
-        yield any(all(PLACES[place](p) for place in places) for p in _named(scene, nouns[0]))
+        things = _named(scene, nouns[0])
+        there = any(all(PLACES[place](p) for place in places) for p in things)
+        yield bool(things) and there != bool(NOT.search(said))
 
     def _colour(self, scene: Scene, match: re.Match[str], asked: str, said: str) -> Iterator[bool | None]:
         nouns = self.mentions(match["what"])
@@ -125,7 +158,7 @@ class Oracle:
         if not things:
             yield False
         elif all(p.colour for p in things):
-            yield any(p.colour in colours for p in things)
+            yield any(p.colour in colours for p in things) != bool(NOT.search(said))
         else:
             yield None
 
@@ -147,15 +180,22 @@ class Oracle:
         if not first or not scene.complete:
             yield None
             return
-        beside = [placed for placed in scene.placed if placed not in _named(scene, first[0])]
-        yield bool(_named(scene, first[0]))
-        nouns = [noun for noun in self.mentions(said) if noun != first[0]]
-        yield from (bool(_named(Scene("", tuple(beside)), noun)) for noun in nouns)
+        named, stands = _named(scene, first[0]), BESIDE[match["how"]]
+        if not named or stands is None:
+            yield None if named else False
+            return
+        beside = Scene("", tuple(p for p in scene.placed if any(q is not p and stands(p, q) for q in named)))
+        # "there is a lemon beside the dog": what it is beside of is no part of the answer
+        told = re.split("|".join(rf"\b{word}\b" for word in BESIDE), said)[0]
+        yield from (bool(_named(beside, noun)) for noun in self.mentions(told))
         if NOTHING.search(said):
-            yield not beside
+            yield not beside.placed
 
     def _category(self, scene: Scene, match: re.Match[str], asked: str, said: str) -> Iterator[bool | None]:
-        kinds = self.mentions(match["what"])
+        kinds, place = self.mentions(match["what"]), PLACE.search(asked)
+        if place and scene.complete:
+            words = [word for word in place.groups() if word]
+            scene = replace(scene, placed=tuple(p for p in scene.placed if all(PLACES[word](p) for word in words)))
         for noun in self.mentions(said):
             things = _named(scene, noun)
             yield (
@@ -182,15 +222,14 @@ class Oracle:
 
     def _clause(self, scene: Scene, clause: str) -> Iterator[bool | None]:
         """A statement: "the dog is on the left", "two dogs and a hat", "it is red"."""
-        nouns = self.mentions(clause)
+        denied = NOT.search(clause)
+        nouns = self.mentions(clause[: denied.start()] if denied else clause)
         yield from (self._holds(scene, noun) for noun in nouns)
-        placed = re.search(
-            r"(?:is|are) (?:on|at|in) the (?P<place>left|right|top|bottom|middle)(?: (?P<more>left|right))?",
-            clause,
-        )
-        if placed and nouns and scene.complete:
-            places = [p for p in (placed["place"], placed["more"]) if p]
-            yield any(all(PLACES[place](p) for place in places) for p in _named(scene, nouns[0]))
+        if denied:
+            absent = (self._holds(scene, noun) for noun in self.mentions(clause[denied.end() :]))
+            yield from (None if held is None else not held for held in absent)
+        elif nouns and re.search(rf"(?:is|are) {PLACE.pattern}", clause):
+            yield from self._stated_place(scene, nouns[0], clause)
         for count, noun in re.findall(r"\b(two|three|four|five)\s+([\w' -]+?)(?:,| and |$)", clause):
             found = self.mentions(noun)
             if found and scene.complete:
@@ -200,11 +239,12 @@ class Oracle:
 KINDS: tuple[tuple[str, str], ...] = (
     ("because", r"^(?:could|how could|does what is shown|is there something (?:alive|that)|is there somebody)"),
     ("because", r"^(?:what could|where might|what is the .* (?:likely )?used)"),
-    ("count", r"^how many (?P<what>.+?)(?: are| can| do| is|\?|$)"),
+    ("count", r"^how many (?P<what>.+?)(?: (?:are|can|do|is)\b|\?|$)"),
     ("where", rf"^where (?:in the {PICTURE} )?(?:is|are) (?:the |a |an )?(?P<what>.+?)\??$"),
     ("colour", r"^what colou?r (?:is|are) (?:the |this |that )?(?P<what>.+?)\??$"),
+    ("beside", rf"^what (?:is|are|do you see|can you see) (?:(?:on|to) the )?(?P<how>{'|'.join(BESIDE)}) "
+     rf"(?!(?:the |this |that )?{PICTURE}\b)(?:the |a |an )?(?P<what>.+?)\??$"),
     ("side", r"^what (?:is|are|do you see|can you see) (?:on|at|in) the (?P<side>left|right|top|bottom|middle)"),
-    ("beside", r"^what (?:is|are|do you see|can you see) (?:beside|next to) (?:the |a |an )?(?P<what>.+?)\??$"),
     ("category", r"^(?:what kind of|which|what type of) (?P<what>.+?) (?:is|are|do|can|does)\b"),
     ("yesno", r"^(?:is|are) (?:there )?(?P<what>(?:a|an|any|some|the)? ?.+?)\??$"),
     ("yesno", rf"^(?:can you see|do you see|does the {PICTURE} (?:show|contain|have)) (?P<what>.+?)\??$"),
@@ -213,11 +253,11 @@ KINDS: tuple[tuple[str, str], ...] = (
 
 
 def _fold(text: str) -> str:
-    return " ".join(text.lower().replace("gray", "grey").split())
+    return " ".join(text.lower().replace("gray", "grey").replace("\u2019", "'").split())
 
 
 def _lower(placed: Placed) -> set[str]:
-    return {singular(name.lower()) for name in placed.names}
+    return {singular(_fold(name)) for name in placed.names}
 
 
 def _named(scene: Scene, noun: str) -> list[Placed]:
@@ -231,12 +271,14 @@ def _yes_or_no(said: str) -> bool | None:
 
 
 def _number(said: str) -> int | None:
+    if NOTHING.search(said):  # before the "one" of "no one"
+        return 0
     for word in re.findall(r"\w+", said):
-        if word in NUMBERS:
-            return NUMBERS.index(word)
+        if word in COUNTED:
+            return COUNTED.index(word)
         if word.isdigit() and len(word) < 3:
             return int(word)
-    return 0 if NOTHING.search(said) or _yes_or_no(said) is False else None
+    return 0 if re.search(r"\b(?:no|not any)\b", said) else None
 
 
 def _verdict(verdicts: list[bool | None]) -> Grade:

@@ -1,11 +1,12 @@
 """Paint the training pictures and keep what the frozen tower sees in them: ``features/NNN.npy`` and ``NNN.jsonl``.
 
-Run ``python -m studies.picture_world.prepare WORLD``; a chunk that exists is skipped.
+Run ``python -m studies.picture_world.prepare WORLD``; a chunk that exists is skipped. ``--truth`` writes the truth of
+those that exist anew: what is painted does not hang on what it is called.
 """
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ CHUNK = 256
 
 def painter(world: Path, split: Split) -> Painter:
     """A painter with the cut-outs and the background photographs of one split."""
-    chosen = [file for file, _, _ in backgrounds(world, split)]
+    chosen = [(file, (*names, *also)) for file, names, also in backgrounds(world, split)]
     return Painter(world, [t for t in things.load(world) if t.split == split], chosen)
 
 
@@ -61,11 +62,17 @@ def prepare(world: Path, first: int, last: int) -> None:
         pairs = list(training_pictures(world, chunk))
         images = [image for image, _ in pairs]
         features = np.concatenate([encode(tower, processor, images[i : i + 16]) for i in range(0, CHUNK, 16)])
-        (folder / f"{chunk:03d}.jsonl").write_text("".join(s.to_json() + "\n" for _, s in pairs), encoding="utf-8")
+        write_truth(world, chunk, pairs)
         temporary = folder / f"{chunk:03d}.tmp.npy"
         np.save(temporary, features)
         os.replace(temporary, folder / f"{chunk:03d}.npy")
         print(f"chunk {chunk + 1}/{last}", flush=True)
+
+
+def write_truth(world: Path, chunk: int, pictures: Iterable[tuple[Image.Image, Scene]]) -> None:
+    """The truth of one chunk's pictures, a line each."""
+    lines = "".join(scene.to_json() + "\n" for _, scene in pictures)
+    (world / "features" / f"{chunk:03d}.jsonl").write_text(lines, encoding="utf-8")
 
 
 def main() -> None:
@@ -74,8 +81,14 @@ def main() -> None:
     parser.add_argument("world", type=Path)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--last", type=int, default=60)
+    parser.add_argument("--truth", action="store_true", help="only the truth, of the chunks that exist")
     arguments = parser.parse_args()
     need_things(arguments.world)
+    if arguments.truth:
+        for chunk in range(arguments.first, arguments.last):
+            if (arguments.world / "features" / f"{chunk:03d}.npy").exists():
+                write_truth(arguments.world, chunk, training_pictures(arguments.world, chunk))
+        return
     check_apart(arguments.world)
     prepare(arguments.world, arguments.first, arguments.last)
 

@@ -9,10 +9,12 @@ from importlib import resources
 import numpy as np
 import torch
 
+from studies.picture_world.kinds import with_kinds
 from studies.picture_world.lexicon import WordNet
 from studies.picture_world.scenes import Placed, Scene
 
 CELLS = 7  # the tower's feature map is 7 x 7
+SIZES = {1: (3, 6), 2: (2, 4), 3: (2, 3)}  # shortest and longest side of a class, by how many there are
 NOISE = 0.15  # share of a row's length that is added as noise
 CONFIDENT = 0.9
 
@@ -34,7 +36,7 @@ def read_classes(net: WordNet) -> list[ImageNetClass]:
     for index, name in enumerate(clean):
         bare = re.sub(r"\s*\(.*?\)", "", name)
         kinds = net.kinds(int(wnids[str(index)][1:]))
-        classes.append(ImageNetClass(index, tuple(dict.fromkeys([bare, *kinds]))))
+        classes.append(ImageNetClass(index, with_kinds(tuple(dict.fromkeys([bare, *kinds])))))
     return classes
 
 
@@ -66,17 +68,18 @@ class Prototypes:
     def draw(self, rng: random.Random) -> tuple[np.ndarray, Scene]:
         """A feature map with one to three classes in it, and its truth."""
         number = rng.choices((1, 2, 3), (0.55, 0.33, 0.12))[0]
+        scattered = number == 1 and rng.random() < 0.5  # over a large part of the picture
         noise = np.random.default_rng(rng.getrandbits(32))
         canvas = self._background(rng, noise)
         placed = []
-        for left, top, right, bottom in _regions(number, rng):
+        for left, top, right, bottom in _regions(number, rng, (5, CELLS) if scattered else SIZES[number]):
             chosen = rng.choice(self.classes)
             cells = [y * CELLS + x for y in range(top, bottom) for x in range(left, right)]
-            if number == 1 and rng.random() < 0.5:
-                cells = rng.sample(range(CELLS * CELLS), rng.randint(8, 30))
+            if scattered:
+                cells = rng.sample(cells, rng.randint(8, min(30, len(cells))))
             canvas[cells] = self._cells(chosen.index, len(cells), noise, rng)
             box = (left / CELLS, top / CELLS, right / CELLS, bottom / CELLS)
-            placed.append(Placed(chosen.names, "", box if number > 1 else (0.2, 0.2, 0.8, 0.8)))
+            placed.append(Placed(chosen.names, "", box))
         return np.clip(canvas, 0, 6).astype(np.float16), Scene("prototype", tuple(placed))
 
     def _background(self, rng: random.Random, noise: np.random.Generator) -> np.ndarray:
@@ -93,10 +96,10 @@ class Prototypes:
         return np.asarray(vector * scale)
 
 
-def _regions(number: int, rng: random.Random) -> list[tuple[int, int, int, int]]:
-    """Rectangles of cells that do not overlap."""
+def _regions(number: int, rng: random.Random, sides: tuple[int, int]) -> list[tuple[int, int, int, int]]:
+    """So many rectangles of cells with such sides that do not overlap."""
     regions: list[tuple[int, int, int, int]] = []
-    low, high = {1: (3, 6), 2: (2, 4), 3: (2, 3)}[number]
+    low, high = sides
     while len(regions) < number:
         width, height = rng.randint(low, high), rng.randint(low, high)
         left, top = rng.randint(0, CELLS - width), rng.randint(0, CELLS - height)

@@ -70,22 +70,25 @@ class Scene:
 class Painter:
     """Paints scenes from things and background photographs; everything drawn from one generator a scene."""
 
-    def __init__(self, world: Path, things: Sequence[Thing], backgrounds: Sequence[Path]) -> None:
+    def __init__(
+        self, world: Path, things: Sequence[Thing], backgrounds: Sequence[tuple[Path, tuple[str, ...]]]
+    ) -> None:
         """Keep the things; open each background once, reduced to twice the scene's side.
 
         Args:
             world: The folder with ``things/``.
             things: What may appear.
-            backgrounds: Photographs that may stand behind; plain colours and gradients are always used too.
+            backgrounds: Photographs that may stand behind, with the names of what they show; plain colours and
+                gradients are always used too.
         """
         self.folder = world / "things"
         self.things = list(things) + 2 * [thing for thing in things if thing.photo]  # drawings weigh a third
-        self.backgrounds = [_reduced(path) for path in backgrounds]
+        self.backgrounds = [(_reduced(path), names) for path, names in backgrounds]
 
     def paint(self, scene_id: str, seed: str) -> tuple[Image.Image, Scene]:
         """A 224 x 224 RGB picture and its truth, both decided by the seed."""
         rng = random.Random(seed)
-        canvas = self._background(rng)
+        canvas, behind = self._background(rng)
         kind = rng.choices(("one", "several", "copies"), (0.42, 0.38, 0.20))[0]
         chosen = self._choose(kind, rng)
         placed: list[Placed] = []
@@ -96,7 +99,7 @@ class Painter:
                 _paste(canvas, cut, box)
                 left, top, right, bottom = box
                 placed.append(Placed(thing.names, thing.colour, (left / SIDE, top / SIDE, right / SIDE, bottom / SIDE)))
-        return _lit(canvas, rng), Scene(scene_id, tuple(placed))
+        return _lit(canvas, rng), Scene(scene_id, tuple(placed), also=behind)
 
     def _choose(self, kind: str, rng: random.Random) -> list[Thing]:
         if kind == "one":
@@ -114,13 +117,14 @@ class Painter:
             cut = cut.rotate(rng.uniform(-18, 18), Image.Resampling.BILINEAR, expand=True)
         return cut
 
-    def _background(self, rng: random.Random) -> Image.Image:
+    def _background(self, rng: random.Random) -> tuple[Image.Image, tuple[str, ...]]:
         kind = rng.random()
         if self.backgrounds and kind < 0.68:
-            return _random_crop(rng.choice(self.backgrounds), rng)
+            photograph, names = rng.choice(self.backgrounds)
+            return _random_crop(photograph, rng), names
         if kind < 0.86:
-            return Image.new("RGB", (SIDE, SIDE), _pale(rng) if rng.random() < 0.7 else (255, 255, 255))
-        return _gradient(rng)
+            return Image.new("RGB", (SIDE, SIDE), _pale(rng) if rng.random() < 0.7 else (255, 255, 255)), ()
+        return _gradient(rng), ()
 
 
 def _reduced(path: Path) -> Image.Image:

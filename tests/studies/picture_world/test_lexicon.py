@@ -58,6 +58,12 @@ def test_a_crop_is_food_before_it_is_a_tree(net: WordNet) -> None:
         ("mouse", "mice"),
         ("sheep", "sheep"),
         ("toy bus", "toy buses"),
+        ("potato", "potatoes"),
+        ("flamingo", "flamingos"),
+        ("fireman", "firemen"),
+        ("human", "humans"),
+        ("headscarf", "headscarves"),
+        ("rhinoceros", "rhinoceroses"),
     ],
 )
 def test_plurals(one: str, many: str) -> None:
@@ -65,7 +71,18 @@ def test_plurals(one: str, many: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("many", "one"), [("cherries", "cherry"), ("mice", "mouse"), ("glasses", "glasses"), ("bus", "bus")]
+    ("many", "one"),
+    [
+        ("cherries", "cherry"),
+        ("mice", "mouse"),
+        ("glasses", "glasses"),
+        ("bus", "bus"),
+        ("potatoes", "potato"),
+        ("firemen", "fireman"),
+        ("scarves", "scarf"),
+        ("rhinoceros", "rhinoceros"),
+        ("flamingos", "flamingo"),
+    ],
 )
 def test_singulars(many: str, one: str) -> None:
     assert singular(many) == one

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from studies.picture_world.measure import auroc, interval, spearman
+from studies.picture_world.measure import auroc, interval, interval_over, spearman
 
 
 def test_auroc_counts_won_comparisons_and_half_of_the_ties() -> None:
@@ -25,3 +25,10 @@ def test_a_bootstrap_interval_holds_the_mean_and_narrows_with_more_rows() -> Non
     few_low, few_high = interval(lambda n: float(rows[:25][n].mean()), 25)
     assert low < rows.mean() < high
     assert high - low < few_high - few_low
+
+
+def test_an_interval_over_groups_knows_that_rows_of_a_group_are_alike() -> None:
+    values = np.repeat(np.random.default_rng(0).normal(size=50), 5)
+    low, high = interval(lambda n: float(values[n].mean()), 250)
+    wide_low, wide_high = interval_over(lambda n: float(values[n].mean()), np.repeat(np.arange(50), 5).tolist())
+    assert wide_high - wide_low > 1.8 * (high - low)  # five equal rows tell what one tells: sqrt(5)

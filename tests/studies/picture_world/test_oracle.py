@@ -6,7 +6,7 @@ from studies.picture_world.questions import Asker
 from studies.picture_world.scenes import Placed, Scene
 from tests.studies.picture_world.worlds import BEAGLE, LEMON, NAMES, random_scene
 
-ORACLE = Oracle(NAMES)
+ORACLE = Oracle([*NAMES, "orange", "doe"])
 SCENE = Scene("two", (BEAGLE, LEMON))
 CASES = [
     ("Is there a dog in the image?", "Yes.", "true"),
@@ -43,6 +43,48 @@ CASES = [
     ("Could you eat what is in the image?", "Yes, because the image shows a lemon, which is food.", "true"),
     ("Could you eat what is in the image?", "Yes, because the image shows an apple, which is food.", "false"),
     ("Who painted it?", "A dog.", "ungradable"),
+    # a no is the contrary of all that is asked: thing, colour, place and number
+    ("Is there a red dog?", "No.", "true"),
+    ("Is there a brown dog?", "No.", "false"),
+    ("Is the dog red?", "No, it is brown.", "true"),
+    ("Is the dog red?", "No, it is blue.", "false"),
+    ("Is the dog on the right?", "No.", "true"),
+    ("Is the dog on the right?", "Yes.", "false"),
+    ("Is the dog on the left of the image?", "Yes.", "true"),
+    ("Is there a dog and a whale?", "Yes.", "false"),
+    ("Is there a dog and a lemon in this picture?", "Yes.", "true"),
+    ("Are there two dogs?", "Yes.", "false"),
+    ("Are there two dogs?", "No.", "true"),
+    # what is said not to be
+    ("Describe the image.", "There is a dog. There is no whale.", "true"),
+    ("Describe the image.", "There is a dog and no lemon.", "false"),
+    ("What colour is the lemon?", "It is not red.", "true"),
+    ("What colour is the lemon?", "It is not yellow.", "false"),
+    ("Where is the lemon?", "It is not on the left.", "true"),
+    ("Where is the lemon?", "It is not on the right.", "false"),
+    ("Where is the whale?", "It is not on the right.", "false"),
+    # numbers
+    ("How many brown dogs are there?", "Two.", "false"),
+    ("How many dogs are there?", "No one.", "false"),
+    ("How many whales are there?", "There are no whales.", "true"),
+    ("How many dogs are there?", "Seven.", "false"),
+    # beside is another thing, and what the question names is no answer
+    ("What is beside the beagle?", "There is a beagle beside the beagle.", "false"),
+    ("What is beside the beagle?", "A unicorn.", "ungradable"),
+    ("What is above the lemon?", "A dog.", "true"),
+    ("What is below the lemon?", "A dog.", "false"),
+    ("What is to the left of the lemon?", "A beagle.", "true"),
+    ("What is behind the lemon?", "A dog.", "ungradable"),
+    ("What is behind the whale?", "A dog.", "false"),
+    # which one, and where
+    ("Which animal is on the left?", "A dog.", "true"),
+    ("Which animal is on the right?", "A dog.", "false"),
+    # the colour before another noun is no fruit
+    ("Is there an orange dog?", "Yes.", "false"),
+    ("Is there an orange dog?", "No.", "true"),
+    ("Is there an orange?", "Yes.", "false"),
+    ("Does the image show a dog?", "Yes.", "true"),
+    ("What is in the picture?", "A yellow lemon and an orange lemon.", "true"),
 ]
 
 

@@ -42,6 +42,13 @@ def test_the_truth_says_where_the_pixels_are(painter: Painter) -> None:
     assert seen > 5
 
 
+def test_what_the_background_shows_is_never_false(tmp_path: Path, painter: Painter) -> None:
+    Image.new("RGB", (80, 80), (240, 180, 60)).save(tmp_path / "sunset.png")
+    behind = Painter(tmp_path, painter.things, [(tmp_path / "sunset.png", ("sunset", "sun"))])
+    also = {behind.paint("s", str(seed))[1].also for seed in range(20)}
+    assert also == {(), ("sunset", "sun")}  # plain colours stand behind too
+
+
 def test_things_hardly_overlap(painter: Painter) -> None:
     for seed in range(30):
         boxes = [p.box for p in painter.paint("s", str(seed))[1].placed]
@@ -98,3 +105,15 @@ def test_a_prototype_looks_like_its_class_to_the_head() -> None:
         best = int(head(torch.from_numpy(features.astype(np.float32)).mean(0)).argmax())
         hits += f"class {best}" in {p.names[0] for p in scene.placed}
     assert hits >= 27
+
+
+def test_the_truth_of_prototypes_says_where_their_cells_are() -> None:
+    head = torch.nn.Linear(1280, 1, bias=False)
+    torch.nn.init.constant_(head.weight, 0.05)
+    prototypes = Prototypes(head, [ImageNetClass(0, ("thing",))], np.zeros((4, 49, 1280), np.float16))
+    for seed in range(60):
+        features, scene = prototypes.draw(random.Random(seed))
+        cells = np.argwhere(features.reshape(7, 7, 1280).any(-1))  # rows of (y, x)
+        boxes = np.array([placed.box for placed in scene.placed]) * 7
+        inside = [((b[1] <= y < b[3]) and (b[0] <= x < b[2])) for y, x in cells for b in boxes]
+        assert sum(inside) == len(cells)  # each in the one box that it belongs to

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from studies.picture_world.lessons import Lesson
-from studies.picture_world.train import IMAGE_TOKENS, Rows, collate, loss_of
+from studies.picture_world.rows import IMAGE_TOKENS, Rows, collate
+from studies.picture_world.train import loss_of
 
 EXERCISES = (("What is this?", "A dog."), ("Is there a cat in the image?", "No."), ("Where is it?", "On the left."))
 
