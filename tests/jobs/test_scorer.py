@@ -281,6 +281,11 @@ def test_what_pandas_writes_for_nothing_is_nothing(scorer: Scorer) -> None:
             scorer.score([{**row(make_picture(1)), "history": history}])
 
 
+def test_the_seed_of_the_settings_counts_unless_one_is_given() -> None:
+    seeds = {}, {"settings": ["seed=5"]}, {"settings": ["seed=5"], "seed": 0}, {"seed": 7}
+    assert [Scorer(**one)._config.seed for one in seeds] == [0, 5, 0, 7]
+
+
 def test_mistakes_are_told(scorer: Scorer) -> None:
     with pytest.raises(DataError, match="got row 0 without answer and question"):
         scorer.score([{"image": make_picture(1)}])

@@ -91,7 +91,7 @@ def finetune(
 
 @takes_settings(
     MODEL, DTYPE, SEED, _JUDGE_MODEL, _JUDGE_ENDPOINT, _BATCH_SIZE, _BLIND,
-    config=f"{_READ} evaluation without its tasks",
+    config=f"{_READ} executor and evaluation without its tasks",
 )  # fmt: skip
 def evaluate(
     given: Arguments,
@@ -136,7 +136,7 @@ def evaluate(
     wanted = {"task": task, "data": data, "image_root": image_root, "by": by, "frames": frames}
     chosen = make_section(BenchmarkConfig, {key: value for key, value in wanted.items() if value is not None})
     progress = make_progress(sys.stderr)
-    tell_unread(progress, given, "evaluate", "model", "images", "evaluation")
+    tell_unread(progress, given, "evaluate", "model", "images", "evaluation", "executor")
     reports = evaluate_files(chosen, out, settings, progress, wanted=Wanted(baseline, rescore, limit))
     print_lines(format_reports(reports))
     end({**_summarise(out, reports), "above_max_error_rate": failed_too_often(reports[0], settings)})

@@ -22,6 +22,7 @@ except ImportError:  # built without libyaml, slower
     from yaml import SafeLoader  # type: ignore[assignment]
 
 S = TypeVar("S", bound=Settings)
+T = TypeVar("T")
 
 
 class Override(NamedTuple):
@@ -54,13 +55,25 @@ def load_config(paths: Path | Sequence[Path] | None, overrides: Iterable[str | O
     data: dict[str, Any] = {}
     for file in files:
         _merge(data, file.data)
-    read = [read_override(one) if isinstance(one, str) else one for one in overrides]
+    read = [read_override(one) if isinstance(one, str) else one for one in check_list(overrides)]
     for override in read:
         _apply(data, override)
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:
         raise ConfigError(_explain(error, RunConfig, files, read)) from None
+
+
+def check_list(settings: Iterable[T]) -> Iterable[T]:
+    """Settings as Python's callers give them, who may forget that they are a list.
+
+    Raises:
+        ConfigError: If they are one text, or a mapping.
+    """
+    if isinstance(settings, str | Mapping):
+        one = settings if isinstance(settings, str) else next((f"{key}={value}" for key, value in settings.items()), "")
+        raise ConfigError(f"got settings={settings!r}, expected a list such as {[one or 'rounds=0']}")
+    return settings
 
 
 def make_section(section: type[S], values: Mapping[str, Any]) -> S:
