@@ -51,7 +51,7 @@ from c3l.run.shards import (
 )
 from c3l.run.tracking import check_trackers, tell_trackers
 from c3l.run.tune_stage import ensure_writer, tune_stage, writer_of
-from c3l.settings.abilities import check_scorer
+from c3l.settings.abilities import check_form, check_scorer
 from c3l.settings.schema import RunConfig
 from c3l.storage.stage import Stage, write_records
 
@@ -284,7 +284,7 @@ def score_stage(context: Context, images: Stage, parsed: Stage, *, round: int) -
 def select_stage(context: Context, scored: Stage, *, round: int) -> Stage:
     """Of every image, the positive and its negatives, out of what the round before wrote."""
     config = context.config
-    check_scorer(config)
+    check_form(config)
 
     def choose(_: int) -> Iterable[ContrastiveGroup | Rejected]:
         return select(read_scored(scored, config.scoring.form), config.selection, config.seed)
@@ -300,7 +300,7 @@ def last_scored(config: RunConfig) -> str:
 def filter_stage(context: Context, scored: Stage) -> Stage:
     """The pairs that are kept; ``decisions.jsonl`` has every scored pair and what was decided about it."""
     config, selection = context.config, context.run.path / DECISIONS
-    check_scorer(config)
+    check_form(config)
     if not selection.exists():
         discard(context.run, "filtered")
 
@@ -322,7 +322,7 @@ def filter_stage(context: Context, scored: Stage) -> Stage:
 
 def report_stage(context: Context) -> Stage:
     """The page about the run; not done while the image root is gone, as it then shows no image."""
-    check_scorer(context.config)
+    check_form(context.config)
     page = context.run.path / "report.html"
     if not page.exists():
         discard(context.run, "report")

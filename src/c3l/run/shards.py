@@ -9,7 +9,7 @@ from typing import Any
 
 from c3l.data.images import open_image
 from c3l.data.roots import has_root, is_empty_root
-from c3l.errors import DataError
+from c3l.errors import DataError, StaleStageError
 from c3l.executors.interface import ShardTask, Work
 from c3l.method.generation import OpenImage, Origin, generate
 from c3l.method.prompts import choose_templates
@@ -59,7 +59,8 @@ def need(context: Context, name: str) -> Stage:
     """A stage that has to be done already.
 
     Raises:
-        DataError: If it is not, or was made with other settings; names them, and the command that makes it.
+        DataError: If it is not; names the command that makes it.
+        StaleStageError: If it was made with other settings; names them, and the command that makes it.
     """
     run, stage, plan = context.run, context.run.stored(name), context.plan[name]
     command = f"c3l {VERBS[name]} {run.path}" if name in VERBS else f"c3l run --run {run.path}"
@@ -68,7 +69,7 @@ def need(context: Context, name: str) -> Stage:
     if stage.info.fingerprint != plan.fingerprint:
         old, now = stage.info.settings, plain(plan.settings)
         command = f"{command} {spell_overrides(old, now)}".rstrip()
-        raise DataError(
+        raise StaleStageError(
             f"stage {name} in {run.path} was made with other settings: {explain_changes(old, now)}; "
             f"put them back, or make it again first, with `{command}`"
         )
