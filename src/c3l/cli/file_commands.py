@@ -153,6 +153,11 @@ def _print_commands(settings: "RunConfig", task: str | None) -> None:
 
 def _name_folder(settings: "RunConfig") -> Path:
     """What other tools know the model by: they know no ``builtin``."""
+    if settings.model.backend == "openai":
+        raise ConfigError(
+            f"got --print-commands with the served model {settings.model.name}, expected a model folder or hub id: "
+            "other toolkits are given the server's own name and endpoint, as their pages say"
+        )
     if settings.model.name != "builtin":
         return Path(settings.model.weights_name)
     from c3l.models.builtin.assemble import assemble

@@ -35,7 +35,7 @@ from c3l.run.export_stage import export_stage
 from c3l.run.image_list import freeze_list, look_for_near, read_list, tell_changed_folder, tell_unusable
 from c3l.run.learn_stages import check_tasks, evaluate_stages, finetune_stage
 from c3l.run.page import gather_report, measure_kept
-from c3l.run.run_folder import Run
+from c3l.run.run_folder import Run, spell_path
 from c3l.run.shards import (
     ModelStage,
     begin,
@@ -101,7 +101,7 @@ def _need_images(context: Context, images: Stage) -> None:
         DataError: If no image can be used.
     """
     if not images.info.out.get("imageref", 0):
-        then = f", after `c3l clean {context.run.path} images`"
+        then = f", after `c3l clean {spell_path(context.run.path)} images`"
         raise DataError(tell_unusable([*images.rejected()], context.config.images.root, then))
 
 
@@ -156,7 +156,7 @@ def _refuse_loss(run: Run, round: int, changed: int, shards: int) -> None:
         raise DataError(
             f"read again, the texts of {name_round(round)} give other pairs in {changed} of {shards} shards, and "
             f"{' and '.join(there)} in {run.path} would be lost; remove that and what follows first, "
-            f"with `c3l clean {run.path} {there[0]}`"
+            f"with `c3l clean {spell_path(run.path)} {there[0]}`"
         )
 
 
@@ -315,7 +315,7 @@ def filter_stage(context: Context, scored: Stage) -> Stage:
     if stage.info.inputs and not stage.info.out:
         context.progress.note(
             f"filtered: filtering.rule={config.filtering.rule} keeps none of {stage.info.inputs} pairs; "
-            f"`c3l show {context.run.path}` has their scores, set another rule or another limit"
+            f"`c3l show {spell_path(context.run.path)}` has their scores, set another rule or another limit"
         )
     return stage
 
@@ -333,7 +333,7 @@ def report_stage(context: Context) -> Stage:
     if not there:
         context.progress.note(
             f"report: there is no image root {context.config.images.root}, so it shows no image; "
-            f"`c3l report {context.run.path} --image-root` tells where they are now"
+            f"`c3l report {spell_path(context.run.path)} --image-root` tells where they are now"
         )
     start = time.monotonic()
     contents = gather_report(context.run, context.config)
