@@ -3,7 +3,7 @@
 #                              docker build -t c3l --build-arg TORCH_INDEX=https://... .
 # the example images:    docker run --rm -v "$PWD/runs:/data/runs" c3l demo
 # your own:              docker run --rm -v "$PWD:/data" c3l run --image-root images --run runs/mine
-# with a GPU, and models kept: docker run --rm --gpus all -v "$PWD:/data" -v c3l-cache:/home/c3l/.cache c3l:cuda ...
+# with a GPU, and models kept: docker run --rm --gpus all -v "$PWD:/data" -v c3l-cache:/home/c3l/.cache c3l ...
 ARG PYTHON=3.12
 
 FROM python:${PYTHON}-slim AS build

@@ -89,6 +89,13 @@ def test_a_page_can_be_followed(page: Path, place: Path, models: tuple[Path, Pat
     assert ran >= 2
 
 
+def test_no_two_pages_make_the_same_run_in_python() -> None:
+    """Their settings differ, so who follows all pages would be refused."""
+    made = [name for page in PAGES for name in re.findall(r'c3l\.make\(.*run="([^"]+)"', page.read_text("utf-8"))]
+    assert len(made) >= 3
+    assert len(set(made)) == len(made)
+
+
 def test_a_command_that_cannot_be_run_is_found() -> None:
     with pytest.raises(AssertionError, match="give its block a title"):
         list(lines("c3l run\nvllm serve MODEL"))

@@ -155,7 +155,11 @@ def test_files_that_are_left_out_for_their_endings_are_counted(options, capsys):
     ],
 )
 def test_a_setting_that_a_command_without_a_run_does_not_read_is_named(options, capsys, command, section):
-    sections = f"images, {section}" if section == "evaluation" else f"images, columns, {section}"
+    sections = {
+        "finetuning": "images, columns, finetuning",
+        "evaluation": "images, evaluation, executor",
+        "scoring": "images, columns, scoring, executor",
+    }[section]
     read = {"finetuning": "max_steps=3", "evaluation": "blind=false", "scoring": "batch_size=2"}[section]
     more = ["--set", f"{section}.{read}", "--set", "contrastive.max-steps=2", "--set", "seed=2", "--set", "rounds=0"]
     assert main([*command.split(), *more]) == 1

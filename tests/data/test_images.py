@@ -254,6 +254,17 @@ def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pyt
     assert isinstance(verdict, Rejected) and verdict.reason == "unreadable_file"
 
 
+def test_a_folder_that_may_not_be_read_is_no_bad_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.png").write_bytes(encode(flat(RED)))
+
+    def refuse(*_: object) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    with pytest.raises(BadImageError, match=f"unreadable_file: cannot read 'x.png' under {tmp_path}: Permission den"):
+        resolve_under(tmp_path, "x.png")
+
+
 def test_pillow_is_left_to_report_truncation() -> None:
     assert not ImageFile.LOAD_TRUNCATED_IMAGES
 

@@ -68,7 +68,7 @@ def test_a_table_that_broke_off_is_one_line(tmp_path: Path) -> None:
 
 def test_a_folder_of_others_and_a_state_of_others_are_told(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
-    with pytest.raises(DataError, match="which is a folder; expected a file of JSON, parquet or tar, or a folder of"):
+    with pytest.raises(DataError, match="which is a folder and holds no tar or parquet file; expected a file of JSON"):
         check_files(list_files([tmp_path / "mine"]))
     (tmp_path / "mine/state.json").write_text("[]")
     with pytest.raises(DataError, match="is not what `datasets` writes"):

@@ -95,6 +95,37 @@ def test_the_kept_pairs_are_exported_and_the_others_are_what_they_are_preferred_
     assert {row["rejected_id"] for row in preferred} == {one.id for one in scores[:6]} - {one.id for one in kept}
 
 
+def test_scores_are_decided_about_before_they_are_exported(scores: list[PairScore], tmp_path: Path) -> None:
+    told = r"^got a PairScore among the decisions, expected what c3l\.filter gives, or made\.decisions of c3l\.make$"
+    with pytest.raises(DataError, match=told):
+        c3l.export(scores, tmp_path / "out", image_root=tmp_path)  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_seed_of_the_settings_counts_unless_one_is_given(scores: list[PairScore]) -> None:
+    def kept(named: list[str], **given: int) -> list[bool]:
+        return [one.kept for one in c3l.filter(scores, settings=["filtering.rule=random", *named], **given)]
+
+    kinds = {seed: kept([], seed=seed) for seed in range(4)}
+    assert kinds[0] != kinds[3], "the seed has to matter"
+    assert kept([]) == kinds[0]
+    assert kept(["seed=3"]) == kinds[3]
+    assert kept(["seed=3"], seed=0) == kinds[0]
+
+
+@pytest.mark.parametrize("settings", ["rounds=0", {"rounds": 0}])
+def test_settings_that_are_no_list_are_told(settings: str, tmp_path: Path) -> None:
+    told = r"^got settings=.*, expected a list such as \['rounds=0'\]$"
+    for call in (
+        lambda: Scorer(settings=settings),
+        lambda: c3l.filter([], settings=settings),
+        lambda: c3l.export([], tmp_path / "out", image_root=tmp_path, settings=settings),
+        lambda: c3l.make(tmp_path, run=tmp_path / "run", settings=settings),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            call()
+
+
 def test_what_cannot_be_exported_is_told(scores: list[PairScore], folder: Path, tmp_path: Path) -> None:
     everything = c3l.filter(scores, settings=["filtering.rule=all"])
     with pytest.raises(DataError, match="bad_path"):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -341,15 +342,22 @@ def test_without_a_score_nothing_is_said_of_specificity(work):
     ("paths", "error", "message"),
     [
         ({"data": "missing.json"}, DataError, "got --data .*missing.json, which is not there; expected a file of JSON"),
-        ({"data": "pictures"}, DataError, "got --data .*pictures, which is a folder; expected a file of JSON"),
+        (
+            {"data": "pictures"},
+            DataError,
+            "got --data .*pictures, which is a folder and holds no tar or parquet file; expected a file",
+        ),
+        ({"data": "pipe"}, DataError, "got --data .*pipe, which is a pipe or device; expected a file of JSON"),
         ({"root": "data.json"}, DataError, "got --image-root .*data.json, expected the folder"),
         ({"out": "pictures"}, StorageError, "got --out .*pictures, which is a folder; expected the JSONL file"),
+        ({"out": "/"}, StorageError, "got --out /, which is a folder; expected the JSONL file"),
         ({"out": "data.json/out"}, StorageError, "got --out .*out, but .*data.json is a file, expected a folder"),
         ({"out": "taken"}, StorageError, "got --out .*taken, but .*taken.state is a file, expected a folder"),
     ],
 )
 def test_bad_paths_are_told_before_the_model_is_looked_at(work, paths, error, message):
     (work / "taken.state").write_text("mine")
+    os.mkfifo(work / "pipe")
     root = work / paths.pop("root", "pictures")
     with pytest.raises(error, match=message):
         score(work, "model.name=no-model", f"images.root={root}", **paths)

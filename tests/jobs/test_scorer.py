@@ -281,6 +281,11 @@ def test_what_pandas_writes_for_nothing_is_nothing(scorer: Scorer) -> None:
             scorer.score([{**row(make_picture(1)), "history": history}])
 
 
+def test_the_seed_of_the_settings_counts_unless_one_is_given() -> None:
+    seeds = {}, {"settings": ["seed=5"]}, {"settings": ["seed=5"], "seed": 0}, {"seed": 7}
+    assert [Scorer(**one)._config.seed for one in seeds] == [0, 5, 0, 7]
+
+
 def test_mistakes_are_told(scorer: Scorer) -> None:
     with pytest.raises(DataError, match="got row 0 without answer and question"):
         scorer.score([{"image": make_picture(1)}])
@@ -295,8 +300,8 @@ def test_mistakes_are_told(scorer: Scorer) -> None:
 
 
 def test_the_package_imports_nothing_heavy() -> None:
-    code = "import sys, c3l; print(*sys.modules)"
+    code = "import sys, c3l; c3l.errors.C3LError; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert all(callable(getattr(c3l, name)) for name in c3l.__all__), "and yet all of it is there"
+    assert all(callable(getattr(c3l, name)) for name in {*c3l.__all__} - {"errors"}), "and yet all of it is there"
     assert set(c3l.__all__) < set(dir(c3l))
     assert not {"torch", "transformers", "pydantic", "PIL", "numpy"} & set(loaded)

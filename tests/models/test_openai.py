@@ -258,7 +258,7 @@ def test_what_it_cannot_do_is_refused_with_who_can() -> None:
         for act in (model.no_image_modes, lambda: model.score([], "drop")):
             with pytest.raises(BackendError, match=r"can write, but not score: .*scoring\.model=FOLDER"):
                 act()
-    with pytest.raises(BackendError, match="not be tuned: set rounds=0"):
+    with pytest.raises(BackendError, match="not be tuned: name a folder, or a hub id"):
         load_trainable(config.model, config.contrastive, 0)
     with pytest.raises(BackendError, match="not be tuned"):
         load_finetunable(config.model, config.finetuning, 0)

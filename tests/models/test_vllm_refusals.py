@@ -55,7 +55,7 @@ def test_it_is_not_tuned(world: Path) -> None:
         lambda: load_trainable(config.model, config.contrastive, 0),
         lambda: load_finetunable(config.model, config.finetuning, 0),
     ):
-        with pytest.raises(BackendError, match=r"vLLM does not tune .*take the folder itself"):
+        with pytest.raises(BackendError, match=r"vLLM does not tune .*: take --model .*, which transformers runs"):
             act()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from c3l.cli.main import main
-from c3l.errors import ConfigError, DataError
+from c3l.errors import ConfigError, DataError, StaleStageError
 from c3l.records import ImageRef
 from c3l.run.push import push as upload
 from c3l.run.run_folder import Run
@@ -126,7 +126,7 @@ def test_only_a_finished_export_goes(run, tmp_path, capsys):
 def test_an_export_of_other_settings_than_the_run_has_now_does_not_go(run):
     saved = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(saved.replace("with_scores: false", "with_scores: true"))
-    with pytest.raises(DataError, match="is stale"):
+    with pytest.raises(StaleStageError, match="is stale"):
         upload(run, "user/name", private=False, with_images=False)
 
 

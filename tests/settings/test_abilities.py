@@ -3,7 +3,7 @@
 import pytest
 
 from c3l.errors import ConfigError
-from c3l.settings.abilities import check_scorer
+from c3l.settings.abilities import check_form, check_scorer
 from c3l.settings.load import load_config
 
 VLLM = "model.name=vllm:who/what"
@@ -31,3 +31,12 @@ def test_what_vllm_cannot_score_is_refused_with_who_can(settings: list[str]) -> 
 @pytest.mark.parametrize("mode", ["drop", "blank", "noise", "others"])
 def test_what_vllm_scores_is_let_through(form: str, mode: str) -> None:
     check_scorer(load_config(None, [VLLM, f"scoring.form={form}", f"scoring.no_image={mode}"]))
+
+
+def test_a_served_model_is_none_that_scores() -> None:
+    served = ["model.name=openai:who", "model.endpoint=http://localhost/v1"]
+    told = r"^the served model openai:who can write, but not score; name a model that does with --set scoring\.model="
+    with pytest.raises(ConfigError, match=told):
+        check_scorer(load_config(None, served))
+    check_scorer(load_config(None, [*served, "scoring.model=builtin"]))
+    check_form(load_config(None, served))

@@ -1,5 +1,6 @@
 """The list of settings: whole, true, readable, and the page in docs/ is the same list."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,14 @@ def test_choices_and_bounds_are_told():
     assert values["filtering.count"] == "whole number or null, >= 1"
     assert values["filtering.band"] == "list of 2 numbers"
     assert values["evaluation.tasks[].task"] == "pope, mmbench, seed_bench, llava_bench"
+
+
+def test_every_number_that_changes_a_result_says_where_it_comes_from():
+    source = re.compile(r"\b(paper|CLAPS|LLaVA|ours|choice|transformers' default)\b|changes (speed only|no result)")
+    free = re.compile(r"seed$|executor\.|.*\.(save|logging)_steps$")
+    numbers = [it for it in SETTINGS if re.fullmatch(r"[\d.e-]+|\[[\d., ]+\]", it.default) and not free.match(it.key)]
+    assert len(numbers) > 30
+    assert not [it.key for it in numbers if not source.search(it.description)]
 
 
 def test_the_lines_fit_the_terminal():

@@ -91,7 +91,7 @@ def finetune(
 
 @takes_settings(
     MODEL, DTYPE, SEED, _JUDGE_MODEL, _JUDGE_ENDPOINT, _BATCH_SIZE, _BLIND,
-    config=f"{_READ} evaluation without its tasks",
+    config=f"{_READ} executor and evaluation without its tasks",
 )  # fmt: skip
 def evaluate(
     given: Arguments,
@@ -136,7 +136,7 @@ def evaluate(
     wanted = {"task": task, "data": data, "image_root": image_root, "by": by, "frames": frames}
     chosen = make_section(BenchmarkConfig, {key: value for key, value in wanted.items() if value is not None})
     progress = make_progress(sys.stderr)
-    tell_unread(progress, given, "evaluate", "model", "images", "evaluation")
+    tell_unread(progress, given, "evaluate", "model", "images", "evaluation", "executor")
     reports = evaluate_files(chosen, out, settings, progress, wanted=Wanted(baseline, rescore, limit))
     print_lines(format_reports(reports))
     end({**_summarise(out, reports), "above_max_error_rate": failed_too_often(reports[0], settings)})
@@ -153,6 +153,11 @@ def _print_commands(settings: "RunConfig", task: str | None) -> None:
 
 def _name_folder(settings: "RunConfig") -> Path:
     """What other tools know the model by: they know no ``builtin``."""
+    if settings.model.backend == "openai":
+        raise ConfigError(
+            f"got --print-commands with the served model {settings.model.name}, expected a model folder or hub id: "
+            "other toolkits are given the server's own name and endpoint, as their pages say"
+        )
     if settings.model.name != "builtin":
         return Path(settings.model.weights_name)
     from c3l.models.builtin.assemble import assemble

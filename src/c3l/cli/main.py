@@ -206,7 +206,7 @@ def _score(
     from c3l.progress import make_progress
 
     progress, settings = make_progress(sys.stderr), resolve_config(None, given)
-    tell_unread(progress, given, "score --data", "model", "images", "columns", "scoring")
+    tell_unread(progress, given, "score --data", "model", "images", "columns", "scoring", "executor")
     end(score_file(data, out, settings, progress))
 
 

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -209,17 +210,25 @@ def resolve_run_config(folder: Path | None, run: Path | None, arguments: Argumen
 
 
 def resolve_config(run: Path | None, arguments: Arguments) -> "RunConfig":
-    """The settings: those of the config files, or of the run folder, or the defaults; then the overrides."""
-    from c3l.settings.load import Override, load_config
+    """The settings: those of the config files, or of the run folder, or the defaults; then the overrides.
+
+    Raises:
+        ConfigError: The run folder is a file, or an override names another; or as ``load_config``.
+    """
+    from c3l.settings.load import Override, load_config, load_saved
 
     configs, overrides = arguments.configs, arguments.overrides
-    if run is not None:
-        if run.is_file():
-            raise ConfigError(f"got the file {run} as the run folder; settings are read by --config {run}")
-        overrides = (*overrides, Override("run", str(run), f"the run folder {run}"))
-        saved = run / "config.yaml"
-        configs = configs or ((saved,) if saved.exists() else ())
-    return load_config(configs, overrides)
+    if run is None:
+        return load_config(configs, overrides)
+    if run.is_file():
+        raise ConfigError(
+            f"got the file {run} as the run folder; settings are read by --config {shlex.quote(str(run))}"
+        )
+    others = [one for one in overrides if one.key == "run"]
+    if others and Path(str(others[-1].value)) != run:
+        raise ConfigError(f"got the run folder {run} and {others[-1].typed}, expected one of them")
+    overrides = (*overrides, Override("run", str(run), f"the run folder {run}"))
+    return load_config(configs, overrides) if configs else load_saved(run / "config.yaml", overrides)
 
 
 def tell_unread(progress: "Progress", given: Arguments, command: str, *sections: str) -> None:

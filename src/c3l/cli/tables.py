@@ -12,10 +12,10 @@ from c3l.method.i2c import unit_of
 from c3l.method.specificity import tell_specificity
 from c3l.progress import format_seconds
 from c3l.records import FilterDecision, ImageRef, Rejected, ScoredPair, name_round
-from c3l.run.run_folder import Run, stages_of_round
+from c3l.run.run_folder import Run, spell_path, stages_of_round
 from c3l.run.shards import read_scored
 from c3l.run.status import StageState, read_rounds, read_specificity, read_states
-from c3l.settings.load import load_config
+from c3l.settings.load import load_saved
 from c3l.storage.stage import Stage, read_records
 
 MAX_LISTED = 200
@@ -46,9 +46,10 @@ def _tell_specificity(run: Run, states: Sequence[StageState]) -> Iterator[str]:
 
 def _tell_remedy(run: Run, stale: Sequence[StageState]) -> str:
     refused = next((one.name for one in stale if one.costly), None)
+    where = spell_path(run.path)
     if refused is None:
-        return f"`c3l run --run {run.path}` makes it again"
-    return f"{refused} took long, so put them back, or remove it and what follows with `c3l clean {run.path} {refused}`"
+        return f"`c3l run --run {where}` makes it again"
+    return f"{refused} took long, so put them back, or remove it and what follows with `c3l clean {where} {refused}`"
 
 
 def _status_row(one: StageState) -> tuple[str, ...]:
@@ -88,7 +89,8 @@ def format_images(run: Run) -> Iterator[str]:
 def _list_first(run: Run, lines: Sequence[str]) -> Iterator[str]:
     yield from lines[:MAX_LISTED]
     if len(lines) > MAX_LISTED:
-        yield f"... {len(lines) - MAX_LISTED} more; `c3l show {run.path} ID` finds them by a part of their path"
+        where = spell_path(run.path)
+        yield f"... {len(lines) - MAX_LISTED} more; `c3l show {where} ID` finds them by a part of their path"
 
 
 def _image_line(image: ImageRef, pairs: Sequence[ScoredPair], lost: Mapping[str, Counter[str]]) -> str:
@@ -154,8 +156,7 @@ def _path_of(image: ImageRef | Rejected) -> str:
 
 
 def _scored(run: Run) -> Iterator[ScoredPair]:
-    saved = run.path / "config.yaml"
-    form = load_config(saved if saved.exists() else None).scoring.form
+    form = load_saved(run.path / "config.yaml").scoring.form
     return read_scored(_done(run, _last_scored(run)), form)
 
 
@@ -173,5 +174,6 @@ def _decisions(run: Run) -> dict[str, FilterDecision]:
 def _done(run: Run, name: str) -> Stage:
     stage = run.stored(name)
     if stage is None:
-        raise DataError(f"stage {name} in {run.path} is not done; `c3l status {run.path}` says how far it is")
+        look = f"`c3l status {spell_path(run.path)}`"
+        raise DataError(f"stage {name} in {run.path} is not done; {look} says how far it is")
     return stage

@@ -24,6 +24,8 @@ from c3l.cli.options import (
     takes_settings,
 )
 
+_ON_TOP = "YAML files of settings, or names of shipped ones, on top of the shipped demo; a later one wins"
+
 
 @takes_settings(IMAGE_ROOT, MODEL, DTYPE, LIMIT, SEED)
 def preview(
@@ -43,7 +45,7 @@ def preview(
     print_summary(print_lines(preview(settings, images, make_progress(sys.stderr))))
 
 
-@takes_settings(IMAGE_ROOT, MODEL, DTYPE, LIMIT, SEED)
+@takes_settings(IMAGE_ROOT, MODEL, DTYPE, LIMIT, SEED, config=_ON_TOP)
 def demo(
     given: Arguments,
     run: Annotated[Path | None, typer.Argument(metavar="RUN", help="The run folder; else runs/demo")] = None,

@@ -36,7 +36,7 @@ def resolve_under(root: Path | Address, relative: str, links: FollowLinks = "ins
 
     Raises:
         BadImageError: ``bad_path`` if it leaves the root by its text (``clean_path``), ``link_not_followed``,
-            ``missing_image``, ``not_a_file`` for folders, pipes and devices.
+            ``missing_image``, ``unreadable_file`` in a closed folder, ``not_a_file`` for folders, pipes and devices.
         DataError: If the server of an address does not answer.
     """
     if isinstance(root, Address):
@@ -46,7 +46,10 @@ def resolve_under(root: Path | Address, relative: str, links: FollowLinks = "ins
         path, base = named.resolve(), root.resolve()
         exists, regular = path.exists(), path.is_file()
         linked = path != base / name_under(root, relative)
-    except (OSError, RuntimeError) as error:  # a name too long, a loop of links, a closed folder
+    except PermissionError as error:
+        detail = f"cannot read {shorten_path(relative)} under {root}: {error.strerror}"
+        raise BadImageError("unreadable_file", detail) from None
+    except (OSError, RuntimeError) as error:  # a name too long, a loop of links
         raise BadImageError("bad_path", f"cannot follow {shorten_path(relative)}: {type(error).__name__}") from None
     if linked and not may_follow(path, base, links):
         where = "" if path.is_relative_to(base) else " out of the image root"

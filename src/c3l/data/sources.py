@@ -68,7 +68,9 @@ def check_files(paths: Sequence[Path]) -> None:
         raise DataError("got no data file, expected at least one --data")
     for path in paths:
         if not path.is_file():
-            got = "which is a folder" if path.is_dir() else "which is not there"
+            got = "which is a pipe or device" if path.exists() else "which is not there"
+            if path.is_dir():  # `list_files` has put its shards in its place, if it had any
+                got = "which is a folder and holds no tar or parquet file"
             if (path / "dataset_dict.json").is_file():
                 raise DataError(f"got --data {path}, which holds several splits; name one, such as {path / 'train'}")
             raise DataError(

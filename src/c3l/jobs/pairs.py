@@ -134,7 +134,7 @@ def tell_unit(form: Form) -> str:
     return unit_of(form).removeprefix("in ")
 
 
-def filter(pairs: Iterable[PairScore], *, settings: Sequence[str] = (), seed: int = 0) -> list[Decision]:
+def filter(pairs: Iterable[PairScore], *, settings: Sequence[str] = (), seed: int | None = None) -> list[Decision]:
     """Decide which pairs to keep: one decision a pair, in their order; pairs without a score are never kept.
 
     Examples:
@@ -144,7 +144,7 @@ def filter(pairs: Iterable[PairScore], *, settings: Sequence[str] = (), seed: in
         pairs: From ``Scorer.score`` or ``c3l.make``; of several calls too, if no pair comes twice.
         settings: As ``--set`` takes them: ``filtering.*``, such as ``filtering.rule=top_k``, and ``scoring.form`` to
             filter by another form, which needs no model. The default keeps the better half.
-        seed: Orders the pairs under ``filtering.rule=random``.
+        seed: Orders the pairs under ``filtering.rule=random``; wins over that of ``settings``, which is 0 if not named.
 
     Raises:
         ConfigError: If a setting is unknown or out of range.
@@ -161,6 +161,7 @@ def filter(pairs: Iterable[PairScore], *, settings: Sequence[str] = (), seed: in
         raise DataError("got a pair twice, expected each once: take duplicates out, or filter the calls one by one")
     if not chosen and len(forms := {one.form for one in scored}) > 1:
         raise DataError(f"got pairs scored by {' and '.join(sorted(forms))}: name one, such as scoring.form=lift")
+    seed = config.seed if seed is None else seed
     if chosen:
         scored = [_rescore(one, config.scoring.form) for one in scored]
     decided = {one.sample_id: one for one in filter_samples(scored, config.filtering, seed)}
@@ -196,11 +197,16 @@ def export(
 
     Raises:
         ConfigError: If a setting is unknown, a package of a format is missing, or a format is for runs alone.
-        DataError: If an image is not a file under ``image_root``, or cannot be used; if a kept pair has more than a
-            question and an answer about one image, which files of pairs do not hold.
+        DataError: If one is no ``Decision``; if an image is not a file under ``image_root``, or cannot be used; if a
+            kept pair has more than a question and an answer about one image, which files of pairs do not hold.
     """
-    config, root, folder = load_config(None, settings), read_root(image_root), Path(folder)
+    config, root, folder, decisions = load_config(None, settings), read_root(image_root), Path(folder), list(decisions)
     _refuse_whole_pairs(config.export)
+    if others := [one for one in decisions if not isinstance(one, Decision)]:
+        got = type(others[0]).__name__
+        raise DataError(
+            f"got a {got} among the decisions, expected what c3l.filter gives, or made.decisions of c3l.make"
+        )
     scored = [(one, one.pair.scored) for one in decisions if one.pair.scored is not None]
     kept = [(one.pair, pair) for one, pair in scored if one.kept]
     if more := [pair for pair, _ in kept if str(pair.beyond)]:

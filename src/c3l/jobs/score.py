@@ -77,6 +77,8 @@ def score_file(
     """
     data = list_files(data)
     check_scorer(config)
+    if out.is_dir():  # such as `.` and `/`, beside which no folder can lie
+        raise StorageError(f"got --out {out}, which is a folder; expected the JSONL file to write")
     config = config.model_copy(update={"model": config.scorer})
     if config.images.unpack_root:
         make_folder(config.images.unpack_root)
@@ -117,8 +119,6 @@ def _check_paths(data: Sequence[Path], out: Path, sidecar: Path, root: Path | Ad
     check_files(data)
     if not has_root(root):
         raise DataError(f"got --image-root {root}, expected the folder that image paths begin in")
-    if out.is_dir():
-        raise StorageError(f"got --out {out}, which is a folder; expected the JSONL file to write")
     nearest = next(path for path in (sidecar, *sidecar.parents) if path.exists())
     if not nearest.is_dir():
         raise StorageError(f"got --out {out}, but {nearest} is a file, expected a folder; choose another --out")

@@ -14,7 +14,7 @@ from c3l.models.interface import InferenceModel
 from c3l.models.load import load_model, weights_hash
 from c3l.records import ImageRef, Rejected, Sample, ScoredPair, make_id
 from c3l.settings.abilities import check_scorer
-from c3l.settings.load import Override, load_config
+from c3l.settings.load import Override, check_list, load_config
 
 
 class Scorer:
@@ -25,19 +25,21 @@ class Scorer:
         >>> [one.i2c for one in scorer.score([{"image": "cat.jpg", "question": "What is it?", "answer": "A cat."}])]
     """
 
-    def __init__(self, model: str = "builtin", *, settings: Sequence[str] = (), seed: int = 0) -> None:
+    def __init__(self, model: str = "builtin", *, settings: Sequence[str] = (), seed: int | None = None) -> None:
         """Name a model; nothing is loaded yet.
 
         Args:
             model: ``builtin``, a folder, or a hub id; ``vllm:NAME`` where vLLM is to run it.
             settings: As ``--set`` takes them, such as ``scoring.form=log_ratio``, ``scoring.no_image=drop``,
                 ``model.dtype=float32``.
-            seed: Of the noise, and of which other images are shown.
+            seed: Of the noise, and of which other images are shown; wins over that of ``settings``, which is 0 if not
+                named.
 
         Raises:
             ConfigError: If a setting is unknown or out of range, or the model cannot give the form's numbers.
         """
-        self._config = load_config(None, [Override("model.name", model, "model"), *settings, f"seed={seed}"])
+        last = () if seed is None else (Override("seed", seed, f"seed={seed}"),)
+        self._config = load_config(None, [Override("model.name", model, "model"), *check_list(settings), *last])
         check_scorer(self._config)
 
     @cached_property

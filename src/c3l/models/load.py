@@ -142,10 +142,12 @@ def _load_for_tuning(make: Callable[[Any, Any, Provenance, R], M], config: Model
     """What is made of the model on its device, its processor, what they are, and the recipe; seeded."""
     if config.backend == "openai":
         raise BackendError(
-            f"the served model {config.name} can write, but not be tuned: set rounds=0, or take a folder"
+            f"the served model {config.name} can write, but not be tuned: name a folder, or a hub id, without openai:"
         )
     if config.backend == "vllm":
-        raise BackendError(f"vLLM does not tune {config.name}: set rounds=0, or take the folder itself, without vllm:")
+        raise BackendError(
+            f"vLLM does not tune {config.name}: take --model {config.weights_name}, which transformers runs"
+        )
     import torch
 
     from c3l.models.hf.sharding import is_sharded

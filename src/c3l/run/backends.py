@@ -17,7 +17,6 @@ def check_backends(config: RunConfig) -> None:
         return
     served = model.backend == "openai"
     wanted = {
-        "score": (config.scorer.backend == "openai", "name a model that does with --set scoring.model=FOLDER"),
         "be tuned": (config.rounds > 0, "set rounds=0"),
         "answer by likelihood": (
             served and any(task.by == "likelihood" for task in config.evaluation.tasks),

@@ -14,8 +14,8 @@ from c3l.models.load import check_device, resolve_dtype, weights_hash
 from c3l.progress import Progress
 from c3l.records import ImageRef
 from c3l.run.plan import Plan, check_costly, make_plan
-from c3l.run.run_folder import Run
-from c3l.settings.load import dump_config, load_config
+from c3l.run.run_folder import Run, spell_path
+from c3l.settings.load import dump_config, load_saved
 from c3l.settings.roots import Address
 from c3l.settings.schema import FollowLinks, ModelConfig, RunConfig
 from c3l.storage.atomic import write_atomic
@@ -127,11 +127,12 @@ def _check_root(run: Run, root: Path | Address, links: FollowLinks) -> None:
     if before is not None and (first is None or not images.is_done()):
         got = "no image that can be used" if first is None else "only a part of its images"
         raise StaleStageError(
-            f"{run.path} has {got} yet, out of a list of those under {before}, not {root}; put `--image-root {before}` "
-            f"back, or have the list made anew after `c3l clean {run.path} images`"
+            f"{run.path} has {got} yet, out of a list of those under {before}, not {root}; "
+            f"put `--image-root {spell_path(before)}` back, or have the list made anew after "
+            f"`c3l clean {spell_path(run.path)} images`"
         )
     if other := find_other((SeenImage(image.path, image.sha256) for image in images.read(ImageRef)), root, links):
-        back = f"put `--image-root {before}` back, " if before is not None else ""
+        back = f"put `--image-root {spell_path(before)}` back, " if before is not None else ""
         raise StaleStageError(
             f"the images of {run.path} are not those under {root} ({other[1]}); "
             f"{back}say where they lie now, or name another run folder"
@@ -146,7 +147,7 @@ def _read_root(run: Run) -> Path | Address | None:
     """The image root that the run goes on with; None if its settings are gone or damaged."""
     saved = run.path / "config.yaml"
     try:
-        return _absolute(load_config(saved).images.root) if saved.exists() else None
+        return _absolute(load_saved(saved).images.root) if saved.exists() else None
     except ConfigError:  # then a command that names others, by --config, mends them
         return None
 

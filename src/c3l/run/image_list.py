@@ -9,7 +9,7 @@ from c3l.data.near_images import NearImage, find_near, tell_near
 from c3l.errors import DataError
 from c3l.records import Rejected
 from c3l.run.context import Context
-from c3l.run.run_folder import Run
+from c3l.run.run_folder import Run, spell_path
 from c3l.settings.roots import Address
 from c3l.storage.atomic import write_atomic
 
@@ -40,7 +40,7 @@ def tell_changed_folder(context: Context) -> None:
     if more or fewer:
         context.progress.note(
             f"images: the folder has changed since the list was made (+{more}, -{fewer} files); "
-            f"`c3l clean {run.path} images` lists anew, and all is made again"
+            f"`c3l clean {spell_path(run.path)} images` lists anew, and all is made again"
         )
 
 
@@ -54,7 +54,7 @@ def freeze_list(context: Context) -> None:
     if context.run.stored("draft/generated") is not None:
         raise DataError(
             f"{context.run.path} has texts but its list of images is gone; "
-            f"remove the rest with `c3l clean {context.run.path}`"
+            f"remove the rest with `c3l clean {spell_path(context.run.path)}`"
         )
     paths, left_out = find_some(rules.root, rules.limit, rules.follow_links)
     for told in left_out:

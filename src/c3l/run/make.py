@@ -15,7 +15,7 @@ from c3l.run.pipeline import DECISIONS, last_scored, run_method
 from c3l.run.run_folder import Run
 from c3l.run.shards import read_scored
 from c3l.run.status import summarise, tell_lost
-from c3l.settings.load import Override, load_config
+from c3l.settings.load import Override, check_list, load_config
 from c3l.settings.schema import RunConfig
 from c3l.storage.stage import read_records
 
@@ -74,7 +74,7 @@ def make(
     """
     named = {"images.root": str(images), "model.name": model, "run": str(run)}
     overrides = [Override(key, value, f"{key}={value}") for key, value in named.items()]
-    asked = load_config(None if config is None else Path(config), [*overrides, *settings])
+    asked = load_config(None if config is None else Path(config), [*overrides, *check_list(settings)])
     with open_context(asked, SilentProgress() if quiet else make_progress(sys.stderr)) as context:
         run_method(context)
     folder = Run.reader(asked.run)

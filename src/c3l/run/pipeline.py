@@ -35,7 +35,7 @@ from c3l.run.export_stage import export_stage
 from c3l.run.image_list import freeze_list, look_for_near, read_list, tell_changed_folder, tell_unusable
 from c3l.run.learn_stages import check_tasks, evaluate_stages, finetune_stage
 from c3l.run.page import gather_report, measure_kept
-from c3l.run.run_folder import Run
+from c3l.run.run_folder import Run, spell_path
 from c3l.run.shards import (
     ModelStage,
     begin,
@@ -51,7 +51,7 @@ from c3l.run.shards import (
 )
 from c3l.run.tracking import check_trackers, tell_trackers
 from c3l.run.tune_stage import ensure_writer, tune_stage, writer_of
-from c3l.settings.abilities import check_scorer
+from c3l.settings.abilities import check_form, check_scorer
 from c3l.settings.schema import RunConfig
 from c3l.storage.stage import Stage, write_records
 
@@ -101,7 +101,7 @@ def _need_images(context: Context, images: Stage) -> None:
         DataError: If no image can be used.
     """
     if not images.info.out.get("imageref", 0):
-        then = f", after `c3l clean {context.run.path} images`"
+        then = f", after `c3l clean {spell_path(context.run.path)} images`"
         raise DataError(tell_unusable([*images.rejected()], context.config.images.root, then))
 
 
@@ -156,7 +156,7 @@ def _refuse_loss(run: Run, round: int, changed: int, shards: int) -> None:
         raise DataError(
             f"read again, the texts of {name_round(round)} give other pairs in {changed} of {shards} shards, and "
             f"{' and '.join(there)} in {run.path} would be lost; remove that and what follows first, "
-            f"with `c3l clean {run.path} {there[0]}`"
+            f"with `c3l clean {spell_path(run.path)} {there[0]}`"
         )
 
 
@@ -284,7 +284,7 @@ def score_stage(context: Context, images: Stage, parsed: Stage, *, round: int) -
 def select_stage(context: Context, scored: Stage, *, round: int) -> Stage:
     """Of every image, the positive and its negatives, out of what the round before wrote."""
     config = context.config
-    check_scorer(config)
+    check_form(config)
 
     def choose(_: int) -> Iterable[ContrastiveGroup | Rejected]:
         return select(read_scored(scored, config.scoring.form), config.selection, config.seed)
@@ -300,7 +300,7 @@ def last_scored(config: RunConfig) -> str:
 def filter_stage(context: Context, scored: Stage) -> Stage:
     """The pairs that are kept; ``decisions.jsonl`` has every scored pair and what was decided about it."""
     config, selection = context.config, context.run.path / DECISIONS
-    check_scorer(config)
+    check_form(config)
     if not selection.exists():
         discard(context.run, "filtered")
 
@@ -315,14 +315,14 @@ def filter_stage(context: Context, scored: Stage) -> Stage:
     if stage.info.inputs and not stage.info.out:
         context.progress.note(
             f"filtered: filtering.rule={config.filtering.rule} keeps none of {stage.info.inputs} pairs; "
-            f"`c3l show {context.run.path}` has their scores, set another rule or another limit"
+            f"`c3l show {spell_path(context.run.path)}` has their scores, set another rule or another limit"
         )
     return stage
 
 
 def report_stage(context: Context) -> Stage:
     """The page about the run; not done while the image root is gone, as it then shows no image."""
-    check_scorer(context.config)
+    check_form(context.config)
     page = context.run.path / "report.html"
     if not page.exists():
         discard(context.run, "report")
@@ -333,7 +333,7 @@ def report_stage(context: Context) -> Stage:
     if not there:
         context.progress.note(
             f"report: there is no image root {context.config.images.root}, so it shows no image; "
-            f"`c3l report {context.run.path} --image-root` tells where they are now"
+            f"`c3l report {spell_path(context.run.path)} --image-root` tells where they are now"
         )
     start = time.monotonic()
     contents = gather_report(context.run, context.config)

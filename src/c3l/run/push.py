@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 
 from c3l.data.export_layouts import FILES
 from c3l.data.images import read_image_bytes
-from c3l.errors import ConfigError, DataError, HubError, name_error
+from c3l.errors import ConfigError, DataError, HubError, StaleStageError, name_error
 from c3l.records import FilterDecision, ImageRef
 from c3l.run.dataset_card import CARD
-from c3l.run.run_folder import Run
+from c3l.run.run_folder import Run, spell_path
 from c3l.run.status import read_states
-from c3l.settings.load import load_config
+from c3l.settings.load import load_saved
 from c3l.storage.atomic import TEMPORARY, make_folder, write_atomic
 from c3l.storage.stage import Stage
 
@@ -37,7 +37,8 @@ def push(path: Path, to: str, *, private: bool, with_images: bool) -> dict[str, 
 
     Raises:
         ConfigError: If ``to`` is no such name, or there is no token.
-        DataError: If the export is not finished, or was made with other settings than the run has now.
+        DataError: If the export is not finished.
+        StaleStageError: If it was made with other settings than the run has now.
         BadImageError: If an image is gone or changed.
         HubError: If the Hub refuses or cannot be reached.
     """
@@ -64,8 +65,9 @@ def _finished_export(run: Run) -> Stage:
     stage = run.stored("export")
     if stage is None or state != "done" or not (stage.folder / CARD).exists():
         told = "is without its card" if state == "done" else f"is {state}"
-        raise DataError(
-            f"the export of {run.path} {told}, expected a finished one; make it with `c3l export {run.path}`"
+        raise (StaleStageError if state == "stale" else DataError)(
+            f"the export of {run.path} {told}, expected a finished one; make it with "
+            f"`c3l export {spell_path(run.path)}`"
         )
     return stage
 
@@ -120,7 +122,7 @@ def _ask(to: str, call: Callable[[], T]) -> T:
 @contextmanager
 def _staged_images(run: Run) -> Iterator[Path]:
     """A folder with copies of the images that the kept pairs are about, each as the run began with it."""
-    config = load_config(run.path / "config.yaml")
+    config = load_saved(run.path / "config.yaml")
     images, kept = run.stored("images"), run.stored("filtered")
     wanted = {one.image_id for one in kept.read(FilterDecision)} if kept else set()
     folder = run.path / f".{IMAGES}{TEMPORARY}"

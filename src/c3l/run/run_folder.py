@@ -162,6 +162,11 @@ def _find_stages(folder: Path) -> list[str]:
     return [path for paths in STAGES.values() for path in paths if (folder / path).exists()]
 
 
+def spell_path(path: object) -> str:
+    """A path as a word of a command that a person copies."""
+    return shlex.quote(str(path))
+
+
 def spell_overrides(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """The ``--set`` options that turn the settings of a stage from the old into the new; may be empty."""
     settable = [key for key in find_changes(old, new) if "." in key]
@@ -173,7 +178,7 @@ def _explain_settings(run: Path, old: StageInfo, new: StageInfo) -> str:
     remedy = f"put it back with `{back}`, " if back else ""
     return (
         f"stage {old.stage} in {run} was made with other settings: {explain_changes(old.settings, new.settings)}; "
-        f"{remedy}name another run folder, or remove it with `c3l clean {run} {old.stage}`"
+        f"{remedy}name another run folder, or remove it with `c3l clean {spell_path(run)} {old.stage}`"
     )
 
 
@@ -181,5 +186,5 @@ def _explain_cut(run: Path, old: StageInfo, new: StageInfo) -> str:
     return (
         f"stage {old.stage} in {run} was begun with {old.shards} shards of size {old.shard_size}, "
         f"now {new.shards} of size {new.shard_size}; put shard_size back to finish it, "
-        f"or remove it with `c3l clean {run} {old.stage}`"
+        f"or remove it with `c3l clean {spell_path(run)} {old.stage}`"
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from c3l.data.images import open_image
 from c3l.data.roots import has_root, is_empty_root
-from c3l.errors import DataError
+from c3l.errors import DataError, StaleStageError
 from c3l.executors.interface import ShardTask, Work
 from c3l.method.generation import OpenImage, Origin, generate
 from c3l.method.prompts import choose_templates
@@ -17,7 +17,7 @@ from c3l.method.scoring import ImageSource, draw_pool, rescore, score_samples
 from c3l.models.interface import InferenceModel
 from c3l.records import Form, ImageRef, Sample, ScoredPair, ScoredSample
 from c3l.run.context import Context, save_settings
-from c3l.run.run_folder import STAGES, Run, spell_overrides
+from c3l.run.run_folder import STAGES, Run, spell_overrides, spell_path
 from c3l.settings.schema import ModelConfig, RunConfig
 from c3l.storage.atomic import remove
 from c3l.storage.job import explain_changes, plain
@@ -59,16 +59,18 @@ def need(context: Context, name: str) -> Stage:
     """A stage that has to be done already.
 
     Raises:
-        DataError: If it is not, or was made with other settings; names them, and the command that makes it.
+        DataError: If it is not; names the command that makes it.
+        StaleStageError: If it was made with other settings; names them, and the command that makes it.
     """
     run, stage, plan = context.run, context.run.stored(name), context.plan[name]
-    command = f"c3l {VERBS[name]} {run.path}" if name in VERBS else f"c3l run --run {run.path}"
+    where = spell_path(run.path)
+    command = f"c3l {VERBS[name]} {where}" if name in VERBS else f"c3l run --run {where}"
     if stage is None or not stage.is_done():
         raise DataError(f"stage {name} in {run.path} is not done; make it first with `{command}`")
     if stage.info.fingerprint != plan.fingerprint:
         old, now = stage.info.settings, plain(plan.settings)
         command = f"{command} {spell_overrides(old, now)}".rstrip()
-        raise DataError(
+        raise StaleStageError(
             f"stage {name} in {run.path} was made with other settings: {explain_changes(old, now)}; "
             f"put them back, or make it again first, with `{command}`"
         )
@@ -164,7 +166,7 @@ def run_sharded(context: Context, wanted: ModelStage, prepare: Callable[[], None
         there = stage.info.shards - len(stage.missing())
         context.progress.note(
             f"{wanted.name}: the shards of --shard {context.part} are made, {there} of {stage.info.shards} are there; "
-            f"when all are, `c3l {VERBS.get(wanted.name, 'run')} {context.run.path}` goes on"
+            f"when all are, `c3l {VERBS.get(wanted.name, 'run')} {spell_path(context.run.path)}` goes on"
         )
         return stage
     if used:

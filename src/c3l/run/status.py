@@ -11,9 +11,9 @@ from c3l.method.specificity import show_specificity
 from c3l.records import Specificity, name_round, name_step
 from c3l.report.contents import StageCounts
 from c3l.run.plan import Plan, StagePlan, make_plan
-from c3l.run.run_folder import Run, stages_of_round
+from c3l.run.run_folder import Run, spell_path, stages_of_round
 from c3l.settings.evaluation import TaskName
-from c3l.settings.load import load_config
+from c3l.settings.load import load_saved
 from c3l.settings.schema import RunConfig
 from c3l.storage.stage import Stage
 
@@ -74,7 +74,7 @@ def read_rounds(run: Run) -> int:
 
 def _read_config(run: Run) -> RunConfig:
     saved = run.path / "config.yaml"
-    return load_config(saved if saved.exists() else None)
+    return load_saved(saved)
 
 
 def _plan_again(run: Run, config: RunConfig) -> Plan:
@@ -181,7 +181,7 @@ def tell_lost(summary: Mapping[str, Any], config: RunConfig) -> str:
         return ""
     return (
         f"{summary['error_rate']:.0%} of what {summary['error_stage']} made was rejected, above "
-        f"max_error_rate {config.max_error_rate:.0%}; `c3l status {config.run}` has the reasons"
+        f"max_error_rate {config.max_error_rate:.0%}; `c3l status {spell_path(config.run)}` has the reasons"
     )
 
 

@@ -11,7 +11,7 @@ from c3l.errors import DataError, StorageError, tell_rejected
 from c3l.method.prompts import load_templates
 from c3l.records import ContrastiveGroup, HeldOut, ImageRef, Rejected, Sample, TuningStep, name_round, name_step
 from c3l.run.context import Context
-from c3l.run.run_folder import Run
+from c3l.run.run_folder import Run, spell_path
 from c3l.run.shards import begin, check_image_root, image_opener, mark_begun
 from c3l.settings.schema import ModelConfig, RunConfig
 from c3l.storage.atomic import atomic_folder, remove
@@ -104,7 +104,8 @@ def join_tuning(config: RunConfig, round: int) -> None:
     if tuned is not None and tuned.is_done():
         return
     if images is None or parsed is None or groups is None or not groups.is_done():
-        raise DataError(f"there are no groups in {config.run}; make them first with `c3l select {config.run}`")
+        command = f"c3l select {spell_path(config.run)}"
+        raise DataError(f"there are no groups in {config.run}; make them first with `{command}`")
     draft = run.stored("draft/generated")
     assert draft is not None, "groups were selected from what was written"
     dtype = draft.info.settings["model.dtype"]  # as the process that has the run resolves it
@@ -142,8 +143,8 @@ def _tell_no_groups(config: RunConfig, parsed: Stage) -> str:
     why = f" ({reasons.most_common(1)[0][0]})" if reasons else ""
     return (
         f"no text that the model wrote in {config.run} has a question and an answer that can be read{why}; look at the "
-        f"texts with `c3l preview {config.run}`, then raise generation.max_new_tokens, or take another model or other "
-        "generation.instructions"
+        f"texts with `c3l preview {spell_path(config.run)}`, then raise generation.max_new_tokens, or take another "
+        "model or other generation.instructions"
     )
 
 
@@ -155,7 +156,8 @@ def _tune(context: Context, folder: Path, texts: "list[TextGroup]", round: int) 
     lvlm, fit, rejected = _prepare(context.run, config, texts, round)
     if rejected:
         reasons = Counter(one.reason for one in rejected)
-        context.progress.note(tell_rejected(reasons, f"of {len(texts)} groups", f"`c3l status {context.run.path}`"))
+        look = f"`c3l status {spell_path(context.run.path)}`"
+        context.progress.note(tell_rejected(reasons, f"of {len(texts)} groups", look))
     steps = count_steps(len(fit), config.contrastive, count_processes())
     done = find_checkpoint(folder / CHECKPOINTS)
     with context.progress.track(name_step("tuned", round), "steps", steps, done.step if done else 0) as advance:

@@ -6,9 +6,21 @@ from c3l.settings.schema import RunConfig
 
 
 def check_scorer(config: RunConfig) -> None:
-    """Look whether the model that scores can give the numbers that the settings need; nothing is loaded.
+    """Look whether there is a model that scores, and can give the numbers that the settings need; nothing is loaded.
 
-    A served model cannot score at all, and says so itself.
+    Raises:
+        ConfigError: If a served model would have to score; or as ``check_form``.
+    """
+    if config.scorer.backend == "openai":
+        raise ConfigError(
+            f"the served model {config.scorer.name} can write, but not score; name a model that does with "
+            "--set scoring.model=FOLDER"
+        )
+    check_form(config)
+
+
+def check_form(config: RunConfig) -> None:
+    """Look whether the settings ask for what the model that scores cannot give.
 
     Raises:
         ConfigError: If vLLM would have to give what it cannot, with who can.

@@ -108,7 +108,7 @@ def format_page() -> Iterator[str]:
         "not set. `c3l init` writes a file of all settings to begin with. An editor with a YAML language server (in",
         "VS Code its YAML extension) checks such a file while you write it.",
         "",
-        f"Where a default comes from is said with it: {SOURCES}.",
+        f"Where a number that changes a result comes from is said with it: {SOURCES}.",
         "",
         "This page is written by `c3l settings --markdown > docs/settings.md`; do not edit it, a test compares it with",
         "the code.",

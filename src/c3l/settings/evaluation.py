@@ -15,10 +15,12 @@ class JudgeConfig(Settings):
 
     endpoint: str | None = Field(None, description="Such as http://localhost:8000/v1; the key is OPENAI_API_KEY")
     model: str | None = Field(None, description="Its name at the endpoint, or without one a local folder or hub id")
-    repeats: int = Field(1, ge=1, description="Reviews an answer, averaged")
+    repeats: int = Field(1, ge=1, description="Reviews an answer, averaged; one in LLaVA's script")
     swap: bool = Field(False, description="Ask in both orders and average, against a preference for the first")
-    attempts: int = Field(3, ge=1, description="Times a review that cannot be read is asked for")
-    max_tokens: int = Field(1024, ge=1, description="Upper bound on a review; a judge that thinks needs more")
+    attempts: int = Field(3, ge=1, description="Times a review that cannot be read is asked for; choice")
+    max_tokens: int = Field(
+        1024, ge=1, description="Upper bound on a review, that of LLaVA's script; a judge that thinks needs more"
+    )
 
 
 class BenchmarkConfig(Settings):

@@ -22,6 +22,9 @@ except ImportError:  # built without libyaml, slower
     from yaml import SafeLoader  # type: ignore[assignment]
 
 S = TypeVar("S", bound=Settings)
+T = TypeVar("T")
+
+_UNKNOWN = ("extra_forbidden", "invalid_key")  # the latter is no text, such as 1 or YAML's bare no
 
 
 class Override(NamedTuple):
@@ -50,17 +53,38 @@ def load_config(paths: Path | Sequence[Path] | None, overrides: Iterable[str | O
             bad values with what is expected.
     """
     named = [paths] if isinstance(paths, Path) else paths or ()
-    files = [Source(path, _read_yaml(path)) for path in map(find_config, named)]
+    return _load(map(find_config, named), overrides)
+
+
+def load_saved(path: Path, overrides: Iterable[str | Override] = ()) -> RunConfig:
+    """As ``load_config``, of the file that a run has written into its folder; the defaults where it is not there."""
+    return _load([path] if path.exists() else [], overrides, doubt="it may be of another version of c3l")
+
+
+def _load(paths: Iterable[Path], overrides: Iterable[str | Override], doubt: str = "") -> RunConfig:
+    files = [Source(path, _read_yaml(path)) for path in paths]
     data: dict[str, Any] = {}
     for file in files:
         _merge(data, file.data)
-    read = [read_override(one) if isinstance(one, str) else one for one in overrides]
+    read = [read_override(one) if isinstance(one, str) else one for one in check_list(overrides)]
     for override in read:
         _apply(data, override)
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(_explain(error, RunConfig, files, read)) from None
+        raise ConfigError(_explain(error, RunConfig, files, read, doubt=doubt)) from None
+
+
+def check_list(settings: Iterable[T]) -> Iterable[T]:
+    """Settings as Python's callers give them, who may forget that they are a list.
+
+    Raises:
+        ConfigError: If they are one text, or a mapping.
+    """
+    if isinstance(settings, str | Mapping):
+        one = settings if isinstance(settings, str) else next((f"{key}={value}" for key, value in settings.items()), "")
+        raise ConfigError(f"got settings={settings!r}, expected a list such as {[one or 'rounds=0']}")
+    return settings
 
 
 def make_section(section: type[S], values: Mapping[str, Any]) -> S:
@@ -181,8 +205,9 @@ def _explain(
     files: Sequence[Source],
     overrides: Sequence[Override] = (),
     otherwise: str = "the settings",
+    doubt: str = "",
 ) -> str:
-    """Every problem in one line, behind the option or file that it stands in."""
+    """Every problem in one line, behind the option or file that it stands in; of a file with unknown keys the doubt."""
     details = error.errors()
     places = [".".join(map(str, detail["loc"])) for detail in details]
     told: dict[str, list[str]] = {}
@@ -190,6 +215,9 @@ def _explain(
         if not any(_is_inside(other, place) for other in places):  # else its cause is told already
             source = _find_source(place, overrides) or _find_file(detail["loc"], files) or otherwise
             told.setdefault(source, []).append(_explain_one(place, detail, model))
+    strange = {_find_file(detail["loc"], files) for detail in details if detail["type"] in _UNKNOWN}
+    for source in filter(None, strange & told.keys() if doubt else ()):
+        told[source].append(doubt)
     return "; ".join(f"{source}: {'; '.join(problems)}" for source, problems in told.items())
 
 
@@ -224,7 +252,7 @@ def _is_given(location: Sequence[str | int], data: Any) -> bool:
 
 def _explain_one(place: str, detail: Mapping[str, Any], model: type[Settings]) -> str:
     kind, got = detail["type"], detail["input"]
-    if kind in ("extra_forbidden", "invalid_key"):  # the latter is no text, such as 1 or YAML's bare no
+    if kind in _UNKNOWN:
         return _explain_unknown(place, detail["loc"], model)
     if kind == "value_error":
         return f"{place}: {detail['ctx']['error']}".removeprefix(": ")

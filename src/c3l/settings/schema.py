@@ -1,7 +1,7 @@
 """The settings of a run: one small model a stage, as ``load`` reads them.
 
-Every default names its source: *paper* (arXiv 2405.12752), *CLAPS* (Lee et al., ICLR 2021, whose contrastive
-step the paper's wording follows), *ours* (measured in docs/experiments.md) or *choice*.
+Every number that changes a result names its source: *paper* (arXiv 2405.12752), *CLAPS* (Lee et al., ICLR 2021, whose
+contrastive step the paper's wording follows), *LLaVA-1.5*, *ours* (measured in docs/experiments.md) or *choice*.
 """
 
 from pathlib import Path
@@ -72,7 +72,9 @@ class ModelConfig(Settings):
     )
     concurrency: int = Field(8, ge=1, description="openai: requests at once; changes speed only")
     image_side: int | None = Field(
-        1024, ge=16, description="openai: images with a longer side are sent smaller; null sends them as they are"
+        1024,
+        ge=16,
+        description="openai: images with a longer side are sent smaller; null sends them as they are; choice",
     )
     memory_share: float = Field(
         0.8, gt=0, le=1, description="vllm: share of the device's memory that it takes; changes speed only; choice"
@@ -129,9 +131,9 @@ class ImagesConfig(Settings):
         "an address such as s3://bucket/prefix, docs/data.md",
     )
     limit: int | None = Field(None, ge=1, description="Take only the first N images, in order of path")
-    max_pixels: int = Field(50_000_000, ge=1, description="A larger image is refused by its header")
-    min_side: int = Field(8, ge=1, description="An image with a shorter side is refused")
-    max_aspect: float = Field(20.0, ge=1, description="A longer strip than this ratio is refused")
+    max_pixels: int = Field(50_000_000, ge=1, description="A larger image is refused by its header; choice")
+    min_side: int = Field(8, ge=1, description="An image with a shorter side is refused; choice")
+    max_aspect: float = Field(20.0, ge=1, description="A longer strip than this ratio is refused; choice")
     follow_links: FollowLinks = Field(
         "inside",
         description="Links to images: inside = those that end under the root, or in the hub's cache around it; all = "
@@ -195,7 +197,7 @@ class ScoringConfig(Settings):
         description="What 'without the image' means, docs/method.md; ours: other images tell what belongs to this "
         "one; with `drop` the best form has lift +0.193",
     )
-    others: int = Field(4, ge=1, le=64, description="m, images averaged in the `others` mode")
+    others: int = Field(4, ge=1, le=64, description="m, images averaged in the `others` mode; choice")
     context: Literal["turns", "none"] = Field(
         "turns",
         description="`score --data`: whether a question of a conversation is asked after the turns before it, in both "
@@ -239,7 +241,9 @@ class FilteringConfig(Settings):
     max_score: float | None = Field(
         None, allow_inf_nan=False, description="threshold: highest S(I2C) kept, in the unit of scoring.form"
     )
-    band: tuple[float, float] = Field((0.25, 0.75), description="band: quantiles of S(I2C) between which to keep")
+    band: tuple[float, float] = Field(
+        (0.25, 0.75), description="band: quantiles of S(I2C) between which to keep; choice"
+    )
     stratify: Literal["none", "image", "instruction", "opening", "openings"] = Field(
         "none", description="Apply the rule within each; opening: the question's first word, openings: the answer's too"
     )
@@ -302,7 +306,7 @@ class RunConfig(Settings):
     rounds: int = Field(
         1, ge=0, le=MAX_ROUNDS, description="Times to tune and write again; 0: the draft only; paper: 1"
     )
-    max_error_rate: float = Field(0.5, ge=0, le=1, description="Above this share of rejections, exit code 3")
+    max_error_rate: float = Field(0.5, ge=0, le=1, description="Above this share of rejections, exit code 3; choice")
     report_to: Annotated[tuple[Tracker, ...], LISTED] = Field(
         (), description="Trackers that are told counts, scores and curves after `c3l run`, docs/run-folder.md"
     )

@@ -1,5 +1,6 @@
 """A config to begin with: every setting explained, the first ones to change ready, the others commented out."""
 
+import shlex
 import textwrap
 from collections.abc import Iterator
 
@@ -25,9 +26,10 @@ def format_starter(modeline: str, name: str) -> Iterator[str]:
         name: What the file will be called.
     """
     yield modeline
-    yield from _comment(f"Settings of a run: `c3l run --config {name}`. `c3l settings` lists them as well.", 0)
+    command = f"c3l run --config {shlex.quote(name)}"
+    yield from _comment(f"Settings of a run: `{command}`. `c3l settings` lists them as well.", 0)
     yield from _comment("A line `#key: value` is a setting and its default; take the # away and change it.", 0)
-    yield from _comment(f"Where a default comes from is said with it: {SOURCES}.", 0)
+    yield from _comment(f"Where a number that changes a result comes from is said with it: {SOURCES}.", 0)
     for section in list_sections():
         yield ""
         yield from _format_elements(section) if section.name.endswith("[]") else _format_section(section)

@@ -22,7 +22,7 @@ class TrainerSettings(Settings):
         1.0, gt=0, description="A longer gradient is cut to this length; transformers' default"
     )
     batch_size: int = Field(4, ge=1, description="Rows a device and forward; choice")
-    gradient_accumulation: int = Field(1, ge=1, description="Batches a step")
+    gradient_accumulation: int = Field(1, ge=1, description="Batches a step; choice")
     mixed_precision: Annotated[Literal["no", "bf16", "fp16"], _NO] = Field(
         "no", description="Autocast; no: in the model's dtype. What learns is float32 in any case"
     )
@@ -58,12 +58,16 @@ class ContrastiveConfig(TrainerSettings):
     )
     epochs: float = Field(1.0, gt=0, description="Passes over the groups; choice")
     learning_rate: float = Field(1e-4, gt=0, description="Of the LoRA weights; choice")
-    projection_learning_rate: float = Field(1e-3, gt=0, description="hidden: of the projection, which starts random")
-    batch_size: int = Field(4, ge=1, description="Groups (images) a device and step")
+    projection_learning_rate: float = Field(
+        1e-3, gt=0, description="hidden: of the projection, which starts random; choice"
+    )
+    batch_size: int = Field(4, ge=1, description="Groups (images) a device and step; choice")
     lora_r: int = Field(16, ge=1, description="Rank; choice")
     lora_alpha: int = Field(32, ge=1, description="The update is alpha / r times B A; choice")
     lora_dropout: float = Field(0.0, ge=0, lt=1, description="In front of the LoRA weights; choice")
-    held_out: float = Field(0.1, ge=0, lt=1, description="Share of the groups that only measure; at least 1 of 5")
+    held_out: float = Field(
+        0.1, ge=0, lt=1, description="Share of the groups that only measure; at least 1 of 5; choice"
+    )
 
     @model_validator(mode="before")
     @classmethod
