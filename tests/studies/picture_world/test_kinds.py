@@ -12,7 +12,8 @@ from studies.picture_world.kinds import with_kinds
         (("iris", "plant"), ("iris", "flower", "plant")),
         (("white kitten", "kitten", "animal"), ("white kitten", "kitten", "cat", "animal")),
         (("double decker bus", "bus"), ("double decker bus", "bus", "vehicle")),
-        (("acorn", "fruit"), ("acorn", "fruit", "food")),
+        (("olive", "fruit"), ("olive", "fruit", "food")),
+        (("acorn", "fruit"), ("acorn", "fruit")),
         (("heron", "bird", "animal"), ("heron", "bird", "animal")),
     ],
 )

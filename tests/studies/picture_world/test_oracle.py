@@ -6,7 +6,7 @@ from studies.picture_world.questions import Asker
 from studies.picture_world.scenes import Placed, Scene
 from tests.studies.picture_world.worlds import BEAGLE, LEMON, NAMES, random_scene
 
-ORACLE = Oracle([*NAMES, "orange", "doe"])
+ORACLE = Oracle([*NAMES, "orange", "doe", "hear-no-evil monkey"])
 SCENE = Scene("two", (BEAGLE, LEMON))
 CASES = [
     ("Is there a dog in the image?", "Yes.", "true"),
@@ -63,6 +63,32 @@ CASES = [
     ("Where is the lemon?", "It is not on the left.", "true"),
     ("Where is the lemon?", "It is not on the right.", "false"),
     ("Where is the whale?", "It is not on the right.", "false"),
+    ("Where is the lemon?", "Not on the left, it is on the right.", "true"),
+    ("Where is the lemon?", "It is not on the left but on the right.", "true"),
+    ("Where is the lemon?", "It is on the left, not on the right.", "false"),
+    ("Where is the lemon?", "It is on the right. There is no cat.", "true"),
+    ("What colour is the lemon?", "Yellow, not red.", "true"),
+    ("What colour is the lemon?", "Not yellow but red.", "false"),
+    ("Describe the image.", "There is a dog. It is not on the left.", "true"),
+    ("Describe the image.", "The dog is not on the left.", "false"),
+    ("Describe the image.", "The dog is not on the right.", "true"),
+    ("Describe the image.", "There is a dog. It is not brown.", "false"),
+    ("Describe the image.", "There is no dog on the right.", "true"),
+    ("What is in the picture?", "There is a hear-no-evil monkey.", "false"),
+    ("What is on the left?", "There is no lemon.", "true"),
+    ("What is beside the beagle?", "There is no lemon beside the beagle.", "false"),
+    # colours of what is named
+    ("What is in the picture?", "A red lemon.", "false"),
+    ("What is in the picture?", "A yellow lemon and a brown dog.", "true"),
+    ("Is there a dog and a yellow lemon?", "No.", "false"),
+    # one or the other, and what the plan of a picture does not tell
+    ("Is there a dog or a whale?", "Yes.", "true"),
+    ("Is there an apple or a whale?", "No.", "true"),
+    ("Is the dog on the left of the lemon?", "Yes.", "ungradable"),
+    ("Are there more than two dogs?", "Yes.", "ungradable"),
+    ("What is next to the dog?", "The lemon is next to the dog.", "true"),
+    ("What is next to the lemon?", "The lemon is next to a dog.", "true"),
+    ("What is next to the dog?", "Next to the dog is a lemon.", "true"),
     # numbers
     ("How many brown dogs are there?", "Two.", "false"),
     ("How many dogs are there?", "No one.", "false"),
@@ -84,7 +110,7 @@ CASES = [
     ("Is there an orange dog?", "No.", "true"),
     ("Is there an orange?", "Yes.", "false"),
     ("Does the image show a dog?", "Yes.", "true"),
-    ("What is in the picture?", "A yellow lemon and an orange lemon.", "true"),
+    ("What is in the picture?", "An orange lemon.", "false"),
 ]
 
 
@@ -96,6 +122,30 @@ def test_hand_graded_pairs(question: str, answer: str, grade: str) -> None:
 def test_a_many_coloured_thing_has_no_wrong_colour() -> None:
     scene = Scene("x", (Placed(("parrot",), "", (0, 0, 1, 1)),))
     assert Oracle(["parrot"]).grade(scene, "What colour is the parrot?", "Red.").grade == "ungradable"
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "grade"),
+    [
+        ("Is there a tree?", "Yes.", "true"),
+        ("Is there a tree?", "No.", "false"),
+        ("Is there a wall?", "Yes.", "true"),
+        ("Is there a stone?", "Yes.", "false"),
+        ("Where is the wall?", "On the left.", "ungradable"),
+        ("What colour is the wall?", "Red.", "ungradable"),
+        ("How many trees are there?", "None.", "ungradable"),
+        ("What is on the right?", "A tree.", "ungradable"),
+        ("What is beside the dog?", "A wall.", "ungradable"),
+    ],
+)
+def test_what_the_background_shows_is_there_but_nobody_knows_where(question: str, answer: str, grade: str) -> None:
+    scene = Scene("before a wall", (BEAGLE,), also=("trees", "stone wall"))
+    assert Oracle([*NAMES, "tree", "wall", "stone"]).grade(scene, question, answer).grade == grade
+
+
+def test_a_hot_dog_is_no_dog() -> None:
+    scene = Scene("lunch", (Placed(("hot dog", "sandwich", "food"), "", (0, 0, 1, 1)),))
+    assert Oracle([*NAMES, "hot dog"]).grade(scene, "Is there a dog?", "Yes.").grade == "false"
 
 
 def test_in_a_photograph_only_what_is_labelled_can_be_counted_on() -> None:

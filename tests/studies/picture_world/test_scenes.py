@@ -117,3 +117,5 @@ def test_the_truth_of_prototypes_says_where_their_cells_are() -> None:
         boxes = np.array([placed.box for placed in scene.placed]) * 7
         inside = [((b[1] <= y < b[3]) and (b[0] <= x < b[2])) for y, x in cells for b in boxes]
         assert sum(inside) == len(cells)  # each in the one box that it belongs to
+        area = float(((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).sum())
+        assert len(cells) == pytest.approx(area) or (len(scene.placed) == 1 and 8 <= len(cells) <= 30)
