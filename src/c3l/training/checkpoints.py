@@ -85,6 +85,7 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
     """
 
     model: Any
+    optimizer: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
