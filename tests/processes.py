@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.process import BaseProcess
@@ -54,7 +55,11 @@ def _run(work: Callable[[], int | None], log: Path, until: Path | None) -> None:
             bars.set_lock(threading.RLock())  # theirs is shared by all forks: who is killed while it holds it stops all
         if until is not None:
             _kill_once_there_is(until)
-        code = work()
+        try:
+            code = work()
+        except Exception:
+            traceback.print_exc()  # what is not flushed is lost
+            code = 1
         file.flush()
         os._exit(code or 0)
 

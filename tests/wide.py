@@ -41,6 +41,7 @@ def widen(lvlm: Any) -> Any:
     getattr(lvlm, "module", lvlm).double()
     if hasattr(lvlm, "module"):  # one that is to be taught conversations
         lvlm._dtype = torch.float64
+        lvlm._dtypes.clear()
         collate = lvlm.collate
         lvlm.collate = lambda rows: {name: _as_double(tensor) for name, tensor in collate(rows).items()}
     return lvlm

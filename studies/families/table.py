@@ -42,7 +42,7 @@ one row, one forward, all logits, float32.
   [several images](method.md#several-images) are rejected
 - **writes**: from shared beginnings, in batches, or one by one; each text is that of the plain loop, greedily
 - **tuned**, **finetuned**: the difference of the likelihoods, and of the loss, that tuning begins with, rounded up in
-  the same way; a contrastive step then changed the likelihoods, and the gradients of the loss were numbers
+  the same way; a contrastive step then changed the likelihoods, and all that is finetuned had a gradient of numbers
 
 """
 _REFUSED = """

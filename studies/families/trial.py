@@ -19,6 +19,8 @@ from c3l.models.tunable import Conversation, ForcedRow
 from c3l.records import NoImageMode
 from c3l.settings.schema import ModelConfig
 from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig
+from c3l.training.arguments import TrainingPlace
+from c3l.training.finetuning import TextConversation, make_trainer
 from studies.families.folder import write_folder
 from studies.families.parts import Family
 from studies.families.plain import Plain
@@ -224,21 +226,24 @@ def _try_tuning(config: ModelConfig, plain: Plain) -> float:
 
 
 def _try_finetuning(config: ModelConfig, plain: Plain) -> float:
-    """The difference of the loss that instruction tuning begins with; its gradients are numbers.
+    """The difference of the loss that instruction tuning begins with; all that learns has a gradient of numbers.
 
     Raises:
-        AssertionError: If they are not.
+        AssertionError: If not.
     """
-    taught: Any = load_finetunable(config, FinetuningConfig(lora_r=2, lora_alpha=4, lora_dropout=0), seed=0)
+    recipe = FinetuningConfig(lora_r=2, lora_alpha=4, lora_dropout=0)
+    taught: Any = load_finetunable(config, recipe, seed=0)
     talks = [
         Conversation(draw(seed, _SIZES[seed]), ((_PAIRS[seed].prompt, _PAIRS[seed].completion),)) for seed in (0, 1)
     ]
+    texts = [TextConversation(str(number), talk.turns) for number, talk in enumerate(talks)]
+    place = TrainingPlace(0, Path(config.name) / "checkpoints")
+    trainer: Any = make_trainer(taught, texts, lambda name: draw(int(name), _SIZES[int(name)]), recipe, place)
     end = [plain.processor.tokenizer.eos_token_id]
     batches = [talks] if taught.fits_batches(mixed=False) else [[talk] for talk in talks]
     worst = 0.0
     for batch in batches:
-        inputs = taught.collate(batch)
-        loss = taught.module(**inputs).loss
+        loss = trainer.compute_loss(trainer.model, taught.collate(batch))
         loss.backward()
         said: list[Tensor] = []
         for talk in batch:
@@ -246,6 +251,8 @@ def _try_finetuning(config: ModelConfig, plain: Plain) -> float:
             ids = plain.answer_ids(answer) + end
             said.append(_pick(plain.log_probs(talk.image, prompt, ids), ids))
         worst = max(worst, abs(float(loss.detach()) + float(torch.cat(said).mean())))
-    gradients = [parameter.grad for parameter in taught.module.parameters() if parameter.grad is not None]
-    assert gradients and all(bool(gradient.isfinite().all()) for gradient in gradients), "a gradient is no number"
+    learned = {name: one.grad for name, one in taught.module.named_parameters() if one.requires_grad}
+    without = [name for name, gradient in learned.items() if gradient is None]
+    assert learned and not without, f"{len(without)} weights that learn had no gradient, such as {without[:1]}"
+    assert all(bool(gradient.isfinite().all()) for gradient in learned.values()), "a gradient is no number"
     return worst

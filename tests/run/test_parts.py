@@ -7,13 +7,15 @@ from functools import partial
 
 import pytest
 
-from c3l.errors import ConfigError, DataError, RunLockedError
+from c3l.errors import ConfigError, DataError, RunLockedError, StorageError
 from c3l.executors.local import LocalExecutor
 from c3l.progress import SilentProgress
 from c3l.run.context import Part, open_context, read_part
 from c3l.run.pipeline import image_stage, list_images, run_generate, run_score
 from c3l.run.run_folder import Run
+from c3l.run.tune_stage import ensure_writer
 from c3l.storage import lock
+from c3l.storage.atomic import atomic_folder
 from fakes import write_fake_model
 from runs import RESULTS, Loader, draw_pictures, make_config, walk
 
@@ -130,6 +132,39 @@ def test_a_part_needs_what_comes_before_it(world):
     make_part(config, 1, 2, run_generate)
     with pytest.raises(DataError, match=r"stage draft/parsed .* is not done; make it first with `c3l generate"):
         make_part(config, 1, 2, partial(run_score, round=0))
+
+
+def test_a_merged_model_that_was_removed_is_made_again_by_one_of_the_parts(world, monkeypatch):
+    run = Run(world("run").run)
+    (run.path / "tuned/adapter").mkdir(parents=True)
+    (run.path / "tuned/.merged.c3l-tmp").mkdir()  # of one that was killed
+    made = []
+
+    def merge(config, adapter, folder):
+        made.append(config.name)
+        (folder / "config.json").write_text("{}")
+        time.sleep(0.5)
+        (folder / "model.safetensors").write_text("whole")
+
+    monkeypatch.setattr("c3l.models.load.merge_adapter", merge)
+
+    def need():
+        ensure_writer(run, world("run"), 1)
+        return sorted(path.name for path in (run.path / "tuned/merged").iterdir())
+
+    with ThreadPoolExecutor(3) as threads:
+        found = [part.result() for part in [threads.submit(need) for _ in range(3)]]
+    assert found == [["config.json", "model.safetensors"]] * 3
+    assert len(made) == 1
+
+
+def test_a_folder_that_another_one_fills_is_left_to_it(tmp_path):
+    with atomic_folder(tmp_path / "merged") as mine:
+        (mine / "a").write_text("a")
+        with pytest.raises(StorageError, match="File exists"), atomic_folder(tmp_path / "merged"):
+            raise AssertionError("it is taken")
+        (mine / "b").write_text("b")
+    assert sorted(path.name for path in (tmp_path / "merged").iterdir()) == ["a", "b"]
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "-1/2", "1/", "1/2/3"])

@@ -13,7 +13,14 @@ from c3l.method.losses import info_nce
 from c3l.records import HeldOut, from_json, to_json
 from c3l.settings.tuning import ContrastiveConfig
 from c3l.training.arguments import TrainingPlace
-from c3l.training.contrastive import ContrastiveModel, ContrastiveTrainer, count_steps, make_arguments, tune
+from c3l.training.contrastive import (
+    ContrastiveModel,
+    ContrastiveTrainer,
+    count_steps,
+    make_arguments,
+    scale_loss,
+    tune,
+)
 from c3l.training.groups import GroupCollator, GroupDataset
 from tiny_models import make_picture
 from training.tiny_groups import SHORT, make_group, make_groups, make_lvlm, open_item_image, tune_tiny
@@ -229,6 +236,17 @@ def test_a_bfloat16_model_trains_in_its_own_arithmetic(tiny, tmp_path):
     assert {value.dtype for value in weights.values()} == {torch.float32}  # adapters, as peft keeps them
     wide = tune_tiny(tiny("llava"), tmp_path / "wide", max_steps=3, held_out=0.2)[0]
     assert tuning.measured[0].likelihood == pytest.approx(wide.measured[0].likelihood, rel=0.02)
+
+
+def test_the_loss_of_a_float16_model_is_scaled_where_there_is_a_scaler():
+    for dtype, on_cpu, asked, expected in (
+        ("float16", False, "no", "fp16"),
+        ("float16", False, "bf16", "bf16"),
+        ("float16", True, "no", "no"),
+        ("bfloat16", False, "no", "no"),
+    ):
+        recipe = ContrastiveConfig(mixed_precision=asked)
+        assert scale_loss(recipe, dtype, on_cpu=on_cpu).mixed_precision == expected
 
 
 def test_the_projection_has_its_own_rate_and_both_follow_the_schedule(tiny, tmp_path):

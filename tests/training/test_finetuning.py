@@ -10,13 +10,14 @@ from transformers import AutoModelForImageTextToText
 
 from c3l.errors import BackendError, DataError
 from c3l.models.hf.company import Company
-from c3l.models.hf.finetunable import IGNORE_INDEX, FinetunableHfModel, _shorten, find_connectors
+from c3l.models.hf.connectors import find_connectors, shorten
+from c3l.models.hf.finetunable import IGNORE_INDEX, FinetunableHfModel
 from c3l.models.tunable import Conversation
 from c3l.records import Provenance
 from c3l.settings.tuning import FinetuningConfig
 from c3l.training.arguments import TrainingPlace, count_steps
 from c3l.training.checkpoints import WEIGHTS, find_checkpoint
-from c3l.training.finetuning import TextConversation, finetune
+from c3l.training.finetuning import TextConversation, finetune, make_trainer
 from tiny_models import FAMILIES, Tiny, make_picture
 from wide import widen
 
@@ -159,9 +160,12 @@ def test_a_family_whose_rows_change_each_other_is_taught_one_at_a_time(tiny, tmp
     with monkeypatch.context() as patch:
         patch.setattr(model, "forward", mix)
         lvlm._company = Company(model, lvlm.collate, lvlm._encoder)
-    model.get_decoder().register_forward_pre_hook(
-        lambda _, args, kwargs: sizes.append(len(kwargs["inputs_embeds"])), with_kwargs=True
-    )
+
+    def count(module, args, kwargs):
+        if module.training:
+            sizes.append(len(kwargs["inputs_embeds"]))
+
+    model.get_decoder().register_forward_pre_hook(count, with_kwargs=True)
     finetune(lvlm, make_conversations(), open_item_image, config, TrainingPlace(0, tmp_path / "alone"))
     assert sizes == [1, 1, 1, 1]  # one step of as many
     assert "one conversation at a time" in caplog.text
@@ -193,6 +197,43 @@ def test_in_bfloat16_small_steps_are_not_lost(name, method, tiny, tmp_path):
     assert {w.dtype for w in load_file(tmp_path / "merged/model.safetensors").values() if w.is_floating_point()} == {
         torch.bfloat16
     }
+
+
+def test_what_a_family_keeps_in_float32_is_saved_so(tiny, tmp_path):
+    """As the corrections by which the experts of GLM-4.5V are chosen."""
+    model = deepcopy(tiny("llava").model).bfloat16()
+    layer = model.model.language_model.layers[0]
+    layer.register_buffer("kept_buffer", torch.tensor([1 / 3]))
+    layer.kept_weight = torch.nn.Parameter(torch.tensor([1 / 3]))
+    for method in ("lora", "full"):
+        config = FinetuningConfig(**SHORT | {"method": method})
+        lvlm = FinetunableHfModel(deepcopy(model), tiny("llava").processor, PROVENANCE["bfloat16"], config)
+        lvlm.save_merged(tmp_path / method)
+        saved = load_file(tmp_path / method / "model.safetensors")
+        wide = {name.rpartition(".")[2]: value for name, value in saved.items() if value.dtype == torch.float32}
+        assert wide == {"kept_buffer": torch.tensor([1 / 3]), "kept_weight": torch.tensor([1 / 3])}
+
+
+def test_a_family_that_trl_would_scale_otherwise_is_taught_its_own_numbers(tiny, tmp_path, caplog, in_float64):
+    """As Aya Vision: its text's config names a scale, which its own forward does not use."""
+    recipe = {"batch_size": 2, "gradient_accumulation": 2, "warmup_share": 0.0, "dtype": "float64"}
+    plain, log = run(tiny("llava"), tmp_path / "plain", make_conversations(4), **recipe)
+    assert "own logits" not in caplog.text
+    named = deepcopy(tiny("llava").model)
+    named.config.get_text_config().logit_scale = 0.0625
+    scaled, again = run(Tiny("llava", named, tiny("llava").processor), tmp_path / "s", make_conversations(4), **recipe)
+    assert "own logits" in caplog.text
+    assert [one.loss for one in again] == pytest.approx([one.loss for one in log], rel=1e-5)
+    assert [one.accuracy for one in again] == [one.accuracy for one in log]
+    for name, weight in weights_of(plain).items():
+        torch.testing.assert_close(weights_of(scaled)[name], weight, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_trl_s_own_way_is_used_where_it_gives_the_model_s_numbers(dtype, family, tmp_path, caplog):
+    lvlm, config = make(family, dtype)
+    make_trainer(lvlm, make_conversations(2), open_item_image, config, TrainingPlace(0, tmp_path))
+    assert "own logits" not in caplog.text
 
 
 def test_what_is_cut_off_is_not_taught_and_a_prompt_that_fills_all_teaches_nothing(tiny):
@@ -270,8 +311,23 @@ def test_connectors_that_lie_in_a_list_are_taught_one_by_one(tiny):
     model = deepcopy(tiny("llava").model)
     model.model.multi_modal_projector = torch.nn.ModuleList([model.model.multi_modal_projector])
     assert find_connectors(model) == ["model.multi_modal_projector.0"]
-    assert _shorten("model.multi_modal_projector.0") == "multi_modal_projector.0"
-    assert _shorten("model.multi_modal_projector") == "multi_modal_projector"
+    names = [name for name, _ in model.named_modules()]
+    assert shorten("model.multi_modal_projector.0", names) == "multi_modal_projector.0"
+    assert shorten("model.multi_modal_projector", names) == "multi_modal_projector"
+    # peft takes all modules whose names end so
+    assert shorten("model.aligner", ["model.aligner", "model.generation_aligner"]) == "model.aligner"
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_what_draws_images_beside_the_connector_does_not_learn(method, tiny):
+    """As Janus' generation head: it would never have a gradient, and several processes wait for one."""
+    model = deepcopy(tiny("llava").model)
+    model.model.generation_multi_modal_projector = torch.nn.Linear(4, 4)
+    lvlm, _ = make(Tiny("llava", model, tiny("llava").processor), method=method)
+    loss_of(lvlm, Conversation(make_picture(0), TURNS))[0].backward()
+    learned = {name: p.grad is not None for name, p in lvlm.module.named_parameters() if p.requires_grad}
+    assert any(".multi_modal_projector." in name for name in learned)
+    assert all(learned.values()), [name for name, felt in learned.items() if not felt]
 
 
 def test_a_family_whose_connector_is_part_of_its_tower_says_so(tiny):

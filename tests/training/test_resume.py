@@ -102,6 +102,15 @@ def test_a_finished_tuning_is_not_trained_further(tiny, tmp_path, length):
     assert_same(again, first)
 
 
+def test_how_often_it_saves_and_logs_may_change_when_it_goes_on(tiny, tmp_path, whole):
+    with pytest.raises(Stopped):
+        tune_tiny(tiny("llava"), tmp_path, advance=stop_at(3), **RECIPE)
+    tuning, weights = tune_tiny(tiny("llava"), tmp_path, **RECIPE | {"save_steps": 1, "logging_steps": 3})
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-5", "checkpoint-6"]
+    assert [entry.step for entry in tuning.log] == [1, 2, 3, 6]
+    assert [name for name, value in whole()[1].items() if not value.equal(weights[name])] == []
+
+
 @pytest.mark.parametrize("state", [None, '{"global_step": 4, "log_hist'])
 def test_a_half_written_checkpoint_is_skipped(tiny, tmp_path, whole, state):
     with pytest.raises(Stopped):

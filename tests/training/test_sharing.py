@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 
 import pytest
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("one_thread", "in_float64")
 
 def tune_into(tiny, folder, **settings):
     """Tune; the process that has the whole weights writes them, and how much of the decoder lay in it meanwhile."""
-    shares = []
+    shares, policies = [], []
     together = ResumableTrainer.gather_weights
 
     def look(trainer):
@@ -41,6 +42,8 @@ def tune_into(tiny, folder, **settings):
         weights = list(trainer.model.lvlm.lvlm.get_base_model().get_decoder().parameters())
         held = sum((weight.to_local() if isinstance(weight, DTensor) else weight).numel() for weight in weights)
         shares.append(held / sum(weight.numel() for weight in weights))
+        plugin = getattr(trainer.accelerator.state, "fsdp_plugin", None)
+        policies.append(str(plugin.mixed_precision_policy if plugin else None))
         together(trainer)
 
     ResumableTrainer.gather_weights = look
@@ -48,7 +51,8 @@ def tune_into(tiny, folder, **settings):
     if os.environ.get("RANK", "0") == "0":
         save_file({name: weight.contiguous() for name, weight in weights.items()}, folder / "weights.safetensors")
         figures = [one.contrastive + one.likelihood for one in (*tuning.measured, *tuning.log)]
-        (folder / "tuning.json").write_text(json.dumps({"share": shares[0], "figures": figures}))
+        told = {"share": shares[0], "policy": policies[0], "figures": figures}
+        (folder / "tuning.json").write_text(json.dumps(told))
     return 0
 
 
@@ -60,9 +64,10 @@ def tune_alone(tiny, folder):
     return folder
 
 
-def tune_together(tiny, folder):
+def tune_together(tiny, folder, **settings):
     folder.mkdir(exist_ok=True)
-    codes = fork_together(lambda: tune_into(tiny, folder, batch_size=1), 2, folder / "log", in_pieces=True)
+    work = lambda: tune_into(tiny, folder, batch_size=1, **settings)  # noqa: E731
+    codes = fork_together(work, 2, folder / "log", in_pieces=True)
     assert codes == [0, 0], (folder / "log").read_text()
     return folder
 
@@ -103,6 +108,25 @@ def test_a_model_in_pieces_is_resumed(tiny, tmp_path, llava_together):
     assert fork_together(work, 2, tmp_path / "log", in_pieces=True) == [-signal.SIGKILL] * 2
     assert find_checkpoint(tmp_path / "checkpoints").step == 2
     assert_same(llava_together, tune_together(tiny("llava"), tmp_path), 0)
+
+
+def test_a_finished_model_in_pieces_is_measured_in_pieces(tiny, tmp_path, llava_together):
+    """As where it was killed before the merged model was written: on cards only the pieces lie all together."""
+    again = tmp_path / "again"
+    shutil.copytree(llava_together, again)
+    for name in ("weights.safetensors", "tuning.json"):
+        (again / name).unlink()
+    shares = assert_same(llava_together, tune_together(tiny("llava"), again), 0)
+    assert shares[1] == shares[0] == pytest.approx(0.5, abs=0.01)
+
+
+def test_with_mixed_precision_gradients_and_losses_are_added_up_in_32_bits(tiny, tmp_path):
+    """Also where states are compared by a projection, which lies in pieces too."""
+    recipe = {"mixed_precision": "bf16", "similarity": "hidden", "dtype": torch.float32}
+    told = json.loads((tune_together(tiny("llava"), tmp_path, **recipe) / "tuning.json").read_text())
+    assert "param_dtype=torch.bfloat16, reduce_dtype=torch.float32, output_dtype=None" in told["policy"]
+    figures = torch.tensor(told["figures"], dtype=torch.float64)
+    assert not torch.equal(figures, figures.bfloat16().double()), "what is no more than 16 bits"
 
 
 @pytest.fixture(scope="module")

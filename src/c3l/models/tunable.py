@@ -1,6 +1,6 @@
 """The seam between tuning and any model: what an LVLM that learns is asked, and what comes back."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,6 +160,14 @@ class FinetunableModel(Protocol):
 
     def fits_batches(self, mixed: bool) -> bool:
         """Whether conversations as a batch give what each gives by itself; ``mixed`` where only some have an image."""
+        ...
+
+    def find_gap(self, read: Callable[[Mapping[str, Any]], "Tensor"]) -> str:
+        """What speaks against another way of computing what is taught; empty if its numbers are the model's own.
+
+        Args:
+            read: From a batch of ``collate`` on the model's device to the log-probability of each taught token, nats.
+        """
         ...
 
     def count_taught(self, conversation: Conversation) -> tuple[int, int]:

@@ -14,7 +14,8 @@ from c3l.run.context import Context
 from c3l.run.run_folder import Run, spell_path
 from c3l.run.shards import begin, check_image_root, image_opener, mark_begun
 from c3l.settings.schema import ModelConfig, RunConfig
-from c3l.storage.atomic import atomic_folder, remove
+from c3l.storage.atomic import atomic_folder, remove, remove_leftovers
+from c3l.storage.lock import waiting_lock
 from c3l.storage.stage import Stage
 
 if TYPE_CHECKING:
@@ -81,15 +82,23 @@ def _make(context: Context, stage: Stage, texts: "list[TextGroup]", round: int) 
 
 
 def ensure_writer(run: Run, config: RunConfig, round: int) -> None:
-    """Merge the adapter of a round again where its merged folder, which takes much room, was removed."""
+    """Merge the adapter of a round again where its merged folder, which takes much room, was removed.
+
+    Raises:
+        RunLockedError: If another process has been at it for too long.
+    """
     folder = run.path / name_step("tuned", round)
     if round == 0 or (folder / MERGED).exists() or not (folder / ADAPTER).exists():
         return
     from c3l.models.load import merge_adapter
 
-    ensure_writer(run, config, round - 1)
-    with atomic_folder(folder / MERGED) as temporary:
-        merge_adapter(writer_of(run, config, round - 1), folder / ADAPTER, temporary)
+    with waiting_lock(folder, _PATIENCE):  # several that share the run's shards come here together
+        if (folder / MERGED).exists():
+            return
+        remove_leftovers(folder)  # of one that was killed
+        ensure_writer(run, config, round - 1)
+        with atomic_folder(folder / MERGED) as temporary:
+            merge_adapter(writer_of(run, config, round - 1), folder / ADAPTER, temporary)
 
 
 def join_tuning(config: RunConfig, round: int) -> None:

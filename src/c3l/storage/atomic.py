@@ -75,9 +75,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}{TEMPORARY}")
     make_folder(path.parent)
+    with _explained(path):
+        temporary.mkdir()  # one that is there is another's
     try:
         with _explained(path):
-            temporary.mkdir()
             yield temporary
             for inner in sorted(temporary.rglob("*")):
                 durable(sync_folder if inner.is_dir() else sync_file, inner)

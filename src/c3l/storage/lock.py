@@ -27,8 +27,7 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
         StorageError: If the file system has no locks.
     """
     with _hold(folder, fcntl.LOCK_EX | fcntl.LOCK_NB) as descriptor:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
+        _sign(descriptor)
         yield
 
 
@@ -40,17 +39,45 @@ def shared_lock(folder: Path) -> Iterator[None]:
         RunLockedError: If a process holds it for itself, and goes on doing so.
         StorageError: If the file system has no locks.
     """
-    end = time.monotonic() + PATIENCE
+    with _wait(folder, fcntl.LOCK_SH, PATIENCE):
+        yield
+
+
+@contextmanager
+def waiting_lock(folder: Path, patience: float) -> Iterator[None]:
+    """Hold the folder's ``.lock`` for what several need and one of them does: the others wait, and look again.
+
+    Args:
+        folder: Where it lies.
+        patience: Seconds to wait at most.
+
+    Raises:
+        RunLockedError: If another process holds it for longer.
+        StorageError: If the file system has no locks.
+    """
+    with _wait(folder, fcntl.LOCK_EX, patience) as descriptor:
+        _sign(descriptor)
+        yield
+
+
+@contextmanager
+def _wait(folder: Path, how: int, patience: float) -> Iterator[int]:
+    end = time.monotonic() + patience
     with ExitStack() as stack:
         while True:
             try:
-                stack.enter_context(_hold(folder, fcntl.LOCK_SH | fcntl.LOCK_NB))
+                descriptor = stack.enter_context(_hold(folder, how | fcntl.LOCK_NB))
                 break
             except RunLockedError:
                 if time.monotonic() >= end:
                     raise
                 time.sleep(0.1)
-        yield
+        yield descriptor
+
+
+def _sign(descriptor: int) -> None:
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
 
 
 @contextmanager

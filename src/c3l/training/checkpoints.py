@@ -84,6 +84,13 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
     back as missing, warns, and would go on from the weights of the beginning.
     """
 
+    model: Any
+    optimizer: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.add_callback(_AsAsked())
+
     def finish_from(self, checkpoint: Checkpoint | None) -> None:
         """Train to the end, from a checkpoint if there is one.
 
@@ -104,6 +111,10 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
         if state.global_step < state.max_steps:
             self.train(resume_from_checkpoint=str(checkpoint.path))
             return
+        if self.is_fsdp_enabled:  # what is asked of it afterwards needs all of it on the cards
+            self.create_optimizer()
+            self.model, self.optimizer = self.accelerator.prepare(self.model, self.optimizer)
+            self.model_wrapped = self.model
         self._load_from_checkpoint(str(checkpoint.path))
         self.state = state
 
@@ -169,6 +180,14 @@ def make_optimizer(
         {"params": [parameter for name, parameter in named if apart(name)], "lr": rate_apart},
     ]
     return torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=weight_decay)
+
+
+class _AsAsked(TrainerCallback):  # type: ignore[misc]
+    """Saves and logs as often as is asked for now: ``Trainer`` goes on with what the checkpoint was written with."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Its state is that of the checkpoint by now."""
+        state.compute_steps(args, state.max_steps)
 
 
 class Advance(TrainerCallback):  # type: ignore[misc]

@@ -57,12 +57,21 @@ class ContrastiveModel(nn.Module):
         pool = mean_pool if self.recipe.pooling == "mean" else last_pool
         # the prompt comes before the completion, so the positive's own row holds the anchor
         anchored = candidates[:, 0]
-        anchors = self.projection(pool(readings.states[anchored], readings.in_prompt[anchored]))
-        each = self.projection(pool(readings.states, readings.in_completion))
+        anchors = self._project(pool(readings.states[anchored], readings.in_prompt[anchored]))
+        each = self._project(pool(readings.states, readings.in_completion))
         similarities = cosine_similarities(anchors, each[candidates])
         if self.recipe.negatives == "batch":
             return add_batch_negatives(similarities, valid, anchors, each[candidates])
         return similarities, valid
+
+    def _project(self, pooled: Tensor) -> Tensor:
+        """Pooled states (N, D) where they are compared, (N, D) of the same dtype.
+
+        In pieces the projection computes in 16 bits with mixed precision, and no autocast goes before it.
+        """
+        weight = next(self.projection.parameters(), pooled)
+        projected: Tensor = self.projection(pooled.to(weight.dtype))
+        return projected.to(pooled.dtype)
 
 
 def _mean_of_groups(values: Tensor, valid: Tensor) -> Tensor:

@@ -84,9 +84,10 @@ def tune(
     collate = GroupCollator(lvlm, open_image)
     on_cpu = choose_cpu(next(lvlm.parameters()).device, lvlm.pieces)
     steps = count_steps(len(groups), config, count_processes())
+    scaled = scale_loss(config, lvlm.provenance.dtype, on_cpu=on_cpu)
     trainer = ContrastiveTrainer(
         model=model,
-        args=make_arguments(config, place, steps, on_cpu=on_cpu),
+        args=make_arguments(scaled, place, steps, on_cpu=on_cpu),
         train_dataset=GroupDataset(train),
         eval_dataset=GroupDataset(held) if held else None,
         data_collator=collate,
@@ -107,6 +108,16 @@ def tune(
 def count_steps(groups: int, config: ContrastiveConfig, processes: int = 1) -> int:
     """How many optimiser steps so many groups make, of which some are held out."""
     return arguments.count_steps(groups - count_held_out(groups, config.held_out), config, processes)
+
+
+def scale_loss(config: ContrastiveConfig, dtype: str, *, on_cpu: bool) -> ContrastiveConfig:
+    """The recipe of a model of this dtype: in float16 gradients are too small for it unless autocast scales the loss.
+
+    On CPUs Trainer has no such scaling.
+    """
+    if dtype != "float16" or config.mixed_precision != "no" or on_cpu:
+        return config
+    return config.model_copy(update={"mixed_precision": "fp16"})
 
 
 def make_arguments(config: ContrastiveConfig, place: TrainingPlace, steps: int, *, on_cpu: bool) -> TrainingArguments:

@@ -6,10 +6,12 @@ all batches of a step, on all devices.
 """
 
 import json
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -32,7 +34,10 @@ from c3l.training.checkpoints import (
     find_checkpoint,
     make_optimizer,
 )
+from c3l.training.own_loss import read_fused, use_own_logits
 from c3l.training.sharing import make_whole
+
+logger = logging.getLogger(__name__)
 
 _AUTOCAST = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}  # by the model's dtype
 LEARNING_RATES = {"lora": 2e-4, "full": 2e-5}
@@ -90,6 +95,22 @@ def finetune(
     if not conversations:
         raise DataError("got no conversation to learn from, expected at least one; look at rejected.jsonl")
     set_seed(place.seed % SEEDS)
+    trainer = make_trainer(lvlm, conversations, open_image, config, place)
+    trainer.shard_model(lvlm.pieces)
+    check_processes(place.folder, writes=trainer.args.should_save)
+    trainer.finish_from(find_checkpoint(place.folder))
+    trainer.gather_weights()
+    return tuple(_to_step(entry) for entry in trainer.state.log_history if "loss" in entry)
+
+
+def make_trainer(
+    lvlm: FinetunableModel,
+    conversations: Sequence[TextConversation],
+    open_image: Callable[[str], Image],
+    config: FinetuningConfig,
+    place: TrainingPlace,
+) -> "FinetuningTrainer":
+    """What ``finetune`` trains with, before the first step."""
     on_cpu = choose_cpu(next(lvlm.module.parameters()).device, lvlm.pieces)
     if config.mixed_precision == "no":  # what learns is float32, whatever the rest is
         config = config.model_copy(update={"mixed_precision": _AUTOCAST[lvlm.provenance.dtype]})
@@ -114,11 +135,10 @@ def finetune(
     trainer.model_accepts_loss_kwargs = True
     trainer.remove_callback(PrinterCallback)
     trainer.is_connector, trainer.recipe = lvlm.is_connector, config
-    trainer.shard_model(lvlm.pieces)
-    check_processes(place.folder, writes=trainer.args.should_save)
-    trainer.finish_from(find_checkpoint(place.folder))
-    trainer.gather_weights()
-    return tuple(_to_step(entry) for entry in trainer.state.log_history if "loss" in entry)
+    if gap := lvlm.find_gap(partial(read_fused, lvlm.module)):
+        logger.warning("the loss is made of the model's own logits, which takes more memory: TRL's way %s", gap)
+        use_own_logits(lvlm.module)
+    return trainer
 
 
 def learning_rate(config: FinetuningConfig) -> float:

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy
 from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -18,6 +18,9 @@ def shard_model(plugin: Any, pieces: Pieces, device: torch.device) -> None:
     plugin.ignored_modules = pieces.whole
     plugin.auto_wrap_policy = transformer_auto_wrap_policy
     plugin.transformer_cls_names_to_wrap = sorted(pieces.layers)
+    if plugin.mixed_precision_policy is not None:  # accelerate would add gradients up, and give losses, in 16 bits
+        computed = plugin.mixed_precision_policy.param_dtype
+        plugin.mixed_precision_policy = MixedPrecisionPolicy(param_dtype=computed, reduce_dtype=torch.float32)
 
 
 def gather(weight: Tensor) -> Tensor:

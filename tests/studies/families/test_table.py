@@ -31,9 +31,17 @@ def lines_of(part):
 
 
 # one that looks at pictures by layers of its own, one whose rows change each other, one with a generate of its own,
-# one without chats that show no picture
+# one without chats that show no picture, one whose loss TRL would make of other logits
 @pytest.mark.parametrize(
-    "name", ["Llama 3.2 Vision", "HunYuan-VL, HunyuanOCR", "Janus, Janus-Pro", "PaliGemma", "Granite 4 Vision"]
+    "name",
+    [
+        "Llama 3.2 Vision",
+        "HunYuan-VL, HunyuanOCR",
+        "Janus, Janus-Pro",
+        "PaliGemma",
+        "Granite 4 Vision",
+        "Aya Vision",
+    ],
 )
 def test_a_family_is_as_the_page_says(name, tmp_path):
     found = try_family(BY_NAME[name], tmp_path / "model")

@@ -1,7 +1,7 @@
 """Any image-text-to-text model of transformers, prepared to be taught conversations: low-rank, or all its decoder."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from peft import LoraConfig
-from torch import Tensor, nn
+from torch import Tensor
 
 from c3l.errors import BackendError
 from c3l.models.hf.adapters import add_adapters
 from c3l.models.hf.along import lay_along
 from c3l.models.hf.company import Company, read_taught
+from c3l.models.hf.connectors import find_connectors, find_towers, shorten, watch
 from c3l.models.hf.control import tell_control_token
 from c3l.models.hf.conversations import ConversationEncoder, EncodedConversation
 from c3l.models.hf.encoded import pad
@@ -23,9 +24,10 @@ from c3l.models.hf.header import tell_header
 from c3l.models.hf.limits import count_positions, find_excess
 from c3l.models.hf.logits import pick
 from c3l.models.hf.processors import save_processor
+from c3l.models.hf.rival import find_gap
 from c3l.models.hf.sharding import find_pieces, is_sharded, touch
-from c3l.models.hf.trainable import find_targets, is_tower
-from c3l.models.hf.trials import has_bare_chats
+from c3l.models.hf.trainable import find_targets
+from c3l.models.hf.trials import PROMPTS, draw, has_bare_chats
 from c3l.models.interface import Unfit
 from c3l.models.notes import add_notes
 from c3l.models.tunable import Conversation, Pieces
@@ -61,6 +63,7 @@ class FinetunableHfModel:
         """
         self.processor = processor
         self._model, self._dtype = model, model.dtype
+        self._dtypes = {name: tensor.dtype for name, tensor in _tensors(model)}
         self._encoder = ChatEncoder(processor, model)
         self._conversations = ConversationEncoder(self._encoder, stop_ids(model, self._encoder))
         self._positions = count_positions(model)
@@ -68,15 +71,17 @@ class FinetunableHfModel:
         self.provenance = add_notes(
             provenance, [self._encoder.thinking.note, tell_header(self._encoder.header), self._tell_length(config)]
         )
-        self._connectors = find_connectors(model)
+        if config.taught_share is not None:
+            _check_gains(model, self._encoder)
+        between = find_connectors(model)
+        with watch(model, between) as seen:
+            self._company = Company(model, self.collate, self._encoder)
+        self._connectors = [name for name in between if name in seen]
         if config.tune_connector and not self._connectors:
             raise BackendError(
                 f"{type(model).__name__} has no connector that stands apart from its tower: "
                 "set finetuning.tune_connector=false"
             )
-        if config.taught_share is not None:
-            _check_gains(model, self._encoder)
-        self._company = Company(model, self.collate, self._encoder)
         learns_too = [] if config.tune_connector is False else self._connectors
         model.requires_grad_(False)
         for part in find_towers(model):
@@ -97,6 +102,14 @@ class FinetunableHfModel:
     def fits_batches(self, mixed: bool) -> bool:
         """Whether conversations as a batch give what each gives by itself; ``mixed`` where only some have an image."""
         return self._company.fits(mixed)
+
+    def find_gap(self, read: Callable[[Mapping[str, Any]], Tensor]) -> str:
+        """What speaks against another way of computing what is taught; empty if its numbers are the model's own."""
+        trial = Conversation(draw(64, 64), ((PROMPTS[0], "It is, as anybody can see who looks at it for a while."),))
+        batch = {key: value.to(self._model.device) for key, value in self.collate([trial]).items()}
+        if not (batch["labels"] != IGNORE_INDEX).any():
+            return "cannot be tried out: finetuning.max_length leaves no room for an answer about a small image"
+        return find_gap(self._model, batch, read, self._dtype)
 
     @property
     def pieces(self) -> Pieces | None:
@@ -210,7 +223,9 @@ class FinetunableHfModel:
     def save_merged(self, folder: Path) -> None:
         """Write an ordinary model folder; ends the tuning of this object."""
         whole = self.module.merge_and_unload() if hasattr(self.module, "peft_config") else self.module
-        whole.to(self._dtype).save_pretrained(str(folder))
+        for name, tensor in _tensors(whole):  # some families keep a few in float32, whatever the rest is
+            tensor.data = tensor.data.to(self._dtypes.get(name, tensor.dtype))
+        whole.save_pretrained(str(folder))
         save_processor(self.processor, folder)
 
     def _tell_length(self, config: FinetuningConfig) -> str:
@@ -223,23 +238,9 @@ class FinetunableHfModel:
         return self._conversations.encode(*said).skip(conversation.skipped)
 
 
-def find_connectors(model: "PreTrainedModel") -> list[str]:
-    """Names of the modules between vision tower and language model; empty where they are part of the tower."""
-    base, decoder = model.base_model, model.get_decoder()
-    if decoder is base:  # images become words of one vocabulary, as Chameleon's: nothing stands between
-        return []
-    whole = {id(module): name for name, module in model.named_modules()}
-    return [
-        whole[id(part)]
-        for name, module in base.named_children()
-        if module is not decoder and not is_tower(name) and any(True for _ in module.parameters())
-        for part in (module if isinstance(module, nn.ModuleList) else [module])  # peft keeps no list as a whole
-    ]
-
-
-def find_towers(model: "PreTrainedModel") -> list[Any]:
-    """The vision towers: what stands beside the language model and connects nothing."""
-    return [module for name, module in model.base_model.named_children() if is_tower(name)]
+def _tensors(model: Any) -> Iterator[tuple[str, Tensor]]:
+    yield from model.named_parameters()
+    yield from model.named_buffers()
 
 
 def _check_gains(model: "PreTrainedModel", encoder: ChatEncoder) -> None:
@@ -265,12 +266,13 @@ def _keep_as_it_is(part: Any) -> None:
 
 
 def _adapt(model: "PreTrainedModel", config: FinetuningConfig, learns_too: Sequence[str]) -> Any:
+    names = [name for name, _ in model.named_modules()]
     lora = LoraConfig(
         r=config.lora_r,
         lora_alpha=config.lora_alpha,
         lora_dropout=config.lora_dropout,
         target_modules=find_targets(model),
-        modules_to_save=[_shorten(name) for name in learns_too] or None,
+        modules_to_save=[shorten(name, names) for name in learns_too] or None,
     )
     try:
         return add_adapters(model, lora)
@@ -280,12 +282,6 @@ def _adapt(model: "PreTrainedModel", config: FinetuningConfig, learns_too: Seque
         raise BackendError(
             f"{type(model).__name__} has experts whose adapters take no dropout: set finetuning.lora_dropout=0"
         ) from None
-
-
-def _shorten(name: str) -> str:
-    """The end of a module's name, as peft looks for it; a number alone would be many."""
-    whole, _, last = name.rpartition(".")
-    return f"{whole.rpartition('.')[2]}.{last}" if last.isdigit() else last
 
 
 def _labels(encoded: EncodedConversation) -> tuple[int, ...]:
