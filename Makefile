@@ -50,11 +50,17 @@ bench: .venv/c3l-dev  ## measure speed against the naive way, into benchmarks/re
 WORLD ?= build/world
 builtin: .venv/c3l-dev  ## train the built-in LVLM from nothing (hours); continues where it stopped
 	$(BIN)/python -m studies.picture_world.fetch $(WORLD)
-	test -f $(WORLD)/things.jsonl || $(BIN)/python -m studies.picture_world.things $(WORLD)
+	test -f $(WORLD)/things.jsonl || { $(BIN)/python -m studies.picture_world.things $(WORLD) && \
+	    $(BIN)/python -m studies.picture_world.prepare $(WORLD) --truth; }
 	$(BIN)/python -m studies.picture_world.prepare $(WORLD)
 	test -f build/builtin/connector.safetensors || $(BIN)/python -m studies.picture_world.align $(WORLD) build/builtin
 	$(BIN)/python -m studies.picture_world.train $(WORLD) build/builtin --connector build/builtin/connector.safetensors
 	cp build/builtin/connector_lora.safetensors src/c3l/models/builtin/weights/
+	test -f build/own_words/pairs.jsonl || $(BIN)/python -m studies.picture_world.own_words $(WORLD) build/own_words
+	$(BIN)/python -m studies.picture_world.train $(WORLD) build/builtin_own --steps 140 --rows 10 --rate 3e-4 \
+	    --connector-rate 6e-4 --warmup 10 --own build/own_words --start build/builtin/connector_lora.safetensors
+	cp build/builtin_own/connector_lora.safetensors src/c3l/models/builtin/weights/
+	rm -rf build/figures
 	$(BIN)/python -m studies.picture_world.evaluate $(WORLD) build/figures
 
 vllm: .venv-vllm/c3l  ## run the tests of the vLLM backend, in an environment of its own

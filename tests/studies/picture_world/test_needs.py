@@ -13,6 +13,7 @@ from studies.picture_world import (
     evaluate,
     fetch,
     needs,
+    own_words,
     prepare,
     probe,
     serve_judge,
@@ -21,8 +22,8 @@ from studies.picture_world import (
     train,
 )
 
-MAINS = (fetch, things, prepare, align, train, evaluate, study, benefit, benchmarks, serve_judge, probe)
-FOLDERS = {align: 1, train: 1, evaluate: 1, study: 1, benefit: 2, benchmarks: 1, serve_judge: 1, probe: 1}
+MAINS = (fetch, things, prepare, own_words, align, train, evaluate, study, benefit, benchmarks, serve_judge, probe)
+FOLDERS = {own_words: 1, align: 1, train: 1, evaluate: 1, study: 1, benefit: 2, benchmarks: 1, serve_judge: 1, probe: 1}
 
 
 @pytest.fixture
@@ -94,3 +95,19 @@ def test_a_module_that_is_missing_is_named_with_its_package(monkeypatch: pytest.
     monkeypatch.setattr(needs.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SystemExit, match=r"scikit-image and matplotlib is not installed: `make \.venv/c3l-dev`"):
         needs.need_modules("skimage", "matplotlib")
+
+
+def test_a_folder_that_another_model_or_catalogue_filled_is_left_alone(tmp_path: Path) -> None:
+    world, out = tmp_path / "world", tmp_path / "out"
+    world.mkdir()
+    (world / "things.jsonl").write_text("{}")
+    needs.need_same_origin(out, world, "model_a")
+    (out / "figures.json").touch()
+    needs.need_same_origin(out, world, "model_a")
+    with pytest.raises(SystemExit, match="take another folder"):
+        needs.need_same_origin(out, world, "model_b")
+    (world / "things.jsonl").write_text("other names")
+    with pytest.raises(SystemExit, match="take another folder"):
+        needs.need_same_origin(out, world, "model_a")
+    with pytest.raises(SystemExit, match="take another folder"):
+        needs.need_same_origin(world, world, "model_a")  # it holds files, and nobody knows whose
