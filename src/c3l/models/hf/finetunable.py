@@ -19,7 +19,6 @@ from c3l.models.hf.control import tell_control_token
 from c3l.models.hf.conversations import ConversationEncoder, EncodedConversation
 from c3l.models.hf.encoded import pad
 from c3l.models.hf.encoding import ChatEncoder, stop_ids
-from c3l.models.hf.header import tell_header
 from c3l.models.hf.limits import count_positions, find_excess
 from c3l.models.hf.logits import pick
 from c3l.models.hf.processors import save_processor
@@ -65,9 +64,7 @@ class FinetunableHfModel:
         self._conversations = ConversationEncoder(self._encoder, stop_ids(model, self._encoder))
         self._positions = count_positions(model)
         self._longest = min(config.max_length, self._positions or config.max_length)
-        self.provenance = add_notes(
-            provenance, [self._encoder.thinking.note, tell_header(self._encoder.header), self._tell_length(config)]
-        )
+        self.provenance = add_notes(provenance, [*self._encoder.chats.notes, self._tell_length(config)])
         self._connectors = find_connectors(model)
         if config.tune_connector and not self._connectors:
             raise BackendError(

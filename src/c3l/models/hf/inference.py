@@ -18,7 +18,6 @@ from c3l.models.hf.encoded import EncodedPrompt
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.features import ImageFeatures
 from c3l.models.hf.forcing import TeacherForcing
-from c3l.models.hf.header import tell_header
 from c3l.models.hf.layout import can_hide_images
 from c3l.models.hf.limits import count_positions, find_excess
 from c3l.models.hf.remembered import remember
@@ -52,7 +51,7 @@ class HfModel:
         self._processor = processor
         self._encoder = ChatEncoder(processor, model)
         self._positions = count_positions(model)
-        self._provenance = add_notes(provenance, [self._encoder.thinking.note, tell_header(self._encoder.header)])
+        self._provenance = add_notes(provenance, self._encoder.chats.notes)
         self._vision = VisionEncoder(model, self._encoder)
         self._forcing = TeacherForcing(model, self._encoder, self._vision)
         self._standing: dict[int, tuple[Shown, ImageFeatures]] = {}
