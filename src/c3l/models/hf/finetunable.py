@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from c3l.models.hf.along import lay_along
 from c3l.models.hf.company import Company, read_taught
 from c3l.models.hf.control import tell_control_token
 from c3l.models.hf.conversations import ConversationEncoder, EncodedConversation
+from c3l.models.hf.earlier import find_obstacle
 from c3l.models.hf.encoded import pad
 from c3l.models.hf.encoding import ChatEncoder, stop_ids
 from c3l.models.hf.limits import count_positions, find_excess
@@ -91,6 +93,11 @@ class FinetunableHfModel:
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
 
+    @cached_property
+    def _no_turns(self) -> str:
+        """Why conversations of several questions are not taught; empty if they are."""
+        return find_obstacle(self._encoder, self._conversations)
+
     def fits_batches(self, mixed: bool) -> bool:
         """Whether conversations as a batch give what each gives by itself; ``mixed`` where only some have an image."""
         return self._company.fits(mixed)
@@ -115,6 +122,8 @@ class FinetunableHfModel:
             for text in (conversation.system, *(text for turn in conversation.turns for text in turn)):
                 if token := self._encoder.find_control_token(text):
                     return Unfit("control_token_in_text", tell_control_token(token))
+            if len(conversation.turns) > 1 and self._no_turns:
+                return Unfit("several_turns", f"a second question cannot be asked: {self._no_turns}")
             if self.count_taught(conversation)[0]:
                 return None
             prompt = len(self._encode(conversation).prompt.ids)
