@@ -136,7 +136,7 @@ def test_the_table_of_reasons_is_whole() -> None:
         "selection": {"one_pair"},
         "filtering": {"outside_RULE"},
         "tuning": UNFIT,
-        "finetuning": {"no_supervised_token"} | UNFIT,  # and those of `images`
+        "finetuning": {"no_supervised_token", "several_turns"} | UNFIT,  # and those of `images`
         "data": set().union(*map(reasons_in, READING)) | {"bad_path", "bad_json", "bad_earlier_turn", NOT_TAUGHT},
     }
 

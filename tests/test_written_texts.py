@@ -55,7 +55,8 @@ def test_pairs_are_read_behind_the_thought_and_boxes_reach_the_export(model, wor
     assert {text.replace("<think>\n", "<think>") for text in texts} == {
         f"<think>{THOUGHT}</think>{PAIRS}{''.join(BOX)}"
     }
-    assert ("notes" in summarise(Run.reader(run))) is (model == "opened")
+    [note] = summarise(Run.reader(run))["notes"]
+    assert ("opens a thought" if model == "opened" else "would begin an answer with '<think>'") in note
 
 
 @pytest.mark.parametrize("model", ["thinks", "opened"])

@@ -26,6 +26,11 @@ its dtype: every linear layer rounds once more at random ([`models/hf/rounding.p
 Because rounding may hide a mistake, a model of 16 bits is tried with the same weights in float32 too, if there is room
 for them.
 
+Prompts are the chat template's own, with three cares: a template that writes the day is told the same one always, a
+chat without its image is the chat with it less the image, and a mark that the template writes before an answer that was
+given stands before one that is scored or taught ([method](method.md#what-without-the-image-means)). Each is told in one
+line and in `notes` of the provenance.
+
 This page is made by `python -m studies.families.table > docs/models.md`, with {versions}.
 
 Each family was tried on a tiny model of its own classes, with random weights (standard deviation 0.2, so that the

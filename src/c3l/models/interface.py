@@ -75,11 +75,11 @@ class Unfit:
     Attributes:
         reason: ``control_token_in_text``: it spells a token that steers the chat; ``too_long``: with its prompt it is
             longer than the model's positions; ``several_images``: its chats do not show several images, or not there;
-            ``no_supervised_token``: nothing of it would be taught.
+            ``several_turns``: its chats ask no second question; ``no_supervised_token``: nothing of it would be taught.
         detail: One line for a person.
     """
 
-    reason: Literal["control_token_in_text", "too_long", "several_images", "no_supervised_token"]
+    reason: Literal["control_token_in_text", "too_long", "several_images", "several_turns", "no_supervised_token"]
     detail: str
 
 

@@ -1,11 +1,14 @@
 from copy import deepcopy
 
 import pytest
+from studies.families.folder import write_folder
+from studies.families.tiles import _idefics2
 
 from c3l.errors import BackendError
 from c3l.models.hf.encoded import EncodedPrompt, EncodedRow
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.expansion import learn_expansion
+from c3l.models.hf.processors import load_processor
 from tiny_models import FAMILIES, make_picture
 
 
@@ -155,6 +158,20 @@ def test_a_picture_is_expanded_once_and_every_prompt_about_it_is_the_processors_
     # Gemma 3 writes line breaks around a picture, which could melt into the question: it is processed each time
     assert len(calls) == (len(pictures) if family in SPLICED else len(pictures) * len(PROMPTS))
     assert not encoder._expansions
+
+
+@pytest.mark.parametrize("order", [("<b>", "one", "<c>"), ("one", "<b>", "two"), (" a", "one", "<b>")])
+def test_a_space_that_a_processor_sets_before_letters_alone_is_there_in_any_order(order, tmp_path):
+    """Idefics2's does: what was learned from a text without it must not be put before one with it."""
+    write_folder(_idefics2(), tmp_path / "idefics2")
+    processor = load_processor(str(tmp_path / "idefics2"), "main", trust_remote_code=False)
+    encoder, picture = ChatEncoder(processor), make_picture(1)
+    with encoder.batch():
+        for prompt in order:
+            assert (
+                encoder.encode_prompt(prompt, picture).ids == ChatEncoder(processor).encode_prompt(prompt, picture).ids
+            )
+    assert "> one" in processor.tokenizer.decode(encoder.encode_prompt("one", picture).ids)
 
 
 def test_what_could_melt_into_the_text_is_not_learned(encoder):

@@ -100,18 +100,16 @@ def test_what_is_cut_off_changes_no_gain_before_it(tiny):
         assert gains == pytest.approx(whole.measure_gains(conversation)[:taught], abs=1e-5)
 
 
-def test_a_token_beyond_what_the_text_alone_has_room_for_is_taught_in_any_case(tiny):
-    """Of a template that says more where there is no picture."""
+def test_a_template_that_says_more_where_there_is_no_picture_does_not_say_it_where_tokens_are_weighed(tiny):
     other = deepcopy(tiny("llava"))
     wordy = "{% if not messages[-1]['content'] | selectattr('type', 'equalto', 'image') | list %}"
     other.processor.chat_template = wordy + "Blind. " * 20 + "{% endif %}" + other.processor.chat_template
     whole = make(other)
     conversation = Conversation(make_picture(0), TURNS[:1])
     seen, bare = (len(whole._encode(one).prompt.ids) for one in (conversation, replace(conversation, image=None)))
-    assert bare > seen
-    gains = make(other, max_length=bare + 2).measure_gains(conversation)
-    assert len(gains) == 7
-    assert [gain is None for gain in gains] == [False, False, True, True, True, True, True]
+    assert bare == seen - 16
+    gains = make(other, max_length=seen + 2).measure_gains(conversation)
+    assert gains == pytest.approx(make(tiny("llava")).measure_gains(conversation)[:2], abs=1e-4)
 
 
 def test_skipped_tokens_are_said_and_not_taught(tiny):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+from c3l.models.hf.earlier import find_turns
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.image_sets import ImageSetEncoder
 from c3l.models.hf.inference import HfModel
@@ -224,3 +225,15 @@ def test_more_placeholders_than_pictures_are_refused(tiny):
     model = try_out(tiny("llava"))
     [[unfit]] = score_rows(model, [ScoreRequest(BOTH, (Pair("p", "<image><image><image>", "No"),))], "drop")
     assert "got 3 <image> for 2 images" in unfit.detail
+
+
+def test_a_space_before_earlier_answers_is_there_once(tiny):
+    """SmolVLM's template has one before an answer that was given, and none where one is to come."""
+    processor = copy(tiny("llava").processor)
+    processor.chat_template = processor.chat_template.replace("'assistant: '", "'assistant:'")
+    encoder = ChatEncoder(processor)
+    turns = find_turns(encoder, frozenset({processor.tokenizer.eos_token_id}))
+    assert (encoder.gap, turns is not None) == (" ", True)
+    prompt = ImageSetEncoder(encoder, turns).encode_prompt("So?", BOTH, "", [("Is it?", "Yes.")])
+    text = processor.tokenizer.decode(prompt.ids).replace("<image>", "")
+    assert text == "<s>user: Is it?<|im_end|>assistant: Yes.<|im_end|>user: So?<|im_end|>assistant:"

@@ -28,7 +28,7 @@ def test_a_model_that_takes_no_pictures_is_refused():
 
 def test_a_family_that_was_tried_is_not(tiny):
     check_family("m", tiny("llava").model)
-    check_inputs("m", ChatEncoder(tiny("llava").processor))
+    check_inputs("m", ChatEncoder(tiny("llava").processor), tiny("llava").model)
 
 
 def test_inputs_that_go_along_the_text_in_a_way_of_their_own_are_named(tiny, monkeypatch):
@@ -41,7 +41,20 @@ def test_inputs_that_go_along_the_text_in_a_way_of_their_own_are_named(tiny, mon
 
     monkeypatch.setattr(encoder, "_process", with_mask)
     with pytest.raises(BackendError, match="gives image_embeds_position_mask for every token of the text"):
-        check_inputs("m", encoder)
+        check_inputs("m", encoder, tiny("llava").model)
+
+
+@pytest.mark.parametrize(("key", "refused"), [("image_sizes", True), ("no_such_input", False)])
+def test_inputs_that_are_no_tensors_are_named_where_the_model_reads_them(tiny, monkeypatch, key, refused):
+    family = tiny("llava_next")
+    encoder = ChatEncoder(family.processor)
+    call = encoder._call
+    monkeypatch.setattr(encoder, "_call", lambda *given, **padding: {**call(*given, **padding), key: [[3, 2]]})
+    if refused:
+        with pytest.raises(BackendError, match="gives image_sizes as lists, which its model reads"):
+            check_inputs("m", encoder, family.model)
+    else:
+        check_inputs("m", encoder, family.model)
 
 
 def test_a_family_that_trips_over_an_answer_is_refused_without_a_tensor_size(tiny, monkeypatch):

@@ -3,8 +3,11 @@
 import pytest
 
 from c3l.markup.thoughts import cut_thoughts
+from c3l.models.hf.conversations import ConversationEncoder
+from c3l.models.hf.earlier import find_obstacle
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.finetunable import IGNORE_INDEX
+from c3l.models.hf.image_sets import ImageSetEncoder
 from c3l.models.hf.thinking import find_thinking
 from c3l.models.interface import GenerateRequest, Pair, Sampling, ScoreRequest
 from c3l.models.load import load_finetunable, load_model, load_trainable
@@ -42,6 +45,22 @@ TEMPLATES = {
     ),
     "in_capitals": (write("{{ '[THINK]' }}"), "[THINK]", "[THINK][/THINK]\n\n"),
     "speaks_of_it": (write("{{ 'enable_thinking thinking ' }}"), *["enable_thinking thinking "] * 2),
+    "writes_a_mark": (
+        PLAIN.replace(
+            "{{ message['role'] + ': ' }}",
+            "{{ message['role'] + ': ' }}{% if message['role'] == 'assistant' %}{{ '<|START_RESPONSE|>' }}{% endif %}",
+        ),
+        "",
+        "<|START_RESPONSE|>",
+    ),
+    "leaves_a_thought_open": (
+        PLAIN.replace(
+            "{{ message['role'] + ': ' }}",
+            "{{ message['role'] + ': ' }}{% if message['role'] == 'assistant' %}{{ '<think>' }}{% endif %}",
+        ),
+        "",
+        "",
+    ),
     "of_channels": (
         write("{{ '<|start|>assistant' }}").replace(
             "{{ message['role'] + ': ' }}",
@@ -141,6 +160,29 @@ def test_a_written_thought_can_be_told_from_its_answer_and_from_one_without_an_e
     assert cut_thoughts(whole.text) == "Yes."
     [cut] = model.generate([request], Sampling(temperature=0, max_new_tokens=2 - opens))
     assert cut_thoughts(cut.text) is None
+
+
+STRIPS = write(QUIET + "{% endif %}")  # it writes earlier answers without a thought, as Qwen3's does
+TURNS = (("Is it?", "Yes."), ("So?", "No."), ("Why?", "For fun."))
+
+
+def test_earlier_answers_stand_as_the_template_writes_them_and_the_last_one_behind_an_empty_thought(tiny):
+    from copy import copy
+
+    processor = copy(tiny("llava").processor)
+    processor.chat_template = STRIPS
+    encoder, picture = ChatEncoder(processor), make_picture(1)
+    turns = ConversationEncoder(encoder, frozenset({processor.tokenizer.eos_token_id}))
+    prompt = turns.encode_prompt(TURNS[2][0], picture, "", TURNS[:2])
+    said = "".join(f"user: {asked}<|im_end|>assistant: {answer}<|im_end|>" for asked, answer in TURNS[:2])
+    expected = f"<s>{said}user: Why?<|im_end|>assistant: {EMPTY}"
+    assert processor.tokenizer.decode(prompt.ids).replace("<image>", "") == expected
+    assert prompt.ids == ImageSetEncoder(encoder, turns).encode_prompt(TURNS[2][0], (picture,), "", TURNS[:2]).ids
+    assert not find_obstacle(encoder, turns)
+    told = turns.encode(TURNS, picture, untaught=frozenset({0, 1}))
+    assert (*told.prompt.ids, *told.ids)[: len(prompt.ids)] == prompt.ids
+    taught = turns.encode(TURNS, picture)  # each where the model itself would answer
+    assert processor.tokenizer.decode((*taught.prompt.ids, *taught.ids)).count(EMPTY) == 3
 
 
 def test_a_thought_that_the_template_opens_is_closed_though_it_refuses_to_end_with_an_answer():

@@ -70,6 +70,7 @@ class ConversationEncoder:
         if any(text.count(words) != 1 for words in (_FIRST, _ANSWER, _SECOND)):
             raise BackendError("the chat template does not show every turn of a conversation once: take another model")
         between, self._before_answer = text.split(_ANSWER)[1].split(_SECOND)
+        self._before_said = encoder.chats.to_said(self._before_answer)
         self.end, self._before_question = _split_end(between, encoder.tokenizer, stop_ids)
         """The token that ends an answer."""
         self.written_end = between.removesuffix(self._before_question)
@@ -82,10 +83,11 @@ class ConversationEncoder:
         encoder = self._encoder
         if not earlier:
             return encoder.encode_prompt(prompt, image, system)
-        first = encoder.encode_prompt(earlier[0][0], image, system)
-        ids = list(first.ids)
-        for (_, answer), (question, _) in zip(earlier, (*earlier[1:], (prompt, "")), strict=True):
-            ids += [*encoder.encode_completion(answer), self.end, *self._ask(question)]
+        first = encoder.encode_prompt(earlier[0][0], image, system, said=True)
+        ids, questions = list(first.ids), [*(question for question, _ in earlier[1:]), prompt]
+        for number, ((_, answer), question) in enumerate(zip(earlier, questions, strict=True), 1):
+            told = self._ask(question, said=number < len(earlier))
+            ids += [*encoder.encode_completion(answer), self.end, *told]
         types = {key: encoder.extend_types(row, len(ids)) for key, row in first.types.items()}
         return EncodedPrompt(tuple(ids), types, first.vision)
 
@@ -102,32 +104,26 @@ class ConversationEncoder:
             turns: At least one (question, answer).
             image: RGB image, or None for a conversation about none.
             system: What stands before all of it.
-            untaught: Numbers of the turns whose answers are told, as the questions are.
+            untaught: Numbers of the turns whose answers are told, as the questions are. Where the template takes the
+                empty thought of an earlier answer away, a taught answer keeps it, for there the model answers itself.
         """
-        encoder = self._encoder
+        encoder, said = self._encoder, untaught - {len(turns) - 1}
         ids: list[int] = []
         taught: list[bool] = []
         ends: list[bool] = []
         for number, (question, answer) in enumerate(turns):
-            told = self._ask(question) if number else ()
-            said = (*encoder.encode_completion(answer), self.end)
-            ids += [*told, *said]
-            taught += [False] * len(told) + [number not in untaught] * len(said)
-            ends += [False] * (len(told) + len(said) - 1) + [True]
-        prompt = encoder.encode_prompt(turns[0][0], image, system)
+            told = self._ask(question, said=number in said) if number else ()
+            given = (*encoder.encode_completion(answer), self.end)
+            ids += [*told, *given]
+            taught += [False] * len(told) + [number not in untaught] * len(given)
+            ends += [False] * (len(told) + len(given) - 1) + [True]
+        prompt = encoder.encode_prompt(turns[0][0], image, system, said=0 in said)
         return EncodedConversation(prompt, tuple(ids), tuple(taught), tuple(ends))
 
-    def _ask(self, question: str) -> tuple[int, ...]:
-        """The tokens between an answer's end and the next answer."""
-        return self._encoder.encode_between(self._before_question, question, self._before_answer)
-
-
-def find_turns(encoder: ChatEncoder, stop_ids: frozenset[int]) -> ConversationEncoder | None:
-    """What puts a prompt behind earlier turns; None where the chat template does not show every turn."""
-    try:
-        return ConversationEncoder(encoder, stop_ids)
-    except Exception:  # templates of all sorts refuse a second question by any error
-        return None
+    def _ask(self, question: str, *, said: bool) -> tuple[int, ...]:
+        """The tokens between an answer's end and the next answer, which was ``said`` before another question or not."""
+        after = self._before_said if said else self._before_answer
+        return self._encoder.encode_between(self._before_question, question, after)
 
 
 def _split_end(between: str, tokenizer: "PreTrainedTokenizerBase", stop_ids: frozenset[int]) -> tuple[int, str]:

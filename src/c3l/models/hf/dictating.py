@@ -12,6 +12,7 @@ from c3l.errors import BackendError, name_error
 from c3l.models.hf.cache import make_growing
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.forcing import TeacherForcing
+from c3l.models.hf.layout import find_unpaddable
 from c3l.models.hf.logits import log_probs
 from c3l.models.hf.rounding import allow, distance, shaken, widened
 from c3l.models.hf.sampling import Dictation, Text
@@ -77,7 +78,8 @@ def find_ways(
 def _search(trial: "_Trial", model: "PreTrainedModel", forcing: TeacherForcing) -> tuple[str, str]:
     """What speaks against whole prompts in a batch, and against a shared cache."""
     ways = forcing.ways()
-    apart = trial.write_side_by_side() if ways.side_by_side else "rows in a batch change each other"
+    apart = find_unpaddable(model) if ways.side_by_side else "rows in a batch change each other"
+    apart = apart or trial.write_side_by_side()
     if not ways.packed:
         return apart, "its rows cannot be packed"
     if make_growing(model) is None:

@@ -16,7 +16,7 @@ not scored: S(I2C) is about what the answer says, not about where it stops.
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,19 +25,19 @@ from torch import Tensor
 
 from c3l.errors import BackendError
 from c3l.models.hf.along import ALONG_KEYS, lay_along
-from c3l.models.hf.control import find_control_tokens, template_of, write_chat
+from c3l.models.hf.begins import Begins
+from c3l.models.hf.chats import Chats, Ending, ask
+from c3l.models.hf.control import find_control_tokens, write_chat
 from c3l.models.hf.encoded import TEXT_KEYS, EncodedPrompt, EncodedRow, RowBatch, pad, to_prompt
 from c3l.models.hf.expansion import Expansion, learn_expansion
-from c3l.models.hf.header import cut_header, find_header, find_turn_end
+from c3l.models.hf.header import find_turn_end
 from c3l.models.hf.lead import find_lead
 from c3l.models.hf.processed import ProcessedImages
-from c3l.models.hf.thinking import find_thinking
 from c3l.models.interface import Shown
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
-_SYSTEM, _QUESTION = "SYSTEMPROMPT", "FIRSTQUESTION"
 # of plain text after a prompt: 0, but for a family that reads the prompt (0) as a whole and its answer (1) word by word
 _ANSWER_TYPES = {"PaliGemmaProcessor": 1}
 
@@ -66,12 +66,13 @@ class ChatEncoder:
             )
         pad = self.tokenizer.pad_token_id
         self.pad_id: int = self.tokenizer.eos_token_id if pad is None else pad
-        self.header = ""
-        self.header = cut_header(find_header(self.render), self._tokenise)
+        self._begins = Begins(processor, self.tokenizer)
+        self.chats = Chats(self._processor, self.tokenizer, self._tokenise)
+        self.render, self.render_to_answer = self.chats.render, self.chats.render_to_answer
+        self.thinking = self.chats.thinking
         self.turn_end = find_turn_end(self.render, self.tokenizer)
         ends = () if model is None else stop_ids(model, self)
         self.control = find_control_tokens(processor, self.tokenizer, write_chat(self.render), ends)
-        self.thinking = find_thinking(self.render, template_of(processor, self.tokenizer))
         render_said = partial(self.render, add_generation_prompt=False)
         self._lead = find_lead(self.render_to_answer, render_said, self._tokenise, self.tokenizer.added_tokens_encoder)
         self._placeholder = _placeholder(processor, self.tokenizer)
@@ -98,27 +99,13 @@ class ChatEncoder:
         """Process in advance, in the thread that calls this, an image that a coming ``batch`` will show alone."""
         self._processed.prepare(image)
 
-    @cached_property
+    @property
     def takes_system(self) -> bool:
         """Whether the chat template shows a system prompt, once and before the question, beside an image too."""
-        return self._shows_system(with_image=True) and (self._shows_system(with_image=False) or not self._is_bare())
-
-    def _shows_system(self, *, with_image: bool) -> bool:
-        try:
-            text = self._render(_QUESTION, system=_SYSTEM, with_image=with_image, to_write=True)
-        except Exception:  # templates of all sorts refuse it by any error
-            return False
-        return text.count(_SYSTEM) == 1 and text.index(_SYSTEM) < text.index(_QUESTION)
-
-    def _is_bare(self) -> bool:
-        """Whether the template writes a question without an image at all."""
-        try:
-            return _QUESTION in self._render(_QUESTION, with_image=False, to_write=True)
-        except Exception:  # as above
-            return False
+        return self.chats.takes_system
 
     def encode_prompt(
-        self, prompt: str, image: Image | None, system: str = "", *, to_write: bool = False
+        self, prompt: str, image: Image | None, system: str = "", *, to_write: bool = False, said: bool = False
     ) -> EncodedPrompt:
         """One user turn, with or without an image, through the processor's chat template.
 
@@ -128,10 +115,10 @@ class ChatEncoder:
             system: The system prompt before them; empty for none.
             to_write: The model goes on by itself, in a thought where it is one that thinks; else an answer is given,
                 which stands behind an empty thought there.
+            said: The answer was given before another question; some templates write less before it then.
         """
-        return self.keep(
-            (prompt, system, to_write), image, lambda: self._encode_prompt(prompt, image, system, to_write)
-        )
+        ending = _ending(to_write, said)
+        return self.keep((prompt, system, ending), image, lambda: self._encode_prompt(prompt, image, system, ending))
 
     def keep(self, key: Hashable, shown: Shown | None, encode: Callable[[], EncodedPrompt]) -> EncodedPrompt:
         """What is encoded under this key about these very images, once within a block of ``batch``."""
@@ -142,25 +129,39 @@ class ChatEncoder:
             self._prompts[whole] = shown, encode()
         return self._prompts[whole][1]
 
-    def _encode_prompt(self, prompt: str, image: Image | None, system: str, to_write: bool) -> EncodedPrompt:
-        plain = [] if image is None else self.encode_plain(prompt, system, to_write=to_write)
+    def _encode_prompt(self, prompt: str, image: Image | None, system: str, ending: Ending) -> EncodedPrompt:
+        plain = [] if image is None else self._encode_plain(prompt, system, ending)
         if id(image) in self._expansions:
             _, expansion, vision = self._expansions[id(image)]
             if inserted := expansion.insert(plain):
                 return EncodedPrompt(*inserted, vision)
-        output = self._process([prompt], [image] if image is not None else None, to_write, system)
+        output = self._process([prompt], [image] if image is not None else None, ending, system)
         encoded = to_prompt(output)
-        if image is not None and encoded.vision.keys().isdisjoint(ALONG_KEYS):
+        # Idefics2's processor sets an image apart by a space from letters, and not from "<" or white space
+        if image is not None and prompt[:1].isalpha() and encoded.vision.keys().isdisjoint(ALONG_KEYS):
             learned = learn_expansion(self.tokenizer, self._placeholder, plain, encoded.ids, encoded.types)
             if learned and self._processed.keeps:  # the image is kept too, so that no other one can take over its id
                 self._expansions[id(image)] = (image, learned, encoded.vision)
         return encoded
 
-    def encode_plain(self, prompt: str, system: str = "", *, to_write: bool = False) -> list[int]:
-        """Ids of a prompt about an image, with the placeholder as the chat template writes it."""
-        text = self._render(prompt, system=system, with_image=True, to_write=to_write)
-        ids: list[int] = self.tokenizer(text, add_special_tokens=self._wants_bos(text))["input_ids"]
+    def encode_plain(self, prompt: str, system: str = "", *, to_write: bool = False, said: bool = False) -> list[int]:
+        """Ids of a prompt about an image, with the placeholder as the chat template writes it; as ``encode_prompt``."""
+        return self._encode_plain(prompt, system, _ending(to_write, said))
+
+    def _encode_plain(self, prompt: str, system: str, ending: Ending) -> list[int]:
+        text = self._render(prompt, ending, system=system, with_image=True)
+        ids: list[int] = self.tokenizer(text, add_special_tokens=self._begins.adds_to(text))["input_ids"]
         return ids
+
+    @property
+    def processor(self) -> Any:
+        """The processor, with what keeps images in the place of its image processor."""
+        return self._processor
+
+    @property
+    def gap(self) -> str:
+        """White space that an answer begins with, and a chat does not end with."""
+        return self._lead.gap
 
     def encode_completion(self, completion: str) -> tuple[int, ...]:
         """The completion's ids, tokenised on its own so that they are the same after any prompt.
@@ -214,17 +215,22 @@ class ChatEncoder:
 
     def process_images(self, prompts: Sequence[str], images: Sequence[Image]) -> dict[str, Tensor]:
         """The image tensors of a whole batch, for models that cannot take ready image features."""
-        output = self._process(prompts, images, False, padding=True)
+        output = self._process(prompts, images, "answer", padding=True)
         return {key: value for key, value in output.items() if key not in TEXT_KEYS and key not in ALONG_KEYS}
 
     def image_shapes(self, prompt: str, image: Image) -> dict[str, tuple[int, ...]]:
         """The shapes of what is given beside the text for one prompt about an image."""
-        output = self._process([prompt], [image], False)
+        output = self._process([prompt], [image], "answer")
         return {key: tuple(value.shape) for key, value in output.items() if key not in TEXT_KEYS}
+
+    def name_untaken(self, prompt: str, image: Image) -> list[str]:
+        """What the processor gives for one prompt about an image that is no tensor, and so does not reach the model."""
+        output = self._call([self._render(prompt, "answer", with_image=True)], [image])
+        return sorted(key for key, value in output.items() if not isinstance(value, Tensor))
 
     def encode_for_generation(self, prompts: Sequence[str], images: Sequence[Image] | None) -> dict[str, Tensor]:
         """Prompts padded on the left, with everything that ``generate`` needs."""
-        output = self._process(prompts, images, True, padding=True, padding_side="left")
+        output = self._process(prompts, images, "write", padding=True, padding_side="left")
         return {key: value for key, value in output.items() if key != "labels"}
 
     def collate_prompts(self, prompts: Sequence[EncodedPrompt]) -> dict[str, Tensor]:
@@ -267,17 +273,6 @@ class ChatEncoder:
         """The first token that steers a chat among what a text spells."""
         return self.control.find(text)
 
-    def render(self, chat: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = True, **settings: Any) -> str:
-        """A chat as the template writes it, to where the model goes on."""
-        text = self._processor.apply_chat_template(
-            list(chat), add_generation_prompt=add_generation_prompt, tokenize=False, **settings
-        )
-        return f"{text}{self.header}" if add_generation_prompt else str(text)
-
-    def render_to_answer(self, chat: Sequence[Mapping[str, Any]]) -> str:
-        """A chat as the template writes it, to where an answer is given."""
-        return self.render(chat, **self.thinking.settings) + self.thinking.closing
-
     def _tokenise(self, text: str) -> tuple[int, ...]:
         return tuple(int(token) for token in self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
@@ -285,23 +280,21 @@ class ChatEncoder:
         settings = {"clean_up_tokenization_spaces": False, "spaces_between_special_tokens": False}
         return str(self.tokenizer.decode(list(ids), **settings)) if ids else ""
 
-    def _wants_bos(self, text: str) -> bool:
-        # as transformers' own chats: LLaVA-1.5's template leaves the first token to the tokenizer
-        bos = self.tokenizer.bos_token
-        return not (bos and text.startswith(bos))
-
     def _process(
-        self, prompts: Sequence[str], images: Sequence[Image] | None, to_write: bool, system: str = "", **padding: Any
+        self, prompts: Sequence[str], images: Sequence[Image] | None, ending: Ending, system: str = "", **padding: Any
     ) -> dict[str, Tensor]:
         shown = images is not None
-        texts = [self._render(prompt, system=system, with_image=shown, to_write=to_write) for prompt in prompts]
+        texts = [self._render(prompt, ending, system=system, with_image=shown) for prompt in prompts]
         return self.process(texts, images, **padding)
 
     def process(self, texts: Sequence[str], images: Sequence[Shown] | None, **padding: Any) -> dict[str, Tensor]:
         """What the processor makes of chats as the template writes them, and of the images of each."""
-        options = {"add_special_tokens": self._wants_bos(texts[0]), "return_tensors": "pt", **padding}
-        output = self._processor(images=self._nest(images), text=list(texts), **options)
+        output = self._call(texts, images, **padding)
         return {key: value for key, value in output.items() if isinstance(value, Tensor)}
+
+    def _call(self, texts: Sequence[str], images: Sequence[Shown] | None, **padding: Any) -> Any:
+        options = {**self._begins.options(texts[0]), "return_tensors": "pt", **padding}
+        return self._processor(images=self._nest(images), text=list(texts), **options)
 
     def _nest(self, images: Sequence[Shown] | None) -> list[Any] | None:
         """The images of each prompt, as the processor takes them: GOT-OCR2 reads a list in a list as pages."""
@@ -309,13 +302,8 @@ class ChatEncoder:
             return None if images is None else list(images)
         return [list(shown) if isinstance(shown, tuple) else [shown] for shown in images]
 
-    def _render(self, prompt: str, *, with_image: bool, to_write: bool, system: str = "") -> str:
-        content = [{"type": "image"}] if with_image else []
-        content.append({"type": "text", "text": self.disarm(prompt)})
-        chat = [{"role": "user", "content": content}]
-        if system:
-            chat.insert(0, {"role": "system", "content": [{"type": "text", "text": self.disarm(system)}]})
-        return self.render(chat) if to_write else self.render_to_answer(chat)
+    def _render(self, prompt: str, ending: Ending, *, with_image: bool, system: str = "") -> str:
+        return self.chats.write(ask(self.disarm(prompt), self.disarm(system)), ending, blind=not with_image)
 
     def disarm(self, text: str) -> str:
         """The text with a space in each token that steers a chat, which makes it ordinary words.
@@ -335,6 +323,10 @@ def stop_ids(model: "PreTrainedModel", encoder: ChatEncoder) -> frozenset[int]:
     return frozenset(
         int(token) for token in (*own, encoder.tokenizer.eos_token_id, encoder.turn_end) if token is not None
     )
+
+
+def _ending(to_write: bool, said: bool) -> Ending:
+    return "write" if to_write else "said" if said else "answer"
 
 
 def _placeholder(processor: "ProcessorMixin", tokenizer: "PreTrainedTokenizerBase") -> int | None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,9 @@ from c3l.models.hf.company import Company, read_taught
 from c3l.models.hf.connectors import find_connectors, find_towers, shorten, watch
 from c3l.models.hf.control import tell_control_token
 from c3l.models.hf.conversations import ConversationEncoder, EncodedConversation
+from c3l.models.hf.earlier import find_obstacle
 from c3l.models.hf.encoded import pad
 from c3l.models.hf.encoding import ChatEncoder, stop_ids
-from c3l.models.hf.header import tell_header
 from c3l.models.hf.limits import count_positions, find_excess
 from c3l.models.hf.logits import pick
 from c3l.models.hf.processors import save_processor
@@ -68,9 +69,7 @@ class FinetunableHfModel:
         self._conversations = ConversationEncoder(self._encoder, stop_ids(model, self._encoder))
         self._positions = count_positions(model)
         self._longest = min(config.max_length, self._positions or config.max_length)
-        self.provenance = add_notes(
-            provenance, [self._encoder.thinking.note, tell_header(self._encoder.header), self._tell_length(config)]
-        )
+        self.provenance = add_notes(provenance, [*self._encoder.chats.notes, self._tell_length(config)])
         if config.taught_share is not None:
             _check_gains(model, self._encoder)
         between = find_connectors(model)
@@ -98,6 +97,11 @@ class FinetunableHfModel:
         for parameter in self.module.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
+
+    @cached_property
+    def _no_turns(self) -> str:
+        """Why conversations of several questions are not taught; empty if they are."""
+        return find_obstacle(self._encoder, self._conversations)
 
     def fits_batches(self, mixed: bool) -> bool:
         """Whether conversations as a batch give what each gives by itself; ``mixed`` where only some have an image."""
@@ -131,6 +135,8 @@ class FinetunableHfModel:
             for text in (conversation.system, *(text for turn in conversation.turns for text in turn)):
                 if token := self._encoder.find_control_token(text):
                     return Unfit("control_token_in_text", tell_control_token(token))
+            if len(conversation.turns) > 1 and self._no_turns:
+                return Unfit("several_turns", f"a second question cannot be asked: {self._no_turns}")
             if self.count_taught(conversation)[0]:
                 return None
             prompt = len(self._encode(conversation).prompt.ids)

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from c3l.errors import BackendError, name_error
 from c3l.models.hf.along import ALONG_KEYS
-from c3l.models.hf.conversations import ConversationEncoder, find_turns
+from c3l.models.hf.conversations import ConversationEncoder
+from c3l.models.hf.earlier import find_turns
 from c3l.models.hf.encoded import EncodedPrompt, EncodedRow
 from c3l.models.hf.encoding import ChatEncoder, stop_ids
 from c3l.models.hf.features import ImageFeatures
@@ -80,8 +81,8 @@ class TeacherForcing:
         """
         if row.earlier and self.turns is None:
             raise BackendError(
-                f"the chat template of {type(self._model).__name__} does not show every turn of a conversation: set "
-                "scoring.context=none"
+                f"the chat template or processor of {type(self._model).__name__} does not show every turn of a "
+                "conversation: set scoring.context=none"
             )
         if row.images is not None:
             return self.sets.encode_prompt(row.prompt, row.images, row.system, row.earlier)

@@ -79,19 +79,20 @@ class ImageSetEncoder:
         """
         encoder, answers = self._encoder, [_SAID.format(number) for number in range(len(prompts) - 1)]
         chat: list[dict[str, Any]] = []
-        for number, parts in enumerate(place_images(prompts, count)):
+        shown = count or max(1, sum(len(split_at_images(prompt)) - 1 for prompt in prompts))
+        for number, parts in enumerate(place_images(prompts, shown)):
             told = [{**part, "text": encoder.disarm(part["text"])} if "text" in part else part for part in parts]
             chat.append({"role": "user", "content": told})
             if number < len(answers):
                 chat.append({"role": "assistant", "content": [{"type": "text", "text": answers[number]}]})
         if system:
             chat.insert(0, {"role": "system", "content": [{"type": "text", "text": encoder.disarm(system)}]})
-        texts, rest = [], encoder.render_to_answer(chat)
+        texts, rest = [], encoder.chats.write(chat, "answer", blind=not count)
         for answer in answers:
             before, found, rest = rest.partition(answer)
             if not found or answer in rest:
                 raise BackendError("the chat template does not show every turn of a conversation once")
-            texts.append(before)
+            texts.append(before.removesuffix(encoder.gap))  # which the answer's own tokens begin with
         return [*texts, rest]
 
     def _encode(

@@ -18,9 +18,9 @@ from c3l.models.hf.encoded import EncodedPrompt
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.features import ImageFeatures
 from c3l.models.hf.forcing import TeacherForcing
-from c3l.models.hf.header import tell_header
 from c3l.models.hf.layout import can_hide_images
 from c3l.models.hf.limits import count_positions, find_excess
+from c3l.models.hf.opening import tell_opening
 from c3l.models.hf.remembered import remember
 from c3l.models.hf.rows import GREY, ForcingRow, make_row, rows_with, rows_without
 from c3l.models.hf.trials import has_bare_chats
@@ -52,7 +52,7 @@ class HfModel:
         self._processor = processor
         self._encoder = ChatEncoder(processor, model)
         self._positions = count_positions(model)
-        self._provenance = add_notes(provenance, [self._encoder.thinking.note, tell_header(self._encoder.header)])
+        self._provenance = add_notes(provenance, self._encoder.chats.notes)
         self._vision = VisionEncoder(model, self._encoder)
         self._forcing = TeacherForcing(model, self._encoder, self._vision)
         self._standing: dict[int, tuple[Shown, ImageFeatures]] = {}
@@ -113,14 +113,16 @@ class HfModel:
         self._writing.keep_at(kept.of_writing)
         if self._forcing.recall(kept):
             return
+        told = self._provenance.notes
         self.check_causal()
-        if (found := self._forcing.allowed_alike) is not None:
+        if told == self._provenance.notes and (found := self._forcing.allowed_alike) is not None:
             kept.write(found)
 
     def check_causal(self) -> None:
         """Refuse a model whose prompt tokens see later ones: teacher forcing would show it the answer.
 
-        Then find out which ways of computing rows give its numbers, and say which do not.
+        Then find out which ways of computing rows give its numbers, and say which do not; and whether it would begin
+        an answer otherwise than its chat template lets it.
 
         Raises:
             BackendError: If changing an answer token changes the prediction of that same token.
@@ -138,6 +140,8 @@ class HfModel:
                     f"{type(self._model).__name__} lets a prompt look ahead at its answer, but teacher forcing "
                     "needs causal attention: take another model"
                 )
+            hidden = tell_opening(predicted[0], self._encoder.tokenizer, self.stop_ids)
+            self._provenance = add_notes(self._provenance, [hidden])
             with _memory_errors():
                 self._forcing.ways()  # said at loading
 

@@ -23,6 +23,8 @@ _ATTENTION = ("sdpa", "eager")  # the implementations that take a mask of every 
 _BLOCK = 128
 _BY_FLEX: "WeakSet[PreTrainedModel]" = WeakSet()
 _FULL, _SLIDING = "full_attention", "sliding_attention"
+# that, as transformers itself keeps padding from, and layers that go from word to word
+_PADDABLE = {_FULL, _SLIDING, "chunked_attention", "linear_attention", "conv", "moe", "hybrid", "hybrid_sliding"}
 
 
 def find_obstacle(model: "PreTrainedModel", prompt: EncodedPrompt) -> str:
@@ -45,6 +47,16 @@ def find_obstacle(model: "PreTrainedModel", prompt: EncodedPrompt) -> str:
     if prompt.types and not (counts_by_grid(model) or _sees_images_whole(model)):
         return f"what it does with {', '.join(prompt.types)} is not known"
     return ""
+
+
+def find_unpaddable(model: "PreTrainedModel") -> str:
+    """Why prompts may not be padded on their left; empty if nothing is known that speaks against it.
+
+    Layers that choose blocks of what stands before count them from the padding on (MiniMax-M3's, by their own remark),
+    which no short trial shows.
+    """
+    strange = _layer_kinds(model) - _PADDABLE
+    return f"it has layers of {', '.join(sorted(strange))}, which may count padding" if strange else ""
 
 
 def image_token_id(model: "PreTrainedModel") -> int | None:

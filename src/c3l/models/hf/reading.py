@@ -52,7 +52,7 @@ def read_model(
         check_finite(config.name, model)
         check_family(config.name, model)
         fit_processor(config.name, processor, model)
-        check_inputs(config.name, ChatEncoder(processor))
+        check_inputs(config.name, ChatEncoder(processor), model)
     except C3LError:
         raise
     except Exception as error:  # drivers and strange models raise what they like
@@ -82,7 +82,7 @@ def read_outline(config: ModelConfig, source: tuple[str, str]) -> tuple["PreTrai
             model.generation_config = GenerationConfig.from_pretrained(location, revision=revision)
         check_family(config.name, model)
         complete_processor(config.name, processor, model)
-        check_inputs(config.name, ChatEncoder(processor))
+        check_inputs(config.name, ChatEncoder(processor), model)
     return model, processor
 
 

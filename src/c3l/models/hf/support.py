@@ -34,12 +34,20 @@ def check_family(name: str, model: "PreTrainedModel") -> None:
         raise BackendError(f"{name} is a {kind}, which writes no text token by token: take an LVLM that does")
 
 
-def check_inputs(name: str, encoder: ChatEncoder) -> None:
-    """Refuse inputs that go along the text and that c3l does not know how to continue over an answer.
+def check_inputs(name: str, encoder: ChatEncoder, model: "PreTrainedModel") -> None:
+    """Refuse inputs that c3l would not bring to the model: such as are no tensors, or go along the text.
+
+    How those along the text go on over an answer, only each family knows.
 
     Raises:
         BackendError: With their names.
     """
+    accepted = inspect.signature(model.forward).parameters
+    if lost := [key for key in encoder.name_untaken(PROMPTS[0], draw(96, 64)) if key in accepted]:
+        raise BackendError(
+            f"the processor of {name} gives {', '.join(lost)} as lists, which its model reads beside the image, and "
+            "c3l hands on tensors alone: take another family"
+        )
     shapes = [encoder.image_shapes(prompt, draw(96, 64)) for prompt in PROMPTS[:2]]
     unknown = sorted(key for key in shapes[0] if shapes[0][key] != shapes[1].get(key) and key not in ALONG_KEYS)
     if unknown:

@@ -1,7 +1,8 @@
 """How a chat template lets a model think, and how an answer is put behind a thought that is empty.
 
 A model that thinks is asked to write a thought first. The likelihood of a given answer inside that thought says
-nothing, so it is scored and taught where the model itself would write it: after an empty one.
+nothing, so it is scored and taught where the model itself would write it: after an empty one. The same goes for a mark
+that a model writes between the end of its prompt and its answer, thought or none.
 """
 
 import re
@@ -26,7 +27,8 @@ class Thinking:
     Attributes:
         opened: The beginning of a thought that it writes before the model does; empty if it writes none.
         settings: What is said to the template where an answer is given.
-        closing: What is written behind its chat there.
+        closing: What is written behind its chat there: the end of the thought, or whatever the template itself writes
+            before an answer, such as Command A's ``<|START_RESPONSE|>``.
         shown: The empty thought, empty if there is none.
     """
 
@@ -39,7 +41,10 @@ class Thinking:
     def note(self) -> str:
         """One line for a person; empty where nothing is to be said."""
         if not self.shown:
-            return ""
+            return self.closing and (
+                f"the chat template writes {self.closing!r} before an answer that was given, which the model writes "
+                "itself where one is to come: answers are scored and taught behind it"
+            )
         what = "opens a thought" if self.opened else "knows thoughts"
         return f"the chat template {what}: answers are scored and taught after an empty one, {self.shown!r}"
 
@@ -65,9 +70,10 @@ def _look(render: Render, template: str) -> Thinking:
     if settings:
         quiet = _try(lambda: _tail(render(_ask(), **settings)))
         if quiet and quiet != tail and not find_open_thought(quiet):
-            return Thinking(opened, settings, "", _from_mark(quiet))
-    closing = _try(lambda: _answered(render, tail)) or (_close(*found) if found else "")
-    return Thinking(opened, {}, closing, (opened + closing).strip() if closing else "")
+            return Thinking(opened, settings, _try(lambda: _answered(render, quiet, settings)), _from_mark(quiet))
+    closing = _try(lambda: _answered(render, tail, {})) or (_close(*found) if found else "")
+    of_thoughts = found or any(one.closing in closing for one in SPELLINGS)
+    return Thinking(opened, {}, closing, (opened + closing).strip() if of_thoughts else "")
 
 
 def _try(write: Callable[[], str]) -> str:
@@ -92,14 +98,16 @@ def _tail(chat: str) -> str:
     return chat.rpartition(_QUESTION)[2]
 
 
-def _answered(render: Render, tail: str) -> str:
-    """What the template itself writes between a prompt and an answer, if thoughts are part of it."""
+def _answered(render: Render, tail: str, settings: Mapping[str, Any]) -> str:
+    """What the template itself writes between a prompt and an answer, unless a thought is open behind it.
+
+    White space at its end is left to ``find_lead``: with some tokenizers it is one token with the answer's first word.
+    """
     said = {"role": "assistant", "content": [{"type": "text", "text": _ANSWER}]}
-    chat = _tail(render([*_ask(), said], add_generation_prompt=False))
+    chat = _tail(render([*_ask(), said], add_generation_prompt=False, **settings))
     before, found, _ = chat.partition(_ANSWER)
     more = before.removeprefix(tail) if found and before.startswith(tail) else ""
-    closes = any(one.closing in more for one in SPELLINGS)
-    return more if closes and not find_open_thought(tail + more) else ""
+    return more.rstrip(" ") if more.strip() and not find_open_thought(tail + more) else ""
 
 
 def _close(spelling: Spelling, opened: str) -> str:

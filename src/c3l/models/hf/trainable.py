@@ -16,7 +16,6 @@ from c3l.models.hf.control import tell_control_token
 from c3l.models.hf.encoded import EncodedRow
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.forcing import TeacherForcing
-from c3l.models.hf.header import tell_header
 from c3l.models.hf.layout import image_token_id, keep_flex, make_path, reading_packed
 from c3l.models.hf.limits import count_positions, find_excess
 from c3l.models.hf.logits import log_probs, pick
@@ -59,7 +58,7 @@ class TrainableHfModel(nn.Module):
         self._processor = processor
         self._encoder = ChatEncoder(processor, model)
         self._positions = count_positions(model)
-        self._provenance = add_notes(provenance, [self._encoder.thinking.note, tell_header(self._encoder.header)])
+        self._provenance = add_notes(provenance, self._encoder.chats.notes)
         self._vision = VisionEncoder(model, self._encoder)
         self._features = FeatureStore(self._vision, model)
         forcing = TeacherForcing(model, self._encoder, self._vision)

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from c3l.errors import BackendError
 from c3l.models.hf.control import tell_control_token
-from c3l.models.hf.conversations import find_turns
+from c3l.models.hf.earlier import find_turns
 from c3l.models.hf.encoding import ChatEncoder, stop_ids
-from c3l.models.hf.header import tell_header
 from c3l.models.hf.limits import count_positions, find_excess
 from c3l.models.hf.processors import pillow_images
 from c3l.models.hf.reading import read_outline
@@ -56,7 +55,7 @@ class VllmModel:
         positions = count_positions(outline)
         self._positions = min(positions or self._engine.positions, self._engine.positions)
         versions = {**provenance.versions, "vllm": self._engine.version}
-        notes = [self._encoder.thinking.note, tell_header(self._encoder.header), _NOTE]
+        notes = [*self._encoder.chats.notes, _NOTE]
         self._provenance = add_notes(replace(provenance, versions=versions, device=self._engine.device), notes)
         self._name = config.name
         self._check_pixels()
@@ -212,8 +211,9 @@ class VllmModel:
         completion: tuple[int, ...] = (),
     ) -> EngineRow:
         first = earlier[0][0] if earlier else prompt  # the one that the image stands before
-        ids = self._encoder.encode_prompt(first, image, system, to_write=to_write).ids
-        plain = ids if image is None else tuple(self._encoder.encode_plain(first, system, to_write=to_write))
+        how = {"to_write": to_write, "said": bool(earlier)}
+        ids = self._encoder.encode_prompt(first, image, system, **how).ids
+        plain = ids if image is None else tuple(self._encoder.encode_plain(first, system, **how))
         if earlier:
             assert self._turns is not None, "without turns none is asked for"
             whole = self._turns.encode_prompt(prompt, image, system, earlier).ids
