@@ -70,7 +70,8 @@ def is_true(scene, question, option, margin=0.0):
     if question.startswith("What is in"):
         return option in names_in(scene)
     name = re.search(r"(?:How many|(?:is|are) the) (.+?)(?: are in the picture)?\?", question)[1]
-    singular = {"tabbies": "tabby", "scarves": "scarf"}.get(name, name if name in names_in(scene) else name.removesuffix("s"))
+    irregular = {"tabbies": "tabby", "scarves": "scarf"}
+    singular = irregular.get(name, name if name in names_in(scene) else name.removesuffix("s"))
     named = [placed for placed in scene.placed if singular in placed.names]
     if question.startswith("How many"):
         return len(named) == NUMBERS.index(option)
