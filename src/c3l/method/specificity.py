@@ -17,7 +17,7 @@ from c3l.records import NoImageMode, Specificity
 SPECIFIC_LIFT = 0.2
 """The lift from which on a pair counts as specific to its image; ours.
 
-With it as many pairs of the built-in LVLM's drafts count as the oracle says are specific: docs/experiments.md.
+With it about as many pairs of the built-in LVLM's drafts count as the oracle says are specific: docs/experiments.md.
 """
 
 Z = 1.96  # half of the width of a 95% interval, in standard errors

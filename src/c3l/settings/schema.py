@@ -190,12 +190,12 @@ class ScoringConfig(Settings):
     form: Form = Field(
         "focused_gain",
         description="How the two passes are compared, docs/method.md; ours: the quarter of a draft that it keeps has "
-        "the highest lift of all forms, +0.253 where chance has +0.108 (docs/experiments.md)",
+        "the highest lift of all forms, +0.457 where chance has +0.309 (docs/experiments.md)",
     )
     no_image: NoImageMode = Field(
         "others",
         description="What 'without the image' means, docs/method.md; ours: other images tell what belongs to this "
-        "one; with `drop` the best form has lift +0.193",
+        "one; with `drop` the same form has lift +0.442",
     )
     others: int = Field(4, ge=1, le=64, description="m, images averaged in the `others` mode; choice")
     context: Literal["turns", "none"] = Field(
