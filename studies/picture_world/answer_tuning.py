@@ -17,9 +17,8 @@ from trl import DPOConfig, DPOTrainer
 
 from c3l.errors import BackendError, DataError
 from c3l.method.generation import OpenImage
-from c3l.models.hf.finetunable import IGNORE_INDEX
 from c3l.models.load import load_finetunable, load_trainable
-from c3l.models.tunable import Conversation, FinetunableModel, TrainableModel
+from c3l.models.tunable import IGNORE_INDEX, Conversation, FinetunableModel, TrainableModel
 from c3l.progress import Progress
 from c3l.records import ImageRef, to_json
 from c3l.settings.schema import RunConfig

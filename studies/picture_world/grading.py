@@ -91,26 +91,30 @@ def grade_pairs(
     scored: Iterable[ScoredPair], paths: Mapping[str, str], oracle: Oracle, scenes: Mapping[str, Scene]
 ) -> tuple[GradedPair, ...]:
     """Grade pairs against the scenes of their pictures, which ``paths`` names by image id, and against all others."""
-    holds = _TrueOf(oracle, scenes)
+    holds = TrueOf(oracle, scenes)
     pairs = []
     for one in scored:
         picture, sample = paths[one.sample.image_id], one.sample
         graded = _tell_yes_from_no(oracle.grade(scenes[picture], sample.question, sample.answer), sample)
-        nouns, elsewhere = tuple(oracle.mentions(sample.question)), holds.elsewhere(sample, picture)
+        nouns, elsewhere = (
+            tuple(oracle.mentions(sample.question)),
+            holds.elsewhere(sample.question, sample.answer, picture),
+        )
         pairs.append(GradedPair(one, picture, graded, nouns, elsewhere))
     return tuple(pairs)
 
 
-class _TrueOf:
+class TrueOf:
     """Of how many scenes a pair is true; many pictures get the same pair, so each is graded once."""
 
     def __init__(self, oracle: Oracle, scenes: Mapping[str, Scene]) -> None:
+        """Against these scenes, by the files of their pictures."""
         self._oracle, self._scenes = oracle, scenes
         self._known: dict[tuple[str, str], frozenset[str]] = {}
 
-    def elsewhere(self, sample: Sample, picture: str) -> float:
+    def elsewhere(self, question: str, answer: str, picture: str) -> float:
         """The share of the other scenes of which it is true; 0 where there is no other."""
-        pair = sample.question, sample.answer
+        pair = question, answer
         if pair not in self._known:
             grades = {name: self._oracle.grade(scene, *pair).grade for name, scene in self._scenes.items()}
             self._known[pair] = frozenset(name for name, grade in grades.items() if grade == "true")

@@ -7,13 +7,13 @@ those that are true are what it can tell, so learning them it says what it can t
 
 import argparse
 import json
-import os
 import random
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -25,7 +25,9 @@ from c3l.models.builtin.assemble import build_parts
 from c3l.models.interface import GenerateRequest, InferenceModel, Sampling
 from c3l.models.load import load_model
 from c3l.settings.schema import ModelConfig
+from c3l.storage.atomic import atomic_path, write_atomic
 from studies.picture_world.evaluate import build_oracle
+from studies.picture_world.grading import TrueOf
 from studies.picture_world.needs import need_modules, need_same_origin, need_things
 from studies.picture_world.oracle import Oracle
 from studies.picture_world.prepare import encode, training_pictures
@@ -67,21 +69,19 @@ def write(model: InferenceModel, pictures: Sequence[Image.Image], number: int, s
 def true_pairs(oracle: Oracle, scenes: Sequence[Scene], texts: Sequence[Sequence[str]]) -> Iterator[list[OwnPair]]:
     """Of each scene the different pairs of its completions that are true of it."""
     parser = load_templates(None)[TEMPLATE].parser
-    known: dict[tuple[str, str], int] = {}
-    for scene, written in zip(scenes, texts, strict=True):
+    holds = TrueOf(oracle, {str(number): scene for number, scene in enumerate(scenes)})
+    for number, (scene, written) in enumerate(zip(scenes, texts, strict=True)):
         found: dict[str, OwnPair] = {}
         for pair in (pair for text in written for pair in find_pairs(text, parser)):
             question, answer = pair.question, pair.answer
             graded = oracle.grade(scene, question, answer)
             if graded.grade != "true":
                 continue
-            if (question, answer) not in known:
-                grades = (oracle.grade(other, question, answer).grade for other in scenes)
-                known[question, answer] = sum(grade == "true" for grade in grades)
-            elsewhere = (known[question, answer] - 1) / max(1, len(scenes) - 1)
             says_no = graded.kind == "yesno" and answer.lower().startswith("no")
             kind = "no" if says_no else graded.kind
-            found.setdefault(question.lower(), OwnPair(question, answer, kind, elsewhere))
+            if question.lower() not in found:
+                elsewhere = holds.elsewhere(question, answer, str(number))
+                found[question.lower()] = OwnPair(question, answer, kind, elsewhere)
         yield list(found.values())
 
 
@@ -125,12 +125,11 @@ def _encode(images: Sequence[Image.Image]) -> np.ndarray:
         return np.concatenate([encode(tower, processor, list(images[i : i + 16])) for i in range(0, len(images), 16)])
 
 
-def _make_once(path: Path, make: Callable[[Path], object]) -> None:
+def _make_once(path: Path, make: Callable[[BinaryIO], object]) -> None:
     """What takes long is not done again, and is there as a whole or not at all."""
     if not path.exists():
-        temporary = path.with_name(f"new-{path.name}")
-        make(temporary)
-        os.replace(temporary, path)
+        with atomic_path(path) as temporary, temporary.open("wb") as file:  # closed before it is renamed
+            make(file)
 
 
 def main() -> None:
@@ -148,7 +147,7 @@ def main() -> None:
     need_things(arguments.world)
     need_same_origin(arguments.out, arguments.world, arguments.model)
     asked = json.dumps({name: str(value) for name, value in vars(arguments).items()})
-    _make_once(arguments.out / "arguments.json", lambda path: path.write_text(asked, encoding="utf-8"))
+    _make_once(arguments.out / "arguments.json", lambda file: file.write(asked.encode()))
     if (arguments.out / "arguments.json").read_text(encoding="utf-8") != asked:
         sys.exit(f"{arguments.out} was begun with other arguments: take another folder")
     drawn: list[tuple[Image.Image, Scene]] = []
@@ -157,18 +156,18 @@ def main() -> None:
         drawn += [row for row in training_pictures(arguments.world, chunk) if row[1].complete]
         chunk += 1
     images, scenes = zip(*drawn[: arguments.pictures], strict=True)
-    _make_once(arguments.out / "features.npy", lambda path: np.save(path, _encode(images)))
+    _make_once(arguments.out / "features.npy", lambda file: np.save(file, _encode(images)))
     sampling = Sampling(arguments.temperature, 1.0, 200)
 
-    def write_all(path: Path) -> None:
+    def write_all(file: BinaryIO) -> None:
         model = load_model(ModelConfig(name=arguments.model, dtype="float32"), 0)
-        path.write_text(json.dumps(write(model, images, arguments.completions, sampling)), encoding="utf-8")
+        file.write(json.dumps(write(model, images, arguments.completions, sampling)).encode())
 
     _make_once(arguments.out / "texts.json", write_all)
     texts = json.loads((arguments.out / "texts.json").read_text(encoding="utf-8"))
     found = list(true_pairs(build_oracle(arguments.world), scenes, texts))
     rows = [{"picture": n, "pairs": [asdict(pair) for pair in pairs]} for n, pairs in enumerate(found)]
-    (arguments.out / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_atomic(arguments.out / "pairs.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     enough = sum(len(pairs) >= FEWEST for pairs in found)
     print(f"{sum(map(len, found))} true pairs; {enough} of {len(found)} pictures have {FEWEST} or more")
 

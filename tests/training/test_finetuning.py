@@ -11,8 +11,8 @@ from transformers import AutoModelForImageTextToText
 from c3l.errors import BackendError, DataError
 from c3l.models.hf.company import Company
 from c3l.models.hf.connectors import find_connectors, shorten
-from c3l.models.hf.finetunable import IGNORE_INDEX, FinetunableHfModel
-from c3l.models.tunable import Conversation
+from c3l.models.hf.finetunable import FinetunableHfModel
+from c3l.models.tunable import IGNORE_INDEX, Conversation
 from c3l.records import Provenance
 from c3l.settings.tuning import FinetuningConfig
 from c3l.training.arguments import TrainingPlace, count_steps

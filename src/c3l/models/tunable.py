@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Parameter
 
+IGNORE_INDEX = -100
+"""The label of a token that is not taught; torch's own, and TRL's."""
+
 
 @dataclass(frozen=True, slots=True)
 class ForcedRow:
@@ -187,7 +190,7 @@ class FinetunableModel(Protocol):
         ...
 
     def collate(self, conversations: Sequence[Conversation]) -> dict[str, Any]:
-        """Conversations as the model's own inputs, with ``labels`` that are -100 where nothing is taught."""
+        """Conversations as the model's own inputs, with ``labels``: ``IGNORE_INDEX`` where nothing is taught."""
         ...
 
     def is_connector(self, name: str) -> bool:

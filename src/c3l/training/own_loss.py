@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from trl.trainer.utils import FusedCausalLMOutput
 
-IGNORE_INDEX = -100
+from c3l.models.tunable import IGNORE_INDEX
 
 
 def read_fused(module: Any, batch: Any) -> Tensor:

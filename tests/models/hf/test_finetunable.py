@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from c3l.errors import BackendError
-from c3l.models.hf.finetunable import IGNORE_INDEX, FinetunableHfModel
+from c3l.models.hf.finetunable import FinetunableHfModel
 from c3l.models.interface import Pair, ScoreRequest
-from c3l.models.tunable import Conversation
+from c3l.models.tunable import IGNORE_INDEX, Conversation
 from c3l.records import Provenance
 from c3l.settings.tuning import FinetuningConfig
 from tiny_models import FAMILIES, make_picture, try_out

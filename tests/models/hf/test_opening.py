@@ -6,11 +6,10 @@ import pytest
 import torch
 
 from c3l.markup.thoughts import cut_thoughts
-from c3l.models.hf.finetunable import IGNORE_INDEX
 from c3l.models.hf.opening import tell_opening
 from c3l.models.interface import GenerateRequest, Pair, Sampling, ScoreRequest
 from c3l.models.load import load_finetunable, load_model, load_trainable
-from c3l.models.tunable import Conversation, ForcedRow
+from c3l.models.tunable import IGNORE_INDEX, Conversation, ForcedRow
 from c3l.settings.schema import ModelConfig
 from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig
 from scores import score_rows

@@ -6,12 +6,11 @@ from c3l.markup.thoughts import cut_thoughts
 from c3l.models.hf.conversations import ConversationEncoder
 from c3l.models.hf.earlier import find_obstacle
 from c3l.models.hf.encoding import ChatEncoder
-from c3l.models.hf.finetunable import IGNORE_INDEX
 from c3l.models.hf.image_sets import ImageSetEncoder
 from c3l.models.hf.thinking import find_thinking
 from c3l.models.interface import GenerateRequest, Pair, Sampling, ScoreRequest
 from c3l.models.load import load_finetunable, load_model, load_trainable
-from c3l.models.tunable import Conversation, ForcedRow
+from c3l.models.tunable import IGNORE_INDEX, Conversation, ForcedRow
 from c3l.settings.schema import ModelConfig
 from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig
 from scores import score_rows

@@ -13,7 +13,7 @@ from c3l.models.hf.logits import log_probs
 from c3l.models.hf.rounding import allow, distance, shaken, widened
 from c3l.models.hf.trials import PROMPTS, compare_logits, draw, has_bare_chats
 from c3l.models.hf.vision import move
-from c3l.models.tunable import Conversation
+from c3l.models.tunable import IGNORE_INDEX, Conversation
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -102,6 +102,6 @@ def read_taught(model: "PreTrainedModel", batch: Mapping[str, Tensor]) -> list[T
         batch: As it is collated to be taught, on the model's device.
     """
     inputs = dict(batch)
-    taught = inputs.pop("labels")[:, 1:] != -100
+    taught = inputs.pop("labels")[:, 1:] != IGNORE_INDEX
     logits = model(**inputs, use_cache=False).logits[:, :-1]
     return [log_probs(row[wanted]) for row, wanted in zip(logits, taught, strict=True)]

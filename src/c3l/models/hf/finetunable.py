@@ -31,14 +31,12 @@ from c3l.models.hf.trainable import find_targets
 from c3l.models.hf.trials import PROMPTS, draw, has_bare_chats
 from c3l.models.interface import Unfit
 from c3l.models.notes import add_notes
-from c3l.models.tunable import Conversation, Pieces
+from c3l.models.tunable import IGNORE_INDEX, Conversation, Pieces
 from c3l.records import Provenance
 from c3l.settings.tuning import FinetuningConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
-
-IGNORE_INDEX = -100
 
 
 class FinetunableHfModel:

@@ -11,6 +11,7 @@ from c3l.errors import name_error
 from c3l.models.hf.company import read_taught
 from c3l.models.hf.logits import pick
 from c3l.models.hf.rounding import allow, distance, shaken, widened
+from c3l.models.tunable import IGNORE_INDEX
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -68,4 +69,4 @@ def _compare(
 
 def _read_own(model: "PreTrainedModel", batch: Mapping[str, Tensor]) -> Tensor:
     wanted = batch["labels"][:, 1:]
-    return pick(torch.cat(read_taught(model, batch)), wanted[wanted != -100])
+    return pick(torch.cat(read_taught(model, batch)), wanted[wanted != IGNORE_INDEX])
