@@ -25,8 +25,9 @@ from studies.picture_world.oracle import Oracle
 from studies.picture_world.oracle_judge import grade_open, open_questions
 from studies.picture_world.pope_builder import build_pope
 from studies.picture_world.prepare import painter
-from studies.picture_world.questions import QA, Asker, place_of
+from studies.picture_world.questions import QA, Asker
 from studies.picture_world.scenes import Placed, Scene
+from studies.picture_world.wording import place_of
 
 __all__ = ["grade_open", "paint", "write_benchmarks"]
 

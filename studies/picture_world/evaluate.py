@@ -34,8 +34,9 @@ from studies.picture_world.oracle import Oracle
 from studies.picture_world.photographs import photographs
 from studies.picture_world.prepare import painter
 from studies.picture_world.prototypes import read_classes
-from studies.picture_world.questions import Asker, sentence
+from studies.picture_world.questions import Asker
 from studies.picture_world.scenes import Painter, Scene, photograph
+from studies.picture_world.wording import sentence
 
 NAMED_SOURCES = (
     "scikit-image",

@@ -10,8 +10,9 @@ import numpy as np
 from c3l.method.prompts import load_templates
 from studies.picture_world.own_words import OwnWords
 from studies.picture_world.prototypes import Prototypes
-from studies.picture_world.questions import QA, Asker, sentence
+from studies.picture_world.questions import QA, Asker
 from studies.picture_world.scenes import Placed, Scene
+from studies.picture_world.wording import sentence
 
 BRIEF = "\nAnswer the question using a single word or phrase."
 LETTER = "\nAnswer with the option's letter from the given choices directly."

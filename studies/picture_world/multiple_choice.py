@@ -15,8 +15,9 @@ from studies.picture_world.lexicon import plural
 from studies.picture_world.naming import Names, call, names_its_colour
 from studies.picture_world.oracle import COLOURS
 from studies.picture_world.oracle import PLACES as WHERE
-from studies.picture_world.questions import NUMBERS, QA, Asker
+from studies.picture_world.questions import QA, Asker
 from studies.picture_world.scenes import Placed, Scene
+from studies.picture_world.wording import NUMBERS
 
 DIMENSIONS = {"what": "Instance Identity", "count": "Instances Counting", "colour": "Instance Attributes",
               "position": "Instance Location"}  # fmt: skip

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from studies.picture_world.claims import Grade, every, some, turn, verdict
 from studies.picture_world.kinds import WHOLE
 from studies.picture_world.lexicon import plural, singular
-from studies.picture_world.questions import NUMBERS, SIDES
 from studies.picture_world.scenes import Placed, Scene
+from studies.picture_world.wording import NUMBERS, SIDES
 
 COLOURS = frozenset(["red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "grey"])
 NOTHING = re.compile(r"\b(nothing|none|no one|nobody)\b")

@@ -7,9 +7,18 @@ from dataclasses import dataclass, replace
 
 from c3l.method.prompts import InstructionTemplate
 from studies.picture_world.lexicon import plural, with_article
+from studies.picture_world.reasons import REASONS
 from studies.picture_world.scenes import Placed, Scene
+from studies.picture_world.wording import (
+    NUMBERS,
+    SIDES,
+    joined,
+    place_of,
+    sentence,
+    verb_after,
+    verb_of_listing,
+)
 
-NUMBERS = ("zero", "one", "two", "three", "four", "five", "six")
 GENERAL = frozenset(("animal", "vehicle", "food", "container", "plant", "clothing", "tool", "person", "building"))
 PICTURE = ("image", "picture", "image", "picture", "photo")
 
@@ -160,7 +169,7 @@ class Asker:
                 return None
             scene = largest(scene)
         phrase = self.listing(scene)
-        verb = _verb_of(phrase.split(" and ")[0])
+        verb = verb_of_listing(phrase.split(" and ")[0])
         long = self.rng.choice(
             (
                 f"There {verb} {phrase}.",
@@ -190,7 +199,7 @@ class Asker:
         for names, number in groups.items():
             name = called[names]
             phrases.append(f"{NUMBERS[number]} {plural(name)}" if number > 1 else with_article(name))
-        return _joined(phrases)
+        return joined(phrases)
 
     def describe(self, scene: Scene) -> QA | None:
         """Describe the picture."""
@@ -227,7 +236,7 @@ class Asker:
             name,
             self._is_there(name),
             "yes",
-            f"Yes, there {_verb(name)} {with_article(name)} in the {self.rng.choice(PICTURE)}.",
+            f"Yes, there {verb_after(name)} {with_article(name)} in the {self.rng.choice(PICTURE)}.",
         )
 
     def no(self, scene: Scene) -> QA | None:
@@ -244,11 +253,11 @@ class Asker:
             name,
             self._is_there(name),
             "no",
-            f"No, there {_verb(name)} no {bare} in the {self.rng.choice(PICTURE)}.",
+            f"No, there {verb_after(name)} no {bare} in the {self.rng.choice(PICTURE)}.",
         )
 
     def _is_there(self, name: str) -> str:
-        phrase, picture, verb = with_article(name), self.rng.choice(PICTURE), _verb(name).capitalize()
+        phrase, picture, verb = with_article(name), self.rng.choice(PICTURE), verb_after(name).capitalize()
         forms = (
             f"{verb} there {phrase} in the {picture}?",
             f"{verb} there {phrase} in the {picture}?",
@@ -298,7 +307,7 @@ class Asker:
         if not found:
             return None
         placed, name = found
-        verb = _verb(name)
+        verb = verb_after(name)
         question = self.rng.choice(
             (f"Where {verb} the {name}?", f"Where in the {self.rng.choice(PICTURE)} {verb} the {name}?")
         )
@@ -307,7 +316,7 @@ class Asker:
     def colour(self, scene: Scene) -> QA | None:
         """What colour is the hat?"""
         found = self.unique(scene) if scene.complete else None
-        if not found or not found[0].colour or _verb(found[1]) == "are":
+        if not found or not found[0].colour or verb_after(found[1]) == "are":
             return None
         placed, name = found
         word = self.rng.choice(("color", "colour"))
@@ -331,7 +340,7 @@ class Asker:
         question = self.rng.choice(
             (f"What is {side}?", f"What is {side} of the {picture}?", f"What do you see {side}?")
         )
-        return QA("side", side, question, phrase, f"There {_verb(phrase.split(' ', 1)[1])} {phrase} {side}.")
+        return QA("side", side, question, phrase, f"There {verb_after(phrase.split(' ', 1)[1])} {phrase} {side}.")
 
     def beside(self, scene: Scene) -> QA | None:
         """What is beside the dog?"""
@@ -340,9 +349,9 @@ class Asker:
         if not found or not scene.complete or not others or len({placed.names for placed in others}) != 1:
             return None
         name = found[1]
-        verb, phrase = _verb(name), self.listing(Scene("", tuple(others)))
+        verb, phrase = verb_after(name), self.listing(Scene("", tuple(others)))
         where = self.rng.choice(("beside", "next to"))
-        long = f"There {_verb_of(phrase)} {phrase} {where} the {name}."
+        long = f"There {verb_of_listing(phrase)} {phrase} {where} the {name}."
         return QA("beside", name, f"What {verb} {where} the {name}?", phrase, long)
 
     def category(self, scene: Scene) -> QA | None:
@@ -398,72 +407,7 @@ class Asker:
         return template.write_reply([(qa.question, sentence(qa.short) if brief else qa.long) for qa in pairs])
 
 
-SIDES: dict[str, Callable[[Placed], bool]] = {
-    "on the left": lambda p: p.x < 0.42,
-    "on the right": lambda p: p.x > 0.58,
-    "at the top": lambda p: p.y < 0.4,
-    "at the bottom": lambda p: p.y > 0.6,
-}
-REASONS: dict[str, tuple[tuple[str, str], ...]] = {
-    "animal": (
-        ("Is there something alive in the {picture}?", "Yes"),
-        ("Could the thing in the {picture} move by itself?", "Yes"),
-    ),
-    "food": (
-        ("Could you eat what is in the {picture}?", "Yes"),
-        ("What could a hungry person do here?", "They could eat"),
-    ),
-    "vehicle": (("Could you travel with what is shown?", "Yes"), ("How could one travel here?", "One could ride")),
-    "plant": (
-        ("Does what is shown need water to live?", "Yes"),
-        ("Is there something that grows in the {picture}?", "Yes"),
-    ),
-    "tool": (
-        ("What is the {name} likely used for?", "It is used for work"),
-        ("Could someone work with what is shown?", "Yes"),
-    ),
-    "clothing": (("Could you wear what is shown?", "Yes"), ("What could one do with the {name}?", "One could wear it")),
-    "musical instrument": (
-        ("Could someone make music here?", "Yes"),
-        ("What could one do with the {name}?", "One could play it"),
-    ),
-    "building": (
-        ("Could people be inside what is shown?", "Yes"),
-        ("Where might people live or meet here?", "They might be inside"),
-    ),
-    "container": (("Could you put something into what is shown?", "Yes"),),
-    "person": (("Is there somebody to talk to in the {picture}?", "Yes"),),
-}
-
-
 def largest(scene: Scene) -> Scene:
     """The same scene as one speaks of it who speaks of its largest thing, and of those like it, alone."""
     main = max(scene.placed, key=lambda placed: placed.area)
     return replace(scene, placed=tuple(placed for placed in scene.placed if placed.names == main.names))
-
-
-def place_of(placed: Placed) -> str:
-    """Where a thing is, in words: "on the left", "at the top right", "in the middle"."""
-    column = "left" if placed.x < 0.4 else "right" if placed.x > 0.6 else ""
-    row = "top" if placed.y < 0.36 else "bottom" if placed.y > 0.64 else ""
-    if row and column:
-        return f"at the {row} {column}"
-    return f"at the {row}" if row else f"on the {column}" if column else "in the middle"
-
-
-def sentence(phrase: str) -> str:
-    """A phrase with a capital, ending in a full stop."""
-    return phrase[:1].upper() + phrase[1:] + ("" if phrase.endswith(".") else ".")
-
-
-def _verb(name: str) -> str:
-    return "are" if with_article(name) == f"some {name}" and plural(name) == name and name[-1:] == "s" else "is"
-
-
-def _verb_of(phrase: str) -> str:
-    """Of a listing: "two dogs", "some cherries", "a dog and a hat" are several."""
-    return "are" if phrase.split()[0] in (*NUMBERS[2:], "some") or " and " in phrase else "is"
-
-
-def _joined(phrases: Sequence[str]) -> str:
-    return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"

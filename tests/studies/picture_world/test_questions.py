@@ -3,8 +3,9 @@ import re
 
 import pytest
 from studies.picture_world.oracle import Oracle
-from studies.picture_world.questions import Asker, largest, place_of
+from studies.picture_world.questions import Asker, largest
 from studies.picture_world.scenes import Placed, Scene
+from studies.picture_world.wording import place_of
 from tests.studies.picture_world.worlds import NAMES, random_scene
 
 from c3l.method.parsing import find_pairs
