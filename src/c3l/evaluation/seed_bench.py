@@ -32,7 +32,7 @@ class _Question:
 class SeedBench:
     """The questions that can be asked; the unit of the bootstrap is the image or the video.
 
-    Without frames the videos' questions are left out, and no figure is called ``total``: others' totals hold them.
+    Videos without a frame are left out, and then no figure is called ``total``: others' totals hold all of them.
     """
 
     name = "seed_bench"
@@ -63,10 +63,10 @@ class SeedBench:
         return builder.build(items=len(self.items), unparsed=unparsed, failed=failed)
 
     def figures(self, sums: Sums) -> dict[str, FloatArray]:
-        """``total`` (only with videos), ``image``, ``video``, then every dimension; each over its questions."""
+        """``total`` (only with all videos), ``image``, ``video``, every dimension; each over its questions."""
         groups = [*self._kinds, *self._dimensions]
         figures = {group: divide(sums[f"right/{group}"], sums[f"n/{group}"]) for group in groups}
-        if "video" not in self._kinds:
+        if "video" not in self._kinds or self.left_out:
             return figures
         right, count = (sum(sums[f"{name}/{kind}"] for kind in self._kinds) for name in ("right", "n"))
         return {"total": divide(right, count), **figures}  # type: ignore[arg-type]
