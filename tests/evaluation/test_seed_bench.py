@@ -143,6 +143,9 @@ def test_rows_as_people_have_them_are_read(tmp_path):
         ({"data_id": ["a", "b"]}, "row 1 has data_id"),
         ({"choice_c": None}, "row 1 has choice_c None"),
         ({"question": None}, "row 1 has question None"),
+        ({"question": "\ud83d"}, "row 1 has half a character .* in question"),
+        ({"choice_b": "\ud83d"}, "row 1 has half a character .* in choice_b"),
+        ({"question_id": "\ud83d"}, "row 1 has half a character .* in question_id"),
         ({"question_type_id": 5}, "row 1 has the question_type_id 5"),
     ],
 )

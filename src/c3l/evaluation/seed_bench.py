@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from c3l.data.rejection import is_utf8
 from c3l.errors import DataError
 from c3l.evaluation.choices import equals_letter, match_option, write_question
 from c3l.evaluation.fields import Fields
@@ -126,7 +127,9 @@ def _read_file(file: Path) -> tuple[dict[str, str], list[Fields]]:
         if strange := [name for name in _SECOND if name in row]:
             raise DataError(f"{file} is of SEED-Bench-2: its question {number} has {strange[0]}; {_REMEDY}")
         rows.append(Fields(file, number, row, _REMEDY))
-    return {str(number): str(name) for name, number in kinds.items()}, rows
+    if half := [name for name in kinds if not is_utf8(name)]:
+        raise DataError(f"{file} names a question_type {half[0]!a:.80} with half a character in it; {_REMEDY}")
+    return {str(number): name for name, number in kinds.items()}, rows
 
 
 def _find_image(fields: Fields, frames: str | None, root: Path) -> str | None:
