@@ -2,7 +2,8 @@
 
 import pytest
 
-from c3l.evaluation.choices import equals_letter, match_option, write_question
+from c3l.data.choices import write_question
+from c3l.evaluation.choices import equals_letter, match_option
 
 OPTIONS = {"A": "dog", "B": "hot dog", "C": "3 owls", "D": "I am not sure"}
 

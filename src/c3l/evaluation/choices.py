@@ -7,13 +7,6 @@ LETTERS = "ABCDEFGHIJ"
 WIDE = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # full-width signs and letters
 _VERBS = r"(?:is|was|because|since|as|seems|appears|would|should|matches|best)\b"  # what an article never precedes
 _UNSPACED = re.compile("[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")  # Thai, kana, Chinese, Korean
-INSTRUCTION = "Answer with the option's letter from the given choices directly."
-
-
-def write_question(question: str, options: Mapping[str, str], hint: str = "") -> str:
-    """The prompt in LLaVA's layout: hint, question, an option a line, what to answer with."""
-    lines = [hint, question] if hint else [question]
-    return "\n".join([*lines, *(f"{letter}. {text}" for letter, text in options.items()), INSTRUCTION])
 
 
 def match_option(text: str, options: Mapping[str, str]) -> str | None:

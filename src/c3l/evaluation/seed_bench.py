@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from c3l.data.choices import write_question
 from c3l.data.rejection import is_utf8
 from c3l.errors import DataError
-from c3l.evaluation.choices import equals_letter, match_option, write_question
+from c3l.evaluation.choices import equals_letter, match_option
 from c3l.evaluation.fields import Fields
 from c3l.evaluation.opening import read_utf8
 from c3l.evaluation.pictures import find_ending
