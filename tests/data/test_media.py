@@ -33,6 +33,7 @@ GOOD: list[tuple[dict[str, Any], str]] = [
     ({"image": {"url": "a.png"}}, "a.png"),
     # of the same picture, or about it
     ({"image": "a.png", "coco_url": "https://x.org/77.jpg", "image2": "x/a.jpg"}, "a.png"),
+    ({"image": "a.png", "flickr_url": "farm.flickr.com/77.jpg", "src_url": "//x.org/77.jpg"}, "a.png"),
     ({"image": "a.png", "mask": "m.png", "depth_map": "d.png", "thumbnail": {"path": "t.png"}}, "a.png"),
     ({"image": "a.png", "answer": "report.pdf", "ocr_tokens": ["b.png"], "metadata": {"file": "77.jpg"}}, "a.png"),
     ({"image": "a.png", "image_b64": "/9j/4AAQSkZJRgABAQ" + "A" * 80, "note": "as in b.png"}, "a.png"),
@@ -54,6 +55,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
         ({"image": "a.png", key: "b.png"}, "several_images")
         for key in "image2 image_b rightImage reference_image".split()
     ),
+    ({"image": "a.png", "second_image_url": "b.png"}, "several_images"),
     ({"image": "a.png", "input_images": [{"path": "b.png"}]}, "several_images"),
     ({"image": "a.png", "image_path": {"path": "b.png"}}, "several_images"),
     ({"image": "a.png", "second": {"bytes": b"x", "path": None}}, "several_images"),

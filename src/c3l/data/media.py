@@ -36,8 +36,12 @@ _SAID = frozenset(
     "metadata meta info extra".split()
 )
 # what is made of an image, or is the same in small
-_MAPS = frozenset("mask masks seg segm segmentation depth disparity normals edges canny heatmap saliency matte".split())
-_COPIES = frozenset("thumbnail thumbnails thumb preview annotation annotations url urls uri uris".split())
+_MAPS = frozenset(
+    "mask masks seg segm segmentation depth disparity normals edges canny heatmap saliency matte annotation "
+    "annotations".split()
+)
+_COPIES = frozenset("thumbnail thumbnails thumb preview".split())
+_ADDRESS = re.compile(r"//|www\.|[\w.-]+\.(?:com|org|net|edu|gov|io|co)/|[^/]*://")
 _LONGEST_NAME, _DEEPEST = 1000, 5
 _EMPTY: tuple[Any, ...] = (None, "", False, [], {})
 _BASE64 = re.compile(r"data:|(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR|Qk0)[A-Za-z0-9+/=\s]{40}")
@@ -143,7 +147,7 @@ def _besides(row: Mapping[str, Any], has_main: bool) -> Iterator[tuple[str, str]
 
 
 def _is_address(path: str) -> bool:
-    return "://" in path
+    return _ADDRESS.match(path.strip()) is not None
 
 
 def _other_media(row: Mapping[str, Any], main: Sequence[str]) -> Iterator[str]:

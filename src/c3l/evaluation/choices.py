@@ -16,8 +16,8 @@ _UNSPACED = re.compile("[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 def match_option(text: str, options: Mapping[str, str]) -> str | None:
     """The letter of the one option that an answer names, None if it names none or several.
 
-    First an option that is all the answer, unless that is a bare letter; then a letter that stands there as a word of its
-    own, then the text of an option; nothing is guessed and no model is asked.
+    First an option that is all the answer, unless that is a bare letter; then a letter that stands there as a word of
+    its own, then the text of an option; nothing is guessed and no model is asked.
 
     Args:
         text: What was written.
