@@ -36,7 +36,8 @@ WRITING = {
     "refused",
 }  # the other reasons of its file are of reading
 READING = [
-    f"data/{name}.py" for name in ("formats", "flags", "jsonrows", "media", "rejection", "shown", "turns", "webdataset")
+    f"data/{name}.py"
+    for name in ("formats", "flags", "choices", "jsonrows", "media", "rejection", "shown", "turns", "webdataset")
 ]
 SHELLS = {"", "sh", "bash", "shell", "console"}
 

@@ -108,6 +108,19 @@ def test_llava_is_what_its_readers_know(write: Export) -> None:
     assert [row["id"] for row in found] == ["s1", "s2", "s3"]
 
 
+@pytest.mark.parametrize(
+    "text", ["[[gpt]]: Who?", "a\n[[gpt]]: b", "[[human]]: Who?", "Who <|__dj__eoc|>", "<__dj__image>"]
+)
+@pytest.mark.parametrize("place", ["question", "answer"])
+def test_a_pair_that_spells_data_juicers_marks_is_left_out_there_alone(
+    write: Export, rows: list[ScoredPair], text: str, place: str
+) -> None:
+    spelled = replace(rows[1], sample=replace(rows[1].sample, **{place: text}))
+    paths = write("data_juicer", "llava", of=[rows[0], spelled, rows[2]])
+    assert [verify(paths[FILES[name]], name) for name in ("data_juicer", "llava")] == [2, 3]
+    assert "s2" not in paths["data_juicer.jsonl"].read_text()
+
+
 def test_llamafactory_comes_with_its_entry(write: Export) -> None:
     paths = write("llamafactory")
     entry = json.loads(paths["dataset_info.json"].read_text())["c3l"]

@@ -29,6 +29,25 @@ def read(path: Path, rows: Any) -> list[Turn | BadTurn]:
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        {"\ud800": "x.mp4", "image": None},
+        {"conversations": None, "\ud800": 1},
+        {"conversations": [{"from": "\ud800", "value": "q"}]},
+        {"conversations": [{"role": "user", "content": [{"\ud800": 1}]}]},
+        {"messages": "\ud800", "conversations": None},
+        {"image": {"path": {"\ud800": 1}}},
+    ],
+)
+def test_half_a_character_anywhere_in_a_row_is_a_reason_that_can_be_written(
+    change: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.json"
+    for bad in (read(path, [{**ROW, **change}])[0], next(read_conversations(path, "file"))):
+        assert bad.reason and json.dumps(bad.detail, ensure_ascii=False).encode()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
     ("name", "encode"),
     [
         ("list.json", lambda rows: json.dumps(rows).encode()),

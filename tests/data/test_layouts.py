@@ -9,6 +9,7 @@ import pytest
 from c3l.data.formats import BadTurn, Turn, read_conversations, read_llava
 from c3l.data.layouts import find_turns
 from c3l.data.rejection import BadRowError
+from c3l.data.turns import read_talk
 from c3l.records import Rejected
 
 ASK, TELL = "What is it?", "A cat."
@@ -40,6 +41,86 @@ def test_the_turns_of_each_layout_are_read(tmp_path: Path, row: dict[str, Any], 
     [whole] = read_conversations(tmp_path / "data.json")
     assert not isinstance(whole, Rejected)
     assert list(whole.turns) == pairs
+
+
+ASKED = "\nA. dog\nB. cat\nC. 7\nAnswer with the option's letter from the given choices directly."
+THREE = ["dog", "cat", 7]
+
+
+@pytest.mark.parametrize(
+    ("row", "letter"),
+    [
+        ({"choices": THREE, "answer": 1}, "B"),
+        ({"choices": THREE, "answer": 0}, "A"),
+        ({"choices": THREE, "answer": 2.0}, "C"),
+        ({"options": THREE, "answer": "1"}, "B"),
+        ({"options": THREE, "answer": "c"}, "C"),
+        ({"options": THREE, "answer": "(B)"}, "B"),
+        ({"options": THREE, "answer": "B. cat"}, "B"),
+        ({"options": THREE, "answer": "Cat"}, "B"),
+        ({"options": THREE, "answer": 7}, "C"),
+        ({"Options": str(THREE), "answer": "A"}, "A"),
+        ({"choices": {"text": THREE, "label": ["A", "B", "C"]}, "answer": "B"}, "B"),
+        ({"choices": {"A": "dog", "B": "cat", "C": "7"}, "answer": "B"}, "B"),
+        ({"choices": ["A. dog", "B. cat", "C. 7"], "answer": "B"}, "B"),
+        ({"A": "dog", "B": "cat", "C": "7", "D": "nan", "answer": "B"}, "B"),
+        ({"choice_a": "dog", "choice_b": "cat", "choice_c": "7", "answer": "B"}, "B"),
+    ],
+)
+def test_the_options_of_a_table_stand_in_the_question(tmp_path: Path, row: dict[str, Any], letter: str) -> None:
+    (tmp_path / "data.json").write_text(json.dumps([{"image": "a.png", "question": ASK, "hint": "Look.", **row}]))
+    [turn] = read_llava(tmp_path / "data.json")
+    assert (turn.question, turn.answer) == (f"Look.\n{ASK}{ASKED}", letter)
+
+
+def test_options_that_a_question_has_already_are_not_repeated() -> None:
+    question = f"{ASK}\n(A) dog\n(B) cat"
+    found = find_turns({"question": question, "choices": ["dog", "cat"], "answer": 1})
+    assert found is not None and [turn["content"] for turn in found] == [question, "B"]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"choices": THREE, "answer": 3}, "is none of"),
+        ({"choices": THREE, "answer": "bird"}, "is none of"),
+        ({"choices": THREE, "answer": True}, "is none of"),
+        ({"choices": THREE, "answer": ["dog"]}, "is none of"),
+        ({"choices": THREE, "answer": None}, "is none of"),
+        ({"choices": [1, 2, 3], "answer": 1}, "could be several"),
+        ({"choices": ["dog", "dog"], "answer": "dog"}, "could be several"),
+        ({"choices": ["dog"], "answer": 0}, "got 1 options"),
+        ({"choices": ["dog", {"bytes": ""}], "answer": 0}, "expected text"),
+    ],
+)
+def test_an_answer_that_names_no_option_is_a_reason(row: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadRowError, match=f"bad_choice: .*{said}"):
+        find_turns({"question": ASK, **row})
+
+
+@pytest.mark.parametrize(
+    ("row", "question", "noted"),
+    [
+        ({"question": ASK, "answer": TELL, "context": "Here. "}, f"Here.\n{ASK}", ()),
+        ({"question": ASK, "answer": TELL, "context": "nan", "hint": ""}, ASK, ()),
+        ({"question": ASK, "answer": TELL, "context": ["Here."]}, ASK, ("without_context",)),
+        ({"query": ASK, "response": TELL, "hint": "Here."}, ASK, ("without_context",)),
+        ({"Query": ASK, "Response": TELL, "History": [["Who?", "I."]]}, "Who?", ()),
+        ({"query": ASK, "response": TELL, "rejected": "A dog.", "chosen": TELL}, ASK, ("without_rejected",)),
+        ({"query": ASK, "response": TELL, "mask": "m.png"}, ASK, ("without_maps",)),
+    ],
+)
+def test_what_stands_beside_a_question_is_read_or_noted(
+    tmp_path: Path, row: dict[str, Any], question: str, noted: tuple[str, ...]
+) -> None:
+    (tmp_path / "data.json").write_text(json.dumps([{"image": "a.png", **row}]))
+    turn = next(read_llava(tmp_path / "data.json"))
+    assert isinstance(turn, Turn) and (turn.question, turn.noted) == (question, noted)
+
+
+def test_marks_of_a_pair_of_texts_are_read() -> None:
+    row = {"texts": [{"user": ASK, "assistant": "A dog.", "loss": False}, {"user": ASK, "assistant": TELL}]}
+    assert read_talk(row).taught == (False, True)
 
 
 def test_one_row_alone_is_no_object_around_a_list(tmp_path: Path) -> None:

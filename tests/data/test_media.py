@@ -31,6 +31,12 @@ GOOD: list[tuple[dict[str, Any], str]] = [
     ({"images": [{"image": "a.png"}]}, "a.png"),
     ({"image": {"bytes": "abc", "path": "a.png"}}, "a.png"),
     ({"image": {"url": "a.png"}}, "a.png"),
+    # of the same picture, or about it
+    ({"image": "a.png", "coco_url": "https://x.org/77.jpg", "image2": "x/a.jpg"}, "a.png"),
+    ({"image": "a.png", "flickr_url": "farm.flickr.com/77.jpg", "src_url": "//x.org/77.jpg"}, "a.png"),
+    ({"image": "a.png", "mask": "m.png", "depth_map": "d.png", "thumbnail": {"path": "t.png"}}, "a.png"),
+    ({"image": "a.png", "answer": "report.pdf", "ocr_tokens": ["b.png"], "metadata": {"file": "77.jpg"}}, "a.png"),
+    ({"image": "a.png", "image_b64": "/9j/4AAQSkZJRgABAQ" + "A" * 80, "note": "as in b.png"}, "a.png"),
 ]
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"video": "a.mp4"}, "other_medium"),
@@ -45,6 +51,19 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"image": "a.png", "image_path": "b.png"}, "several_images"),
     ({"image": "a.png", "images": ["b.png"]}, "several_images"),
     ({"image_path": "a.png", "img": "b.png"}, "several_images"),
+    *(
+        ({"image": "a.png", key: "b.png"}, "several_images")
+        for key in "image2 image_b rightImage reference_image".split()
+    ),
+    ({"image": "a.png", "second_image_url": "b.png"}, "several_images"),
+    ({"image": "a.png", "input_images": [{"path": "b.png"}]}, "several_images"),
+    ({"image": "a.png", "image_path": {"path": "b.png"}}, "several_images"),
+    ({"image": "a.png", "second": {"bytes": b"x", "path": None}}, "several_images"),
+    ({"image": "a.png", "choices": ["b.png", "c.png"]}, "several_images"),
+    ({"image": "left/1.png", "image_path": "right/1.png"}, "several_images"),
+    ({"image": "left/1.png", "images": ["right/1.png"]}, "several_images"),
+    *(({"image": "a.png", key: "b.mp4"}, "other_medium") for key in "clip video_1 question_audio".split()),
+    ({"image": "a.png", "extras": [{"sound": "b.wav"}]}, "other_medium"),
     ({"img": ["x/a.png", "y/a.png"]}, "several_images"),
     ({"frames": ["1.png", "2.png"]}, "several_images"),
     ({"image": {"bytes": "abc"}}, "inline_image"),

@@ -90,6 +90,16 @@ def test_what_cannot_be_told_apart_is_refused_in_words(row: dict[str, Any], reas
     assert caught.value.reason == reason and told in caught.value.detail
 
 
+@pytest.mark.parametrize(
+    "key", "System systemPrompt system-message system_instruction developer developerMessage sys_prompt".split()
+)
+def test_a_system_prompt_is_read_under_neighbouring_names(key: str) -> None:
+    assert read_talk({key: "Be kind.", "conversations": [ASK, TELL]}) == Talk("Be kind.", TALK.pairs, (True,))
+    with pytest.raises(BadRowError, match="2 system prompts"):
+        read_talk({key: "Be kind.", "system_message" if key == "system_prompt" else "system_prompt": "Be rude.",
+                   "conversations": [ASK, TELL]})  # fmt: skip
+
+
 LEARN = ("loss", "weight", "loss_mask", "train", "train_on_turn", "trainable")
 
 
@@ -131,7 +141,9 @@ def test_marked_turns_are_told_by_their_place() -> None:
 
 
 @pytest.mark.parametrize(
-    "key", "train_on is_loss learnable should_train do_train requires_loss enable_loss to_learn is_supervised".split()
+    "key",
+    "train_on is_loss learnable should_train do_train requires_loss enable_loss to_learn is_supervised "
+    "apply_loss in_loss add_loss loss_on weights train_this lossMask isTrain Loss-Weight".split(),
 )
 def test_marks_that_others_may_call_otherwise_are_read(key: str) -> None:
     assert (is_taught({key: True}), is_taught({key: False})) == (True, False)
@@ -140,6 +152,29 @@ def test_marks_that_others_may_call_otherwise_are_read(key: str) -> None:
 @pytest.mark.parametrize("key", "no_train ignore_turn exclude_loss not_trained skip_training".split())
 def test_marks_of_what_is_not_to_be_learned_are_read(key: str) -> None:
     assert (is_taught({key: True}), is_taught({key: False})) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("mark", "said"),
+    [
+        ({"label": False}, "untaught"), ({"kto_tag": False}, "untaught"), ({"kto_tag": "False"}, "untaught"),
+        ({"KTO_tag": 0}, "untaught"), ({"desirable": False}, "untaught"), ({"isCorrect": False}, "untaught"),
+        ({"label": True}, ""), ({"kto_tag": True}, ""), ({"label": 0}, ""), ({"label": "false"}, ""),
+        ({"label": "cat"}, ""), ({"label": None}, ""), ({"label": [0]}, ""),
+        ({"loss_mask": "0.0"}, "untaught"), ({"lossMask": 0}, "untaught"), ({"weights": 0.0}, "untaught"),
+        ({"train_mask": True}, "untaught"), ({"train_mask": False}, ""), ({"mask": [0, 1]}, ""), ({"mask": 1}, ""),
+    ],
+)  # fmt: skip
+def test_an_answer_that_is_to_be_unlearned_is_not_taught(mark: dict[str, Any], said: str) -> None:
+    assert read_row_mark(mark) == said
+    if "label" in mark or "kto_tag" in mark:
+        assert is_taught(mark) is (False if said else None)
+
+
+@pytest.mark.parametrize("key", ["train_mask", "labels_mask", "lossMask", "weights"])
+def test_a_list_of_marks_of_a_row_is_refused(key: str) -> None:
+    with pytest.raises(BadRowError, match="bad_loss_flag"):
+        read_row_mark({key: [0]})
 
 
 def test_other_words_mark_nothing() -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from c3l.evaluation.choices import equals_letter, match_option, write_question
+from c3l.data.choices import write_question
+from c3l.evaluation.choices import equals_letter, match_option
 
 OPTIONS = {"A": "dog", "B": "hot dog", "C": "3 owls", "D": "I am not sure"}
 
@@ -92,4 +93,41 @@ SIGNS = {"A": "+", "B": "-", "C": ">", "D": "="}
     ],
 )
 def test_scripts_without_spaces_and_options_without_words_are_read(text, options, matched):
+    assert match_option(text, options) == matched
+
+
+LANGUAGES = {"A": "C++", "B": "Java", "C": "Python", "D": "C#"}
+ORDERS = {"A": "x>0", "B": "x<0", "C": "x = 0"}
+NUMBERS = {"A": "-5", "B": "5", "C": "7", "D": "3.5"}
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "matched"),
+    [
+        ("C++", LANGUAGES, "A"),
+        ("c++.", LANGUAGES, "A"),
+        ("It is C++", LANGUAGES, "A"),
+        ("It is written in C#.", LANGUAGES, "D"),
+        ("C", LANGUAGES, "C"),
+        ("C. Python", LANGUAGES, "C"),
+        ("x<0", ORDERS, "B"),
+        ("**x > 0**", ORDERS, "A"),
+        ("It says x<0.", ORDERS, "B"),
+        ("X = 0", ORDERS, "C"),
+        ("-5", NUMBERS, "A"),
+        ("\u22125", NUMBERS, "A"),
+        ("5", NUMBERS, "B"),
+        ("It is -5 degrees", NUMBERS, "A"),
+        ("It is 5 degrees", NUMBERS, "B"),
+        ("It is 3.5 m", NUMBERS, "D"),
+        ("5", {"A": "-5", "B": "7"}, None),
+        ("-5", {"A": "5", "B": "7"}, None),
+        ("Grade A+", {"A": "B", "B": "A+"}, "B"),
+        ("B", {"A": "B", "B": "A"}, "B"),
+        ("b", {"A": "B", "B": "A"}, "A"),
+        ("None", {"A": "None", "B": "Two"}, "A"),
+        ("yes", {"A": "Yes", "B": "Yes, it is"}, "A"),
+    ],
+)
+def test_signs_that_carry_the_meaning_are_read(text, options, matched):
     assert match_option(text, options) == matched

@@ -332,6 +332,7 @@ def test_progress_is_told_of_every_item(tmp_path: Path) -> None:
         ({"context": ["text"]}, r"row 1 is 'text', expected an object"),
         ({"rule": {"llava_bench_conv": {"role": "x", "prompt": "y"}}}, r"has no llava_bench_detail"),
         ({"rule": {**RULES, "llava_bench_conv": {"role": "x"}}}, r"has no llava_bench_conv with role and prompt"),
+        ({"rule": {**RULES, "llava_bench_conv": {"role": "x", "prompt": "\ud83d"}}}, r"has no llava_bench_conv"),
         ({"rule": "text"}, r"has no llava_bench_conv"),
     ],
 )

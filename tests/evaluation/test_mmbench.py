@@ -2,8 +2,9 @@
 
 import pytest
 
+from c3l.data.choices import write_question
 from c3l.errors import DataError
-from c3l.evaluation.choices import match_option, write_question
+from c3l.evaluation.choices import match_option
 from c3l.evaluation.mmbench import read_mmbench
 from c3l.evaluation.statistics import estimate
 from c3l.evaluation.task import Prediction

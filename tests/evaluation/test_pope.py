@@ -117,6 +117,8 @@ def test_a_picture_with_its_questions_is_drawn_as_one(tmp_path):
         (lambda rows: rows[1].update(question_id=True), "row 2 has question_id True"),
         (lambda rows: rows[1].update(text=None), "row 2 has text None, expected text"),
         (lambda rows: rows[1].update(text=" "), "row 2 has an empty question"),
+        (lambda rows: rows[1].update(text="A \ud83d?"), "row 2 has half a character .* in text"),
+        (lambda rows: rows[1].update(image="\ud83d.jpg"), "row 2 has half a character .* in image"),
         (lambda rows: rows[1].update(image={"bytes": "x"}), "row 2 has image .*, expected text"),
         (lambda rows: rows.append("text"), "row 5 is 'text', expected an object"),
     ],

@@ -50,15 +50,27 @@ def test_without_frames_there_is_no_total_and_the_videos_are_counted(tmp_path):
     assert "total" not in found
 
 
-def test_with_frames_the_total_is_over_all_questions(tmp_path):
-    (tmp_path / "frames").mkdir()
-    (tmp_path / "frames" / "103.png").write_bytes(b"")
-    (tmp_path / "0_data.jpg").write_bytes(b"")
-    benchmark = read_seed_bench(write(tmp_path, videos=2), "frames", "generation", tmp_path)
-    assert benchmark.left_out == 1
+def with_a_frame(folder, videos):
+    (folder / "frames").mkdir()
+    (folder / "frames" / "103.png").write_bytes(b"")
+    (folder / "0_data.jpg").write_bytes(b"")
+    return read_seed_bench(write(folder, videos=videos), "frames", "generation", folder)
+
+
+def test_with_all_frames_the_total_is_over_all_questions(tmp_path):
+    benchmark = with_a_frame(tmp_path, videos=1)
+    assert benchmark.left_out == 0
     assert [item.image for item in benchmark.items] == ["0_data.jpg", "0_data.jpg", "1_data", "frames/103.png"]
     _, found = figures_of(benchmark, "llava", texts(benchmark, "A", "B", "C", "A"))
+    assert next(iter(found)) == "total"
     assert (found["total"], found["image"], found["video"], found["Action"]) == (0.75, 1.0, 0.0, 0.0)
+
+
+def test_with_some_frames_there_is_no_total(tmp_path):
+    benchmark = with_a_frame(tmp_path, videos=2)
+    assert benchmark.left_out == 1
+    _, found = figures_of(benchmark, "llava", texts(benchmark, "A", "B", "C", "A"))
+    assert list(found.items())[:2] == [("image", 1.0), ("video", 0.0)] and "total" not in found
 
 
 def test_llavas_rule_wants_the_letter_alone_and_the_other_reads_more(tmp_path):
@@ -131,6 +143,9 @@ def test_rows_as_people_have_them_are_read(tmp_path):
         ({"data_id": ["a", "b"]}, "row 1 has data_id"),
         ({"choice_c": None}, "row 1 has choice_c None"),
         ({"question": None}, "row 1 has question None"),
+        ({"question": "\ud83d"}, "row 1 has half a character .* in question"),
+        ({"choice_b": "\ud83d"}, "row 1 has half a character .* in choice_b"),
+        ({"question_id": "\ud83d"}, "row 1 has half a character .* in question_id"),
         ({"question_type_id": 5}, "row 1 has the question_type_id 5"),
     ],
 )

@@ -44,6 +44,12 @@ def test_cells_that_are_quoted_hold_anything(tmp_path):
     assert [tuple(row.values()) for row in read(tmp_path, text.getvalue())] == rows
 
 
+@pytest.mark.parametrize("broken", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c"])
+def test_what_only_python_takes_for_a_line_break_hides_no_open_quote(broken, tmp_path):
+    rows = [("1", "a", "x", '"open'), ("2", "b", "y", ""), ("3", "c", f"one{broken}two", 'end"')]
+    assert [tuple(row.values()) for row in read(tmp_path, lines(*rows))] == rows
+
+
 @pytest.mark.parametrize(
     "notes",
     [

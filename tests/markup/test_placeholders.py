@@ -13,11 +13,13 @@ SHOWN = [
     "<IMG>", "<IMG_CONTEXT>", "[IMG]", "[IMG_BREAK]", "[image]", "[image 1]", "{image}", "{{image}}", "{image_1}",
     "<im_start>", "<im_patch>", "<boi>", "<__dj__image>", "<__image__>", "<fake_token_around_image>", "<Picture 1>",
     "&lt;image&gt;", "<video>", "<video_0>", "<|video|>", "<audio>", "<|AUDIO|>", "<|audio_bos|>", "<speech>",
+    "<|media_pad|>", "<|media_start|>", "<__media__>", "<global-img>", "<row_1_col_2>", "<MM_IMAGE>",
 ]  # fmt: skip
-MARKUP = ["![](a.png)", "![a cat](x/a.png)", '<img src="a.png">', "<image href='x'/>"]
+MARKUP = ["![](a.png)", "![a cat](x/a.png)", '<img src="a.png">', "<image href='x'/>", "<media>", "<media_1>"]
 WORDS = [
     "an image of", "the {colour} one", "x < image and y > 3", "<imagination>", "<photograph>", "<soundtrack>", "[1](x)",
     "[A, B]", "<box>(1,2)</box>", "<|object_ref_start|>", "<p>", "<|im_end|>", "a[image_of(x)]", "<loc_12>", "!(x)",
+    "</media>", "<media:content>", "<mediator>", "social media", "<row>", "@media (x)",
 ]  # fmt: skip
 
 

@@ -51,7 +51,10 @@ def answer_again(run: Run) -> None:
     """A second round that asks what the draft asked, and answers otherwise; all of it is kept."""
     draft = run.stored("draft/scored")
     pairs = [
-        replace(one, sample=replace(one.sample, sample_id=f"again-{one.sample.sample_id}", answer="A thing.", round=1))
+        replace(
+            one,
+            sample=replace(one.sample, sample_id=f"again-{one.sample.sample_id}", answer="[[gpt]]: A thing.", round=1),
+        )
         for one in draft.read(ScoredSample)
     ]
     pairs = [
@@ -114,14 +117,15 @@ def test_whole_pairs_of_an_image_are_compared_and_the_chosen_is_kept(tmp_path, r
 
 @pytest.mark.parametrize(("scorer", "written"), [("base", True), ("tuned", False)])
 def test_answers_of_two_rounds_are_compared_where_one_model_scored_both(scorer, written, tmp_path, root, model):
-    config = make_config(tmp_path / "run", root, model, "export.formats=[llava, swift_preference]")
+    config = make_config(tmp_path / "run", root, model, "export.formats=[llava, data_juicer, swift_preference]")
     walk(config, Loader())
     answer_again(Run.reader(tmp_path / "run"))
     Run.reader(tmp_path / "run").clean("export")
     notes = export_again(config, rounds=1, scorer=scorer)
+    assert any("data_juicer.jsonl is without 15 of 15 pairs" in line for line in notes)
     path: Path = tmp_path / "run/export/swift_preference.jsonl"
     assert path.exists() is written and any("is not written" in line for line in notes) is not written
     if written:
         row = json.loads(path.read_text().splitlines()[0])
         assert row["id"] == f"again-{row['rejected_id']}"
-        assert row["messages"][1]["content"] == "A thing." != row["rejected_response"]
+        assert row["messages"][1]["content"] == "[[gpt]]: A thing." != row["rejected_response"]

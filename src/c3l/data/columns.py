@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from c3l.data.dataset_info import find_entry, retag_turns
-from c3l.data.layouts import HISTORY, INPUT, PAIRS, SYSTEM_KEYS, TEXTS, TURN_KEYS
+from c3l.data.layouts import CONTEXT, HISTORY, INPUT, PAIRS, SYSTEM_KEYS, TABLE, TEXTS, TURN_KEYS
 from c3l.data.media import MAIN, names_file
+from c3l.data.names import fold_name
 from c3l.markup.placeholders import PLACEHOLDER
 
-_SAID = frozenset((*TURN_KEYS, TEXTS, HISTORY, INPUT, *(key for pair in PAIRS for key in pair)))
-_QUESTION, _ANSWER = PAIRS[-1]
+_SAID = frozenset((*TURN_KEYS, TEXTS, HISTORY, INPUT, *CONTEXT, *(key for pair in PAIRS for key in pair)))
+_QUESTION, _ANSWER = TABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def find_naming(path: Path, named: Mapping[str, str]) -> Naming:
         wanted = {TURN_KEYS[0] if name == "turns" else name: column for name, column in named.items()}
         return Naming(partial(_rename, wanted), tuple(named.values()), "--columns")
     if (entry := find_entry(path)) is None:
-        return Naming(lambda row: row)
+        return Naming(_plainly_named)
     rename = partial(_rename, entry.columns)
     return Naming(lambda row: retag_turns(rename(row), entry), told=f"{entry.name!a} in dataset_info.json")
 
@@ -53,15 +54,31 @@ def _rename(wanted: Mapping[str, str], row: Any) -> Any:
     """The row with each column under the name that it is read by; what would be read in its place is left out."""
     if not isinstance(row, Mapping):
         return row
-    hidden = {*wanted.values(), *_hidden(wanted)}
+    hidden = {*_hidden(wanted)}
     kept = {
         key: value
         for key, value in row.items()
-        if key not in hidden and not (wanted.keys() & {*MAIN} and names_file(str(key), value))
+        if key not in wanted.values()
+        and fold_name(str(key)) not in hidden
+        and not (wanted.keys() & {*MAIN} and names_file(str(key), value))
     }
     if _ANSWER in wanted and _QUESTION not in wanted:  # captions: the image alone is asked about
         kept[_QUESTION] = PLACEHOLDER
+    kept = _plainly_named(kept)
     return kept | {name: row[column] for name, column in wanted.items() if column in row}
+
+
+def _plainly_named(row: Any) -> Any:
+    """The row with the names of its texts as they are read (`History` as `history`), where no other has that name."""
+    if not isinstance(row, Mapping) or row.keys() <= _SAID:
+        return row
+    return {_plain_name(key, value, row): value for key, value in row.items()}
+
+
+def _plain_name(key: Any, value: Any, row: Mapping[Any, Any]) -> Any:
+    name = fold_name(str(key))
+    is_said = name in _SAID and (name not in TURN_KEYS or isinstance(value, list))
+    return name if is_said and name not in row else key
 
 
 def _hidden(wanted: Iterable[str]) -> Iterable[str]:

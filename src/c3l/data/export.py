@@ -20,7 +20,8 @@ from c3l.storage.atomic import write_atomic
 def export(source: ExportSource, folder: Path, config: ExportConfig) -> list[Path]:
     """Write the rows, in their order, in every format of ``config``; each file whole or not at all.
 
-    A format for preferences of which there is none is not written: a trainer has no use for an empty file.
+    A format for preferences of which there is none is not written: a trainer has no use for an empty file. A pair whose
+    texts hold the marks of data-juicer's turns is left out there, and only there.
 
     Args:
         source: The pairs, their images, the preferences.

@@ -52,6 +52,11 @@ def _write_lines(path: Path, rows: ExportRows, of: Callable[[ExportRow], JsonRow
     write_atomic(path, map(export_text.to_json, map(of, rows.pairs)))
 
 
+def _write_data_juicer(path: Path, rows: ExportRows) -> None:
+    fitting = filter(export_text.fits_data_juicer, rows.pairs)
+    write_atomic(path, map(export_text.to_json, map(export_text.data_juicer_row, fitting)))
+
+
 def _write_ids(path: Path, rows: ExportRows) -> None:
     write_atomic(path, (pair.id for pair in rows.pairs))
 
@@ -145,9 +150,7 @@ LAYOUTS: dict[ExportFormat, Layout] = {
         "finevision.parquet", _write_finevision, _read_finevision, has_placeholder=False, has_pictures=True
     ),
     "webdataset": Layout("webdataset", _write_tars, export_tar.read_tars, has_pictures=True),
-    "data_juicer": Layout(
-        "data_juicer.jsonl", partial(_write_lines, of=export_text.data_juicer_row), export_text.read_data_juicer
-    ),
+    "data_juicer": Layout("data_juicer.jsonl", _write_data_juicer, export_text.read_data_juicer),
     "ids": Layout("ids.txt", _write_ids, export_text.read_ids),
     "trl_preference": _prefer_by_trl("preference"),
     "llamafactory_preference": _prefer_by_llamafactory("preference"),

@@ -11,6 +11,7 @@ from c3l.markup.placeholders import PLACEHOLDER
 # what data-juicer (SpecialTokens, Fields of 1.6) calls an image, the end of a chunk, and the numbers of a row
 _DJ_IMAGE, _DJ_END, _DJ_STATS = "<__dj__image>", "<|__dj__eoc|>", "__dj__stats__"
 _DJ_HUMAN, _DJ_GPT = "[[human]]: ", "\n[[gpt]]: "
+_DJ_MARKS = (_DJ_IMAGE, _DJ_END, _DJ_HUMAN.strip(), _DJ_GPT.strip())
 
 
 def llava_row(pair: ExportRow) -> JsonRow:
@@ -32,6 +33,11 @@ def data_juicer_row(pair: ExportRow) -> JsonRow:
     """As data-juicer's own converter writes a LLaVA row: one chunk of text, and the scores as its stats."""
     text = f"{_DJ_HUMAN}{_DJ_IMAGE}\n{pair.question}{_DJ_GPT}{pair.answer} {_DJ_END}"
     return {"id": pair.id, "images": [pair.image.path], "text": text, _DJ_STATS: {"i2c": pair.i2c, **pair.scores}}
+
+
+def fits_data_juicer(pair: ExportRow) -> bool:
+    """Whether nothing in the texts would be taken for a turn, an image or an end of data-juicer's."""
+    return not any(mark in text for mark in _DJ_MARKS for text in (pair.question, pair.answer))
 
 
 def to_list(rows: Iterable[JsonRow]) -> Iterator[str]:

@@ -5,20 +5,23 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from c3l.data.names import fold_name
 from c3l.data.rejection import BadRowError
 
 # true, or 1: to be learned
 _LEARN = re.compile(
-    r"(?:is|do|should|to|can|has|use|enable|requires?|needs?|with|compute|calculate|calc|include)?_?"
-    r"(?:loss(?:_mask|_weight|_scale)?|weight|train(?:ing|able|ed)?(?:_on)?(?:_turn)?|taught|learn(?:able|ed)?|supervised?)"
+    r"(?:is|do|should|to|can|has|use|enable|requires?|needs?|with|compute|calculate|calc|include|apply|add|in)?_?"
+    r"(?:loss(?:_mask|_weight|_scale|_on)?|weights?|train(?:ing|able|ed)?(?:_(?:on|this))?(?:_turn)?|taught|"
+    r"learn(?:able|ed)?|supervised?)"
 )
 _LEAVE = re.compile(  # true: not to be
     r"(?:is_)?masked|mask_loss|ignored?|skip(?:ped)?|"
     r"(?:no|not|without|exclude|ignore|skip|drop)_?(?:loss|train(?:ing|ed)?|learn(?:ing|ed)?|turn)"
 )
 _EITHER = frozenset("mask label_mask labels_mask train_mask target_mask".split())  # true: masked; but 0 and 1?
+_WANTED = frozenset("label kto_tag desirable is_desirable is_correct".split())  # of TRL, ms-swift: false: not to be
 _PARTS = ("train_detail", "loss_detail", "loss_spans")
-_WORDS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "1": 1.0, "0": 0.0}
+_WORDS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
 
 
 def is_taught(marked: Mapping[str, Any]) -> bool | None:
@@ -29,7 +32,7 @@ def is_taught(marked: Mapping[str, Any]) -> bool | None:
     Raises:
         BadRowError: ``bad_loss_flag`` for a fraction, a list a token, or marks of which one says yes and another no.
     """
-    if parts := next((key for key in _PARTS if marked.get(key)), None):
+    if parts := next((key for key, value in marked.items() if value and fold_name(str(key)) in _PARTS), None):
         raise BadRowError("bad_loss_flag", f"got `{parts}`: parts of a turn cannot be marked, expected marks of turns")
     said = {key: learn for key, value in marked.items() if (learn := _read(str(key), value)) is not None}
     if len({*said.values()}) > 1:
@@ -45,25 +48,37 @@ def read_row_mark(row: Mapping[str, Any]) -> str:
     """
     found = ""
     for key, value in row.items():
-        name = str(key).lower()
-        if value is None or not (_LEARN.fullmatch(name) or _LEAVE.fullmatch(name)):
+        name = fold_name(str(key))
+        if _is_unwanted(name, value):
+            return "untaught"
+        either = name in _EITHER and name != "mask"  # which is one of pixels, too
+        if value is None or not (either or _LEARN.fullmatch(name) or _LEAVE.fullmatch(name)):
             continue
         if isinstance(value, list):
             raise BadRowError("bad_loss_flag", f"got a list under `{key}`; mark each turn by `loss: true` or `false`")
-        number = value if isinstance(value, (int, float)) else _WORDS.get(str(value).strip().lower(), 1.0)
+        number = float(_read_either(str(key), value)) if either else _to_number(value)
+        number = 1.0 if number is None else number
         if number == bool(_LEAVE.fullmatch(name)):
             return "untaught"
         found = "row_weight" if number not in (0, 1) else found
     return found
 
 
+def _is_unwanted(name: str, value: Any) -> bool:
+    """Whether an answer is marked as one to be unlearned; a class that is 0 is not, nor is a label in words."""
+    return name in _WANTED and (value is False or (name != "label" and str(value).strip().lower() in ("false", "0")))
+
+
 def _read(key: str, value: Any) -> bool | None:
-    name = key.strip().lower().replace("-", "_")
+    name = fold_name(key)
+    if _is_unwanted(name, value):
+        return False
     if value is None or not (name in _EITHER or _LEARN.fullmatch(name) or _LEAVE.fullmatch(name)):
         return None
     if name in _EITHER:
         return _read_either(key, value)
-    number = _number(key, value)
+    if (number := _to_number(value)) is None:
+        raise BadRowError("bad_loss_flag", f"got `{key}` that is no number, expected true or false for the whole turn")
     if number not in (0.0, 1.0):
         raise BadRowError("bad_loss_flag", f"got `{key}` of {number:g}: a turn is learned or not, expected 0 or 1")
     return (number == 1.0) is not bool(_LEAVE.fullmatch(name))
@@ -77,13 +92,12 @@ def _read_either(key: str, value: Any) -> bool:
     return not value
 
 
-def _number(key: str, value: Any) -> float:
+def _to_number(value: Any) -> float | None:
+    """A number, a boolean or the same as text; None for anything else."""
     if isinstance(value, str):
         word = value.strip().lower()
         try:
             value = _WORDS[word] if word in _WORDS else float(word)
         except ValueError:
-            value = None
-    if not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise BadRowError("bad_loss_flag", f"got `{key}` that is no number, expected true or false for the whole turn")
-    return float(value)
+            return None
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None

@@ -21,22 +21,20 @@ from c3l.data.images import image_id_of
 from c3l.data.jsonrows import begins_list, iterate_rows
 from c3l.data.layouts import PAIRS, TEXTS, TURN_KEYS
 from c3l.data.media import MAIN, ImagePaths, find_image, find_images, refused_image
+from c3l.data.noted import find_noted
 from c3l.data.rejection import BadRow, BadRowError, check_text, is_utf8
-from c3l.data.shown import check_shown, count_shown, show_until, trim_question, without_placeholder
+from c3l.data.shown import check_shown, show_until, trim_question, without_placeholder
 from c3l.data.turns import Talk, check_objects, read_talk
 from c3l.errors import DataError
 from c3l.markup.placeholders import EXACT, PLACEHOLDER, find_placeholder
 from c3l.records import Rejected
 
 # Raise it when the same file gives other turns or conversations: what was made of them is stale then.
-READER_VERSION = 6
+READER_VERSION = 7
 NO_COLUMNS: Mapping[str, str] = MappingProxyType({})
 NOT_TAUGHT = "not_taught"  # the reason for what its own data marks so, which is nobody's mistake
 
 R = TypeVar("R")
-
-# of ms-swift: answers that are to be unlearned, and boxes
-_UNUSED = dict.fromkeys(("rejected_response", "rejected_messages"), "without_rejected") | {"objects": "without_objects"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +128,8 @@ def read_llava(
 
     Reasons: ``bad_json``, ``row_too_long``, ``bad_row``, ``bad_sample``, ``bad_id``, ``no_image``,
     ``several_images``, ``bad_path``, ``inline_image``, ``other_medium``, ``unknown_layout``, ``bad_turns``,
-    ``bad_loss_flag``, ``bad_text``, ``empty_question``, ``empty_answer``, ``placeholder_in_text``, ``not_taught``.
+    ``bad_choice``, ``bad_loss_flag``, ``bad_text``, ``empty_question``, ``empty_answer``, ``placeholder_in_text``,
+    ``not_taught``.
 
     Args:
         path: The file.
@@ -210,21 +209,12 @@ def _read_conversation(number: int, row: Any, where: str) -> ConversationRow | R
     except BadRowError as bad:
         return Rejected(name, image_id, "data", bad.reason, bad.detail + where)
     untaught = frozenset(turn for turn, taught in enumerate(talk.taught) if not taught)
-    noted = (*_note(row, talk, mark, image), *(["untaught"] if untaught else ()), *([] if image else ["text_only"]))
+    noted = (
+        *find_noted(row, talk, mark, image),
+        *(["untaught"] if untaught else ()),
+        *([] if image else ["text_only"]),
+    )
     return ConversationRow(name, image, turns, number, talk.system, untaught, noted)
-
-
-def _note(row: Mapping[str, Any], talk: Talk, mark: str, image: ImagePaths) -> Iterator[str]:
-    """What of a row is not used, in words of ``c3l.data.noted``."""
-    if mark == "row_weight":
-        yield mark
-    if talk.questions_marked:
-        yield "question_marked"
-    if not isinstance(image, tuple) and count_shown(talk.questions[1:]):
-        yield "image_first"
-    if row.get("tools") not in (None, "", [], {}, "[]", "null"):
-        yield "without_tools"
-    yield from (word for key, word in _UNUSED.items() if row.get(key) not in (None, "", [], {}))
 
 
 def _object(row: Any) -> dict[str, Any]:
@@ -249,7 +239,7 @@ def _read_row(number: int, row: Any, file: str) -> Iterator[Turn | BadTurn]:
         known = image or refused_image(fields)
         yield BadTurn(name, None, known, None, None, number, problems[0].reason, problems[0].detail, file)
         return
-    noted = tuple(_note(fields, talk, mark, image))
+    noted = tuple(find_noted(fields, talk, mark, image))
     said = tuple((trim_question(question, image), answer.strip()) for question, answer in talk.pairs)
     fault = ""
     for turn, (question, answer) in enumerate(said):

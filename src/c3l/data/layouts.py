@@ -7,12 +7,18 @@ and Alpaca `instruction` and `output`, tables `question` and `answer`.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from c3l.data.choices import ask_choice, is_absent
 from c3l.data.rejection import BadRowError
 
 TURN_KEYS = ("conversations", "messages", "conversation", "dialog", "dialogue", "chat", "turns")
-SYSTEM_KEYS = ("system", "system_prompt", "system_message")
+SYSTEM_KEYS = (
+    *("system", "system_prompt", "system_message", "system_instruction", "system_instructions", "sys_prompt"),
+    *("developer", "developer_message", "developer_prompt", "developer_instruction", "developer_instructions"),
+)
 PAIRS = (("query", "response"), ("prompt", "completion"), ("instruction", "output"), ("question", "answer"))
+TABLE = PAIRS[-1]
 HISTORY, INPUT, TEXTS = "history", "input", "texts"
+CONTEXT = ("hint", "context")
 _BOTH = (("user", "assistant"), ("human", "assistant"))  # a question and its answer as one turn
 _TURN = (("from", "value"), ("role", "content"), *_BOTH)
 # what such rows have that says nothing about the image, by whose they are
@@ -62,11 +68,20 @@ def find_turns(row: Mapping[str, Any]) -> list[dict[str, Any]] | None:
         BadRowError: ``bad_turns`` if what lies under them is of another kind.
     """
     if _has_texts(row):
-        return [turn for one in row[TEXTS] for turn in _pair(one["user"], one["assistant"])]
+        return [turn for one in row[TEXTS] for turn in spread_turn(one)]
     if (found := _find_pair(row)) is None:
         return None
     before = [turn for earlier in _history(row) for turn in _pair(*earlier)]
-    return [*before, *_messages(_question(row, found[0]), "user"), *_messages(row[found[1]], "assistant")]
+    question, answer = _question(row, found[0]), row[found[1]]
+    if found == TABLE and isinstance(question, str):
+        question, answer = ask_choice(row, _after_context(row, question), answer)
+    return [*before, *_messages(question, "user"), *_messages(answer, "assistant")]
+
+
+def _after_context(row: Mapping[str, Any], question: str) -> str:
+    """The question below what tables give to be read before it, as LLaVA's ScienceQA and MMBench have it."""
+    found = (value.strip() for key in CONTEXT if isinstance(value := row.get(key), str) and not is_absent(value))
+    return "\n".join([*(one for one in dict.fromkeys(found) if one not in question), question])
 
 
 def _find_pair(row: Mapping[str, Any]) -> tuple[str, str] | None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from c3l.data.names import fold_name
 from c3l.data.paths import BadImageError, clean_path
 from c3l.data.rejection import BadRowError, is_utf8
 
@@ -28,7 +29,20 @@ _INSIDE = ("path", "image", "url", "image_url", "file_name", "filename", "file",
 _ABOUT_ELSE = frozenset(
     "id name source origin dataset reference citation license split conversations messages conversation".split()
 )
-_LONGEST_NAME = 1000
+# texts of a row, and where its image comes from; beside an image a file's name is a word there
+_SAID = frozenset(
+    "query response prompt completion question answer answers instruction output texts text caption captions title "
+    "dialog dialogue chat turns description hint context history system ocr ocr_tokens tokens words tags labels label "
+    "metadata meta info extra".split()
+)
+# what is made of an image, or is the same in small
+_MAPS = frozenset(
+    "mask masks seg segm segmentation depth disparity normals edges canny heatmap saliency matte annotation "
+    "annotations".split()
+)
+_COPIES = frozenset("thumbnail thumbnails thumb preview".split())
+_ADDRESS = re.compile(r"//|www\.|[\w.-]+\.(?:com|org|net|edu|gov|io|co)/|[^/]*://")
+_LONGEST_NAME, _DEEPEST = 1000, 5
 _EMPTY: tuple[Any, ...] = (None, "", False, [], {})
 _BASE64 = re.compile(r"data:|(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR|Qk0)[A-Za-z0-9+/=\s]{40}")
 
@@ -72,10 +86,9 @@ def find_images(row: Mapping[str, Any], shown: Sequence[Any] = ()) -> ImagePaths
         chosen = next((key for key, path in besides if not _is_address(path)), besides[0][0])
         main = [path for key, path in besides if key == chosen]
         besides = [(key, path) for key, path in besides if key != chosen and not _is_address(path)]
-    stems = [*map(_stem, main)]
-    if other := next((key for key, path in besides if main and _stem(path) not in stems), None):
+    if other := next((key for key, path in besides if main and not any(_is_same(path, one) for one in main)), None):
         raise BadRowError("several_images", f"the row names {main[0][:200]!a}, but another image under {other}")
-    if len(main) > 1 and shown_paths and [*map(_stem, shown_paths)] != stems:
+    if len(main) > 1 and shown_paths and not _are_same(shown_paths, main):
         raise BadRowError("several_images", "the parts of turns show other images than the row, or in another order")
     if not main and (key := next((key for key, value in row.items() if _names_one(key, value)), None)):
         raise BadRowError("no_image", f"the row has `{key}`, but the path of no image")
@@ -83,8 +96,10 @@ def find_images(row: Mapping[str, Any], shown: Sequence[Any] = ()) -> ImagePaths
         raise BadRowError("other_medium", f"the row is about its {medium}, expected an image or none")
     if not main and (key := next(_unread_files(row), None)):
         raise BadRowError(
-            "no_image", f"the row names a file under `{key}`, which is not read; name an image by `image`"
+            "no_image", f"the row names a file under `{key[:40]}`, which is not read; name an image by `image`"
         )
+    if main and (more := next(_more_files(row, main), None)):
+        raise more
     return tuple(map(_clean, main)) if len(main) > 1 else _clean(main[0]) if main else ""
 
 
@@ -97,28 +112,24 @@ def refused_image(row: Mapping[str, Any]) -> str | None:
 
 def is_image_key(kind: str) -> bool:
     """Whether a part of a turn of this type is an image."""
-    return _IMAGE_KEY.fullmatch(_plain(kind)) is not None
+    return _IMAGE_KEY.fullmatch(fold_name(kind)) is not None
 
 
 def is_other_medium(kind: str) -> bool:
     """Whether a part of a turn of this type is a video, a sound or a document."""
-    return _OTHER_KEY.fullmatch(_plain(kind)) is not None or _plain(kind) in ("file", "input_file", "media")
+    return _OTHER_KEY.fullmatch(fold_name(kind)) is not None or fold_name(kind) in ("file", "input_file", "media")
 
 
 def names_file(key: str, value: Any) -> bool:
     """Whether a key beside a row's images names an image's file: ``file_name``, ``image_path``, ``image_id``."""
-    named = _IMAGE_KEY.fullmatch(_plain(key)) or _MAYBE_KEY.fullmatch(_plain(key))
+    named = _IMAGE_KEY.fullmatch(fold_name(key)) or _MAYBE_KEY.fullmatch(fold_name(key))
     return named is not None and all(isinstance(one, str) for one in (value if isinstance(value, list) else [value]))
-
-
-def _plain(key: str) -> str:
-    return key.strip().lower().replace("-", "_")
 
 
 def _main(row: Mapping[str, Any]) -> list[str]:
     """The images under ``image`` or ``images``; both hold the same where tables of two layouts were joined."""
     first, second = ([*_paths(row.get(key))] for key in MAIN)
-    if first and second and [*map(_stem, first)] != [*map(_stem, second)]:
+    if first and second and not _are_same(first, second):
         raise BadRowError("several_images", "the row has other images under `image` than under `images`")
     return first or second
 
@@ -128,25 +139,74 @@ def _besides(row: Mapping[str, Any], has_main: bool) -> Iterator[tuple[str, str]
     for key, value in row.items():
         if key in MAIN or value in _EMPTY:
             continue
-        if _IMAGE_KEY.fullmatch(_plain(key)) and not has_main:
+        if _IMAGE_KEY.fullmatch(fold_name(key)) and not has_main:
             yield from ((f"`{key}`", path) for path in _paths(value))
-        elif _IMAGE_KEY.fullmatch(_plain(key)) or _MAYBE_KEY.fullmatch(_plain(key)):
-            paths = (path for path in _texts(value) if _ending(path) in _IMAGES)
+        elif _IMAGE_KEY.fullmatch(fold_name(key)) or _MAYBE_KEY.fullmatch(fold_name(key)):
+            paths = (path for path in _walk(value) if isinstance(path, str) and _ending(path) in _IMAGES)
             yield from ((f"`{key}`", path) for path in paths if not (has_main and _is_address(path)))
 
 
 def _is_address(path: str) -> bool:
-    return "://" in path
+    return _ADDRESS.match(path.strip()) is not None
 
 
 def _other_media(row: Mapping[str, Any], main: Sequence[str]) -> Iterator[str]:
     for key, value in row.items():
-        if value in _EMPTY or (main and _plain(key).endswith(_OF_IMAGE)):
+        if value in _EMPTY or (main and fold_name(key).endswith(_OF_IMAGE)):
             continue
-        if _OTHER_KEY.fullmatch(_plain(key)):
+        if _OTHER_KEY.fullmatch(fold_name(key)):
             yield f"`{key}`"
-        elif _MAYBE_KEY.fullmatch(_plain(key)):
+        elif _MAYBE_KEY.fullmatch(fold_name(key)):
             yield from (f"`{key}` {path[:100]!a}" for path in _texts(value) if _ending(path) in OTHER_ENDINGS)
+
+
+def _more_files(row: Mapping[str, Any], main: Sequence[str]) -> Iterator[BadRowError]:
+    """What a row with an image names beside it under any other key: files, and images that lie there themselves."""
+    for key, value in row.items():
+        name = fold_name(str(key))
+        if key in MAIN or name in _ABOUT_ELSE | _SAID or _words(name) & (_MAPS | _COPIES) or value in _EMPTY:
+            continue
+        for one in _walk(value):
+            told = f"`{str(key)[:40]}`"
+            if isinstance(one, bytes):
+                yield BadRowError("several_images", f"the row names {main[0][:200]!a}, but holds another under {told}")
+            elif not _is_file(one) or _is_address(one) or any(_is_same(one, path) for path in main):
+                continue
+            elif _ending(one) in _IMAGES:
+                yield BadRowError("several_images", f"the row names {main[0][:200]!a}, but another image under {told}")
+            else:
+                yield BadRowError("other_medium", f"the row is about {one[:100]!a} under {told} as well as its image")
+
+
+def has_maps(row: Mapping[str, Any]) -> bool:
+    """Whether masks, depth or other maps of pixels lie beside the image of a row, which are not shown."""
+    maps = (value for key, value in row.items() if _words(fold_name(str(key))) & _MAPS and value not in _EMPTY)
+    return any(
+        isinstance(one, bytes) or (_is_file(one) and _ending(one) in _IMAGES) for value in maps for one in _walk(value)
+    )
+
+
+def _words(name: str) -> set[str]:
+    return {*name.split("_")}
+
+
+def _walk(value: Any, depth: int = 0) -> Iterator[Any]:
+    """The texts and bytes in a value, whatever holds them."""
+    if isinstance(value, (list, dict)) and depth < _DEEPEST:
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _walk(one, depth + 1)
+    elif isinstance(value, (str, bytes)):
+        yield value
+
+
+def _is_file(text: Any) -> bool:
+    """Whether a text looks like the name of a file with an image, a film, a sound or a document."""
+    return (
+        isinstance(text, str)
+        and len(text) < _LONGEST_NAME
+        and " " not in text.strip()
+        and _ending(text) in _IMAGES | OTHER_ENDINGS
+    )
 
 
 def _unread_files(row: Mapping[str, Any]) -> Iterator[str]:
@@ -155,14 +215,14 @@ def _unread_files(row: Mapping[str, Any]) -> Iterator[str]:
         inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
         texts = [one for part in inside for one in (part.values() if isinstance(part, dict) else [part])]
         names = (one for one in texts if isinstance(one, str) and len(one) < _LONGEST_NAME and " " not in one.strip())
-        if (_plain(key) not in _ABOUT_ELSE and any(_ending(one) in _IMAGES | OTHER_ENDINGS for one in names)) or any(
+        if (fold_name(key) not in _ABOUT_ELSE and any(_ending(one) in _IMAGES | OTHER_ENDINGS for one in names)) or any(
             isinstance(one, str) and _BASE64.match(one) for one in texts
         ):
             yield key
 
 
 def _names_one(key: str, value: Any) -> bool:
-    return value not in _EMPTY and _ITS_NAME_KEY.fullmatch(_plain(key)) is not None
+    return value not in _EMPTY and _ITS_NAME_KEY.fullmatch(fold_name(key)) is not None
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -216,9 +276,15 @@ def _ending(path: str) -> str:
     return path.partition("?")[0].rpartition(".")[2].strip().lower() if "." in path else ""
 
 
-def _stem(path: str) -> str:
-    """What two names of the same image share."""
-    return PurePosixPath(path.strip().replace("\\", "/").partition("?")[0]).stem
+def _are_same(paths: Sequence[str], others: Sequence[str]) -> bool:
+    return len(paths) == len(others) and all(map(_is_same, paths, others))
+
+
+def _is_same(path: str, other: str) -> bool:
+    """Whether two names may be of one image: an ending or the folders above may differ, or be left out."""
+    one, two = (PurePosixPath(name.strip().replace("\\", "/").partition("?")[0]) for name in (path, other))
+    folders = {one.parent.name, two.parent.name} - {""}
+    return one.stem == two.stem and (len(folders) < 2 or _is_address(path) or _is_address(other))
 
 
 def _clean(path: str) -> str:

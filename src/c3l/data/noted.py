@@ -1,12 +1,22 @@
 """What of somebody's data is scored or taught in another way than it asks for: counted, and told at the end."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from c3l.data.choices import is_absent
+from c3l.data.layouts import CONTEXT
+from c3l.data.media import ImagePaths, has_maps
+from c3l.data.names import fold_name
+from c3l.data.shown import count_shown
+from c3l.data.turns import Talk
 
 _PHRASES = {
     "without_system": "without their system prompt, which the model's chat template does not show",
     "without_tools": "without the tools that their rows define",
     "without_rejected": "by their answers alone: the rejected ones beside them are not used",
     "without_objects": "without the `objects` that their rows list",
+    "without_context": "without the `context` or `hint` of their rows",
+    "without_maps": "without the masks or maps of pixels that lie beside their images",
     "without_earlier_turns": "without the turns before them",
     "image_first": "with their image before the first question, though a later one shows it",
     "row_weight": "as much as any other, whatever weight their rows have",
@@ -16,6 +26,42 @@ _PHRASES = {
     "cut": "without the end of their answers, which finetuning.max_length cuts off",
     "link_not_followed": "not at all, since their image is a link that images.follow_links does not allow",
 }
+
+
+# of ms-swift and TRL: other answers, of which some are to be unlearned, and boxes
+_OTHERS = ("rejected_response", "rejected_messages", "rejected_images", "rejected", "chosen")
+_UNUSED = dict.fromkeys(_OTHERS, "without_rejected") | {"objects": "without_objects", "tools": "without_tools"}
+_NOTHING: tuple[Any, ...] = (None, "", False, [], {}, "[]", "null")
+
+
+def find_noted(row: Mapping[str, Any], talk: Talk, mark: str, image: ImagePaths) -> Iterator[str]:
+    """What of a row is not used, in these words.
+
+    Args:
+        row: The row.
+        talk: What was read in it.
+        mark: As ``read_row_mark`` gives it.
+        image: Its image, or its several.
+    """
+    if mark == "row_weight":
+        yield mark
+    if talk.questions_marked:
+        yield "question_marked"
+    if not isinstance(image, tuple) and count_shown(talk.questions[1:]):
+        yield "image_first"
+    if any(_is_unread(row.get(key), talk.questions) for key in CONTEXT):
+        yield "without_context"
+    if has_maps(row):
+        yield "without_maps"
+    words = (_UNUSED.get(fold_name(str(key))) for key, value in row.items() if value not in _NOTHING)
+    yield from dict.fromkeys(word for word in words if word)
+
+
+def _is_unread(context: Any, questions: Sequence[str]) -> bool:
+    """Whether something is to be read before the questions, and is not in them."""
+    if not isinstance(context, str):
+        return context not in _NOTHING
+    return not is_absent(context) and not any(context.strip() in question for question in questions)
 
 
 def tell_noted(counts: Mapping[str, int], done: str, all_of: str) -> Iterator[str]:

@@ -25,6 +25,7 @@ class BadRowError(Exception):
     """
 
     def __init__(self, reason: str, detail: str) -> None:
+        detail = writable(detail)  # it quotes keys and words of the row
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
@@ -39,6 +40,11 @@ def check_text(text: str, what: str) -> str:
     if not is_utf8(text):
         raise BadRowError("bad_text", f"the {what} holds half a character (a lone surrogate)")
     return text
+
+
+def writable(text: str) -> str:
+    """The text with half characters (lone surrogates) spelled out, so that every file can hold it."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def is_utf8(text: str) -> bool:

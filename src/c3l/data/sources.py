@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from c3l.data.rejection import writable
 from c3l.errors import ConfigError, DataError
 
 _STATE = "state.json"
@@ -86,8 +87,8 @@ def name_files(paths: Sequence[Path]) -> list[str]:
     """By which name rows say that they are from a file: none where there is but one, its path where names repeat."""
     if len(paths) == 1:
         return [""]
-    names = [path.name for path in paths]
-    return names if len(set(names)) == len(names) else [str(path) for path in paths]
+    names = [writable(path.name) for path in paths]
+    return names if len(set(names)) == len(names) else [writable(str(path)) for path in paths]
 
 
 def hash_files(paths: Sequence[Path]) -> str | list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from c3l.data.flags import is_taught
 from c3l.data.layouts import SYSTEM_KEYS, TURN_KEYS, explain_layouts, find_turns, spread_turn
 from c3l.data.media import is_image_key, is_other_medium
+from c3l.data.names import fold_name
 from c3l.data.rejection import BadRowError
 from c3l.markup.placeholders import PLACEHOLDER
 
@@ -111,8 +112,9 @@ def _system(row: Mapping[str, Any], said: Sequence[Said]) -> str:
         BadRowError: ``bad_turns`` if it is no text, or there are two.
     """
     found = [said[0].text.strip()] if said[0].role == "system" else []
-    for key in SYSTEM_KEYS:
-        value = row.get(key)
+    for key, value in row.items():
+        if fold_name(str(key)) not in SYSTEM_KEYS:
+            continue
         if value is not None and not isinstance(value, str):
             raise BadRowError("bad_turns", f"got `{key}` that is a {type(value).__name__}, expected text")
         found.append((value or "").strip())

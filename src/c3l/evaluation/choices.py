@@ -5,22 +5,19 @@ from collections.abc import Iterable, Mapping, Sequence
 
 LETTERS = "ABCDEFGHIJ"
 WIDE = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # full-width signs and letters
+_MINUS = str.maketrans("\u2212\u2013", "--")
+_WORD = re.compile(
+    r"(?:(?:(?<![^\W_])-|[<>]=?\s?|[\u2264\u2265]\s?)(?=\.?\d))?(?:\d+(?:[.,]\d+)+|[^\W_]+)(?:[+#]+(?![^\W_]))?"
+)
 _VERBS = r"(?:is|was|because|since|as|seems|appears|would|should|matches|best)\b"  # what an article never precedes
 _UNSPACED = re.compile("[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")  # Thai, kana, Chinese, Korean
-INSTRUCTION = "Answer with the option's letter from the given choices directly."
-
-
-def write_question(question: str, options: Mapping[str, str], hint: str = "") -> str:
-    """The prompt in LLaVA's layout: hint, question, an option a line, what to answer with."""
-    lines = [hint, question] if hint else [question]
-    return "\n".join([*lines, *(f"{letter}. {text}" for letter, text in options.items()), INSTRUCTION])
 
 
 def match_option(text: str, options: Mapping[str, str]) -> str | None:
     """The letter of the one option that an answer names, None if it names none or several.
 
-    First an option of several words that is all the answer, then a letter that stands there as a word of its own, then
-    the text of an option; nothing is guessed and no model is asked.
+    First an option that is all the answer, unless that is a bare letter; then a letter that stands there as a word of
+    its own, then the text of an option; nothing is guessed and no model is asked.
 
     Args:
         text: What was written.
@@ -37,18 +34,28 @@ def equals_letter(text: str, options: Mapping[str, str]) -> str | None:
 
 
 def _equals(text: str, options: Mapping[str, str]) -> list[str]:
+    said = _bare(text)
+    if not said or said.upper() in options:
+        return []
+    found = [letter for letter, option in options.items() if _bare(option) == said]
     folded = _fold(text)
-    if not folded:  # a sign, such as > or +
-        return [letter for letter, option in options.items() if option.strip() == text.strip() != ""]
+    if found or not folded:
+        return found
     is_text = " " in folded or _UNSPACED.search(folded)
     return [letter for letter, option in options.items() if is_text and _fold(option) == folded]
+
+
+def _bare(text: str) -> str:
+    """In small letters, without what is put around and behind an answer; but its signs are the answer of some."""
+    text = text.strip().casefold()
+    return text.strip("*_`\"'\u201c\u201d ").rstrip(".!,;: ") or text
 
 
 def _letters(text: str, options: Mapping[str, str]) -> list[str]:
     for option in options.values():  # a letter of theirs is no choice, as the C of a vitamin
         text = text.replace(option.strip(), " ") if _UNSPACED.search(option) else text
     text = _UNSPACED.sub(" ", text)
-    words = re.findall(r"[^\W_]+(?:['\u2019][^\W_]+)*", text)
+    words = re.findall(r"[^\W_]++(?:['\u2019][^\W_]+)*(?![+#])", text)  # the C of C++ is no choice
     found = [letter for letter in options if letter in words]
     return [] if found in (["A"], ["I"]) and not _is_letter(found[0], text) else found
 
@@ -78,7 +85,8 @@ def _bordered(option: str) -> str:
 
 
 def _fold(text: str) -> str:
-    return " ".join(re.findall(r"[^\W_]+", text.lower()))
+    """Its words and numbers in small letters, with the signs that make them what they are: -5, <0, 3.5, c++."""
+    return " ".join("".join(word.split()) for word in _WORD.findall(text.lower().translate(_MINUS)))
 
 
 def _one(found: Sequence[str]) -> str | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from c3l.data.jsonrows import iterate_rows
-from c3l.data.rejection import BadRow
+from c3l.data.rejection import BadRow, is_utf8
 from c3l.errors import DataError
 
 
@@ -83,7 +83,10 @@ class Fields:
         name = next((name for name in names if name in self), names[0])
         if name not in self.row:
             raise self.refuse(f"has no {name}")
-        return name, self.row[name]
+        value = self.row[name]
+        if isinstance(value, str) and not is_utf8(value):
+            raise self.refuse(f"has half a character (a lone surrogate) in {name} {value!a:.80}")
+        return name, value
 
 
 def read_fields(path: Path, remedy: str) -> Iterator[Fields]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from c3l.data.rejection import is_utf8
 from c3l.errors import DataError
 from c3l.evaluation.fields import Fields, read_fields
 from c3l.evaluation.judges import Judge
@@ -268,7 +269,7 @@ def _text(row: Fields, field: str) -> str:
     """A field as text; captions may be lists of lines."""
     value = row.row.get(field)
     if field == "caption" and isinstance(value, list) and all(isinstance(line, str) for line in value):
-        return "\n".join(value)
+        row = replace(row, row={**row.row, field: "\n".join(value)})
     return row.text(field)
 
 
@@ -297,7 +298,7 @@ def _their_rules(path: Path, theirs: Any, categories: Sequence[str]) -> Iterator
     for name in categories:
         rule = theirs.get(f"llava_bench_{name}") if isinstance(theirs, dict) else None
         role, prompt = (rule.get("role"), rule.get("prompt")) if isinstance(rule, dict) else (None, None)
-        if not (isinstance(role, str) and role and isinstance(prompt, str) and prompt):
+        if not (isinstance(role, str) and role and isinstance(prompt, str) and prompt and is_utf8(role + prompt)):
             raise DataError(
                 f"{path} has no llava_bench_{name} with role and prompt, which the questions need; get it anew, or "
                 "remove it to use our rules"

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from c3l.data.choices import write_question
 from c3l.errors import DataError
-from c3l.evaluation.choices import LETTERS, match_option, write_question
+from c3l.evaluation.choices import LETTERS, match_option
 from c3l.evaluation.tables import is_whole, read_table
 from c3l.evaluation.task import FloatArray, Item, Prediction, Sums, Tally, TallyBuilder, divide
 

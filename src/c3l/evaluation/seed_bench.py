@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from c3l.data.choices import write_question
+from c3l.data.rejection import is_utf8
 from c3l.errors import DataError
-from c3l.evaluation.choices import equals_letter, match_option, write_question
+from c3l.evaluation.choices import equals_letter, match_option
 from c3l.evaluation.fields import Fields
 from c3l.evaluation.opening import read_utf8
 from c3l.evaluation.pictures import find_ending
@@ -32,7 +34,7 @@ class _Question:
 class SeedBench:
     """The questions that can be asked; the unit of the bootstrap is the image or the video.
 
-    Without frames the videos' questions are left out, and no figure is called ``total``: others' totals hold them.
+    Videos without a frame are left out, and then no figure is called ``total``: others' totals hold all of them.
     """
 
     name = "seed_bench"
@@ -63,10 +65,10 @@ class SeedBench:
         return builder.build(items=len(self.items), unparsed=unparsed, failed=failed)
 
     def figures(self, sums: Sums) -> dict[str, FloatArray]:
-        """``total`` (only with videos), ``image``, ``video``, then every dimension; each over its questions."""
+        """``total`` (only with all videos), ``image``, ``video``, every dimension; each over its questions."""
         groups = [*self._kinds, *self._dimensions]
         figures = {group: divide(sums[f"right/{group}"], sums[f"n/{group}"]) for group in groups}
-        if "video" not in self._kinds:
+        if "video" not in self._kinds or self.left_out:
             return figures
         right, count = (sum(sums[f"{name}/{kind}"] for kind in self._kinds) for name in ("right", "n"))
         return {"total": divide(right, count), **figures}  # type: ignore[arg-type]
@@ -126,7 +128,9 @@ def _read_file(file: Path) -> tuple[dict[str, str], list[Fields]]:
         if strange := [name for name in _SECOND if name in row]:
             raise DataError(f"{file} is of SEED-Bench-2: its question {number} has {strange[0]}; {_REMEDY}")
         rows.append(Fields(file, number, row, _REMEDY))
-    return {str(number): str(name) for name, number in kinds.items()}, rows
+    if half := [name for name in kinds if not is_utf8(name)]:
+        raise DataError(f"{file} names a question_type {half[0]!a:.80} with half a character in it; {_REMEDY}")
+    return {str(number): name for name, number in kinds.items()}, rows
 
 
 def _find_image(fields: Fields, frames: str | None, root: Path) -> str | None:

@@ -7,6 +7,7 @@ of quoting to its end, and no cell may hold a row; read the second way, every li
 
 import csv
 import io
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from c3l.errors import DataError
 from c3l.evaluation.opening import read_utf8
 
 _DELIMITERS = ("\t", ",", ";")
+_LINE_BREAK = re.compile(r"\r\n|\r|\n")  # str.splitlines knows more, such as U+2028, which stand within a line here
 
 TableRow = Mapping[str, str]
 
@@ -102,9 +104,9 @@ def _number_rows(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]
 
 def _holds_row(cell: str, delimiter: str, width: int, place: int) -> bool:
     """Whether a cell goes on into the next rows: it has a row's delimiters, and its last line begins as one."""
-    if "\n" not in cell and "\r" not in cell:
+    if not _LINE_BREAK.search(cell):
         return False
-    last = cell.splitlines()[-1].split(delimiter)
+    last = _LINE_BREAK.split(cell.rstrip("\r\n"))[-1].split(delimiter)
     return cell.count(delimiter) >= width - 1 and (len(last) <= place or is_whole(last[place]))
 
 

@@ -12,18 +12,19 @@ EXACT = re.compile(r"(?<!<)<image>(?!>)")
 PLACEHOLDERS = (PLACEHOLDER, "<video>", "<audio>")  # what trainers count in the text of an export
 
 _MEDIUM = r"(?:image|img|picture|pic|photo|vision|visual|video|audio|speech|sound)"
-_AFFIXES = r"(?:start_of_|begin_of_|end_of_|fake_token_around_|ph_|__)?"
+_AFFIXES = r"(?:start_of_|begin_of_|end_of_|fake_token_around_|global[-_]|ph_|mm_|__)?"
 _BARE = (
     # <image_1>, <ImageHere>, <start_of_image>
     rf"<[|/]?\s?(?:__dj__)?{_AFFIXES}{_MEDIUM}s?(?:here|content|token|placeholder|pad|feature|[\s_#:-]?\d{{1,4}}|[_-][\w-]{{1,40}})?(?:__)?\s?[|/]?>"
-    rf"|<\|[^<>|\n]{{0,40}}{_MEDIUM}[^<>|\n]{{0,40}}\|>"
+    rf"|<\|[^<>|\n]{{0,40}}(?:{_MEDIUM}|media)[^<>|\n]{{0,40}}\|>"  # <|media_pad|> of Kimi-VL
+    r"|<__media__>|<row_\d{1,2}_col_\d{1,2}>"  # of llama.cpp, of Idefics3
     r"|<im_(?:start|end|patch|content|token)>|</?[be]o[iva]>|<\|?end_?of_?(?:image|chunk)\|?>"
     rf"|\[/?{_MEDIUM}(?:[ _#-]{{0,2}}\d{{1,4}}|_[a-z]{{1,20}})?\]"  # [IMG], [image 1]
     rf"|\$?\{{{{1,2}}\s?{_MEDIUM}s?(?:[_ ]?\d{{1,4}}|_[a-z]{{1,20}})?\s?\}}{{1,2}}"  # {image}
     rf"|&lt;{_MEDIUM}(?:_?\d{{1,4}})?&gt;"
 )
-# what shows an image in a web page or in Markdown: code like any other in an answer about no image
-_MARKUP = rf"<{_MEDIUM}\b[^<>\n]{{1,200}}>|!\[[^\]\n]{{0,200}}\]\("
+# what shows an image in a web page, in Markdown or XML: code like any other in an answer about no image
+_MARKUP = rf"<media(?:[ _-]?\d{{1,4}})?>|<{_MEDIUM}\b[^<>\n]{{1,200}}>|!\[[^\]\n]{{0,200}}\]\("
 # What a chat template writes between turns. Where something is (`<|box_start|>`, `<|ref|>`) is part of an answer:
 # whether it steers the chat of the model, scoring asks the model.
 _CONTROL = (
@@ -53,7 +54,7 @@ def find_placeholder(text: str, *, markup: bool = True) -> str | None:
 
     Args:
         text: A question, an answer or a system prompt.
-        markup: Whether ``<img src="...">`` and ``![...](...)`` count.
+        markup: Whether ``<img src="...">``, ``![...](...)`` and ``<media>`` count.
     """
     found = (_ANY if markup else _ONLY_BARE).search(text)
     return found[0] if found else None

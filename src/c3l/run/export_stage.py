@@ -46,7 +46,7 @@ def export_stage(context: Context, images: Stage, scored: Stage, kept: Stage) ->
         stage = begin(context, "export", 0)
         discard(context.run, "export")
         save_settings(context.run, context.config)
-    _tell_missing(context, counts)
+    _tell_missing(context, counts, len(rows))
     stage.finish(scored.info.provenance, time.monotonic() - start, inputs=len(rows), recorded=recorded)
     return stage
 
@@ -108,10 +108,14 @@ def _comparable(context: Context, scored: Stage) -> Iterator[ScoredPair]:
             yield from read_scored(stage, config.scoring.form)
 
 
-def _tell_missing(context: Context, counts: Mapping[str, int]) -> None:
-    """Say which formats there is nothing to write in."""
+def _tell_missing(context: Context, counts: Mapping[str, int], pairs: int) -> None:
+    """Say which formats there is nothing to write in, and which cannot hold every pair."""
     for name in context.config.export.formats:
         kind = LAYOUTS[name].kind
         if kind is not None and not counts[FILES[name]]:
             reason = _NONE_OF[kind].format(name=name.removesuffix(f"_{kind}"))
             context.progress.note(f"export: {FILES[name]} is not written, {reason}")
+        elif kind is None and (missing := pairs - counts[FILES[name]]):
+            context.progress.note(
+                f"export: {FILES[name]} is without {missing} of {pairs} pairs: their texts hold the marks of its turns"
+            )
