@@ -44,8 +44,8 @@ def predict(
     Items that follow each other and show the same image share the opened image and come into one batch, so that a
     backend can encode it once, and read once what their prompts begin with. A prompt that several of them have is asked
     blind once. An item whose image does not open, that does not fit into memory alone or into the model's positions,
-    or whose answer ends inside a thought, is a failed prediction; one that fails without its image alone keeps its answer
-    with it. Thoughts before an answer are cut off it.
+    or whose answer ends inside a thought, is a failed prediction; where only the blind answer fails, the other counts.
+    Thoughts before an answer are cut off it.
 
     Args:
         items: What to ask.

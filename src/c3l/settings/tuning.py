@@ -51,7 +51,7 @@ class ContrastiveConfig(TrainerSettings):
     temperature: float | None = Field(
         None,
         gt=0,
-        description="Similarities are divided by it; null: 0.1 for hidden (CLAPS), 1 for likelihood (choice)",
+        description="Similarities are divided by it; null: 0.1 for hidden, CLAPS, 1 for likelihood, choice",
     )
     contrastive_weight: float = Field(1.0, ge=0, description="Of InfoNCE; 0 leaves plain likelihood training; CLAPS")
     likelihood_weight: float = Field(1.0, ge=0, description="Of the positive's negative log-likelihood; CLAPS")
