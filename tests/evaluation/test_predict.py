@@ -1,5 +1,6 @@
 """Asking a model: order, blind answers, failures, and that batches change nothing."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -7,8 +8,10 @@ from PIL import Image
 
 from c3l.errors import DataError
 from c3l.evaluation.predict import predict
-from c3l.evaluation.task import Item
-from c3l.models.interface import Pair, ScoreRequest
+from c3l.evaluation.scores import was_blind
+from c3l.evaluation.task import Item, Prediction
+from c3l.models.interface import Completion, Pair, ScoreRequest
+from c3l.records import from_json
 from fakes import FakeModel
 from scores import score_rows
 from tiny_models import make_picture, try_out
@@ -143,5 +146,41 @@ def test_numbers_that_are_not_finite_are_a_failure(blind_only):
                 for one, bad in zip(made, broken, strict=True)
             ]
 
-    assert "not finite" in ask(Breaking(), ASKED[:1])[0].failed
+    [made] = ask(Breaking(), ASKED[:1])
+    assert "not finite" in made.blind_failed
+    assert bool(made.failed) is not blind_only
     assert bool(ask(Breaking(), ASKED[:1], blind=False)[0].failed) is not blind_only
+    assert "not finite" in made.without_image().failed
+
+
+def test_an_answer_counts_as_it_does_alone_where_its_blind_one_is_refused():
+    class Refusing(FakeModel):
+        def generate(self, requests, sampling):
+            refused = [replace(one, text="", finish_reason="refused") for one in super().generate(requests, sampling)]
+            return [no if it.image is None else Completion(it.request_id, "Yes", "stop")
+                    for it, no in zip(requests, refused, strict=True)]  # fmt: skip
+
+    [seen], [both] = ask(Refusing(), ASKED[:1], blind=False), ask(Refusing(), ASKED[:1])
+    assert (seen.text, seen.failed) == (both.text, both.failed) == ("Yes", "")
+    assert both.without_image().failed.startswith("refused")
+    assert was_blind({"q0": both}) and not was_blind({"q0": seen})
+
+
+@pytest.mark.parametrize("broken", ["with", "without"])
+def test_a_choice_without_a_finite_likelihood_fails_on_its_side_alone(broken):
+    class Breaking(FakeModel):
+        def score(self, requests, no_image):
+            side = f"logprobs_{broken}_image"
+            return {
+                name: replace(one, **{side: (math.nan,) * len(one.token_ids)})
+                for name, one in super().score(requests, no_image).items()
+            }
+
+    [made] = ask(Breaking(), COMPARED)
+    assert bool(made.failed) is (broken == "with")
+    assert bool(made.likelihoods) is (broken == "without")
+    assert "not finite" in made.without_image().failed
+
+
+def test_a_prediction_of_before_is_read():
+    assert from_json(Prediction, '{"item_id":"q","text":"Yes","failed":""}') == Prediction("q", "Yes")

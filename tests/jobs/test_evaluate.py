@@ -3,6 +3,7 @@
 import base64
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,12 @@ from c3l.cli.main import main
 from c3l.data.paths import BadImageError
 from c3l.errors import DataError, StaleStageError, TooManyRejectedError
 from c3l.evaluation.pictures import open_item_image
+from c3l.evaluation.task import Item, Prediction
 from c3l.jobs import evaluate as benchmarking
-from c3l.jobs.evaluate import Wanted, evaluate_files
+from c3l.jobs.evaluate import Wanted, evaluate_files, read_predictions
 from c3l.models.load import load_model
 from c3l.progress import SilentProgress
+from c3l.records import Provenance, to_json
 from c3l.settings.evaluation import BenchmarkConfig
 from c3l.settings.load import load_config
 from c3l.settings.schema import ImagesConfig
@@ -452,3 +455,19 @@ def test_scores_are_not_made_anew_of_answers_to_other_questions(world, tmp_path)
     file.write_text("\n".join(json.dumps({**row, "text": f"Is it not so? {row['text']}"}) for row in rows))
     with pytest.raises(StaleStageError, match="answers to other questions"):
         evaluate_files(task, out, configure(world), SilentProgress(), None, wanted=again)
+
+
+@pytest.mark.parametrize("compared", [True, False])
+def test_answers_of_the_other_kind_are_not_scored(tmp_path, compared):
+    """As those of another --by, which are about the very same file."""
+    item = Item("q", "a.png", "Which?", () if compared else ("a dog", "a cat"))
+    made = Prediction("q", likelihoods=(-1.0, -2.0)) if compared else Prediction("q", "A")
+    broken = Prediction("r", failed="unreadable_file")
+    maker = json.loads(to_json(Provenance("m", "w", "hf", "float32", "cpu", 0, {})))
+    (tmp_path / "settings.json").write_text(json.dumps({"settings": {"evaluator_version": 3}, "model": maker}))
+    (tmp_path / "predictions.jsonl").write_text(f"{to_json(made)}\n{to_json(broken)}\n")
+    was = "likelihood" if compared else "generation"
+    with pytest.raises(DataError, match=f"answers by {was} to 1 of 2 questions.*say --by {was}"):
+        read_predictions(tmp_path, [item, replace(item, item_id="r")])
+    same = replace(item, choices=("a dog", "a cat") if compared else ())
+    assert read_predictions(tmp_path, [same, replace(same, item_id="r")])[0]["q"] == made

@@ -9,6 +9,9 @@ import pytest
 import c3l
 from c3l import Decision, PairScore, Scorer
 from c3l.errors import ConfigError, DataError
+from c3l.jobs.pairs import NOTHING_MORE, Beyond, describe_pair
+from c3l.method.scoring import Context, rescore
+from c3l.records import AnswerScores, Form, NoImageMode, Sample, ScoredSample
 from tiny_models import make_picture
 
 PLAIN = ("model.dtype=float32", "scoring.no_image=drop")
@@ -36,6 +39,33 @@ def scores(folder: Path) -> list[PairScore]:
     ]
     gone = {"image": folder / "images/gone.png", "question": "What is it?", "answer": "A dog."}
     return Scorer(str(folder / "model"), settings=PLAIN).score([*rows, gone])
+
+
+def score_by_hand(
+    answer: str,
+    logprobs: tuple[float, float],
+    form: Form = "log_ratio",
+    no_image: NoImageMode = "others",
+    beyond: Beyond = NOTHING_MORE,
+    model: str = "m",
+) -> PairScore:
+    """An answer of one token to one question about the first image, with and without it."""
+    given, without = logprobs
+    sample = Sample(answer, "0", "rows", "What is it?", answer, 0, 0)
+    numbers = AnswerScores((0,), ("x",), (given,), (without,))
+    return describe_pair(rescore(ScoredSample(sample, numbers, no_image), form), "0.png", model, model, beyond)
+
+
+SQUARE = score_by_hand("A red square.", (-0.1, -3.0))  # lift 0.86, log ratio 2.9
+TOMATO = score_by_hand("A tomato.", (-5.0, -12.0))  # lift 0.007, log ratio 7
+
+
+@pytest.fixture
+def one_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of that image, as the working folder."""
+    monkeypatch.chdir(tmp_path)
+    make_picture(0).save(tmp_path / "0.png")
+    return tmp_path
 
 
 def by_score(pairs: list[PairScore], form: str) -> list[str]:
@@ -161,3 +191,44 @@ def test_what_an_export_does_not_hold_is_not_dropped(
     with pytest.raises(DataError, match=rf"such as 'And what else\?' with {told}"):
         c3l.export([Decision(one, True, "", 1)], tmp_path / "out", image_root=folder / "images")
     assert c3l.export([Decision(one, False, "", 1)], tmp_path / "out", image_root=folder / "images")
+
+
+def compare(decisions: list[Decision], root: Path) -> list[dict[str, object]]:
+    """The preferences that are exported."""
+    wanted = ["export.formats=[swift_preference]", "export.with_scores=true"]
+    files = c3l.export(decisions, root / "out", image_root=root, settings=wanted)
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
+def test_pairs_are_exported_in_the_form_that_decided_about_them(one_image: Path) -> None:
+    for form, better, worse in (("log_ratio", TOMATO, SQUARE), ("lift", SQUARE, TOMATO)):
+        decided = c3l.filter([SQUARE, TOMATO], settings=[f"scoring.form={form}", "filtering.rule=best_per_image"])
+        assert [(one.pair.i2c, one.pair.id) for one in decided] == [
+            (pytest.approx(one.forms[form]), one.id) for one in (SQUARE, TOMATO)
+        ]
+        assert {one.pair.unit for one in decided} == {"nats" if form == "log_ratio" else "probability"}
+        [row] = compare(decided, one_image)
+        assert (row["id"], row["rejected_id"], row["form"]) == (better.id, worse.id, form)
+        assert row["i2c_chosen"] == pytest.approx(better.forms[form])
+
+
+def test_scores_that_cannot_be_compared_are_neither_filtered_nor_exported_together(one_image: Path) -> None:
+    cases = (
+        (score_by_hand("A dog.", (-1.0, -2.0), form="lift"), "by lift and log_ratio: name one where"),
+        (score_by_hand("A dog.", (-1.0, -2.0), no_image="drop"), r"no_image drop and others, whose .* cannot"),
+        (score_by_hand("A dog.", (-1.0, -2.0), model="n"), "by 2 models"),
+    )
+    for other, told in cases:
+        if "models" not in told:
+            with pytest.raises(DataError, match=told):
+                c3l.filter([SQUARE, other])
+        with pytest.raises(DataError, match=told):
+            compare([Decision(SQUARE, True, "", 1), Decision(other, False, "", 2)], one_image)
+
+
+def test_an_answer_given_after_earlier_turns_is_no_rejected_answer_to_the_question_alone(one_image: Path) -> None:
+    later = Beyond(Context("", (("Look at the leaf.", "I do."),)))
+    for beyond, preferences in ((NOTHING_MORE, 1), (later, 0)):
+        worse = score_by_hand("A green square.", (-1.0, -2.0), beyond=beyond)
+        decided = c3l.filter([SQUARE, worse], settings=["filtering.rule=best_per_image"])
+        assert len(compare(decided, one_image)) == preferences

@@ -259,6 +259,23 @@ def test_rows_are_made_again_when_their_picture_can_be_opened(work, monkeypatch,
     assert score(work, loader=unloadable)["ok"] == 23
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_all_rows_are_scored_anew_when_other_images_stand_for_none(work, monkeypatch, killed):
+    others = "scoring.no_image=others", "scoring.others=4"
+    (work / "pictures/picture_1.png").rename(work / "away.png")
+    score(work, *others)
+    (work / "away.png").rename(work / "pictures/picture_1.png")
+    if killed:
+        stop_at(1, monkeypatch)
+        with pytest.raises(KeyboardInterrupt):
+            score(work, *others)
+    assert score(work, *others)["ok"] == 23
+    score(work, *others, out="other.jsonl")
+    assert (work / "out.jsonl").read_bytes() == (work / "other.jsonl").read_bytes()
+    assert sorted(path.name for path in (work / "out.jsonl.state").iterdir()) == [".lock", "state.json"]
+    assert score(work, *others, loader=unloadable)["ok"] == 23
+
+
 def test_without_its_rows_it_starts_over_also_with_other_settings(work, monkeypatch):
     score(work)
     (work / "out.jsonl").unlink()

@@ -242,6 +242,15 @@ def test_scores_of_other_settings_or_other_images_are_not_mixed(scorer: Scorer, 
         others.score([*rows, row(make_picture(2))], keep=tmp_path / "others")
 
 
+def test_an_image_that_opens_by_now_and_stands_for_no_image_is_another_one(scorer: Scorer, tmp_path: Path) -> None:
+    others = Scorer(scorer._config.model.name, settings=["model.dtype=float32"])
+    rows = [row(make_picture(0)), row(make_picture(1)), row(tmp_path / "late.png")]
+    assert others.score(rows, keep=tmp_path / "kept") == others.score(rows, keep=tmp_path / "kept")
+    make_picture(2).save(tmp_path / "late.png")
+    with pytest.raises(StaleStageError, match="the images that stand for no image changed"):
+        others.score(rows, keep=tmp_path / "kept")
+
+
 def test_another_image_of_the_same_path_is_not_taken_for_the_first(scorer: Scorer, tmp_path: Path) -> None:
     for name in "ab":
         make_picture(1).save(tmp_path / f"{name}.png")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from c3l.models.refusals import Refusal, read_refusal, tell_error
+from c3l.models.refusals import Refusal, mend_text, read_content, read_refusal, tell_error
 
 SENT = {"max_tokens": 200, "temperature": 1.0}
 
@@ -69,3 +69,18 @@ def test_what_the_client_tells_is_not_told_twice() -> None:
         422, tell_error(Refused("Error code: 422", {"detail": "extra fields not permitted: seed"})), None, None, SENT
     )
     assert found == Refusal("request")
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("A dog \ud83d", "A dog \ufffd"),
+        ("\udc36 and \ud83dx", "\ufffd and \ufffdx"),
+        ("\ud83d\udc36", "\U0001f436"),
+        (["A ", {"type": "text", "text": "cat \ud83d"}], "A cat \ufffd"),
+        ("\ufeffa\U0001f436\x00\r\n", "\ufeffa\U0001f436\x00\r\n"),
+    ],
+)
+def test_half_a_character_is_one_that_files_can_hold(content: object, text: str) -> None:
+    assert read_content(content) == text
+    assert mend_text(text) == text

@@ -119,6 +119,8 @@ def test_whole_pairs_of_an_image_are_compared_and_the_chosen_is_kept(tmp_path, r
 def test_answers_of_two_rounds_are_compared_where_one_model_scored_both(scorer, written, tmp_path, root, model):
     config = make_config(tmp_path / "run", root, model, "export.formats=[llava, data_juicer, swift_preference]")
     walk(config, Loader())
+    page = (tmp_path / "run/report.html").read_text()
+    assert "export/llava.json" in page and "swift_preference.jsonl" not in page, "it names the files that are there"
     answer_again(Run.reader(tmp_path / "run"))
     Run.reader(tmp_path / "run").clean("export")
     notes = export_again(config, rounds=1, scorer=scorer)

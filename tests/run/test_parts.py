@@ -7,23 +7,25 @@ from functools import partial
 
 import pytest
 
-from c3l.errors import ConfigError, DataError, RunLockedError, StorageError
+from c3l.errors import ConfigError, DataError, RunLockedError, StaleStageError, StorageError
 from c3l.executors.local import LocalExecutor
 from c3l.progress import SilentProgress
 from c3l.run.context import Part, open_context, read_part
 from c3l.run.pipeline import image_stage, list_images, run_generate, run_score
 from c3l.run.run_folder import Run
 from c3l.run.tune_stage import ensure_writer
+from c3l.settings.load import load_saved
 from c3l.storage import lock
 from c3l.storage.atomic import atomic_folder
-from fakes import write_fake_model
+from fakes import FakeModel, write_fake_model
 from runs import RESULTS, Loader, draw_pictures, make_config, walk
 
 
 @pytest.fixture
 def world(tmp_path):
     write_fake_model(tmp_path / "model")
-    return lambda name: make_config(tmp_path / name, draw_pictures(tmp_path / "pictures"), tmp_path / "model")
+    pictures = draw_pictures(tmp_path / "pictures")
+    return lambda name, *overrides: make_config(tmp_path / name, pictures, tmp_path / "model", *overrides)
 
 
 def share(config, part: Part, stages, loader=None):
@@ -77,6 +79,27 @@ def test_a_part_makes_its_own_shards_beside_others_that_are_at_work(world):
         assert shards_of(config, "draft/generated") == [0, 1, 2, 3]
         with pytest.raises(RunLockedError, match="wait for it"):
             walk(config, Loader(), run_generate)
+
+
+@pytest.mark.parametrize("changed", ["generation.temperature=0.1", "model.dtype=bfloat16"])
+def test_of_parts_that_start_together_with_other_settings_the_first_to_begin_wins(world, changed):
+    """Both have looked at an empty run, as machines do whose models take minutes to load, or that resolve a dtype."""
+    config, other = world("run"), world("run", changed)
+    list_images(config, SilentProgress())
+    one, work = share(config, Part(1, 2), run_generate)
+
+    def load_while_the_first_works() -> FakeModel:
+        work(first)
+        return FakeModel()
+
+    two, _ = share(other, Part(2, 2), run_generate, Loader(load_while_the_first_works))
+    with one as first, pytest.raises(StaleStageError, match=changed.partition("=")[0]), two as second:
+        work(second)
+    assert shards_of(config, "draft/generated") == [0, 2]
+    saved = load_saved(config.run / "config.yaml")
+    assert saved.generation == config.generation, "a refused command changes none"
+    make_part(config, 2, 2, run_generate)
+    assert shards_of(config, "draft/generated") == [0, 1, 2, 3]
 
 
 def test_a_part_is_refused_where_one_process_goes_on_writing_alone(world, monkeypatch):

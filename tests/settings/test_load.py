@@ -6,7 +6,8 @@ import pytest
 
 from c3l.errors import ConfigError
 from c3l.records import MAX_ROUNDS
-from c3l.settings.load import load_config
+from c3l.run.plan import make_plan
+from c3l.settings.load import dump_config, load_config, load_saved
 from c3l.settings.schema import RunConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -200,7 +201,19 @@ def test_either_weight_alone_is_a_loss(tmp_path):
     ],
 )
 def test_the_temperature_follows_the_similarity_unless_it_is_named(named, temperature, tmp_path):
-    assert load_text(f"contrastive: {named}", tmp_path).contrastive.temperature == temperature
+    assert load_text(f"contrastive: {named}", tmp_path).contrastive.resolved_temperature == temperature
+
+
+def test_in_a_saved_run_too_and_a_tuning_is_the_same_whether_it_was_named(tmp_path):
+    saved = tmp_path / "config.yaml"
+    saved.write_text(dump_config(load_config(None, [])))
+    assert load_saved(saved, ["contrastive.similarity=hidden"]).contrastive.resolved_temperature == 0.1
+    plain, named, cool = (
+        make_plan(load_config(None, ["rounds=1", *overrides]), "weights")["tuned"]
+        for overrides in ([], ["contrastive.temperature=1"], ["contrastive.temperature=0.1"])
+    )
+    assert plain == named != cool
+    assert plain.settings["contrastive.temperature"] == 1
 
 
 @pytest.mark.parametrize("text", ["seed: 2026-13-45", "seed: !!int abc", "seed: !!timestamp x"])

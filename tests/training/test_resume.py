@@ -154,3 +154,14 @@ def test_a_killed_process_is_continued_to_the_same_bits(tmp_path, whole, tiny):
     assert process.exitcode == -signal.SIGKILL, (tmp_path / "log").read_text()
     assert find_checkpoint(tmp_path / "c").step == 4
     assert_same(tune_tiny(tiny("llava"), tmp_path / "c", **RECIPE), whole())
+
+
+@pytest.mark.parametrize("stop", [3, 5])
+def test_a_line_of_the_log_that_a_checkpoint_divides_is_that_of_the_whole(stop, tiny, tmp_path, whole):
+    recipe = {"logging_steps": 3}
+    with pytest.raises(Stopped):
+        tune_tiny(tiny("llava"), tmp_path, advance=stop_at(stop), **RECIPE | recipe)
+    assert find_checkpoint(tmp_path).step % 3, "or nothing is divided"
+    resumed = tune_tiny(tiny("llava"), tmp_path, **RECIPE | recipe)
+    assert [entry.step for entry in resumed[0].log] == [1, 3, 6]
+    assert_same(resumed, whole(**recipe))

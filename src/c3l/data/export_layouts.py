@@ -1,6 +1,6 @@
 """Every layout that is exported: its file, its writer, its reader."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -160,6 +160,16 @@ LAYOUTS: dict[ExportFormat, Layout] = {
     "swift_whole_pair": _prefer_by_swift("whole_pair"),
 }
 FILES: dict[ExportFormat, str] = {name: layout.file for name, layout in LAYOUTS.items()}
+
+
+def list_written(formats: Iterable[ExportFormat], rows: Mapping[str, int]) -> list[ExportFormat]:
+    """Those of the formats that there is a file of, each once: one of preferences needs rows.
+
+    Args:
+        formats: What was asked for.
+        rows: How many rows each file holds.
+    """
+    return [name for name in dict.fromkeys(formats) if LAYOUTS[name].kind is None or rows.get(FILES[name])]
 
 
 def _compare(name: ExportFormat) -> JsonRow:

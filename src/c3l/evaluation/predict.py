@@ -17,6 +17,8 @@ from c3l.records import AnswerScores
 
 OpenItemImage = Callable[[str], Image]
 
+_NOT_FINITE = "a choice has no token, or its likelihood is not finite"
+
 
 @dataclass(frozen=True, slots=True)
 class _OpenedItem:
@@ -42,7 +44,8 @@ def predict(
     Items that follow each other and show the same image share the opened image and come into one batch, so that a
     backend can encode it once, and read once what their prompts begin with. A prompt that several of them have is asked
     blind once. An item whose image does not open, that does not fit into memory alone or into the model's positions,
-    or whose answer ends inside a thought, is a failed prediction. Thoughts before an answer are cut off it.
+    or whose answer ends inside a thought, is a failed prediction; where only the blind answer fails, the other counts.
+    Thoughts before an answer are cut off it.
 
     Args:
         items: What to ask.
@@ -125,7 +128,7 @@ def _write(
 def _read(job: _OpenedItem, answer: Completion, blind: Completion | None, model: InferenceModel) -> Prediction:
     text, raw = _split(answer)
     blind_text, blind_raw = (None, "") if blind is None else _split(blind)
-    problem = _find_problem(answer) or (_find_problem(blind) if blind else "")
+    problem = _find_problem(answer)
     if text is None and not problem:
         problem = f"the answer ends inside a thought of {len(raw)} characters; raise evaluation.max_new_tokens"
     return Prediction(
@@ -136,6 +139,7 @@ def _read(job: _OpenedItem, answer: Completion, blind: Completion | None, model:
         raw=raw,
         blind_raw=blind_raw,
         respelled=model.find_control_token(job.item.prompt) or "",
+        blind_failed=_find_problem(blind) if blind else "",
     )
 
 
@@ -166,10 +170,14 @@ def _compare(jobs: Sequence[_OpenedItem], model: InferenceModel, *, blind: bool)
             continue
         seen, unseen = zip(*(_means(one) for one in scores if isinstance(one, AnswerScores)), strict=True)
         spelled = model.find_control_token(job.item.prompt) or ""
-        found = Prediction(name, likelihoods=seen, blind_likelihoods=unseen if blind else (), respelled=spelled)
-        if not all(map(math.isfinite, (*found.likelihoods, *found.blind_likelihoods))):
-            found = Prediction(name, failed="a choice has no token, or its likelihood is not finite")
-        made[name] = found
+        if not all(map(math.isfinite, seen)):
+            made[name] = Prediction(name, failed=_NOT_FINITE)
+        elif blind and not all(map(math.isfinite, unseen)):
+            made[name] = Prediction(name, likelihoods=seen, respelled=spelled, blind_failed=_NOT_FINITE)
+        else:
+            made[name] = Prediction(
+                name, likelihoods=seen, blind_likelihoods=unseen if blind else (), respelled=spelled
+            )
     return made
 
 

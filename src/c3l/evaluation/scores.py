@@ -72,7 +72,9 @@ def _draw(benchmark: Benchmark, tally: Tally, seed: int) -> Resampled:
 def was_blind(predictions: Predictions) -> bool:
     """Whether every item that has an answer has a blind one too."""
     answered = [one for one in predictions.values() if not one.failed]
-    return bool(answered) and all(one.blind_text is not None or one.blind_likelihoods for one in answered)
+    return bool(answered) and all(
+        one.blind_text is not None or one.blind_likelihoods or one.blind_failed for one in answered
+    )
 
 
 def without_images(predictions: Predictions) -> dict[str, Prediction]:

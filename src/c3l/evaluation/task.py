@@ -52,6 +52,7 @@ class Prediction:
         raw: All that it wrote, where ``text`` is without the thoughts before it; else empty.
         blind_raw: As ``raw``, without the image.
         respelled: A token that steers the model's chats and that its prompt spells: it was asked with a space in it.
+        blind_failed: Why it has no answer without the image; empty where it has one, or was not asked.
     """
 
     item_id: str
@@ -64,10 +65,11 @@ class Prediction:
     raw: str = ""
     blind_raw: str = ""
     respelled: str = ""
+    blind_failed: str = ""
 
     def without_image(self) -> "Prediction":
         """The blind answer as an answer of its own."""
-        return Prediction(self.item_id, self.blind_text or "", self.blind_likelihoods, self.failed)
+        return Prediction(self.item_id, self.blind_text or "", self.blind_likelihoods, self.failed or self.blind_failed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,14 +173,14 @@ class _Heard:
     def add(self, predictions: Sequence[Prediction]) -> None:
         """Take in what was written."""
         for one in predictions:
-            if one.item_id in self._asked and one.blind_text is not None and not one.failed:
+            if one.item_id in self._asked and one.blind_text is not None and not one.blind_failed:
                 self._told[self._asked[one.item_id]] = one.blind_raw or one.blind_text
 
 
 def _is_to_ask(item: Item, made: Mapping[str, Prediction], opener: Callable[[str], Image]) -> bool:
     if item.item_id not in made:
         return True
-    if not made[item.item_id].failed:
+    if not (made[item.item_id].failed or made[item.item_id].blind_failed):
         return False
     try:
         opener(item.image)

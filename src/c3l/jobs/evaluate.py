@@ -149,7 +149,7 @@ def read_predictions(out: Path, items: Sequence[Item]) -> tuple[dict[str, Predic
     """The finished predictions of a folder, by item, and whose they are.
 
     Raises:
-        DataError: If some are missing.
+        DataError: If some are missing, or written where choices are compared, or the other way round.
     """
     done = _read_made(out / PREDICTIONS)
     missing = [item.item_id for item in items if item.item_id not in done]
@@ -159,7 +159,19 @@ def read_predictions(out: Path, items: Sequence[Item]) -> tuple[dict[str, Predic
             f"{out} has predictions for {len(items) - len(missing)} of {len(items)} questions; "
             "finish it first, without --rescore"
         )
-    return {item.item_id: done[item.item_id] for item in items}, from_json(Provenance, json.dumps(begun["model"]))
+    found = {item.item_id: done[item.item_id] for item in items}
+    if other := [item for item in items if not _answers(found[item.item_id], item)]:
+        was, now = ("generation", "likelihood") if other[0].choices else ("likelihood", "generation")
+        raise DataError(
+            f"{out} has answers by {was} to {len(other)} of {len(items)} questions, expected those by {now}: "
+            f"say --by {was}, or name another folder"
+        )
+    return found, from_json(Provenance, json.dumps(begun["model"]))
+
+
+def _answers(prediction: Prediction, item: Item) -> bool:
+    """Whether it is of the kind that the item asks for: likelihoods of its choices, or a text."""
+    return bool(prediction.failed) or bool(prediction.likelihoods) == bool(item.choices)
 
 
 def _job(out: Path, remedy: str = "choose another --out") -> Job:

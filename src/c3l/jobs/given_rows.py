@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from c3l.data.images import decode_image, settle_image
-from c3l.data.rejection import BadRowError
+from c3l.data.rejection import BadRowError, check_text
 from c3l.data.shown import check_shown, trim_question
 from c3l.errors import DataError
 from c3l.method.scoring import Context
@@ -70,8 +70,10 @@ def read_given(rows: Iterable[Mapping[str, Any]], rules: ImagesConfig) -> GivenR
         name = names[0] if len(names) == 1 else make_id("several", *names)
         if len(names) > 1:
             found.sets[name] = tuple(names)
-        question, context, fault = _take_placeholders(_text(number, row, "question"), context, tuple(names))
-        answer = _text(number, row, "answer")
+        question, answer = _text(number, row, "question"), _text(number, row, "answer")
+        fault = _find_half_characters(shown, context, question, answer)
+        if not fault:
+            question, context, fault = _take_placeholders(question, context, tuple(names))
         said = (question, answer, context.system, *(text for turn in context.earlier for text in turn))
         content = make_id(name, *said)
         sample_id = make_id(content, seen[content])
@@ -93,6 +95,8 @@ def open_given(image: Any, rules: ImagesConfig) -> "Image":
             image = Path(image).expanduser().read_bytes()
         except OSError as error:
             raise DataError(f"cannot read {image}: {error.strerror}") from None
+        except ValueError as error:  # no name of a file, as with NUL
+            raise DataError(f"cannot read {str(image)!a}: {error}") from None
     return decode_image(image, rules) if isinstance(image, bytes) else settle_image(image, rules)
 
 
@@ -165,6 +169,19 @@ def _take_placeholders(question: str, context: Context, names: tuple[str, ...]) 
     *earlier, question = (trim_question(text, image) for text in asked)
     turns = tuple((text, answer) for text, (_, answer) in zip(earlier, context.earlier, strict=True))
     return question, Context(context.system, turns), ""
+
+
+def _find_half_characters(shown: Sequence[Any], context: Context, question: str, answer: str) -> str:
+    """What is wrong with a row whose texts, or the path of whose image, no file can hold; empty where nothing is."""
+    paths = (("image", str(image)) for image in shown if isinstance(image, str | Path))
+    earlier = (("history", text) for turn in context.earlier for text in turn)
+    said = ("question", question), ("answer", answer), ("system", context.system)
+    try:
+        for what, text in (*said, *earlier, *paths):
+            check_text(text, what)
+    except BadRowError as error:
+        return str(error)
+    return ""
 
 
 def _look_up(table: Any, number: int, place: int) -> Any:

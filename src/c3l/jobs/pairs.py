@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from c3l.data.export import export as write_files
@@ -89,7 +89,7 @@ class Decision:
     """What the filter decided about a pair.
 
     Attributes:
-        pair: The pair.
+        pair: The pair, with its score in the form that decided.
         kept: Whether the filter keeps it.
         reason: The rule that decided, in words; of a pair without a score, why it has none.
         rank: 1 for the highest S(I2C) among the pairs of its image; None without a score.
@@ -143,27 +143,27 @@ def filter(pairs: Iterable[PairScore], *, settings: Sequence[str] = (), seed: in
     Args:
         pairs: From ``Scorer.score`` or ``c3l.make``; of several calls too, if no pair comes twice.
         settings: As ``--set`` takes them: ``filtering.*``, such as ``filtering.rule=top_k``, and ``scoring.form`` to
-            filter by another form, which needs no model. The default keeps the better half.
+            filter by another form, which needs no model; the pairs of the decisions then have their score in that
+            form. The default keeps the better half.
         seed: Orders the pairs under ``filtering.rule=random``; wins over that of ``settings``, which is 0 if not named.
 
     Raises:
         ConfigError: If a setting is unknown or out of range.
-        DataError: If one is no ``PairScore`` or comes twice, or they have different forms and ``scoring.form`` names
-            none.
+        DataError: If one is no ``PairScore`` or comes twice; if they were scored without the image in different ways,
+            or have different forms and ``scoring.form`` names none.
     """
     config, pairs = load_config(None, settings), list(pairs)
     if others := [one for one in pairs if not isinstance(one, PairScore)]:
         got = type(others[0]).__name__
         raise DataError(f"got a {got} among the pairs, expected what Scorer.score or c3l.make gives")
     chosen = any(read_override(one).key == "scoring.form" for one in settings)
-    scored = [one.scored for one in pairs if one.scored is not None]
-    if len({one.sample.sample_id for one in scored}) < len(scored):
+    if len({one.id for one in pairs if one.scored}) < sum(one.scored is not None for one in pairs):
         raise DataError("got a pair twice, expected each once: take duplicates out, or filter the calls one by one")
-    if not chosen and len(forms := {one.form for one in scored}) > 1:
-        raise DataError(f"got pairs scored by {' and '.join(sorted(forms))}: name one, such as scoring.form=lift")
-    seed = config.seed if seed is None else seed
     if chosen:
-        scored = [_rescore(one, config.scoring.form) for one in scored]
+        pairs = [_rescore(one, config.scoring.form) for one in pairs]
+    scored = [one.scored for one in pairs if one.scored is not None]
+    _refuse_mixed(scored)
+    seed = config.seed if seed is None else seed
     decided = {one.sample_id: one for one in filter_samples(scored, config.filtering, seed)}
     return [
         Decision(one, (its := decided[one.id]).kept, its.reason, its.rank)
@@ -173,11 +173,29 @@ def filter(pairs: Iterable[PairScore], *, settings: Sequence[str] = (), seed: in
     ]
 
 
-def _rescore(one: ScoredPair, form: Form) -> ScoredPair:
+def _rescore(one: PairScore, form: Form) -> PairScore:
+    """The pair with its score in another form."""
+    if one.scored is None:
+        return one
     try:
-        return rescore(one, form)
+        scored = rescore(one.scored, form)
     except ValueError as error:
         raise ConfigError(f"scoring.form={form}: {error}") from None
+    return replace(one, i2c=scored.i2c, unit=tell_unit(form), scored=scored)
+
+
+def _refuse_mixed(scored: Sequence[ScoredPair]) -> None:
+    """Refuse scores that cannot be compared with each other."""
+    if len(forms := {one.form for one in scored}) > 1:
+        raise DataError(
+            f"got pairs scored by {' and '.join(sorted(forms))}: name one where they are filtered, such as "
+            "scoring.form=lift"
+        )
+    if len(ways := {one.no_image for one in scored}) > 1:
+        raise DataError(
+            f"got pairs scored with scoring.no_image {' and '.join(sorted(ways))}, whose scores cannot be compared: "
+            "score them in one way, or filter and export them one by one"
+        )
 
 
 def export(
@@ -190,7 +208,7 @@ def export(
 
     Args:
         decisions: From ``c3l.filter`` or ``c3l.make``; those that are not kept serve as the rejected answers of
-            preferences.
+            preferences, but for those with more than a question and an answer about one image.
         folder: Where the files go, made if need be; files of the same names are replaced.
         image_root: The folder, or address, that the paths in the files begin in; every image lies under it.
         settings: As ``--set`` takes them: ``export.formats``, ``export.with_scores`` and the rules of ``images``.
@@ -198,7 +216,8 @@ def export(
     Raises:
         ConfigError: If a setting is unknown, a package of a format is missing, or a format is for runs alone.
         DataError: If one is no ``Decision``; if an image is not a file under ``image_root``, or cannot be used; if a
-            kept pair has more than a question and an answer about one image, which files of pairs do not hold.
+            kept pair has more than a question and an answer about one image, which files of pairs do not hold; if
+            pairs were scored by different models, in different forms or without the image in different ways.
     """
     config, root, folder, decisions = load_config(None, settings), read_root(image_root), Path(folder), list(decisions)
     _refuse_whole_pairs(config.export)
@@ -215,13 +234,16 @@ def export(
             f"exports do not hold, such as {more[0].question!r} with {more[0].beyond}: leave them out, or choose rows "
             "of a data file with `c3l score --data`"
         )
-    images = dict(_find_images(((pair, its.sample.image_id) for pair, its in kept), root, config.images))
+    used = kept
+    if config.export.preferences:  # an answer to something else before the question was not given to this prompt
+        used = [(one.pair, pair) for one, pair in scored if not str(one.pair.beyond)]
+    _refuse_mixed([its for _, its in used])
+    maker = _find_maker([pair for pair, _ in used])
     preferences: dict[PreferenceKind, Sequence[Preference]] = {}
     if config.export.preferences:
-        ids = {pair.id for pair, _ in kept}
-        preferences["preference"] = prefer_answers((its for _, its in scored), ids)
-    rows = [its for _, its in kept]
-    source = ExportSource(rows, images, _find_maker([pair for pair, _ in kept]), root, preferences)
+        preferences["preference"] = prefer_answers((its for _, its in used), {pair.id for pair, _ in kept})
+    images = dict(_find_images(((pair, its.sample.image_id) for pair, its in kept), root, config.images))
+    source = ExportSource([its for _, its in kept], images, maker, root, preferences)
     make_folder(folder)
     written = write_files(source, folder, config.export)
     for name in config.export.formats:

@@ -31,6 +31,7 @@ from c3l.jobs.score_state import (
     EARLIER,
     ScoreRow,
     State,
+    compare_with_same,
     open_job,
     read_rows,
     reason_of,
@@ -89,8 +90,10 @@ def score_file(
     with job.open():
         config, state = resume(data, out, job, config, progress)
         if not state.done:
+            written = _Output(out, job, state)
             with closing(make_executor(config.executor, load)) as executor:
-                _score_rest(data, _Output(out, job, state), config, progress, executor)
+                _score_rest(data, written, config, progress, executor)
+            state = written.state
     if state.rejected:
         example = _find_example(read_rows(out), max(state.rejected, key=state.rejected.__getitem__))
         where = f"`error` in their rows of {out}"
@@ -164,7 +167,7 @@ class ChunkRows:
     shown: Shown
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Output:
     """The file that rows go to, the job beside it, and its state."""
 
@@ -174,14 +177,16 @@ class _Output:
 
 
 def _score_rest(data: Sequence[Path], out: _Output, config: RunConfig, progress: Progress, executor: Executor) -> None:
-    job, state = out.job, out.state
+    job = out.job
     if layout := recognise(data, config.columns.named):
         progress.note(layout)
     total, pool = _survey(data, config, progress)
     if not total:
         names = " and ".join(map(str, data))
         raise DataError(f"no row in {names}, expected a JSON list or JSON lines of conversations about images")
-    earlier = job.folder / EARLIER
+    if config.scoring.no_image == "others":
+        out.state = compare_with_same(job, out.state, pool, config, progress)
+    state, earlier = out.state, job.folder / EARLIER
     if not state.rows and not earlier.exists():
         _check_images(data, config)
     tasks = _read_tasks(data, job, config, state, pool)

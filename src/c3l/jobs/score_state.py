@@ -1,7 +1,7 @@
 """What lies there of a scored data file, and how to go on with it: the job in ``OUT.state``.
 
 Rows that were rejected for an image which can be opened by now are made again: all rows go aside into the folder, and
-come back one by one, scored anew or as they were.
+come back one by one, scored anew or as they were. Where that image stands for no image by now, all are scored anew.
 """
 
 import json
@@ -56,6 +56,7 @@ class State:
         picture: The first that was scored, so that its folder is known where it lies by now.
         sha256: Of this image.
         unpack: Whether images that lie in rows were written to files.
+        others: Those of the images drawn to stand for no image that opened; None where earlier versions kept none.
     """
 
     settings: dict[str, Any]
@@ -71,6 +72,7 @@ class State:
     sha256: str = ""
     unpack: bool = False
     notes: list[str] = field(default_factory=list)
+    others: list[str] | None = None
 
     def begin_anew(self) -> "State":
         """The same without any row."""
@@ -171,6 +173,26 @@ def _can_be_mended(out: Path, state: State, config: RunConfig) -> bool:
         return False
     shown = {list_shown(row) for row in read_rows(out) if reason_of(row) == "unreadable_image"}
     return any(all(_opens(config, path) for path in paths) for paths in sorted(shown))
+
+
+def compare_with_same(job: Job, state: State, pool: Sequence[str], config: RunConfig, progress: Progress) -> State:
+    """The state to go on with: one without rows where other images opened to stand for no image than do by now.
+
+    Args:
+        job: The job; what went aside in it is removed then.
+        state: What lies there.
+        pool: Paths of the images that may stand for no image, in the order in which they are shown.
+        config: The settings.
+        progress: Who is told.
+    """
+    now, earlier = [path for path in pool if _opens(config, path)], job.folder / EARLIER
+    known = state.others is not None or not earlier.exists()
+    if known and (state.others in (None, now) or not (state.rows or earlier.exists())):
+        return replace(state, others=now)
+    progress.note("other images than before stand for no image, of those that open by now: all rows are scored anew")
+    if earlier.exists():
+        remove(earlier)
+    return replace(state.begin_anew(), others=now)
 
 
 def _opens(config: RunConfig, path: str) -> bool:

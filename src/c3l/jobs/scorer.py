@@ -1,11 +1,11 @@
 """Scores from Python: pairs in the memory in, numbers out, without files."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from c3l.errors import BackendError
+from c3l.errors import BackendError, DataError
 from c3l.jobs.given_rows import GivenRows, open_given, read_given
 from c3l.jobs.kept_scores import KeptScores
 from c3l.jobs.pairs import Beyond, PairScore, describe_pair, tell_unit
@@ -86,7 +86,8 @@ class Scorer:
 
     def _go_on(self, rows: GivenRows, samples: Sequence[Sample], folder: Path) -> Iterator[ScoredPair | Rejected]:
         """The same, of which those that the folder holds are not measured again."""
-        pool = make_id(*draw_pool(rows.images, self._config.scoring, self._config.seed))
+        drawn = draw_pool(rows.images, self._config.scoring, self._config.seed)
+        pool = make_id(*(name for name in drawn if self._opens(rows.images[name])))
         with KeptScores(folder).open(self._config, self._weights, pool) as kept:
             there = kept.read()
             shown = {sample.image_id for sample in samples if sample.sample_id in there}
@@ -96,6 +97,14 @@ class Scorer:
             for sample in samples:
                 known = there.get(sample.sample_id)
                 yield rescore(known, self._config.scoring.form) if known else next(made)
+
+    def _opens(self, image: Callable[[], Any]) -> bool:
+        """Whether an image opens by now; one that does not stands for no other."""
+        try:
+            open_given(image(), self._config.images)
+        except DataError:
+            return False
+        return True
 
     def _fit(self, context: Context) -> Context:
         """What stands before a question, as far as it is wanted; an error where the model cannot show it."""

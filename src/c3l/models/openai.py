@@ -272,7 +272,7 @@ class OpenAIModel:
             "length" if reason == "length" else "refused" if reason == "content_filter" else "stop"
         )
         if not text and thought and ends == "length":
-            text = f"<think>{thought}"  # it ends inside its thought, which the parser tells
+            text = f"<think>{read_content(thought)}"  # it ends inside its thought, which the parser tells
         problem = "the server's content filter" if ends == "refused" else ""
         completion = Completion(request.request_id, text, ends, problem)
         return _Written(

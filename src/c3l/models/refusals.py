@@ -65,7 +65,7 @@ def tell_error(error: Exception) -> str:
     """A client's error with what the server said, which some versions of it keep to themselves."""
     told, body = str(error), getattr(error, "body", None)
     inner = body.get("message") if isinstance(body, dict) else body
-    return told if not body or (isinstance(inner, str) and inner in told) else f"{told} - {body}"
+    return mend_text(told if not body or (isinstance(inner, str) and inner in told) else f"{told} - {body}")
 
 
 def without_echo(told: str) -> str:
@@ -134,9 +134,14 @@ def apply_remedy(remedy: Remedy, sent: Settings) -> Settings:
 def read_content(content: Any) -> str:
     """A message's answer: a text, or the texts of its parts; parts that are thoughts are none."""
     if isinstance(content, str):
-        return content
+        return mend_text(content)
     parts = content if isinstance(content, list) else []
-    return "".join(part if isinstance(part, str) else _read_part(part) for part in parts)
+    return mend_text("".join(part if isinstance(part, str) else _read_part(part) for part in parts))
+
+
+def mend_text(text: str) -> str:
+    """A text with U+FFFD for each half of a character, which JSON can hold and files cannot; two halves become one."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _read_part(part: Any) -> str:

@@ -145,4 +145,4 @@ def _numbered(name: str, round: int) -> str:
 def make_id(*parts: str | int) -> str:
     """A stable 16-digit hexadecimal id of where something came from."""
     text = "\x1f".join(str(part) for part in parts)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]

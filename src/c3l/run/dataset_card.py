@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from c3l.data.export_layouts import FILES, LAYOUTS
+from c3l.data.export_layouts import FILES, LAYOUTS, list_written
 from c3l.data.export_rows import public_name
 from c3l.method.i2c import unit_of
 from c3l.records import Provenance
@@ -48,7 +48,7 @@ def write_card(context: Context, recorded: Mapping[str, Any], pairs: int, maker:
     from huggingface_hub import DatasetCard, DatasetCardData
 
     config, rows = context.config, recorded["rows"]
-    formats = [name for name in dict.fromkeys(config.export.formats) if LAYOUTS[name].kind is None or rows[FILES[name]]]
+    formats = list_written(config.export.formats, rows)
     head = DatasetCardData(
         license=config.export.licence,
         task_categories=["visual-question-answering", "image-text-to-text"],

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
 from c3l.data.export import export, verify
-from c3l.data.export_layouts import FILES, LAYOUTS
+from c3l.data.export_layouts import FILES, LAYOUTS, list_written
 from c3l.data.export_rows import ExportSource
 from c3l.method.preferences import prefer_answers, prefer_pairs
 from c3l.method.prompts import choose_templates
@@ -62,9 +62,8 @@ def _write(context: Context, source: ExportSource, folder: Path) -> dict[str, in
 
 def _is_exported(context: Context, stage: Stage) -> bool:
     """Whether the export lies there whole, with the settings of now."""
-    rows = stage.info.recorded.get("rows", {})
-    formats = context.config.export.formats
-    wanted = [FILES[name] for name in formats if LAYOUTS[name].kind is None or rows.get(FILES[name])]
+    written = list_written(context.config.export.formats, stage.info.recorded.get("rows", {}))
+    wanted = [FILES[name] for name in written]
     same = stage.info.fingerprint == context.plan["export"].fingerprint
     return same and stage.is_done() and all((stage.folder / file).exists() for file in (*wanted, CARD))
 

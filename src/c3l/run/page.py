@@ -7,7 +7,7 @@ from functools import partial
 from itertools import chain
 from typing import Any, Generic, TypeVar
 
-from c3l.data.export_layouts import FILES
+from c3l.data.export_layouts import FILES, list_written
 from c3l.data.images import open_image
 from c3l.method.i2c import compute_i2c, unit_of
 from c3l.method.scoring import count_others
@@ -44,6 +44,7 @@ def gather_report(run: Run, config: RunConfig) -> ReportContents:
     stages = {name: stage for name in names if (stage := run.stored(name)) is not None}
     *earlier, last = (stages[f"{name_round(round)}/scored"] for round in range(config.rounds + 1))
     form = config.scoring.form
+    written = list_written(config.export.formats, stages["export"].info.recorded.get("rows", {}))
     return ReportContents(
         title=run.path.resolve().name,
         folder=str(run.path),
@@ -55,7 +56,7 @@ def gather_report(run: Run, config: RunConfig) -> ReportContents:
         decisions=Reread(lambda: read_records(run.path / "decisions.jsonl", FilterDecision)),
         rejected=Reread(lambda: _rejections(stages)),
         exported=stages["export"].info.inputs or 0,
-        exports={name: f"export/{FILES[name]}" for name in config.export.formats},
+        exports={name: f"export/{FILES[name]}" for name in written},
         open_thumbnail=lambda image: _draw_thumbnail(config, image),
         compute_i2c=compute_i2c,
         unit_of=unit_of,

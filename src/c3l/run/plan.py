@@ -105,8 +105,9 @@ def check_costly(run: Run, plan: Plan) -> None:
 
 def _plan_tuning(config: RunConfig, writer: str, round: int, groups: StagePlan) -> StagePlan:
     """The contrastive tuning of whoever wrote the round before."""
-    recipe = results_of("contrastive", config.contrastive) | {"tuner_version": TUNER_VERSION}
-    settings = _plan_model(config, writer) | recipe
+    recipe = results_of("contrastive", config.contrastive)
+    recipe["contrastive.temperature"] = config.contrastive.resolved_temperature  # named or not, the same tuning
+    settings = _plan_model(config, writer) | recipe | {"tuner_version": TUNER_VERSION}
     return _plan(name_step("tuned", round), settings, groups, costly=True)
 
 

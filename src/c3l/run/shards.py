@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -19,8 +20,9 @@ from c3l.records import Form, ImageRef, Sample, ScoredPair, ScoredSample
 from c3l.run.context import Context, save_settings
 from c3l.run.run_folder import STAGES, Run, spell_overrides, spell_path
 from c3l.settings.schema import ModelConfig, RunConfig
-from c3l.storage.atomic import remove
+from c3l.storage.atomic import make_folder, remove
 from c3l.storage.job import explain_changes, plain
+from c3l.storage.lock import PATIENCE, waiting_lock
 from c3l.storage.stage import Stage
 
 VERBS = {
@@ -94,9 +96,23 @@ def begin(context: Context, name: str, shards: int, shard_size: int | None = Non
 
 
 def mark_begun(context: Context, stage: Stage) -> None:
-    """Say what a stage is made with before its first file, and make the settings of now those of the run."""
-    save_settings(context.run, context.config)
-    stage.mark_begun()
+    """Say what a stage is made with before its first file, and make the settings of now those of the run.
+
+    Raises:
+        StaleStageError: If another process that shares the run has begun it with other settings meanwhile.
+    """
+    info = stage.info
+    make_folder(stage.folder)
+    with waiting_lock(stage.folder, PATIENCE) if context.part is not None else nullcontext():
+        context.run.stage(
+            info.stage,
+            fingerprint=info.fingerprint,
+            settings=info.settings,
+            shards=info.shards,
+            shard_size=info.shard_size,
+        )
+        save_settings(context.run, context.config)
+        stage.mark_begun()
 
 
 def discard(run: Run, name: str) -> None:

@@ -1,6 +1,6 @@
 """The settings of both tunings: contrastive, and on instructions."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
@@ -48,8 +48,10 @@ class ContrastiveConfig(TrainerSettings):
     projection: Literal["linear_relu", "none"] = Field(
         "linear_relu", description="hidden: a layer in front of the comparison, shared by all; CLAPS"
     )
-    temperature: float = Field(
-        1.0, gt=0, description="Similarities are divided by it; if not named 0.1 for hidden (CLAPS), 1 for likelihood"
+    temperature: float | None = Field(
+        None,
+        gt=0,
+        description="Similarities are divided by it; null: 0.1 for hidden, CLAPS, 1 for likelihood, choice",
     )
     contrastive_weight: float = Field(1.0, ge=0, description="Of InfoNCE; 0 leaves plain likelihood training; CLAPS")
     likelihood_weight: float = Field(1.0, ge=0, description="Of the positive's negative log-likelihood; CLAPS")
@@ -69,12 +71,12 @@ class ContrastiveConfig(TrainerSettings):
         0.1, ge=0, lt=1, description="Share of the groups that only measure; at least 1 of 5; choice"
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _temperature_follows_similarity(cls, given: Any) -> Any:
-        if isinstance(given, dict) and given.get("similarity") == "hidden":
-            return {"temperature": 0.1} | given
-        return given
+    @property
+    def resolved_temperature(self) -> float:
+        """The temperature that is set, or that of the similarity."""
+        if self.temperature is not None:
+            return self.temperature
+        return 0.1 if self.similarity == "hidden" else 1.0
 
     @model_validator(mode="after")
     def _has_a_loss(self) -> Self:

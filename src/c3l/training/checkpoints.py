@@ -82,6 +82,10 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
 
     They are written under the names of this process: transformers writes whole models under names of old, reads them
     back as missing, warns, and would go on from the weights of the beginning.
+
+    Attributes:
+        sums: What was added up since the last line of the log, by names that whoever logs it chooses.
+        checkpoint: That which it goes on from; None from the beginning.
     """
 
     model: Any
@@ -89,7 +93,10 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.sums: dict[str, float] = {}
         self.add_callback(_AsAsked())
+        self.add_callback(_SumsKept(self))
+        self.checkpoint: Checkpoint | None = None
 
     def finish_from(self, checkpoint: Checkpoint | None) -> None:
         """Train to the end, from a checkpoint if there is one.
@@ -109,6 +116,7 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
             return
         state = TrainerState.load_from_json(str(checkpoint.path / "trainer_state.json"))
         if state.global_step < state.max_steps:
+            self.checkpoint = checkpoint
             self.train(resume_from_checkpoint=str(checkpoint.path))
             return
         if self.is_fsdp_enabled:  # what is asked of it afterwards needs all of it on the cards
@@ -117,6 +125,23 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
             self.model_wrapped = self.model
         self._load_from_checkpoint(str(checkpoint.path))
         self.state = state
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """What each process keeps of its own: the numbers that it draws next, and the line of the log that it is at."""
+        super()._save_rng_state(output_dir)
+        line = {"loss": self._tr_loss.item(), "logged": self._globalstep_last_logged, "sums": self.sums}
+        self._sums_file(Path(output_dir)).write_text(json.dumps(line), encoding="utf-8")
+
+    def take_up_sums(self, checkpoint: Path) -> None:
+        """Go on with the line of the log that a checkpoint was written in the middle of."""
+        file = self._sums_file(checkpoint)
+        if file.exists():  # earlier versions had none: there the next line is about the steps since the checkpoint
+            line = json.loads(file.read_text(encoding="utf-8"))
+            self._tr_loss.fill_(line["loss"])
+            self._globalstep_last_logged, self.sums = line["logged"], line["sums"]
+
+    def _sums_file(self, checkpoint: Path) -> Path:
+        return checkpoint / f"sums_{self.args.process_index}.json"
 
     def shard_model(self, pieces: Pieces | None) -> None:
         """Lay the model out over the processes as soon as the training begins, if the launch said so."""
@@ -188,6 +213,18 @@ class _AsAsked(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Its state is that of the checkpoint by now."""
         state.compute_steps(args, state.max_steps)
+
+
+class _SumsKept(TrainerCallback):  # type: ignore[misc]
+    """Has the trainer go on with what it had added up for the log; ``Trainer`` begins at 0."""
+
+    def __init__(self, trainer: ResumableTrainer) -> None:
+        self._trainer = trainer
+
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
+        """Its sums are set to 0 by now."""
+        if self._trainer.checkpoint is not None:
+            self._trainer.take_up_sums(self._trainer.checkpoint.path)
 
 
 class Advance(TrainerCallback):  # type: ignore[misc]

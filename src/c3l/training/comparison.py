@@ -38,7 +38,7 @@ class ContrastiveModel(nn.Module):
         config = self.recipe
         readings = self.lvlm.read(rows)
         similarities, allowed = self.compare(readings, candidates, valid)
-        contrastive = info_nce(similarities, allowed, config.temperature)
+        contrastive = info_nce(similarities, allowed, config.resolved_temperature)
         nll = -readings.log_likelihood[candidates]
         likelihood = nll[:, 0].mean()
         loss = config.contrastive_weight * contrastive + config.likelihood_weight * likelihood

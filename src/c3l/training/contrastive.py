@@ -36,6 +36,7 @@ from c3l.training.comparison import ContrastiveModel
 from c3l.training.groups import GroupCollator, GroupDataset, TextGroup, count_held_out, hold_out
 
 PARTS = ("contrastive", "likelihood", "accuracy")
+_BATCHES = "batches"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +138,6 @@ class ContrastiveTrainer(ResumableTrainer):
 
     optimizer: torch.optim.Optimizer | None
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._sums: dict[str, float] = {}
-        self._batches = 0
-
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any) -> Any:
         """The mean over the groups of this batch; ``Trainer`` divides it by the number of accumulated batches."""
         parts = model(**inputs)
@@ -151,17 +147,16 @@ class ContrastiveTrainer(ResumableTrainer):
                 "one; lower contrastive.learning_rate, or set model.dtype=float32"
             )
         if model.training:
-            for name in PARTS:
-                self._sums[name] = self._sums.get(name, 0.0) + float(parts[name])
-            self._batches += 1
+            for name, value in (*((part, float(parts[part])) for part in PARTS), (_BATCHES, 1.0)):
+                self.sums[name] = self.sums.get(name, 0.0) + value
         return (parts["loss"], parts) if return_outputs else parts["loss"]
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """As ``Trainer``, with the means of the parts since the last time."""
-        if "loss" in logs and self._batches:
-            mine = torch.tensor([self._sums[name] / self._batches for name in PARTS], device=self.args.device)
+        if "loss" in logs and self.sums:
+            mine = torch.tensor([self.sums[name] / self.sums[_BATCHES] for name in PARTS], device=self.args.device)
             logs |= dict(zip(PARTS, self.accelerator.reduce(mine, "mean").tolist(), strict=True))
-            self._sums, self._batches = {}, 0
+            self.sums = {}
         super().log(logs, *args, **kwargs)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
