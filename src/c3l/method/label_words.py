@@ -36,6 +36,7 @@ _OPENING = re.compile(
       |[ \t*_]{{0,8}}(?:\uff1a|:(?=[\s*_"“]|\Z)))""",
     re.MULTILINE | re.VERBOSE,
 )
+_MAY_LABEL = re.compile(r"[\d:\uff1a一二三四五六七八九十]")
 _TRIED = 8  # words that may be labels, in the order of the text
 
 
@@ -64,6 +65,8 @@ class _Opening:
 
 def find_words(text: str) -> Words:
     """The words that label the pairs of a text; the English ones if no others do."""
+    if not _MAY_LABEL.search(text):
+        return ENGLISH
     openings = list(islice(_find_openings(text), 4 * MAX_PAIRS))
     found = {opening.word for opening in openings}
     if {"question", "answer"} <= found:

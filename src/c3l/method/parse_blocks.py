@@ -119,6 +119,8 @@ _ITEM = re.compile(
 
 def read_sections(text: str) -> Iterator[ParsedPair]:
     """A numbered list of questions, the title ``Answers``, and a numbered list of answers."""
+    if not _ITEM.search(text):
+        return
     titles = list(islice(_TITLE.finditer(text), 2))
     if not titles or titles[-1]["question"] or (len(titles) == 2 and not titles[0]["question"]):
         return

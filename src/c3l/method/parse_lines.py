@@ -17,6 +17,7 @@ _NUMBERED = re.compile(r"[ \t>*_#]{0,16}[\[(]?\d{1,4}[.):\]][ \t*_]{0,8}\S")
 _AFTER_MARK = re.compile(r"""[*_"”]*(?:[:|,;]+|[-\u2013\u2014]+(?!\d)|\s+)*+""")  # "-5" is a number
 _HEAD = ("", "")  # of a table: no pair
 _BULLET_ALONE = re.compile(r"(?:[ \t>•+]|[*-](?=[ \t])){0,16}")  # "12." may be an answer
+_MAY_ASK = re.compile(r"[?\uff1f\u061f.!:]|^\|")
 _HEADING = re.compile(r"\s{0,8}#{1,6}\s")
 
 
@@ -36,8 +37,14 @@ def _read_bare(text: str) -> Iterator[ParsedPair]:
     answer: list[str] = []
     ends_at = 0  # a number that is indented less ends the answer
     for line, following in zip_longest(lines, lines[1:], fillvalue=""):
-        row = _read_row(line.strip(), is_head=_TABLE_RULE.fullmatch(following.strip()) is not None)
-        cells = row or _read_question(line.strip())
+        row = cells = None
+        stripped = line.strip()
+        is_json = _JSON.search(stripped) is not None
+        if len(stripped) > 2 and not is_json:
+            row = _read_row(stripped, following)
+            cells = row or _read_question(stripped)
+        if cells is None and question is None:
+            continue
         is_number = _NUMBERED.match(line) is not None
         indent = len(line) - len(line.lstrip(" \t"))
         if question is not None and (cells or (is_number and indent < ends_at) or _HEADING.match(line)):
@@ -49,7 +56,7 @@ def _read_bare(text: str) -> Iterator[ParsedPair]:
         elif cells:
             question, answer = cells[0], [cells[1]]
             ends_at = indent + 1 if is_number else 0
-        elif question is not None and not _JSON.search(line.strip()):
+        elif question is not None and not is_json:
             answer.append(line)
     if question is not None:
         yield _pair(question, answer)
@@ -63,25 +70,29 @@ def _pair(question: str, lines: Sequence[str]) -> ParsedPair:
     return ParsedPair(question, _unquoted(trim(f"{first}\n{text}")))
 
 
-def _read_row(line: str, *, is_head: bool) -> tuple[str, str] | None:
+def _read_row(line: str, following: str) -> tuple[str, str] | None:
     """Question and answer of a line of cells, which may begin with a number or the like."""
     separator = "\t" if "\t" in line else "|" if " | " in line or line.startswith("|") else ""
-    if len(line) < 3 or _JSON.search(line) or not (separator or '",' in line):
-        return None
-    if _TABLE_RULE.fullmatch(line) or (separator and is_head):
-        return _HEAD
     if separator:
+        if _TABLE_RULE.fullmatch(line) or _TABLE_RULE.fullmatch(following.strip()):
+            return _HEAD
+        if not _MAY_ASK.search(line):
+            return None
         cells = line.removeprefix(separator).removesuffix(separator).split(separator)
-    else:
+    elif '",' in line and MARK.search(line):
         cells = _read_csv(line)
-    cells = [BULLET.sub("", cells[0], count=1), *cells[1:]] if cells else []
+    else:
+        return None
+    if len(cells) < 2:
+        return None
     if len(cells) > 2 and not asks(trim(cells[0])) and (asks(trim(cells[1])) or _is_number(cells[0])):
         del cells[0]
-    question, answer = one_line(cells[0]) if cells else "", trim(" ".join(cell.strip() for cell in cells[1:]))
+    question = one_line(BULLET.sub("", cells[0], count=1))
+    answer = trim(" ".join(cell.strip() for cell in cells[1:]))
     if KNOWN_QUESTIONS & {trim(cell).casefold() for cell in cells[:2]}:
         return _HEAD
     is_asked = asks(question) or (separator and answer and (line.startswith("|") or question.endswith((".", "!", ":"))))
-    return (question, answer) if len(cells) > 1 and question and is_asked else None
+    return (question, answer) if question and is_asked else None
 
 
 def _is_number(cell: str) -> bool:
@@ -97,7 +108,7 @@ def _read_csv(line: str) -> list[str]:
 
 def _read_question(line: str) -> tuple[str, str] | None:
     """A question at the beginning of a line, and what stands behind it."""
-    if len(line) < 3 or _JSON.search(line) or not MARK.search(line):
+    if not MARK.search(line):
         return None
     question, mark, answer = split_at_mark(BULLET.sub("", line, count=1))
     if not question.strip() or re.search(r"[.!]\s", question):

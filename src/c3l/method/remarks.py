@@ -35,10 +35,10 @@ def without_remark(answer: str, *, known: bool = True) -> str:
 
 def end_before_remark(lines: list[str]) -> int:
     """How many lines of a text come before the remark in its last paragraph."""
-    starts = [place for place in range(1, len(lines)) if not lines[place - 1].strip() and lines[place].strip()]
-    if starts and _REMARK.match(lines[starts[-1]]):
-        return starts[-1]
-    last = len(lines) - 1
-    if last > 0 and _REMARK.match(lines[last]) and not _ALSO_IN_TEXTS.match(lines[last]):
+    last = next((place for place in range(len(lines) - 1, 0, -1) if lines[place].strip()), 0)
+    start = next((place for place in range(last, 0, -1) if not lines[place - 1].strip()), 0)
+    if start and _REMARK.match(lines[start]):
+        return start
+    if last and _REMARK.match(lines[last]) and not _ALSO_IN_TEXTS.match(lines[last]):
         return last
     return len(lines)
