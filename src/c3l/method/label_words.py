@@ -13,11 +13,13 @@ from typing import NamedTuple
 
 from c3l.method.parsed import MARK, MAX_PAIRS, asks
 
-_QUESTION_WORDS = """question|pregunta|pergunta|domanda|frage|vraag|fråga|spørgsmål|spørsmål|kysymys|pytanie|otázka|kérdés
-|întrebare|întrebarea|soru|ερώτηση|вопрос|питання|запитання|въпрос|سؤال|السؤال|س|پرسش|سوال|שאלה|प्रश्न|सवाल|প্রশ্ন|கேள்வி|ప్రశ్న
+_QUESTION_WORDS = """question|pregunta|pergunta|domanda|frage|vraag|fråga|spørgsmål|spørsmål|kysymys|pytanie|otázka
+|kérdés|întrebare|întrebarea|soru|ερώτηση|вопрос|питання|запитання|въпрос|سؤال|السؤال|س|پرسش|سوال
+|שאלה|प्रश्न|सवाल|প্রশ্ন|கேள்வி|ప్రశ్న
 |คำถาม|câu hỏi|hỏi|pertanyaan|soalan|问题|问|問題|問|提问|質問|질문|문제|swali|user|human"""
-_ANSWER_WORDS = """answer|respuesta|resposta|réponse|risposta|antwort|antwoord|svar|vastaus|odpowiedź|odpověď|odpoveď|válasz
-|răspuns|răspunsul|cevap|yanıt|απάντηση|ответ|відповідь|отговор|جواب|الجواب|إجابة|الإجابة|ج|پاسخ|תשובה|उत्तर|जवाब|উত্তর|பதில்
+_ANSWER_WORDS = """answer|respuesta|resposta|réponse|risposta|antwort|antwoord|svar|vastaus|odpowiedź|odpověď|odpoveď
+|válasz|răspuns|răspunsul|cevap|yan\u0131t|απάντηση|ответ|відповідь|отговор|جواب|الجواب|إجابة|الإجابة|ج|پاسخ|תשובה|उत्तर|जवाब
+|উত্তর|பதில்
 |సమాధానం|జవాబు|คำตอบ|trả lời|câu trả lời|đáp|đáp án|jawaban|jawapan|答案|回答|答|解答|答え|답변|답|정답|jibu|assistant"""
 KNOWN_QUESTIONS = frozenset(_QUESTION_WORDS.replace("\n", "").split("|"))
 KNOWN_ANSWERS = frozenset(_ANSWER_WORDS.replace("\n", "").split("|"))
@@ -25,13 +27,14 @@ NUMBER = r"\d{1,4}|[一二三四五六七八九十]{1,3}"
 _DIGITS = "零一二三四五六七八九"
 
 # Letters with their combining marks, which `\w` does not know: all but spaces, digits and punctuation.
-_LETTER = r"""[^\s\d:\uff1a*_`#|"“”<>{}\[\]()（）?!.,;/\\？！。،؟+=~-]"""
+_LETTER = r"""[^\s\d:\uff1a*_`#|"“”<>{}\[\]()\uff08\uff09?!.,;/\\\uff1f\uff01。،؟+=~-]"""
 # Up to three words that open a line, or stand after a question, perhaps with a number, and what closes a label.
 # White space follows a colon: "https://" is no label.
 _OPENING = re.compile(
-    rf"""(?:^[ \t>*_#•+`-]{{0,16}}(?:\(?\d{{1,4}}[.):\]][ \t*_]{{0,8}})?|(?P<inline>(?<=[?\uff1f\u061f])[ \t*_|,;/-]{{0,8}}))
+    rf"""(?:^[ \t>*_#•+`-]{{0,16}}(?:\(?\d{{1,4}}[.):\]][ \t*_]{{0,8}})?
+      |(?P<inline>(?<=[?\uff1f\u061f])[ \t*_|,;/-]{{0,8}}))
     (?P<word>{_LETTER}{{1,24}}?(?:[ ]{_LETTER}{{1,24}}?){{0,2}}?)
-    (?:[ \t]{{0,4}}[#(（]?(?P<number>{NUMBER})[)）]?
+    (?:[ \t]{{0,4}}[#(\uff08]?(?P<number>{NUMBER})[)\uff09]?
         (?:[ \t*_]{{0,8}}(?:\uff1a|:(?=[\s*_"“]|\Z)|[.)\u2013\u2014-](?=\s))|[ \t*_]{{0,8}}$)
       |[ \t*_]{{0,8}}(?:\uff1a|:(?=[\s*_"“]|\Z)))""",
     re.MULTILINE | re.VERBOSE,

@@ -103,7 +103,7 @@ def _take_turns(labels: Sequence[re.Match[str]]) -> bool:
 
 
 def _count_up(numbered: Sequence[re.Match[str]]) -> int | None:
-    """How many answers are lacking where numbers count from 1 on both sides, answers behind their questions; else None."""
+    """How many answers are lacking where both sides count from 1, answers behind their questions; else None."""
     counts = {True: 0, False: 0}
     for label in numbered:
         counts[_is_question(label)] += 1

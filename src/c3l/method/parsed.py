@@ -59,9 +59,9 @@ def trim(text: str, following: int | None = None) -> str:
         last = lines[-1].strip()
         if fences % 2 and _FENCE.fullmatch(last):
             fences -= 1
-        elif len(lines) == 1 or len(last) > 80:
-            break
-        elif not _RULE.fullmatch(last) and (following is None or not _opens_next(lines, following)):
+        elif len(lines) == 1 or not (
+            _RULE.fullmatch(last) or (following is not None and _opens_next(lines, following))
+        ):
             break
         lines.pop()
     text = "\n".join(lines).strip()

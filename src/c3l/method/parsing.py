@@ -1,8 +1,8 @@
 """Reads question-answer pairs out of what an LVLM wrote.
 
 Five forms are known: labelled blocks (``Question 1: ... Answer 1: ...``), JSON, tags, a list of questions above one of
-answers, one pair a line. A parser tries the form that was asked for first and the others after it. Text is untrusted: nothing is evaluated, and
-every form is read in one forward pass, so that time is linear in its length.
+answers, one pair a line. A parser tries the form that was asked for first and the others after it. Text is untrusted:
+nothing is evaluated, and every form is read in a fixed number of forward passes, so that time is linear in its length.
 """
 
 from collections.abc import Callable, Iterator
