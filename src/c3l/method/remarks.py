@@ -19,7 +19,7 @@ def without_remark(answer: str, *, known: bool = True) -> str:
 
     Args:
         answer: What stands behind the last label, to the end of the text.
-        known: The text is in English, so that its remarks are known. Else a last paragraph of one line that asks is one.
+        known: The text is in English, and so are its remarks. Else a last paragraph of one line that asks is one.
     """
     lines = answer.split("\n")
     for place in range(1, len(lines)):

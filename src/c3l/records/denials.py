@@ -15,17 +15,21 @@ _ENGLISH = rf"""{_NO}|nope|nah|nobody|none(?!\sother\b|theless)|neither
       |nothing(?!\sbut\b))
   |there\s(?:is|are|was|were)n't|i\s(?:do\snot|don't|cannot|can't)\ssee\s(?:an?|any)"""
 # Words that say nothing else where they open a text.
-_WORDS = """nein|nej|não|nao|нет|όχι|hay\u0131r|いいえ|아니요|아니오|아뇨|لا|नहीं|नही|নেই|tidak|keine[rmns]?|ninguno|ninguna|nenhum|nenhuma
+_WORDS = """nein|nej|não|nao|нет|όχι|hay\u0131r|いいえ|아니요|아니오|아뇨|لا|नहीं|नही|নেই|tidak|keine[rmns]?
+  |ninguno|ninguna|nenhum|nenhuma
   |nessuno|nessuna|aucune?|niemand|geen|brak|yok|нема|немає|няма"""
 # Words that also begin another one or a name, so that a mark or the text's end has to follow: "Non-fiction", "Ei".
 _ALONE = "non|nei|nee|nie|ne|nu|nem|ei|ні|не|không|ไม่|לא|خیر|نه|না|bukan|いや|아니|不|没|沒|否"
-_PHRASES = """non\\sc['\u2019]è|non\\sci\\ssono|il\\sn['\u2019]y\\sa\\s(?:pas|aucun)|es\\sgibt\\skein|det\\sfinns\\sing(?:a|en|et)
-  |der\\ser\\sing(?:en|et)|er\\s(?:is|zijn)\\sgeen|nie\\sma|nu\\sexistă|không\\scó|không\\sphải|ไม่มี|ไม่ใช่|אין|并?没有|並?沒有
+_PHRASES = """non\\sc['\u2019]è|non\\sci\\ssono|il\\sn['\u2019]y\\sa\\s(?:pas|aucun)
+  |es\\sgibt\\skein|det\\sfinns\\sing(?:a|en|et)
+  |der\\ser\\sing(?:en|et)|er\\s(?:is|zijn)\\sgeen|nie\\sma|nu\\sexistă|không\\scó|không\\sphải
+  |ไม่มี|ไม่ใช่|אין|并?没有|並?沒有
   |不是|否\uff0c|없습니다|없어요
   |tidak\\sada"""
 _END = r"(?!'\w)(?=[^\w\u0300-\u036f\u0900-\u0dff]|$)"
 _DENIAL = re.compile(
-    rf"""[\W_]*(?:(?:{_ENGLISH}|{_WORDS}){_END}|(?:{_ALONE})(?=[\s"*_'”]*(?:[,.;:!\u2013\u2014、。\uff0c\uff01\u060c]|$))|{_PHRASES})""",
+    rf"""[\W_]*(?:(?:{_ENGLISH}|{_WORDS}){_END}
+  |(?:{_ALONE})(?=[\s"*_'”]*(?:[,.;:!\u2013\u2014、。\uff0c\uff01\u060c]|$))|{_PHRASES})""",
     re.VERBOSE,
 )
 
