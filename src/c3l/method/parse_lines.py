@@ -37,7 +37,8 @@ def _read_bare(text: str) -> Iterator[ParsedPair]:
     answer: list[str] = []
     ends_at = 0  # a number that is indented less ends the answer
     for line, following in zip_longest(lines, lines[1:], fillvalue=""):
-        row = cells = None
+        row: tuple[str, str] | None = None
+        cells: tuple[str, str] | None = None
         stripped = line.strip()
         is_json = _JSON.search(stripped) is not None
         if len(stripped) > 2 and not is_json:
