@@ -137,7 +137,7 @@ def _read_items(text: str, *, is_question: bool) -> list[Block]:
     for item in islice(_ITEM.finditer(text), MAX_BLOCKS):
         if not items or int(item["number"]) == int(items[-1]["number"]) + 1:
             items.append(item)
-    ends = [item.start() for item in items[1:]] + [len(text)]
+    ends = [*(item.start() for item in items), len(text)][1:]
     return [
         Block(is_question, int(item["number"]), trim(text[item.end() : end]))
         for item, end in zip(items, ends, strict=True)
