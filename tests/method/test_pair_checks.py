@@ -10,6 +10,8 @@ BAD = [
     ("???", "A dog.", "empty_question"),
     ("What is it?", "", "empty_answer"),
     ("What is it?", "...", "empty_answer"),
+    ("What is it?", "**Answers:**", "empty_answer"),
+    ("What is it?", "</question>", "empty_answer"),
     ("What is it?", "what is it", "echoed_answer"),
     ("So tell me, what is it?", "What is it?", "echoed_answer"),
     ("What is it?", "I'm sorry, but I cannot help with that.", "refusal"),
@@ -38,6 +40,8 @@ BAD = [
 
 GOOD = [
     ("What is it?", "A dog."),
+    ("What does the title say?", "Answers"),
+    ("Which tag is it?", "<h1>"),
     ("How many are there?", "3"),
     ("Where is <|object_ref_start|>the dog<|object_ref_end|>?", "<|box_start|>(1,2),(3,4)<|box_end|>"),
     ("Where is <|ref|>the dog<|/ref|>?", "<|det|>[[1, 2, 3, 4]]<|/det|>"),

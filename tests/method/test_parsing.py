@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from c3l.method.parsed import MAX_PAIRS
+from c3l.method.parsed import MAX_PAIRS, trim
 from c3l.method.parsing import PARSERS, find_pairs
 
 DOG = ("What is it?", "A dog.")
@@ -296,3 +296,68 @@ def test_what_belongs_to_a_last_answer_stays(answer):
 )
 def test_labels_of_any_language_and_quotes_around_a_line_are_left_out(parser, text, pairs):
     assert [(pair.question, pair.answer) for pair in find_pairs(text, parser)] == pairs
+
+
+@pytest.mark.parametrize(
+    ("text", "pairs"),
+    [
+        ("Question 1: a?\nQuestion 2: b?\n\nAnswer 1: x.\nAnswer 2: y.", [("a?", "x."), ("b?", "y.")]),
+        ("Q1: a?\nQ2: b?\nA1: x\nA2: y\nQ3: c?\nA3: z", [("a?", "x"), ("b?", "y"), ("c?", "z")]),
+        ("Q1: a?\nQ2: b?\nA2: y\nA1: x", [("b?", "y"), ("a?", "x")]),
+        ("Q: a?\nQ: b?\nA: x\nA: y", [("a?", "x"), ("b?", "y")]),
+        ("Questions:\n1. a?\n2. b?\n\nAnswers:\n1. x\n2. y", [("a?", "x"), ("b?", "y")]),
+        ("Pregunta 1: ¿a?\nPregunta 2: ¿b?\nRespuesta 1: x\nRespuesta 2: y", [("¿a?", "x"), ("¿b?", "y")]),
+        ("<question>a?</question>\n<answer>x</answer>", [("a?", "x")]),
+        ("Question 1: a?\nAnswer 1: Roads:\nA1: x\nA20: y\nQuestion 2: b?\nAnswer 2: z",
+         [("a?", "Roads:\nA1: x\nA20: y"), ("b?", "z")]),
+        ("Frage 1: a?\nAntwort 1: x:\n- eins\n- zwei\nFrage 2: b?\nAntwort 2: y",
+         [("a?", "x:\n- eins\n- zwei"), ("b?", "y")]),
+        ("1. **a?**\n   - x\n   - y\n2. **b?**\n   - z", [("a?", "- x\n- y"), ("b?", "z")]),
+        ("### 1. a?\n\nx\n\ny\n\n### 2. b?\n\nz", [("a?", "x\n\ny"), ("b?", "z")]),
+        ("Câu hỏi 1: a?\nTrả lời 1: x", [("a?", "x")]),
+        ("प्रश्न 1: a?\nउत्तर 1: x", [("a?", "x")]),
+        ("Question 1 : a ?\nRe\u0301ponse 1 : x", [("a ?", "x")]),
+        ("问题一\uff1aa?\n答案一\uff1ax", [("a?", "x")]),
+        ("Qqq 1: a?\nRrr 1: x", [("a?", "x")]),  # words of no known language
+        ("1. a? https://a.com\n2. b? https://b.com", [("a?", "https://a.com"), ("b?", "https://b.com")]),
+        ("1. Which bus? Line 5: Harbour", [("Which bus?", "Line 5: Harbour")]),
+        ("1. a? Exit: left\n2. b? Exit: right", [("a?", "Exit: left"), ("b?", "Exit: right")]),
+        ("| # | Question | Answer |\n|---|---|---|\n| 1 | a? | x |", [("a?", "x")]),
+        ("| Pregunta | Respuesta |\n|---|---|\n| ¿a? | x |", [("¿a?", "x")]),
+        ('question,answer\n"a, b?","x."\n"c?","y."', [("a, b?", "x."), ("c?", "y.")]),
+        ("1. a? x\n2. b? y\n\nWould you like more questions? Just let me know!", [("a?", "x"), ("b?", "y")]),
+        ("[{'question': 'a?', 'answer': \"It's x\"}]", [("a?", "It's x")]),
+        ("[('a?', 'x'), ('b?', 'y')]", [("a?", "x"), ("b?", "y")]),
+        ('[{"question": "a?", "A": "cat", "B": "dog", "answer": "B"}]', [("a?", "B")]),
+        ('[{"instruction": "Look.", "question": "a?", "answer": "x", "response": "y"}]', [("a?", "x")]),
+        ('Sure: [{"question": "a?", "answer": "It says "stop", in red."}]', [("a?", 'It says "stop", in red.')]),
+    ],
+)  # fmt: skip
+def test_each_question_gets_its_whole_answer_and_nothing_else(text, pairs):
+    assert plain(text) == pairs
+
+
+@pytest.mark.parametrize(
+    ("text", "trimmed"),
+    [
+        ("**A dog** lies on the **grass**", "**A dog** lies on the **grass**"),
+        ("The colour is **red**", "The colour is **red**"),
+        ("**A dog.**", "A dog."),
+        ("What is it?**", "What is it?"),
+        ("*A dog* and *a cat*", "*A dog* and *a cat*"),
+        ("__init__", "__init__"),
+        ("`ls -l`", "ls -l"),
+        ("It reads\n12.", "It reads\n12."),
+        ("It shows\n# Welcome", "It shows\n# Welcome"),
+        ("It shows\n```python\nprint(1)\n```", "It shows\n```python\nprint(1)\n```"),
+        ("Me.\n```", "Me."),
+    ],
+)
+def test_trim_leaves_what_belongs_to_the_text(text, trimmed):
+    assert trim(text) == trimmed
+    assert plain(f"Question 1: What?\nAnswer 1: {text}") == [("What?", trimmed)]
+
+
+def test_a_cut_off_text_of_questions_above_answers_ends_with_the_pair_that_was_cut():
+    pairs = find_pairs("Q1: a?\nQ2: b?\nQ3: c?\nA1: x\nA2: y cut", "numbered")
+    assert (pairs[-1].question, pairs[-1].answer) == ("b?", "y cut")

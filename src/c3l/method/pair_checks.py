@@ -26,6 +26,11 @@ _REFUSAL = re.compile(
 )
 
 
+_TITLE_ALONE = re.compile(
+    r"[\s*_#]*(?:(?:questions?|answers?)[\s*_]*:|</?(?:question|answer|q|a)>)[\s*_]*", re.IGNORECASE
+)
+
+
 def check_pair(pair: ParsedPair) -> tuple[str, str] | None:
     """The reason to reject a pair and one line for a person, or None if nothing speaks against it.
 
@@ -41,6 +46,8 @@ def check_pair(pair: ParsedPair) -> tuple[str, str] | None:
         return "empty_question", f"answer without a question: {excerpt(pair.answer)}"
     if not answer:
         return "empty_answer", f"question without an answer: {excerpt(pair.question)}"
+    if _TITLE_ALONE.fullmatch(pair.answer):
+        return "empty_answer", f"only the title of one: {excerpt(pair.answer)}"
     if found := find_special(pair.question) or find_special(pair.answer):
         return "special_token", f"the text holds {excerpt(found)}"
     if mark := find_mark(pair.question) or find_mark(pair.answer):

@@ -8,17 +8,22 @@ from typing import Any, TypeAlias
 
 from c3l.method.parsed import ParsedPair, asks, one_line, trim
 
-_QUESTION_KEYS = {"question", "q", "query", "prompt", "instruction", "human", "user"}
-_ANSWER_KEYS = {"answer", "a", "response", "reply", "output", "gpt", "assistant"}
+# The best name first: an object's question stands under the first of these that it has.
+_QUESTION_KEYS = ("question", "query", "prompt", "instruction", "human", "user", "q")
+_ANSWER_KEYS = ("answer", "response", "reply", "output", "gpt", "assistant", "a")
 # A string runs to a quote before punctuation or a line's end, as other quotes are ones that the model did not
-# escape, or to the end of the text. Possessive: a string is read once, whatever follows it.
+# escape, or to the end of the text. A comma ends it where a key, a brace or a bracket follows, or the text is cut
+# off. Possessive: a string is read once, whatever follows it.
+_AFTER_COMMA = r"""\s{0,80}(?:[{}\[\]]|"[^"\n]{1,80}"\s{0,8}:|"?[^"\n]{0,80}\Z)"""
 _TOKEN = re.compile(
-    r"""(?P<brace>[{}])
-    |"(?P<string>(?:[^"\\]++|\\.|"(?![ \t]{0,8}(?:[,}\]:\r\n]|\Z)))*+)(?P<end>"?)(?P<colon>\s{0,8}:)?
+    rf"""(?P<brace>[{{}}])
+    |"(?P<string>(?:[^"\\]++|\\.|"(?![ \t]{{0,8}}(?:[}}\]:\r\n]|,[ \t]{{0,8}}[\r\n]|,{_AFTER_COMMA}|\Z)))*+)
+        (?P<end>"?)(?P<colon>\s{{0,8}}:)?
     |(?P<bare>[\w.+-]++)""",
     re.DOTALL | re.VERBOSE,
 )
-_KEYS = _QUESTION_KEYS, _ANSWER_KEYS
+_PYTHON = re.compile(r"""'((?:[^'\\]++|\\.)*+)'|"((?:[^"\\]++|\\.)*+)"|\b(?:None|True|False)\b|[()]""", re.DOTALL)
+_IN_JSON = {"None": "null", "True": "true", "False": "false", "(": "[", ")": "]"}
 _Item: TypeAlias = tuple[str, str, bool]  # key, value, closed
 
 
@@ -41,7 +46,8 @@ def read_json(text: str) -> Iterator[ParsedPair]:
                 found = True
                 yield pair
         if not found:
-            yield from _read_lists(text)
+            lists = list(_read_lists(text))
+            yield from lists or _read_python(_strip_fence(text))
     else:
         yield from _walk(value)
 
@@ -62,6 +68,29 @@ def _read_lists(text: str) -> Iterator[ParsedPair]:
                 yield from _walk(json.loads(line.strip().rstrip(","), object_pairs_hook=_Object))
             except (ValueError, RecursionError):
                 continue
+
+
+def _read_python(text: str) -> Iterator[ParsedPair]:
+    """What Python would print of the same lists and objects: ``[{'question': 'What is it?', 'answer': 'A dog.'}]``.
+
+    Nothing is evaluated: strings, names and brackets are written as JSON has them.
+    """
+    start, end = re.search(r"[\[{(]", text), max(text.rfind(bracket) for bracket in "]})")
+    if start and end > start.start() and "'" in text:
+        try:
+            value = json.loads(_PYTHON.sub(_as_json, text[start.start() : end + 1]), object_pairs_hook=_Object)
+        except (ValueError, RecursionError):
+            return
+        yield from _walk(value)
+
+
+def _as_json(token: re.Match[str]) -> str:
+    if token[0] in _IN_JSON:
+        return _IN_JSON[token[0]]
+    single, double = token.groups()
+    if double is not None:
+        return token[0]
+    return '"' + single.replace("\\'", "'").replace('"', '\\"') + '"'
 
 
 def _strip_fence(text: str) -> str:
@@ -93,7 +122,9 @@ def _holds_objects(value: Any) -> bool:
 def _side_by_side(value: _Object) -> Iterator[ParsedPair]:
     """A list of questions beside a list of as many answers."""
     lists = {_name(key).removesuffix("s"): inner for key, inner in value if _name(key).endswith("s")}
-    questions, answers = (next((lists[key] for key in lists if key in keys), None) for keys in _KEYS)
+    questions, answers = (
+        next((lists[key] for key in keys if key in lists), None) for keys in (_QUESTION_KEYS, _ANSWER_KEYS)
+    )
     if isinstance(questions, list) and isinstance(answers, list) and len(questions) == len(answers):
         for question, answer in zip(questions, answers, strict=True):
             yield ParsedPair(one_line(_as_text(question)), trim(_as_text(answer)), closed=True)
@@ -149,19 +180,27 @@ def _scan_items(text: str, position: int) -> tuple[list[_Item], int]:
 
 
 def _pairs_of(items: Iterable[_Item]) -> Iterator[ParsedPair]:
+    items = list(items)
+    names = {_name(key) for key, _, _ in items}
+    asked, answered = _best(_QUESTION_KEYS, names), _best(_ANSWER_KEYS, names)
     questions: list[str] = []
     answers: list[tuple[str, bool]] = []
     for key, value, closed in items:
         name = _name(key)
-        if name in _QUESTION_KEYS:
+        if name == asked:
             questions.append(one_line(value))
         elif asks(key) and value:  # {"What is it?": "A dog."}
             questions.append(one_line(key))
             answers.append((trim(value), closed))
-        elif name in _ANSWER_KEYS:
+        elif name == answered:
             answers.append((trim(value), closed))
     for question, answer in zip_longest(questions, answers):
         yield ParsedPair(question or "", *(answer or ("",)))
+
+
+def _best(keys: Sequence[str], names: set[str]) -> str | None:
+    """The first of the keys that an object has; "a" beside "b" is one of several options."""
+    return next((key for key in keys if key in names and not (key == "a" and "b" in names)), None)
 
 
 def _name(key: str) -> str:

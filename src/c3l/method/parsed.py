@@ -1,8 +1,7 @@
-"""A pair as it is read out of a text, and what all forms of text share: marks, bullets, labels, what is around."""
+"""A pair as it is read out of a text, and what all forms of text share: marks, bullets, what is around."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 MAX_PAIRS = 1_000  # read from one generation at most; 50 is the most that can be asked for
 
@@ -22,28 +21,99 @@ class ParsedPair:
     closed: bool = False
 
 
-# What opens an item of a list.
-BULLET = re.compile(r"[ \t>*_#•+-]{0,16}(?:[\[(]?\d{1,4}[.):\]][ \t*_]{0,8})?")
+# What opens an item of a list. A bold word behind it keeps its marks, "-5" its sign, "3.5" its whole part.
+BULLET = re.compile(
+    r"(?:[ \t>#•+]|-(?!\d)|\*(?=[ \t])){0,16}"
+    r"(?:[*_]{0,3}[\[(]?\d{1,4}[.):\]](?!\d)(?:[*_]{1,3}(?=[ \t]))?[ \t]{0,8}(?=\S))?"
+)
 # Control characters, and the halves of a character that "\\ud83d" in JSON makes: no file can hold them.
 _UNWRITABLE = re.compile("[\x00-\x08\x0e-\x1b\x7f\ud800-\udfff]")
-# Lines between two blocks that belong to neither: rules, headings, a lone "2.", "Pair 2:", a code fence.
-_BETWEEN = re.compile(
-    r"[-*_=~`#]*|#{1,6}\s.*|[*_]{0,2}(?:Q\W?A\s)?(?:pair|set|Q\W?A)?\s?#?\d{1,4}[.):][*_]{0,2}|```\w+",
+_RULE = re.compile(r"[-*_=~#]*")
+_FENCE = re.compile(r"`{3,}\w*")
+# What opens the next block on a line of its own: a heading, a lone "2.", "Pair 2:".
+_OPENS_NEXT = re.compile(
+    r"#{1,6}\s.*|[*_]{0,2}(?P<word>(?:Q\W?A\s)?(?:pair|set|Q\W?A)?)\s?#?(?P<number>\d{1,4})[.):][*_]{0,2}",
     re.IGNORECASE,
 )
+_EMPHASIS = re.compile(r"\*+|_+|`+")
+_NAME_OF_CODE = re.compile(r"__[a-z0-9_]+__")
 
 
-def one_line(text: str) -> str:
+def one_line(text: str, following: int | None = None) -> str:
     """As ``trim``, with single spaces for all white space."""
-    return " ".join(trim(text).split())
+    return " ".join(trim(text, following).split())
 
 
-def trim(text: str) -> str:
-    """A text without markdown around it, and without the lines that separate it from the next block."""
+def trim(text: str, following: int | None = None) -> str:
+    """A text without markdown that wraps it whole, and without the lines that separate it from the next block.
+
+    A mark inside the text keeps its partner at the text's edge; one whose partner was cut off is left out.
+
+    Args:
+        text: What stands between two labels, or in a cell, or in a string.
+        following: The number of the block behind it; None where none is, and so no line can open it.
+    """
     lines = [line.rstrip() for line in _UNWRITABLE.sub("", text).strip().splitlines()]
-    while len(lines) > 1 and len(lines[-1]) <= 80 and _BETWEEN.fullmatch(lines[-1].strip()):
+    fences = sum(_FENCE.fullmatch(line.strip()) is not None for line in lines) if "```" in text else 0
+    while lines:
+        last = lines[-1].strip()
+        if fences % 2 and _FENCE.fullmatch(last):
+            fences -= 1
+        elif len(lines) == 1 or not (
+            _RULE.fullmatch(last) or (following is not None and _opens_next(lines, following))
+        ):
+            break
         lines.pop()
-    text = "\n".join(lines).strip(" \t\n*_`")
+    text = "\n".join(lines).strip()
+    for _ in range(4):  # layers: a bold text in quotes
+        inner = _unwrapped(_without_emphasis(text))
+        if inner == text:
+            break
+        text = inner
+    return text
+
+
+def _opens_next(lines: list[str], following: int) -> bool:
+    """Whether the last line is of the next block: a bare number may also be what the text ends with."""
+    found = _OPENS_NEXT.fullmatch(lines[-1].strip())
+    if not found or found["word"] or found["number"] is None:
+        return found is not None
+    return int(found["number"]) == following or not lines[-2].strip()
+
+
+def _without_emphasis(text: str) -> str:
+    """A text without the marks around all of it, and without one at an edge whose partner was cut off."""
+    several = "\n" in text
+    if not several and text.startswith("* "):
+        text = text[2:].lstrip()
+    for mark in "*_`":
+        if mark not in (text[:1], text[-1:]) or (mark == "_" and _NAME_OF_CODE.fullmatch(text)):
+            continue
+        runs = [run for run in _EMPHASIS.finditer(text) if run[0][0] == mark and _emphasises(run, several)]
+        opens, closes = bool(runs) and runs[0].start() == 0, bool(runs) and runs[-1].end() == len(text)
+        if len(runs) == 2 and opens and closes:
+            text = text[runs[0].end() : runs[1].start()].strip()
+        elif len(runs) % 2 and (mark != "_" or " " in text):  # else a name, as "_count"
+            if closes:
+                text = text[: runs[-1].start()].rstrip()
+            elif opens:
+                text = text[runs[0].end() :].lstrip()
+    return text
+
+
+def _emphasises(run: re.Match[str], several_lines: bool) -> bool:
+    """Whether marks may be of emphasis or code, rather than a bullet, a product, a name or a fence."""
+    text, mark = run.string, run[0]
+    before, behind = text[max(0, run.start() - 1) : run.start()], text[run.end() : run.end() + 1]
+    if several_lines and (mark.startswith("```") or (mark == "*" and behind == " " and before in ("", "\n"))):
+        return False
+    if before.isspace() and behind.isspace():
+        return False
+    return mark[0] != "_" or not (before.isalnum() and behind.isalnum())
+
+
+def _unwrapped(text: str) -> str:
+    """A text without the quotation marks around all of it."""
     for opening, closing in ('""', "“”"):
         inner = text[1:-1]
         if len(text) > 1 and text[0] == opening and text[-1] == closing and not {opening, closing} & set(inner):
@@ -63,36 +133,3 @@ def split_at_mark(text: str) -> tuple[str, str, str]:
     """The text before its first question mark, the mark, and the text behind it."""
     found = MARK.search(text)
     return (text[: found.start()], found[0], text[found.end() :]) if found else (text, "", "")
-
-
-# "Pregunta 1: ", "Frage: ", "R\u00e9ponse 1 : ": labels of languages that `_LABEL` does not know
-_WORD = re.compile(r"(?P<word>[^\W\d]{1,20})[ \t]?(?P<number>\d{0,4})[ \t]?[:\uff1a][ \t]?")
-
-
-def without_labels(pairs: Sequence[ParsedPair]) -> list[ParsedPair]:
-    """The pairs without a label that all answers begin with, and one that then all questions begin with."""
-    whole = [pair for pair in pairs if pair.answer]
-    answers, questions = (
-        _common_label([pair.answer for pair in whole]),
-        _common_label([pair.question for pair in whole]),
-    )
-    if not answers or answers == questions or answers.lower() in ("yes", "no"):
-        return list(pairs)
-    found = []
-    for pair in pairs:
-        question = _WORD.match(pair.question)
-        its = question is not None and question["word"] == questions
-        if not pair.answer and questions and not its:
-            continue  # said after the last pair
-        asked = one_line(pair.question[question.end() :]) if its and question is not None else pair.question
-        found.append(replace(pair, question=asked, answer=trim(_WORD.sub("", pair.answer, count=1))))
-    return found
-
-
-def _common_label(texts: Sequence[str]) -> str:
-    """The word of a label that all texts begin with, several or with a number; empty if there is none."""
-    labels = [_WORD.match(text) for text in texts]
-    words = {label["word"] if label else "" for label in labels}
-    if len(words) != 1 or (len(labels) == 1 and labels[0] is not None and not labels[0]["number"]):
-        return ""
-    return words.pop()

@@ -3,6 +3,7 @@
 Ids stand inside every record, and nothing is ever joined by position. No record holds a tensor.
 """
 
+from c3l.records.denials import says_no
 from c3l.records.figures import Estimate, EvalReport, Figure, HeldOut, TuningStep
 from c3l.records.lines import from_json, to_json
 from c3l.records.samples import (
@@ -15,7 +16,6 @@ from c3l.records.samples import (
     make_id,
     name_round,
     name_step,
-    says_no,
 )
 from c3l.records.scores import (
     KL_FORMS,

@@ -81,11 +81,6 @@ class Sample:
 _WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
 
 
-def says_no(answer: str) -> bool:
-    """Whether the answer's first word is no."""
-    return _first_word(answer) == "no"
-
-
 def _first_word(text: str) -> str:
     found = _WORD.search(text.lower())
     return found[0] if found else ""

@@ -29,7 +29,7 @@ class PairFacts:
         tokens: Length of the answer.
         i2c: S(I2C), in the unit of the form in use.
         lift: In probability.
-        says_no: Whether the answer's first word is no.
+        says_no: Whether the answer opens by saying no.
         less_likely: Whether the answer is less likely with the image than without it.
         decision: What the filter decided; None of a pair of an earlier round.
     """

@@ -1,0 +1,143 @@
+"""Finds the words that label questions and answers in a text: ``Pregunta 1: ... Respuesta 1: ...``.
+
+English ones need no search. Words of common languages are known; those of others are told by how they stand: a word
+for questions and one for answers that open lines with the same numbers, or in turns.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
+
+from c3l.method.parsed import MARK, MAX_PAIRS, asks
+
+_QUESTION_WORDS = """question|pregunta|pergunta|domanda|frage|vraag|fråga|spørgsmål|spørsmål|kysymys|pytanie|otázka
+|kérdés|întrebare|întrebarea|soru|ερώτηση|вопрос|питання|запитання|въпрос|سؤال|السؤال|س|پرسش|سوال
+|שאלה|प्रश्न|सवाल|প্রশ্ন|கேள்வி|ప్రశ్న
+|คำถาม|câu hỏi|hỏi|pertanyaan|soalan|问题|问|問題|問|提问|質問|질문|문제|swali|user|human"""
+_ANSWER_WORDS = """answer|respuesta|resposta|réponse|risposta|antwort|antwoord|svar|vastaus|odpowiedź|odpověď|odpoveď
+|válasz|răspuns|răspunsul|cevap|yan\u0131t|απάντηση|ответ|відповідь|отговор|جواب|الجواب|إجابة|الإجابة|ج|پاسخ|תשובה|उत्तर|जवाब
+|উত্তর|பதில்
+|సమాధానం|జవాబు|คำตอบ|trả lời|câu trả lời|đáp|đáp án|jawaban|jawapan|答案|回答|答|解答|答え|답변|답|정답|jibu|assistant"""
+KNOWN_QUESTIONS = frozenset(_QUESTION_WORDS.replace("\n", "").split("|"))
+KNOWN_ANSWERS = frozenset(_ANSWER_WORDS.replace("\n", "").split("|"))
+NUMBER = r"\d{1,4}|[一二三四五六七八九十]{1,3}"
+_DIGITS = "零一二三四五六七八九"
+
+# Letters with their combining marks, which `\w` does not know: all but spaces, digits and punctuation.
+_LETTER = r"""[^\s\d:\uff1a*_`#|"“”<>{}\[\]()\uff08\uff09?!.,;/\\\uff1f\uff01。،؟+=~-]"""
+# Up to three words that open a line, or stand after a question, perhaps with a number, and what closes a label.
+# White space follows a colon: "https://" is no label.
+_OPENING = re.compile(
+    rf"""(?:^[ \t>*_#•+`-]{{0,16}}(?:\(?\d{{1,4}}[.):\]][ \t*_]{{0,8}})?
+      |(?P<inline>(?<=[?\uff1f\u061f])[ \t*_|,;/-]{{0,8}}))
+    (?P<word>{_LETTER}{{1,24}}?(?:[ ]{_LETTER}{{1,24}}?){{0,2}}?)
+    (?:[ \t]{{0,4}}[#(\uff08]?(?P<number>{NUMBER})[)\uff09]?
+        (?:[ \t*_]{{0,8}}(?:\uff1a|:(?=[\s*_"“]|\Z)|[.)\u2013\u2014-](?=\s))|[ \t*_]{{0,8}}$)
+      |[ \t*_]{{0,8}}(?:\uff1a|:(?=[\s*_"“]|\Z)))""",
+    re.MULTILINE | re.VERBOSE,
+)
+_MAY_LABEL = re.compile(r"[\d:\uff1a一二三四五六七八九十]")
+_TRIED = 8  # words that may be labels, in the order of the text
+
+
+class Words(NamedTuple):
+    """The words for questions and for answers, each as the alternatives of a regular expression."""
+
+    questions: str
+    answers: str
+
+
+ENGLISH = Words("Q(?:uestion|ues)?", "A(?:nswer|ns)?")
+_ENGLISH = {"q": "question", "ques": "question", "question": "question", "a": "answer", "ans": "answer"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """What may be a label: its word, as it is written and folded, and its number."""
+
+    word: str
+    written: str
+    number: int | None
+    inline: bool
+    start: int
+    end: int
+
+
+def find_words(text: str) -> Words:
+    """The words that label the pairs of a text; the English ones if no others do."""
+    if not _MAY_LABEL.search(text):
+        return ENGLISH
+    openings = list(islice(_find_openings(text), 4 * MAX_PAIRS))
+    found = {opening.word for opening in openings}
+    if {"question", "answer"} <= found:
+        return ENGLISH
+    answers = (found & KNOWN_ANSWERS) - {"answer"}
+    questions = found & KNOWN_QUESTIONS
+    if answers and (questions or _follow_questions(text, [one for one in openings if one.word in answers])):
+        return Words(_spell(openings, questions or {"question"}), _spell(openings, answers))
+    return _find_pair_of_words(text, openings) or ENGLISH
+
+
+def read_number(text: str | None) -> int | None:
+    """The number of a label, in digits of any script or in Chinese numerals up to 99."""
+    if not text:
+        return None
+    if text.isdecimal():
+        return int(text)
+    tens, ten, ones = text.rpartition("十")
+    if not ten:
+        return int("".join(str(_DIGITS.find(digit)) for digit in text))
+    return 10 * (_DIGITS.find(tens) if tens else 1) + (_DIGITS.find(ones) if ones else 0)
+
+
+def _find_openings(text: str) -> Iterator[_Opening]:
+    for match in _OPENING.finditer(text):
+        word = unicodedata.normalize("NFC", match["word"]).casefold()
+        if all(unicodedata.category(letter)[0] in "LMZ" for letter in word):
+            number, inline = read_number(match["number"]), match["inline"] is not None
+            yield _Opening(_ENGLISH.get(word, word), match["word"], number, inline, match.start(), match.end())
+
+
+def _follow_questions(text: str, answers: Sequence[_Opening]) -> bool:
+    return all(one.inline or asks(text[max(0, one.start - 200) : one.start].rstrip(" \t\r\n*_")) for one in answers)
+
+
+def _spell(openings: Sequence[_Opening], words: set[str]) -> str:
+    """The alternatives for words as they are written, the longest first."""
+    english = [ENGLISH[place] for place, word in enumerate(("question", "answer")) if word in words]
+    written = {opening.written for opening in openings if opening.word in words - {"question", "answer"}}
+    return "|".join([*map(re.escape, sorted(written, key=lambda word: (-len(word), word))), *english])
+
+
+def _find_pair_of_words(text: str, openings: Sequence[_Opening]) -> Words | None:
+    """Two words that nobody told us of."""
+    by_word: dict[str, list[_Opening]] = {}
+    for opening in openings:
+        if opening.number is not None or not opening.inline:
+            by_word.setdefault(opening.word, []).append(opening)
+    tried = [word for word, those in by_word.items() if len(those) > 1 or those[0].number is not None][:_TRIED]
+    for place, question in enumerate(tried):
+        for answer in tried[place + 1 :]:
+            if _belong_together(text, by_word[question], by_word[answer]):
+                return Words(_spell(openings, {question}), _spell(openings, {answer}))
+    return None
+
+
+def _belong_together(text: str, questions: Sequence[_Opening], answers: Sequence[_Opening]) -> bool:
+    asked, answered = [one.number for one in questions], [one.number for one in answers]
+    word = questions[0].word
+    both = sorted([*questions, *answers], key=lambda one: one.start)
+    ends = [one.start for one in both[1:]] + [len(text)]
+    asking = [
+        MARK.search(text, one.end, end) is not None for one, end in zip(both, ends, strict=True) if one.word == word
+    ]
+    if None not in asked and None not in answered:
+        in_order = len(set(asked)) == len(asked) and asked[: len(answered)] == answered
+        return in_order and any(asking) and questions[0].start < answers[0].start
+    if word == "question" or answers[0].word == "answer":
+        return False  # the other word is of a text in English
+    turns = all((one.word == word) != bool(place % 2) for place, one in enumerate(both))
+    return turns and len(answers) > 1 and all(asking)
