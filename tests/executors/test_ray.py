@@ -69,8 +69,9 @@ def configure(world: Path, run: Path, *overrides: str) -> RunConfig:
     return make_config(run, world / "images", world / "model", *SHORT, *overrides)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def crew(cluster: Any) -> Iterator[RayExecutor]:
+    """Workers that many tests use, for a process of one costs seconds; they hold all of the cluster once they start."""
     executor = RayExecutor(ExecutorConfig(name="ray", workers=2, max_retries=1))
     yield executor
     executor.forget_model()
@@ -103,24 +104,6 @@ def test_two_workers_write_the_bytes_that_one_process_writes(world: Path, tmp_pa
     assert sum(name.startswith("draft/scored/0") for name in local) == 6
 
 
-def test_a_node_that_is_lost_costs_a_shard_and_no_byte(
-    world: Path, tmp_path: Path, cluster: Any, crew: RayExecutor, caplog: pytest.LogCaptureFixture
-) -> None:
-    node = cluster.add_node(num_cpus=1, resources={"third": 1})
-    tasks = draft_tasks(world, tmp_path)
-    whole = {one.shard: one.records for one in LocalExecutor().run(write_drafts, tasks, lambda count: None)}
-    crew._config = ExecutorConfig(name="ray", workers=3, max_retries=1)
-    found, slowly = {}, partial(write_slowly, seconds=1.0)
-    for one in crew.run(
-        slowly, [*tasks, *(replace(task, shard=task.shard + 10) for task in tasks)], lambda count: None
-    ):
-        if not found:
-            cluster.remove_node(node, allow_graceful=False)
-        found[one.shard] = one.records
-    assert found == whole | {shard + 10: records for shard, records in whole.items()}
-    assert "lost its worker, and is made again" in caplog.text
-
-
 def test_a_data_set_is_scored_and_a_benchmark_asked_by_workers_too(
     world: Path, tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +134,29 @@ def test_a_data_set_is_scored_and_a_benchmark_asked_by_workers_too(
     assert (tmp_path / "ray.jsonl").read_bytes() == (tmp_path / "local.jsonl").read_bytes()
     for file in ("predictions.jsonl", "scores.json", "settings.json"):
         assert (tmp_path / "ray" / file).read_bytes() == (tmp_path / "local" / file).read_bytes()
+
+
+def test_a_node_that_is_lost_costs_a_shard_and_no_byte(
+    world: Path,
+    tmp_path: Path,
+    cluster: Any,
+    crew: RayExecutor,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node = cluster.add_node(num_cpus=1, resources={"third": 1})
+    tasks = draft_tasks(world, tmp_path)
+    whole = {one.shard: one.records for one in LocalExecutor().run(write_drafts, tasks, lambda count: None)}
+    monkeypatch.setattr(crew, "_config", ExecutorConfig(name="ray", workers=3, max_retries=1))
+    found, slowly = {}, partial(write_slowly, seconds=1.0)
+    for one in crew.run(
+        slowly, [*tasks, *(replace(task, shard=task.shard + 10) for task in tasks)], lambda count: None
+    ):
+        if not found:
+            cluster.remove_node(node, allow_graceful=False)
+        found[one.shard] = one.records
+    assert found == whole | {shard + 10: records for shard, records in whole.items()}
+    assert "lost its worker, and is made again" in caplog.text
 
 
 def write_slowly(task: ShardTask, load: Load, seconds: float) -> Iterator[Any]:
