@@ -273,7 +273,7 @@ GENERATE = [
 
 def test_generation_is_the_same_for_any_batch_size_and_order(model):
     for temperature in (0.0, 1.0):
-        sampling = Sampling(temperature, 0.9, 5)
+        sampling = Sampling(temperature, 0.9, 6)
         together = model.generate(GENERATE, sampling)
         assert [it.request_id for it in together] == [it.request_id for it in GENERATE]
         assert [model.generate([request], sampling)[0] for request in GENERATE] == together
