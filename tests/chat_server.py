@@ -58,7 +58,7 @@ def serve(
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         seen.url = f"http://127.0.0.1:{server.server_port}/v1"
         yield seen
         server.shutdown()

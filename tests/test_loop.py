@@ -222,22 +222,30 @@ def finish(run: Path, until: Path | None = None) -> int | None:
 
 
 @pytest.mark.parametrize(
-    "appears",
+    "moments",
     [
-        "tuned/begun.json",
-        "tuned/checkpoints/before.json",
-        "tuned/checkpoints/checkpoint-2/trainer_state.json",
-        "tuned/adapter",
-        "tuned/merged",
-        "tuned/00000.jsonl",
-        "tuned/stage.json",
-        "refined/scored/00001.jsonl",
+        (
+            "tuned/begun.json",
+            "tuned/checkpoints/checkpoint-2/trainer_state.json",
+            "tuned/merged",
+            "tuned/stage.json",
+        ),
+        (
+            "tuned/checkpoints/before.json",
+            "tuned/adapter",
+            "tuned/00000.jsonl",
+            "refined/scored/00001.jsonl",
+        ),
     ],
+    ids=["one", "other"],
 )
-def test_killed_and_started_again_is_the_same_run(world, appears):
+def test_killed_again_and_again_it_is_the_same_run(world, moments):
+    """Each start goes on from where the one before was killed, and past a moment of the other run."""
     run = begin(world, "killed")
-    assert finish(run, until=run / appears) == -signal.SIGKILL, (world / "killed.log").read_text()
-    assert (run / appears).exists() and not (run / "refined/scored/stage.json").exists()
+    for appears in moments:
+        assert not (run / appears).exists()
+        assert finish(run, until=run / appears) == -signal.SIGKILL, (world / "killed.log").read_text()
+        assert (run / appears).exists() and not (run / "refined/scored/stage.json").exists()
     assert finish(run) == 0, (world / "killed.log").read_text()
     # the tuned model is named by its path, the only thing that may differ
     assert {name: data.replace(b"/killed/", b"/whole/") for name, data in read_all(run).items()} == read_all(

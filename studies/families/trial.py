@@ -71,10 +71,11 @@ def try_family(family: Family, folder: Path) -> Outcome:
     raw = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
     plain = Plain(raw.eval(), model.processor)
     modes = tuple(mode for mode in MODES if mode in model.no_image_modes())
+    asked = [_score_plainly(plain, request) for request in _requests()]
     return Outcome(
         family,
         modes=modes,
-        off=max(_compare_scores(model, plain, mode) for mode in modes),
+        off=max(_compare_scores(model, plain, asked, mode) for mode in modes),
         effect=_measure_effect(model),
         rows=model.describe_rows(),
         several=_try_several(model, plain),
@@ -102,22 +103,42 @@ def _pairs_of(image: int) -> tuple[Pair, ...]:
     return tuple(replace(pair, pair_id=f"{image}/{pair.pair_id}") for pair in _PAIRS)
 
 
-def _compare_scores(model: Any, plain: Plain, mode: NoImageMode) -> float:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request, and what the plain loop says of its pairs where their image is shown.
+
+    Attributes:
+        request: The request.
+        ids: Of each answer.
+        with_image: Log-probabilities (N, V) of each answer.
+    """
+
+    request: ScoreRequest
+    ids: list[list[int]]
+    with_image: list[Tensor]
+
+
+def _score_plainly(plain: Plain, request: ScoreRequest) -> _Asked:
+    ids = [plain.answer_ids(pair.completion) for pair in request.pairs]
+    shown = _only(request.image)
+    both = zip(request.pairs, ids, strict=True)
+    return _Asked(request, ids, [plain.log_probs(shown, pair.prompt, of_pair) for pair, of_pair in both])
+
+
+def _compare_scores(model: Any, plain: Plain, asked: Sequence[_Asked], mode: NoImageMode) -> float:
     """The largest difference of log p, log q or KL to the plain loop, over all pairs and tokens."""
-    requests = _requests()
     worst = 0.0
-    results = model.score(requests, mode)
-    for request in requests:
-        for pair in request.pairs:
+    results = model.score([one.request for one in asked], mode)
+    for one in asked:
+        request = one.request
+        for pair, ids, log_p in zip(request.pairs, one.ids, one.with_image, strict=True):
             scores = results[pair.pair_id]
-            ids = plain.answer_ids(pair.completion)
-            log_p = plain.log_probs(_only(request.image), pair.prompt, ids)
             log_q = _leave_out(plain, request, pair.prompt, ids, mode)
             kl = (log_p.exp() * (log_p - log_q)).nan_to_num().sum(-1)
             expected = (_pick(log_p, ids), _pick(log_q, ids), kl)
             found = (scores.logprobs_with_image, scores.logprobs_without_image, scores.token_kl)
-            for one, other in zip(found, expected, strict=True):
-                worst = max(worst, float((torch.tensor(one) - other).abs().max()))
+            for ours, other in zip(found, expected, strict=True):
+                worst = max(worst, float((torch.tensor(ours) - other).abs().max()))
     return worst
 
 

@@ -332,7 +332,7 @@ def test_a_list_of_one_strange_row_is_a_list(tmp_path: Path) -> None:
     assert isinstance(found, BadTurn)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(rows=st.lists(ROWS, max_size=4), lines=st.booleans(), junk=st.binary(max_size=6), cut=st.integers(0, 40))
 def test_whatever_is_in_the_file_gives_turns_rejections_or_one_declared_error(
     rows: list[Any], lines: bool, junk: bytes, cut: int, tmp_path_factory: pytest.TempPathFactory

@@ -16,7 +16,6 @@ from c3l.data.images import inspect_image
 from c3l.errors import BackendError, ConfigError, DataError
 from c3l.executors.choose import make_executor
 from c3l.executors.interface import ShardTask, in_order
-from c3l.executors.local import LocalExecutor
 from c3l.jobs import asking
 from c3l.jobs import evaluate as evaluate_job
 from c3l.jobs import score as score_job
@@ -24,7 +23,6 @@ from c3l.progress import SilentProgress
 from c3l.records import ImageRef
 from c3l.run.context import open_context
 from c3l.run.pipeline import run_method
-from c3l.run.shards import write_drafts
 from c3l.settings.evaluation import BenchmarkConfig
 from c3l.settings.schema import ExecutorConfig, RunConfig
 from runs import draw_pictures, make_config, read_all
@@ -69,8 +67,9 @@ def configure(world: Path, run: Path, *overrides: str) -> RunConfig:
     return make_config(run, world / "images", world / "model", *SHORT, *overrides)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def crew(cluster: Any) -> Iterator[RayExecutor]:
+    """Workers that many tests use, for a process of one costs seconds; they hold all of the cluster once they start."""
     executor = RayExecutor(ExecutorConfig(name="ray", workers=2, max_retries=1))
     yield executor
     executor.forget_model()
@@ -103,27 +102,18 @@ def test_two_workers_write_the_bytes_that_one_process_writes(world: Path, tmp_pa
     assert sum(name.startswith("draft/scored/0") for name in local) == 6
 
 
-def test_a_node_that_is_lost_costs_a_shard_and_no_byte(
-    world: Path, tmp_path: Path, cluster: Any, crew: RayExecutor, caplog: pytest.LogCaptureFixture
-) -> None:
-    node = cluster.add_node(num_cpus=1, resources={"third": 1})
-    tasks = draft_tasks(world, tmp_path)
-    whole = {one.shard: one.records for one in LocalExecutor().run(write_drafts, tasks, lambda count: None)}
-    crew._config = ExecutorConfig(name="ray", workers=3, max_retries=1)
-    found, slowly = {}, partial(write_slowly, seconds=1.0)
-    for one in crew.run(
-        slowly, [*tasks, *(replace(task, shard=task.shard + 10) for task in tasks)], lambda count: None
-    ):
-        if not found:
-            cluster.remove_node(node, allow_graceful=False)
-        found[one.shard] = one.records
-    assert found == whole | {shard + 10: records for shard, records in whole.items()}
-    assert "lost its worker, and is made again" in caplog.text
-
-
 def test_a_data_set_is_scored_and_a_benchmark_asked_by_workers_too(
-    world: Path, tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
+    world: Path, tmp_path: Path, crew: RayExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    used = []
+
+    def choose(config: ExecutorConfig, load: Any) -> Any:
+        used.append(config.name)
+        return crew if config.name == "ray" else make_executor(config, load)
+
+    monkeypatch.setattr(crew, "close", lambda: None)
+    monkeypatch.setattr(score_job, "make_executor", choose)
+    monkeypatch.setattr(asking, "make_executor", choose)
     monkeypatch.setattr(score_job, "CHUNK_ROWS", 2)
     monkeypatch.setattr(asking, "_SYNC_EVERY", 2)
     rows = [
@@ -148,14 +138,40 @@ def test_a_data_set_is_scored_and_a_benchmark_asked_by_workers_too(
         summary = score_job.score_file([tmp_path / "data.json"], tmp_path / f"{name}.jsonl", config, SilentProgress())
         assert (summary["ok"], summary["rejected"]) == (7, {})
         evaluate_job.evaluate_files(task, tmp_path / name, config, SilentProgress())
+    assert used == ["local", "local", "ray", "ray"]
     assert (tmp_path / "ray.jsonl").read_bytes() == (tmp_path / "local.jsonl").read_bytes()
     for file in ("predictions.jsonl", "scores.json", "settings.json"):
         assert (tmp_path / "ray" / file).read_bytes() == (tmp_path / "local" / file).read_bytes()
 
 
-def write_slowly(task: ShardTask, load: Load, seconds: float) -> Iterator[Any]:
-    time.sleep(seconds)
-    yield from write_drafts(task, load)
+def test_a_node_that_is_lost_costs_a_shard_and_no_byte(
+    world: Path,
+    tmp_path: Path,
+    cluster: Any,
+    crew: RayExecutor,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node = cluster.add_node(num_cpus=1, resources={"third": 1})
+    tasks = draft_tasks(world, tmp_path)
+    monkeypatch.setattr(crew, "_config", ExecutorConfig(name="ray", workers=3, max_retries=1))
+    found, work = {}, partial(wait_on_a_node, node=node.node_id, begun=str(tmp_path / "begun"))
+    for one in crew.run(work, tasks, lambda count: None):
+        if not found:
+            cluster.remove_node(node, allow_graceful=False)
+        found[one.shard] = one.records
+    assert found == {task.shard: (str(task.shard), *task.inputs) for task in tasks}
+    assert caplog.text.count("lost its worker, and is made again") == 1
+
+
+def wait_on_a_node(task: ShardTask, load: Load, node: str, begun: str) -> Iterator[Any]:
+    """A shard without an end on this node, and one on another that ends once that has begun."""
+    while ray.get_runtime_context().get_node_id() == node or not os.path.exists(begun):
+        if ray.get_runtime_context().get_node_id() == node:
+            Path(begun).touch()
+        time.sleep(0.01)
+    yield str(task.shard)
+    yield from task.inputs
 
 
 def end_the_process(task: ShardTask, load: Load) -> Iterator[Any]:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -140,9 +141,23 @@ def stop(*_):
     raise Stopped
 
 
+@pytest.fixture(scope="module")
+def whole(world):
+    """A function from a method to the folder of a finetuning that was not stopped."""
+    root, data = world
+
+    @cache
+    def make(method):
+        out = root / f"whole_{method}"
+        finetune_files([data], out, configure(root, f"finetuning.method={method}"), SilentProgress())
+        return out
+
+    return make
+
+
 @pytest.mark.parametrize("method", ["lora", "full"])
 @pytest.mark.parametrize("place", [(Advance, "on_step_begin"), (finetuning, "_save")], ids=["training", "saving"])
-def test_a_stopped_one_goes_on_to_the_same_model(place, method, world, tmp_path, monkeypatch):
+def test_a_stopped_one_goes_on_to_the_same_model(place, method, world, whole, tmp_path, monkeypatch):
     root, data = world
     settings = f"finetuning.method={method}"
 
@@ -150,7 +165,7 @@ def test_a_stopped_one_goes_on_to_the_same_model(place, method, world, tmp_path,
         if state.global_step == 2:
             raise Stopped
 
-    finetune_files([data], tmp_path / "whole", configure(root, settings), SilentProgress())
+    expected = whole(method)
     with monkeypatch.context() as patched:
         patched.setattr(*place, stop if place[0] is finetuning else stop_after_two, raising=False)
         with pytest.raises(Stopped):
@@ -161,7 +176,7 @@ def test_a_stopped_one_goes_on_to_the_same_model(place, method, world, tmp_path,
     monkeypatch.setattr(learnable, "_judge", None)  # no picture is looked through a second time
     finetune_files([data], tmp_path / "cut", configure(root, settings), SilentProgress())
     for name in ("merged/model.safetensors", "log.jsonl", "rejected.jsonl"):
-        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+        assert (tmp_path / "cut" / name).read_bytes() == (expected / name).read_bytes()
     assert not (tmp_path / "cut" / "checkpoints").exists()
 
 

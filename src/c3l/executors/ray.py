@@ -313,6 +313,7 @@ class RayExecutor:
                 self._told.add(note)
                 logger.warning("%s", note)
         if made.error is not None:
+            self._crew.idle.append(actor)
             raise made.error
         return made.result
 

@@ -7,6 +7,7 @@ torch nor transformers.
 import os
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -264,10 +265,12 @@ def fast_dtype(device: str) -> "torch.dtype":
 
 
 def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue  # run from a source tree that was not installed
-    return found
+    return {package: found for package in _PACKAGES if (found := _find_version(package)) is not None}
+
+
+@cache  # what is imported stays as it is, and a whole file is parsed for each
+def _find_version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None  # run from a source tree that was not installed

@@ -40,9 +40,18 @@ def test_rounding_is_no_obstacle(name, dtype, tiny):
     assert model._writing.ways().shared and model._writing.ways().side_by_side
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("spoil", [misplace, let_see_all])
-@pytest.mark.parametrize("name", ["llava", "qwen2_vl"])
+# each spoiling with each family, and each of both in every dtype
+@pytest.mark.parametrize(
+    ("name", "spoil", "dtype"),
+    [
+        ("llava", misplace, torch.float32),
+        ("qwen2_vl", let_see_all, torch.float32),
+        ("llava", let_see_all, torch.bfloat16),
+        ("qwen2_vl", misplace, torch.bfloat16),
+        ("llava", misplace, torch.float16),
+        ("qwen2_vl", let_see_all, torch.float16),
+    ],
+)
 def test_a_wrong_place_or_mask_is_found_in_every_dtype(name, spoil, dtype, tiny, monkeypatch):
     honest = forcing.pack
 

@@ -38,7 +38,7 @@ def test_another_picture_or_prompt_gets_no_marks():
 
 def test_the_client_reads_the_review():
     with ThreadingHTTPServer(("127.0.0.1", 0), make_handler(SCENES, ORACLE)) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         judge = EndpointJudge("oracle", f"http://127.0.0.1:{server.server_port}/v1")
         assert judge.ask("", ask("No.", "Yes."), 0).startswith("10 1\n")
         server.shutdown()

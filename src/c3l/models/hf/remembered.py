@@ -8,6 +8,7 @@ say is kept: a model that cannot share, or that is refused, is tried out and tol
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,10 +56,15 @@ def remember(model: "PreTrainedModel", provenance: Provenance) -> Remembered:
         model: On its device.
         provenance: With the hash of its weights.
     """
-    sources = hash_files(Path(__file__).parent.glob("*.py"))
-    known = [type(model).__name__, provenance.weights, provenance.dtype, provenance.versions, sources]
+    known = [type(model).__name__, provenance.weights, provenance.dtype, provenance.versions, _hash_code()]
     name = hashlib.sha256(json.dumps([*known, *_describe_arithmetic(model)], sort_keys=True).encode()).hexdigest()
     return Remembered(cache_folder() / "trials" / f"{name}.json")
+
+
+@cache
+def _hash_code() -> str:
+    """Of the code of this room, asked for once: this process goes on with it, whatever becomes of the files."""
+    return hash_files(Path(__file__).parent.glob("*.py"))
 
 
 def _describe_arithmetic(model: "PreTrainedModel") -> list[str]:
