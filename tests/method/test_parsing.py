@@ -340,6 +340,44 @@ def test_each_question_gets_its_whole_answer_and_nothing_else(text, pairs):
     assert plain(text) == pairs
 
 
+WORDS = ["Response", "Reply", "Solution", "GPT", "Caption", "Bot", "Output"]
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize(
+    "form",
+    [
+        "Question: a?\nWORD: x.\n\nQuestion: b?\nWORD: y.",
+        "Question 1: a?\nWORD 1: x.\nQuestion 2: b?\nWORD 2: y.",
+        "**Question:** a?\n**WORD:** x.\n\n**Question:** b?\n**WORD:** y.",
+        "Q1: a?\n**WORD**: x.\nQ2: b?\n**WORD**: y.",
+        "1. a?\n   WORD: x.\n2. b?\n   WORD: y.",
+    ],
+)
+def test_a_word_that_all_answers_share_is_their_label(form, word):
+    assert plain(form.replace("WORD", word)) == [("a?", "x."), ("b?", "y.")]
+
+
+@pytest.mark.parametrize("word", ["Explanation", "Evidence", "Difficulty"])
+def test_what_is_labelled_below_an_answer_leaves_it_an_answer(word):
+    text = f"Question 1: a?\nIt is x.\n{word} 1: p.\nQuestion 2: b?\nIt is y.\n{word} 2: q."
+    assert plain(text) == [("a?", f"It is x.\n{word} 1: p."), ("b?", f"It is y.\n{word} 2: q.")]
+
+
+@pytest.mark.parametrize(
+    ("text", "pairs"),
+    [
+        ("a? It shows:\nUser: p\nAssistant: q\nb? y.", [("a?", "It shows:\nUser: p\nAssistant: q"), ("b?", "y.")]),
+        ("Who?\nAssistant: p\nb? y.", [("Who?", "Assistant: p"), ("b?", "y.")]),
+        ("Question: a?\nIt shows:\nOutput: 5\nQuestion: b?\ny.", [("a?", "It shows:\nOutput: 5"), ("b?", "y.")]),
+        ("Question: a?\nIt shows:\nOutput: 5", [("a?", "It shows:\nOutput: 5")]),
+        ("Q: a?\nYes: p.\nQ: b?\nYes: q.", [("a?", "Yes: p."), ("b?", "Yes: q.")]),
+    ],
+)
+def test_words_that_an_answer_quotes_are_no_labels(text, pairs):
+    assert plain(text) == pairs
+
+
 @pytest.mark.parametrize(
     ("text", "trimmed"),
     [
