@@ -141,6 +141,7 @@ HOSTILE = [
     "Q:\n", "Q1: ", "A1:\n", "? A: ",
     "Q" + " " * 7, "Question 1: x?\nAnswer 1: y\n", "a?\n", "a | b\n", "a\tb\n",
     '"', '\\"', '"x ', '{"', '{"a":', '{"question":"', '"question": ', '{"question":"a","answer":"b"}',
+    '", // ', '", /* ', '", # x\n', '{"a": "b", // ', '", "',
 ]  # fmt: skip
 
 
@@ -349,6 +350,28 @@ def test_each_question_gets_its_whole_answer_and_nothing_else(text, pairs):
 
 
 WORDS = ["Response", "Reply", "Solution", "GPT", "Caption", "Bot", "Output"]
+
+
+LONG = [f"{word} {'x ' * 45}?" for word in ("What", "Which")]
+
+
+@pytest.mark.parametrize(
+    ("text", "pairs"),
+    [
+        (f'{{"{LONG[0]}": "p", "{LONG[1]}": "q",}}', [(LONG[0], "p"), (LONG[1], "q")]),
+        ('[{"question": "a?", // one\n "answer": "p", // so "it": is\n}, // c\n{"question": "b?", "answer": "q", }]',
+         [("a?", "p"), ("b?", "q")]),
+        ('[{"question": "a?", /* one */ "answer": "p" /* } */}, {"question": "b?", "answer": "q", # c\n}]',
+         [("a?", "p"), ("b?", "q")]),
+        ('{"question": "a?", // one\n "answer": // two\n "https://p.org // #2" // three\n}',
+         [("a?", "https://p.org // #2")]),
+        ('{"question": "a?", "answer": "It says "go", // on."}', [("a?", 'It says "go", // on.')]),
+        ('{"question": "a?", "answer": "It says "go" // or "stop", not "# halt"",}',
+         [("a?", 'It says "go" // or "stop", not "# halt"')]),
+    ],
+)  # fmt: skip
+def test_json_with_comments_and_long_keys(text, pairs):
+    assert plain(text, "json") == pairs
 
 
 @pytest.mark.parametrize("word", WORDS)
