@@ -398,6 +398,10 @@ def test_what_is_labelled_below_an_answer_leaves_it_an_answer(word):
 @pytest.mark.parametrize(
     ("text", "pairs"),
     [
+        (
+            "¿Listo? Aquí:\nPregunta: ¿a?\nRespuesta: x\nPregunta: ¿b?\nRespuesta: y",
+            [("¿a?", "x"), ("¿b?", "y")],
+        ),
         ("a? It shows:\nUser: p\nAssistant: q\nb? y.", [("a?", "It shows:\nUser: p\nAssistant: q"), ("b?", "y.")]),
         ("Who?\nAssistant: p\nb? y.", [("Who?", "Assistant: p"), ("b?", "y.")]),
         ("Question: a?\nIt shows:\nOutput: 5\nQuestion: b?\ny.", [("a?", "It shows:\nOutput: 5"), ("b?", "y.")]),

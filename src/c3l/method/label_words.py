@@ -25,6 +25,7 @@ KNOWN_QUESTIONS = frozenset(_QUESTION_WORDS.replace("\n", "").split("|"))
 _ALSO_IN_ANSWERS = frozenset(
     {"response", "reply", "solution", "output", "bot"}
 )  # labels only where all questions have one
+_OF_CHATS = frozenset({"user", "human"})
 KNOWN_ANSWERS = frozenset(_ANSWER_WORDS.replace("\n", "").split("|")) | _ALSO_IN_ANSWERS
 NUMBER = r"\d{1,4}|[一二三四五六七八九十]{1,3}"
 _DIGITS = "零一二三四五六七八九"
@@ -113,7 +114,7 @@ def _label_known(text: str, openings: Sequence[_Opening], questions: set[str], a
     both = [one for one in openings if one.word in questions | answers]
     if answers <= _ALSO_IN_ANSWERS and not _label_all(text, both, questions):
         return False
-    return not _ask_before(text, both)
+    return (len(both) > 3 and not questions <= _OF_CHATS) or not _ask_before(text, both)
 
 
 def _label_all(text: str, labels: Sequence[_Opening], questions: set[str]) -> bool:
