@@ -141,6 +141,7 @@ HOSTILE = [
     "Q:\n", "Q1: ", "A1:\n", "? A: ",
     "Q" + " " * 7, "Question 1: x?\nAnswer 1: y\n", "a?\n", "a | b\n", "a\tb\n",
     '"', '\\"', '"x ', '{"', '{"a":', '{"question":"', '"question": ', '{"question":"a","answer":"b"}',
+    '", // ', '", /* ', '", # x\n', '{"a": "b", // ', '", "',
 ]  # fmt: skip
 
 
@@ -322,6 +323,14 @@ def test_labels_of_any_language_and_quotes_around_a_line_are_left_out(parser, te
         ("Question 1 : a ?\nRe\u0301ponse 1 : x", [("a ?", "x")]),
         ("问题一\uff1aa?\n答案一\uff1ax", [("a?", "x")]),
         ("Qqq 1: a?\nRrr 1: x", [("a?", "x")]),  # words of no known language
+        ("**P**\n1. Who?\nx.\n**Q**\n2. Why?\ny.", [("Who?", "x."), ("Why?", "y.")]),
+        ("P:\n1. Who?\nx.\n\nQ q:\n2. Why?\ny.", [("Who?", "x."), ("Why?", "y.")]),
+        ("1. Who? x.\n**Theme:**\n2. Why? y.", [("Who?", "x."), ("Why?", "y.")]),
+        ("Who?\nIt says:\n**STOP**\nWhy?\ny.", [("Who?", "It says:\n**STOP**"), ("Why?", "y.")]),
+        ("Who?\n**Me**\nWhy?\n**So**", [("Who?", "Me"), ("Why?", "So")]),
+        ("**Pair 1**\nQ: a?\nA: x\n\n**Pair 2**\nQ: b?\nA: y", [("a?", "x"), ("b?", "y")]),
+        ("Q: a?\nA: x\nPair 2\nQ: b?\nA: y", [("a?", "x"), ("b?", "y")]),
+        ("Q: a?\nA: It says\n2\nQ: b?\nA: y", [("a?", "It says\n2"), ("b?", "y")]),
         ("1. a? https://a.com\n2. b? https://b.com", [("a?", "https://a.com"), ("b?", "https://b.com")]),
         ("1. Which bus? Line 5: Harbour", [("Which bus?", "Line 5: Harbour")]),
         ("1. a? Exit: left\n2. b? Exit: right", [("a?", "Exit: left"), ("b?", "Exit: right")]),
@@ -337,6 +346,70 @@ def test_labels_of_any_language_and_quotes_around_a_line_are_left_out(parser, te
     ],
 )  # fmt: skip
 def test_each_question_gets_its_whole_answer_and_nothing_else(text, pairs):
+    assert plain(text) == pairs
+
+
+WORDS = ["Response", "Reply", "Solution", "GPT", "Caption", "Bot", "Output"]
+
+
+LONG = [f"{word} {'x ' * 45}?" for word in ("What", "Which")]
+
+
+@pytest.mark.parametrize(
+    ("text", "pairs"),
+    [
+        (f'{{"{LONG[0]}": "p", "{LONG[1]}": "q",}}', [(LONG[0], "p"), (LONG[1], "q")]),
+        ('[{"question": "a?", // one\n "answer": "p", // so "it": is\n}, // c\n{"question": "b?", "answer": "q", }]',
+         [("a?", "p"), ("b?", "q")]),
+        ('[{"question": "a?", /* one */ "answer": "p" /* } */}, {"question": "b?", "answer": "q", # c\n}]',
+         [("a?", "p"), ("b?", "q")]),
+        ('{"question": "a?", // one\n "answer": // two\n "https://p.org // #2" // three\n}',
+         [("a?", "https://p.org // #2")]),
+        ('{"question": "a?", "answer": "It says "go", // on."}', [("a?", 'It says "go", // on.')]),
+        ('{"question": "a?", "answer": "It says "go" // or "stop", not "# halt"",}',
+         [("a?", 'It says "go" // or "stop", not "# halt"')]),
+    ],
+)  # fmt: skip
+def test_json_with_comments_and_long_keys(text, pairs):
+    assert plain(text, "json") == pairs
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize(
+    "form",
+    [
+        "Question: a?\nWORD: x.\n\nQuestion: b?\nWORD: y.",
+        "Question 1: a?\nWORD 1: x.\nQuestion 2: b?\nWORD 2: y.",
+        "**Question:** a?\n**WORD:** x.\n\n**Question:** b?\n**WORD:** y.",
+        "Q1: a?\n**WORD**: x.\nQ2: b?\n**WORD**: y.",
+        "1. a?\n   WORD: x.\n2. b?\n   WORD: y.",
+    ],
+)
+def test_a_word_that_all_answers_share_is_their_label(form, word):
+    assert plain(form.replace("WORD", word)) == [("a?", "x."), ("b?", "y.")]
+
+
+@pytest.mark.parametrize("word", ["Explanation", "Evidence", "Difficulty"])
+def test_what_is_labelled_below_an_answer_leaves_it_an_answer(word):
+    text = f"Question 1: a?\nIt is x.\n{word} 1: p.\nQuestion 2: b?\nIt is y.\n{word} 2: q."
+    assert plain(text) == [("a?", f"It is x.\n{word} 1: p."), ("b?", f"It is y.\n{word} 2: q.")]
+
+
+@pytest.mark.parametrize(
+    ("text", "pairs"),
+    [
+        (
+            "¿Listo? Aquí:\nPregunta: ¿a?\nRespuesta: x\nPregunta: ¿b?\nRespuesta: y",
+            [("¿a?", "x"), ("¿b?", "y")],
+        ),
+        ("a? It shows:\nUser: p\nAssistant: q\nb? y.", [("a?", "It shows:\nUser: p\nAssistant: q"), ("b?", "y.")]),
+        ("Who?\nAssistant: p\nb? y.", [("Who?", "Assistant: p"), ("b?", "y.")]),
+        ("Question: a?\nIt shows:\nOutput: 5\nQuestion: b?\ny.", [("a?", "It shows:\nOutput: 5"), ("b?", "y.")]),
+        ("Question: a?\nIt shows:\nOutput: 5", [("a?", "It shows:\nOutput: 5")]),
+        ("Q: a?\nYes: p.\nQ: b?\nYes: q.", [("a?", "Yes: p."), ("b?", "Yes: q.")]),
+    ],
+)
+def test_words_that_an_answer_quotes_are_no_labels(text, pairs):
     assert plain(text) == pairs
 
 

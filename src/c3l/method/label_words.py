@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
-from c3l.method.parsed import MARK, MAX_PAIRS, asks
+from c3l.method.parsed import BULLET, MARK, MAX_PAIRS, asks, split_at_mark
 
 _QUESTION_WORDS = """question|pregunta|pergunta|domanda|frage|vraag|fråga|spørgsmål|spørsmål|kysymys|pytanie|otázka
 |kérdés|întrebare|întrebarea|soru|ερώτηση|вопрос|питання|запитання|въпрос|سؤال|السؤال|س|پرسش|سوال
@@ -22,7 +22,11 @@ _ANSWER_WORDS = """answer|respuesta|resposta|réponse|risposta|antwort|antwoord|
 |উত্তর|பதில்
 |సమాధానం|జవాబు|คำตอบ|trả lời|câu trả lời|đáp|đáp án|jawaban|jawapan|答案|回答|答|解答|答え|답변|답|정답|jibu|assistant"""
 KNOWN_QUESTIONS = frozenset(_QUESTION_WORDS.replace("\n", "").split("|"))
-KNOWN_ANSWERS = frozenset(_ANSWER_WORDS.replace("\n", "").split("|"))
+_ALSO_IN_ANSWERS = frozenset(
+    {"response", "reply", "solution", "output", "bot"}
+)  # labels only where all questions have one
+_OF_CHATS = frozenset({"user", "human"})
+KNOWN_ANSWERS = frozenset(_ANSWER_WORDS.replace("\n", "").split("|")) | _ALSO_IN_ANSWERS
 NUMBER = r"\d{1,4}|[一二三四五六七八九十]{1,3}"
 _DIGITS = "零一二三四五六七八九"
 
@@ -74,11 +78,12 @@ def find_words(text: str) -> Words:
     found = {opening.word for opening in openings}
     if {"question", "answer"} <= found:
         return ENGLISH
-    answers = (found & KNOWN_ANSWERS) - {"answer"}
-    questions = found & KNOWN_QUESTIONS
-    if answers and (questions or _follow_questions(text, [one for one in openings if one.word in answers])):
-        return Words(_spell(openings, questions or {"question"}), _spell(openings, answers))
-    return _find_pair_of_words(text, openings) or ENGLISH
+    if answers := (found & KNOWN_ANSWERS) - {"answer"}:
+        questions = found & KNOWN_QUESTIONS
+        if _label_known(text, openings, questions, answers):
+            return Words(_spell(openings, questions or {"question"}), _spell(openings, answers))
+    by_word = _group(openings)
+    return _find_pair_of_words(text, by_word) or _find_shared_word(text, by_word) or ENGLISH
 
 
 def read_number(text: str | None) -> int | None:
@@ -101,8 +106,55 @@ def _find_openings(text: str) -> Iterator[_Opening]:
             yield _Opening(_ENGLISH.get(word, word), match["word"], number, inline, match.start(), match.end())
 
 
-def _follow_questions(text: str, answers: Sequence[_Opening]) -> bool:
-    return all(one.inline or asks(text[max(0, one.start - 200) : one.start].rstrip(" \t\r\n*_")) for one in answers)
+def _label_known(text: str, openings: Sequence[_Opening], questions: set[str], answers: set[str]) -> bool:
+    """Whether known words label the pairs, rather than what an answer quotes, such as a chat."""
+    its_answers = [one for one in openings if one.word in answers]
+    if not questions:
+        return _answer_questions(text, its_answers)
+    both = [one for one in openings if one.word in questions | answers]
+    if answers <= _ALSO_IN_ANSWERS and not _label_all(text, both, questions):
+        return False
+    return (len(both) > 3 and not questions <= _OF_CHATS) or not _ask_before(text, both)
+
+
+def _label_all(text: str, labels: Sequence[_Opening], questions: set[str]) -> bool:
+    """Whether labels take turns, the last question is a line if it has no answer, and one alone has nothing behind."""
+    if any((one.word in questions) == bool(place % 2) for place, one in enumerate(labels)):
+        return False
+    if len(labels) % 2 and "\n" in text[labels[-1].end :].strip():
+        return False
+    return len(labels) > 3 or _asks_to_its_end(text[labels[0].end : labels[1].start])
+
+
+def _ask_before(text: str, labels: Sequence[_Opening]) -> bool:
+    """Whether something is asked before the first label without a number, and so the labels stand in its answer."""
+    return labels[0].number is None and any(map(_begins_with_question, text[: labels[0].start].splitlines()))
+
+
+def _answer_questions(text: str, answers: Sequence[_Opening]) -> bool:
+    """Whether every answer stands behind a question, and every question but the last line has one."""
+    last = answers[-1]
+    asked = sum(map(_begins_with_question, text[: last.start].splitlines()))
+    if asked > len(answers) or not all(one.inline or asks(_before(text, one)) for one in answers):
+        return False
+    behind = [line for line in text[last.end :].splitlines()[1:] if line.strip()]
+    return not any(_begins_with_question(line) for line in behind[:-1]) and (
+        not behind or not _begins_with_question(behind[-1]) or asks(behind[-1])
+    )
+
+
+def _begins_with_question(line: str) -> bool:
+    question, mark, _ = split_at_mark(BULLET.sub("", line, count=1))
+    return bool(mark and question.strip() and not re.search(r"[.!]\s", question))
+
+
+def _asks_to_its_end(content: str) -> bool:
+    """Whether nothing stands behind the mark of a question, if it has one."""
+    return MARK.search(content) is None or asks(content.rstrip(" \t\r\n*_"))
+
+
+def _before(text: str, opening: _Opening) -> str:
+    return text[max(0, opening.start - 200) : opening.start].rstrip(" \t\r\n*_")
 
 
 def _spell(openings: Sequence[_Opening], words: set[str]) -> str:
@@ -112,17 +164,30 @@ def _spell(openings: Sequence[_Opening], words: set[str]) -> str:
     return "|".join([*map(re.escape, sorted(written, key=lambda word: (-len(word), word))), *english])
 
 
-def _find_pair_of_words(text: str, openings: Sequence[_Opening]) -> Words | None:
-    """Two words that nobody told us of."""
+def _group(openings: Sequence[_Opening]) -> dict[str, list[_Opening]]:
     by_word: dict[str, list[_Opening]] = {}
     for opening in openings:
         if opening.number is not None or not opening.inline:
             by_word.setdefault(opening.word, []).append(opening)
+    return by_word
+
+
+def _find_shared_word(text: str, by_word: dict[str, list[_Opening]]) -> Words | None:
+    """One word that nobody told us of, which opens the line below every question, two or more."""
+    for word, those in by_word.items():
+        is_label = len(those) > 1 and " " not in word and word not in ("yes", "no") and "answer" not in by_word
+        if is_label and word not in KNOWN_QUESTIONS and _answer_questions(text, those):
+            return Words(ENGLISH.questions, _spell(those, {word}))
+    return None
+
+
+def _find_pair_of_words(text: str, by_word: dict[str, list[_Opening]]) -> Words | None:
+    """Two words that nobody told us of."""
     tried = [word for word, those in by_word.items() if len(those) > 1 or those[0].number is not None][:_TRIED]
     for place, question in enumerate(tried):
         for answer in tried[place + 1 :]:
             if _belong_together(text, by_word[question], by_word[answer]):
-                return Words(_spell(openings, {question}), _spell(openings, {answer}))
+                return Words(_spell(by_word[question], {question}), _spell(by_word[answer], {answer}))
     return None
 
 
@@ -131,13 +196,14 @@ def _belong_together(text: str, questions: Sequence[_Opening], answers: Sequence
     word = questions[0].word
     both = sorted([*questions, *answers], key=lambda one: one.start)
     ends = [one.start for one in both[1:]] + [len(text)]
-    asking = [
-        MARK.search(text, one.end, end) is not None for one, end in zip(both, ends, strict=True) if one.word == word
-    ]
+    contents = [text[one.end : end] for one, end in zip(both, ends, strict=True) if one.word == word]
+    asking = [MARK.search(content) is not None for content in contents]
     if None not in asked and None not in answered:
         in_order = len(set(asked)) == len(asked) and asked[: len(answered)] == answered
-        return in_order and any(asking) and questions[0].start < answers[0].start
-    if word == "question" or answers[0].word == "answer":
+        # The other word of a known one is unknown, or what it labels is no answer: "Explanation 1:" below the answer.
+        is_open = word not in KNOWN_QUESTIONS or all(map(_asks_to_its_end, contents[: len(answered)]))
+        return in_order and is_open and any(asking) and questions[0].start < answers[0].start
+    if word == "question" or answers[0].word == "answer" or _ask_before(text, both):
         return False  # the other word is of a text in English
     turns = all((one.word == word) != bool(place % 2) for place, one in enumerate(both))
     return turns and len(answers) > 1 and all(asking)

@@ -13,12 +13,16 @@ _QUESTION_KEYS = ("question", "query", "prompt", "instruction", "human", "user",
 _ANSWER_KEYS = ("answer", "response", "reply", "output", "gpt", "assistant", "a")
 # A string runs to a quote before punctuation or a line's end, as other quotes are ones that the model did not
 # escape, or to the end of the text. A comma ends it where a key, a brace or a bracket follows, or the text is cut
-# off. Possessive: a string is read once, whatever follows it.
-_AFTER_COMMA = r"""\s{0,80}(?:[{}\[\]]|"[^"\n]{1,80}"\s{0,8}:|"?[^"\n]{0,80}\Z)"""
+# off, perhaps with a comment between. Possessive: a string is read once, whatever follows it.
+_COMMENT = r"(?:(?://|\#[ ])[^\n]{0,300}+|/\*[^*]{0,300}\*/)"
+_KEY = r"""[^"\n]{1,300}"\s{0,8}:"""  # a question may be a key
+_NEXT = rf"""(?:[{{}}\[\]]|"{_KEY})"""
+_AFTER_COMMA = rf"""\s{{0,80}}(?:(?:{_COMMENT}\s{{0,80}})?{_NEXT}|"?[^"\n]{{0,80}}\Z)"""
+_END = rf"""[ \t]{{0,8}}(?:[}}\]:\r\n]|,[ \t]{{0,8}}[\r\n]|,{_AFTER_COMMA}|{_COMMENT}\s{{0,80}}(?:{_NEXT}|,)|\Z)"""
 _TOKEN = re.compile(
     rf"""(?P<brace>[{{}}])
-    |"(?P<string>(?:[^"\\]++|\\.|"(?![ \t]{{0,8}}(?:[}}\]:\r\n]|,[ \t]{{0,8}}[\r\n]|,{_AFTER_COMMA}|\Z)))*+)
-        (?P<end>"?)(?P<colon>\s{{0,8}}:)?
+    |(?P<comment>(?<!:){_COMMENT})
+    |"(?P<string>(?:[^"\\]++|\\.|"(?!{_END}))*+)(?P<end>"?)(?P<colon>\s{{0,8}}:)?
     |(?P<bare>[\w.+-]++)""",
     re.DOTALL | re.VERBOSE,
 )
@@ -34,7 +38,7 @@ class _Object(tuple[tuple[str, Any], ...]):
 def read_json(text: str) -> Iterator[ParsedPair]:
     """Objects with a question and an answer: a list of them, one a line, in a code fence, before other text.
 
-    Strict first (the whole text is one JSON value), then object by object, which survives text around them, a
+    Strict first (the whole text is one JSON value), then object by object, which survives text around them, comments, a
     missing comma, an unescaped quote and a cut-off end.
     """
     try:
@@ -161,13 +165,15 @@ def _scan_items(text: str, position: int) -> tuple[list[_Item], int]:
     items: list[_Item] = []
     key = None
     while token := _TOKEN.search(text, position):
-        brace, string, end, colon, bare = token.groups()
+        brace, comment, string, end, colon, bare = token.groups()
         if brace and (items or brace == "}"):
             return items, token.start()
         if key is not None and "[" in text[position : token.start()]:  # a list is no text
             items.append((_unescape(key), "", True))
             key = None
         position = token.end()
+        if comment:
+            continue
         if brace:
             key = None
         elif colon:

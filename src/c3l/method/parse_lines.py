@@ -19,13 +19,15 @@ _HEAD = ("", "")  # of a table: no pair
 _BULLET_ALONE = re.compile(r"(?:[ \t>•+]|[*-](?=[ \t])){0,16}")  # "12." may be an answer
 _MAY_ASK = re.compile(r"[?\uff1f\u061f.!:]|^\|")
 _HEADING = re.compile(r"\s{0,8}#{1,6}\s")
+# "**Location**", "Location:" above a question.
+_TITLE = re.compile(r"(?:\*\*[^*\n]{1,60}\*\*|__[^_\n]{1,60}__|[^\W\d][^:\n]{0,60}(?=:)):?")
 
 
 def read_lines(text: str) -> Iterator[ParsedPair]:
     """``What ...? Answer``, ``question<tab>answer``, ``question | answer``, or the answer on the lines below.
 
     A line whose first sentence is no question holds no pair: prose is not taken apart, nor JSON of another form. An
-    answer goes on to the next question or heading, or to the next number if its question has one.
+    answer goes on to the next question or the heading above it, or to the next number if its question has one.
     """
     yield from islice(_read_bare(text), MAX_PAIRS)
 
@@ -49,7 +51,7 @@ def _read_bare(text: str) -> Iterator[ParsedPair]:
         is_number = _NUMBERED.match(line) is not None
         indent = len(line) - len(line.lstrip(" \t"))
         if question is not None and (cells or (is_number and indent < ends_at) or _HEADING.match(line)):
-            yield _pair(question, answer)
+            yield _pair(question, _without_title(answer) if cells else answer)
             question = None
         if row:
             if row != _HEAD:
@@ -61,6 +63,14 @@ def _read_bare(text: str) -> Iterator[ParsedPair]:
             answer.append(line)
     if question is not None:
         yield _pair(question, answer)
+
+
+def _without_title(lines: Sequence[str]) -> Sequence[str]:
+    """The lines of an answer without a title of the question behind it, unless a line before it quotes it."""
+    written = [place for place, line in enumerate(lines) if line.strip()]
+    if len(written) < 2 or not _TITLE.fullmatch(lines[written[-1]].strip()):
+        return lines
+    return lines if lines[written[-2]].rstrip().endswith(":") else lines[: written[-1]]
 
 
 def _pair(question: str, lines: Sequence[str]) -> ParsedPair:

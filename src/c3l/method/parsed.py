@@ -30,9 +30,10 @@ BULLET = re.compile(
 _UNWRITABLE = re.compile("[\x00-\x08\x0e-\x1b\x7f\ud800-\udfff]")
 _RULE = re.compile(r"[-*_=~#]*")
 _FENCE = re.compile(r"`{3,}\w*")
-# What opens the next block on a line of its own: a heading, a lone "2.", "Pair 2:".
+# What opens the next block on a line of its own: a heading, a lone "2.", "Pair 2:", "**Pair 2**".
 _OPENS_NEXT = re.compile(
-    r"#{1,6}\s.*|[*_]{0,2}(?P<word>(?:Q\W?A\s)?(?:pair|set|Q\W?A)?)\s?#?(?P<number>\d{1,4})[.):][*_]{0,2}",
+    r"#{1,6}\s.*|[*_]{0,2}(?P<word>(?:Q\W?A\s)?(?:pair|set|Q\W?A)?)\s?#?(?P<number>\d{1,4})"
+    r"(?:[.):][*_]{0,2}|(?P<open>[*_]{0,2}):?)",
     re.IGNORECASE,
 )
 _EMPHASIS = re.compile(r"\*+|_+|`+")
@@ -76,9 +77,11 @@ def trim(text: str, following: int | None = None) -> str:
 def _opens_next(lines: list[str], following: int) -> bool:
     """Whether the last line is of the next block: a bare number may also be what the text ends with."""
     found = _OPENS_NEXT.fullmatch(lines[-1].strip())
-    if not found or found["word"] or found["number"] is None:
+    if not found or found["number"] is None:
         return found is not None
-    return int(found["number"]) == following or not lines[-2].strip()
+    if found["open"] is not None:
+        return bool(found["word"]) and int(found["number"]) == following
+    return bool(found["word"]) or int(found["number"]) == following or not lines[-2].strip()
 
 
 def _without_emphasis(text: str) -> str:

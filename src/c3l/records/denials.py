@@ -3,19 +3,23 @@
 import re
 import unicodedata
 
-# What else an English "no" begins: a number, a sign, an idiom.
-_NO = r"""no(?!\.?\s?[\d#\u2116]|[-\u2019'](?!one)|\sdoubt
-  |\s(?:parking|smoking|entry|entrance|exit|trespassing|littering|swimming|fishing|diving|stopping|standing|loitering
-    |dumping|vacanc(?:y|ies)|access|turns?|u-turns?|left\sturn|right\sturn|dogs\sallowed|pets\sallowed|photography
-    |cycling|camping|admittance|through\sroad|outlet)\b(?!\ssigns?\b|,|\s(?:is|are|can)\b))"""
+# What a sign says, as the whole answer: "No parking any time". More words make it a denial: "No parking spaces."
+_SIGN = r"""\s(?:parking|smoking|entry|entrance|exit|trespassing|littering|swimming|fishing|diving|stopping|standing
+    |loitering|dumping|vacanc(?:y|ies)|access|turns?|u-turns?|left\sturn|right\sturn|dogs\sallowed|pets\sallowed
+    |photography|cycling|camping|admittance|through\sroad|outlet)
+  (?:\s(?:here|zone|area|please|on\sred|(?:at\s)?any\s?time|beyond\sthis\spoint|(?:or|and)\s\w+))?\W*$"""
+# "No. 5", "No 10 bus", but not "No. 3 people are visible."
+_NUMBERED = r"\.?[ ]?[\d#\u2116]\S*(?:\s\S+){0,2}\s*$"
+_RATHER_MUCH = r"\s(?:doubt|fewer|less|more\sthan)\b"
+_NO = rf"no(?!{_NUMBERED}|[-'](?!one)\w|{_RATHER_MUCH}|{_SIGN})"
 _ENGLISH = rf"""{_NO}|nope|nah|nobody|none(?!\sother\b|theless)|neither
   |nothing(?!\s(?:but|like|less|more\sthan|beats|compares|to\ssee\shere)\b)
   |not\s(?:that\si|really|at\sall|visible|any(?:more)?\b|in\s(?:this|the)\s(?:image|picture|photo))
-  |there(?:'s|\s(?:is|are|was|were))\s(?:no(?!\s(?:doubt|question|mistaking|denying)\b)|not|none|nobody
-      |nothing(?!\sbut\b))
-  |there\s(?:is|are|was|were)n't|i\s(?:do\snot|don't|cannot|can't)\ssee\s(?:an?|any)"""
+  |there(?:'s|\s(?:is|are|was|were))\s(?:no(?!{_RATHER_MUCH}|\s(?:question|mistaking|denying)\b)|not(?!\sonly\b)
+      |none|nobody|nothing(?!\sbut\b))
+  |there\s(?:is|are|was|were)n't(?!\sonly\b)|i\s(?:do\snot|don't|cannot|can't)\ssee\s(?:an?|any)"""
 # Words that say nothing else where they open a text.
-_WORDS = """nein|nej|não|nao|нет|όχι|hay\u0131r|いいえ|아니요|아니오|아뇨|لا|नहीं|नही|নেই|tidak|keine[rmns]?
+_WORDS = """nein|nej|não|нет|όχι|hay\u0131r|いいえ|아니요|아니오|아뇨|لا|नहीं|नही|নেই|tidak|kein(?:e[rmns]?|s)?
   |ninguno|ninguna|nenhum|nenhuma
   |nessuno|nessuna|aucune?|niemand|geen|brak|yok|нема|немає|няма"""
 # Words that also begin another one or a name, so that a mark or the text's end has to follow: "Non-fiction", "Ei".
