@@ -41,6 +41,7 @@ GOOD: list[tuple[dict[str, Any], str]] = [
     ({"image": "a.png", "decoded_image": PNG, "thumbnail": {"bytes": PNG}, "label_map": PNG}, "a.png"),
     ({"image": "train2017/a.jpg", "image_path": "/mnt/nas/coco/a.jpg", "file_name": "b/a.png"}, "train2017/a.jpg"),
     ({"image_path": "train2017/a.jpg", "img": "/mnt/nas/coco/a.jpg"}, "train2017/a.jpg"),
+    ({"image": UNPACKED, "image_1": {"path": UNPACKED}, "state": {"path": f"{1:032x}.img"}}, UNPACKED),
     ({"image": UNPACKED, "image_path": "b.png", "meta_info": {"image_path": "b.png"}}, UNPACKED),
     ({"image": "a.png", "image_b64": "/9j/4AAQSkZJRgABAQ" + "A" * 80, "note": "as in b.png"}, "a.png"),
 ]
@@ -77,6 +78,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"image": UNPACKED, "img": {"path": UNPACKED.replace("0", "1")}}, "several_images"),
     ({"image": UNPACKED, "image2": "b.png"}, "several_images"),
     ({"image": UNPACKED, "second_image_path": "b.png"}, "several_images"),
+    ({"image": UNPACKED, "question_audio": {"path": UNPACKED.replace("0", "1")[:-3] + "img"}}, "other_medium"),
     ({"image": "a.png", "heard": {"bytes": b"RIFF0000WAVEfmt ", "path": None}}, "other_medium"),
     ({"image": "a.png", "original_audio": b"ID3abc"}, "other_medium"),
     ({"image": "a.png", "choices": ["b.png", "c.png"]}, "several_images"),
@@ -118,7 +120,7 @@ def test_a_row_about_anything_else_is_refused(row: dict[str, Any], reason: str) 
     ("row", "noted"),
     [
         ({"shot": "b.png"}, True), ({"pdf": "x.pdf"}, True), ({"video_name": "v.mp4"}, True),
-        ({"original_scan": PNG}, True), ({"objects": [{"file": "b.png"}]}, True),
+        ({"original_scan": PNG}, True), ({"image_2": b"BM12"}, True), ({"image_bytes": PNG}, True), ({"objects": [{"file": "b.png"}]}, True),
         ({"original_filename": "b.png", "key": "c.png", "decoded_image": PNG, "mask": "m.png"}, False),
         ({"shot": "x/a.png", "image_path": "/mnt/y/a.png", "embedding": b"\0\1", "md5": "ab"}, False),
     ],

@@ -47,7 +47,7 @@ _COPIES = frozenset("thumbnail thumbnails thumb preview decoded".split())
 _OF_ONE = frozenset(
     "name names filename filenames id ids key keys hash md5 sha sha1 sha256 local original orig origin source src "
     "caption captions title description label labels class category tag tags license author format type domain "
-    "dataset feature features embedding embeddings".split()
+    "dataset bytes binary raw feature features embedding embeddings".split()
 )
 _PATHS = frozenset("path paths file files filename filenames name names id ids url urls uri uris link links".split())
 # the words for a picture; an option that is a file is one too
@@ -72,7 +72,7 @@ class Beside:
     Attributes:
         key: The key of the row that it lies under.
         words: The words of this key, and of those inside.
-        medium: ``image``, ``film``, also for a sound, or ``document``.
+        medium: ``image``, ``film``, also for a sound, ``document``, or ``unknown``.
         is_content: Whether it lies there itself, not only its name.
     """
 
@@ -125,15 +125,16 @@ def _list_beside(row: Mapping[str, Any], main: Sequence[str]) -> Iterator[Beside
         name, words = fold_name(str(key)), split_words(str(key))
         if key in ("image", "images") or name in ABOUT_ELSE | _SAID or words & (_MAPS | _COPIES) or value in EMPTY:
             continue
+        is_compared = IMAGE_KEY.fullmatch(name) or MAYBE_KEY.fullmatch(name)  # when the image was found
         for inside, one in walk(value):
-            every = words | inside
-            if every & _COPIES or not (medium := _tell_medium(one)):
+            every = words | (inside - {"bytes"})
+            if every & _COPIES or not (medium := _tell_medium(one, every)):
                 continue
-            if medium == "image" and isinstance(one, str) and (IMAGE_KEY.fullmatch(name) or MAYBE_KEY.fullmatch(name)):
-                continue  # it was compared with the image when this was found
-            is_content = isinstance(one, bytes) or (is_unpacked(one) and "path" in inside)
+            is_content = isinstance(one, bytes) or ("path" in inside and is_unpacked(one) and ending(one) in IMAGES)
             found = Beside(str(key), every, medium, is_content)
-            if is_content or not (_is_same_again(one, main) or (medium == "image" and _is_its_name(found, main))):
+            if isinstance(one, bytes) or not (
+                _is_same_again(one, main) or (medium == "image" and (is_compared or _is_its_name(found, main)))
+            ):
                 yield found
 
 
@@ -143,8 +144,8 @@ def _is_same_again(name: str, main: Sequence[str]) -> bool:
 
 def _is_its_name(found: Beside, main: Sequence[str]) -> bool:
     """Whether a name may be that of the image itself, which has none of its own where it was unpacked."""
-    if found.words & _OF_ONE:
-        return True
+    if found.is_content or found.words & _OF_ONE:
+        return not found.is_content
     is_path = bool(found.words & _PATHS) and not _second(found.words)
     return all(map(is_unpacked, main)) and (is_path or not found.counts)
 
@@ -154,14 +155,25 @@ def _second(words: frozenset[str]) -> bool:
     return bool(words - _PATHS - _PICTURE_WORDS)
 
 
-def _tell_medium(one: str | bytes) -> str:
+def _tell_medium(one: str | bytes, words: frozenset[str]) -> str:
+    """As of ``Beside``; `unknown` for bytes under a key of images or films that begin as neither; empty for words."""
     if isinstance(one, bytes):
         kind = tell_kind(one[:HEAD])
         what = kind.what if kind else ""
-        return "image" if what in _PICTURE_KINDS else "film" if what in _FILM_KINDS else ""
-    if not _is_file(one):
-        return "image" if is_unpacked(one) else ""
-    return "image" if ending(one) in IMAGES else "film" if ending(one) in FILMS else "document"
+        is_named = words & (_PICTURE_WORDS | _FILM_WORDS) and not words & _OF_ONE
+        known = "image" if what in _PICTURE_KINDS else "film" if what in _FILM_KINDS else ""
+        return known or ("unknown" if is_named else "")
+    if is_unpacked(one) and ending(one) not in IMAGES:  # of bytes that begin as no image
+        return "film" if words & _FILM_WORDS else "image"
+    return (
+        ""
+        if not _is_file(one)
+        else "image"
+        if ending(one) in IMAGES
+        else "film"
+        if ending(one) in FILMS
+        else "document"
+    )
 
 
 def split_words(key: str) -> frozenset[str]:
