@@ -120,7 +120,8 @@ def test_a_row_about_anything_else_is_refused(row: dict[str, Any], reason: str) 
     ("row", "noted"),
     [
         ({"shot": "b.png"}, True), ({"pdf": "x.pdf"}, True), ({"video_name": "v.mp4"}, True),
-        ({"original_scan": PNG}, True), ({"image_2": b"BM12"}, True), ({"image_bytes": PNG}, True), ({"objects": [{"file": "b.png"}]}, True),
+        ({"original_scan": PNG}, True), ({"image_2": b"BM12"}, True), ({"image_bytes": PNG}, True),
+        ({"objects": [{"file": "b.png"}]}, True),
         ({"original_filename": "b.png", "key": "c.png", "decoded_image": PNG, "mask": "m.png"}, False),
         ({"shot": "x/a.png", "image_path": "/mnt/y/a.png", "embedding": b"\0\1", "md5": "ab"}, False),
     ],

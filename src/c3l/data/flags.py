@@ -21,7 +21,7 @@ _LEAVE = re.compile(  # true: not to be
 )
 _EITHER = frozenset("mask label_mask labels_mask train_mask target_mask".split())  # true: masked; but 0 and 1?
 _WANTED = frozenset("label kto_tag desirable is_desirable is_correct".split())  # of TRL, ms-swift: false: not to be
-_WEIGHTS = ("weight", "weights")  # a list of floats: of anything
+_WEIGHTS = frozenset("weight weights".split())  # a list of floats: of anything
 _PARTS = ("train_detail", "loss_detail", "loss_spans")
 _WORDS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
 
