@@ -37,7 +37,18 @@ WRITING = {
 }  # the other reasons of its file are of reading
 READING = [
     f"data/{name}.py"
-    for name in ("formats", "flags", "choices", "jsonrows", "media", "rejection", "shown", "turns", "webdataset")
+    for name in (
+        "beside",
+        "formats",
+        "flags",
+        "choices",
+        "jsonrows",
+        "media",
+        "rejection",
+        "shown",
+        "turns",
+        "webdataset",
+    )
 ]
 SHELLS = {"", "sh", "bash", "shell", "console"}
 

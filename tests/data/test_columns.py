@@ -49,6 +49,31 @@ def test_answers_alone_are_captions_and_turns_may_have_any_name(tmp_path: Path) 
     assert (turn.question, turn.answer) == ("Who?", "I.")
 
 
+TALK = [{"from": "human", "value": "What?"}, {"from": "gpt", "value": "A cat."}]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"conversations": TALK, "Dialog": ["x"]},
+        {"conversations": TALK, "Messages": [{"from": "human", "value": "Other?"}]},
+        {"Conversations": TALK, "dialog": []},
+        {"question": "What?", "answer": "A cat.", "Instruction": "Other?", "Output": "Other."},
+        {"Question": "What?", "Answer": "A cat.", "Dialog": ["x"]},
+        {"Question": "What?", "answer": "A cat."},
+    ],
+)
+def test_a_name_in_another_case_is_read_where_the_row_says_nothing_else(tmp_path: Path, row: dict[str, Any]) -> None:
+    [turn] = read_llava(write(tmp_path, "json", [{"image": "a.png", **row}]))
+    assert isinstance(turn, Turn) and (turn.question, turn.answer) == ("What?", "A cat.")
+
+
+def test_what_goes_with_a_question_is_read_in_any_case(tmp_path: Path) -> None:
+    row = {"image": "a.png", "instruction": "What?", "output": "A cat.", "Input": "In short."}
+    [turn] = read_llava(write(tmp_path, "json", [row]))
+    assert turn.question == "What?\nIn short."
+
+
 def test_columns_that_no_row_has_are_refused_with_those_that_were_seen(tmp_path: Path) -> None:
     path = write(tmp_path, "json", [ROW, {"more": 1}])
     with pytest.raises(DataError, match=r"got --columns with 'q_de', but its rows have `q_en`, .*`more`"):

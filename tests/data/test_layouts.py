@@ -83,19 +83,61 @@ def test_options_that_a_question_has_already_are_not_repeated() -> None:
     ("row", "said"),
     [
         ({"choices": THREE, "answer": 3}, "is none of"),
-        ({"choices": THREE, "answer": "bird"}, "is none of"),
+        ({"choices": THREE, "answer": "E"}, "is none of"),
+        ({"choices": THREE, "answer": "8"}, "is none of"),
+        ({"choices": ["B", "A"], "answer": "B"}, "could be several"),
         ({"choices": THREE, "answer": True}, "is none of"),
         ({"choices": THREE, "answer": ["dog"]}, "is none of"),
         ({"choices": THREE, "answer": None}, "is none of"),
         ({"choices": [1, 2, 3], "answer": 1}, "could be several"),
         ({"choices": ["dog", "dog"], "answer": "dog"}, "could be several"),
-        ({"choices": ["dog"], "answer": 0}, "got 1 options"),
         ({"choices": ["dog", {"bytes": ""}], "answer": 0}, "expected text"),
     ],
 )
 def test_an_answer_that_names_no_option_is_a_reason(row: dict[str, Any], said: str) -> None:
     with pytest.raises(BadRowError, match=f"bad_choice: .*{said}"):
         find_turns({"question": ASK, **row})
+
+
+BACTERIA = ["S. aureus", "E. coli", "B. cereus"]
+
+
+@pytest.mark.parametrize(
+    ("options", "answer", "written"),
+    [
+        ({"choices": BACTERIA}, "B. cereus", "C"),
+        ({"choices": BACTERIA}, "E. coli.", "B"),
+        ({"choices": BACTERIA}, 0, "A"),
+        ({"choices": ["A. dog", "B. E. coli"]}, "E. coli", "B"),
+        ({"choices": ["4", "2", "1", "3"]}, "2", "B"),
+        ({"choices": ["4", "2", "1", "3"]}, 2, "C"),
+        ({"choices": ["1", "2", "3"]}, 1, "B"),
+        ({"choices": ["10", "20"]}, 20, "B"),
+        ({"choices": ["dog", "cat", None, ""]}, "Dog.", "A"),
+        ({"choices": ["dog", "cat"]}, "a dog", "A"),
+        ({"choices": ["A dog", "A cat"]}, "the cat", "B"),
+        ({"choices": ["-5", "5"]}, "-5", "A"),
+        ({"choices": ["B", "A"]}, "dog", None),
+        ({"A": "dog", "B": "cat", "C": "None", "D": None}, "None", "C"),
+        ({"choices": THREE}, "It is a cat.", None),
+        ({"choices": THREE}, "bird", None),
+        ({"choices": THREE}, "C. cereus", None),
+        ({"choices": ["dog"]}, "dog", None),
+        ({"choices": []}, "dog", None),
+        ({"choices": [*map(str, range(30))]}, "dog", None),
+    ],
+)
+def test_a_text_is_the_option_that_it_is_and_a_free_answer_stays(
+    options: dict[str, Any], answer: Any, written: str | None
+) -> None:
+    found = find_turns({"question": ASK, "answer": answer, **options})
+    assert found is not None and found[1]["content"] == (written or answer)
+    assert (found[0]["content"] == ASK) is (written is None)
+
+
+def test_an_option_keeps_the_letters_of_its_name() -> None:
+    found = find_turns({"question": ASK, "choices": BACTERIA[::-1], "answer": 2})
+    assert found is not None and "A. B. cereus\nB. E. coli\nC. S. aureus" in found[0]["content"]
 
 
 @pytest.mark.parametrize(
@@ -107,6 +149,7 @@ def test_an_answer_that_names_no_option_is_a_reason(row: dict[str, Any], said: s
         ({"query": ASK, "response": TELL, "hint": "Here."}, ASK, ("without_context",)),
         ({"Query": ASK, "Response": TELL, "History": [["Who?", "I."]]}, "Who?", ()),
         ({"query": ASK, "response": TELL, "rejected": "A dog.", "chosen": TELL}, ASK, ("without_rejected",)),
+        ({"question": ASK, "answer": "It is one.", "options": THREE}, ASK, ("without_options",)),
         ({"query": ASK, "response": TELL, "mask": "m.png"}, ASK, ("without_maps",)),
     ],
 )

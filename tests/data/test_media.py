@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
+from c3l.data.beside import has_files
 from c3l.data.media import find_image
 from c3l.data.rejection import BadRowError
 
+PNG, UNPACKED = b"\x89PNG\r\n\x1a\n", f"{0:032x}.png"
 GOOD: list[tuple[dict[str, Any], str]] = [
     ({}, ""),
     ({"image": None, "images": [], "video": None, "videos": [], "audio": ""}, ""),
@@ -36,8 +38,20 @@ GOOD: list[tuple[dict[str, Any], str]] = [
     ({"image": "a.png", "flickr_url": "farm.flickr.com/77.jpg", "src_url": "//x.org/77.jpg"}, "a.png"),
     ({"image": "a.png", "mask": "m.png", "depth_map": "d.png", "thumbnail": {"path": "t.png"}}, "a.png"),
     ({"image": "a.png", "answer": "report.pdf", "ocr_tokens": ["b.png"], "metadata": {"file": "77.jpg"}}, "a.png"),
+    ({"image": "a.png", "decoded_image": PNG, "thumbnail": {"bytes": PNG}, "label_map": PNG}, "a.png"),
+    ({"image": "train2017/a.jpg", "image_path": "/mnt/nas/coco/a.jpg", "file_name": "b/a.png"}, "train2017/a.jpg"),
+    ({"image_path": "train2017/a.jpg", "img": "/mnt/nas/coco/a.jpg"}, "train2017/a.jpg"),
+    ({"image": UNPACKED, "image_1": {"path": UNPACKED}, "state": {"path": f"{1:032x}.img"}}, UNPACKED),
+    ({"image": UNPACKED, "image_path": "b.png", "meta_info": {"image_path": "b.png"}}, UNPACKED),
     ({"image": "a.png", "image_b64": "/9j/4AAQSkZJRgABAQ" + "A" * 80, "note": "as in b.png"}, "a.png"),
 ]
+NAMES = {
+    "original_filename": "IMG_01.JPG", "image_hash": "0f.jpg", "key": "000001.jpg", "domain": "example.jpg",
+    "image_local_name": "7.jpeg", "label_map": "m.png", "semantic_map": "s.png", "pdf_name": "x.pdf",
+    "doc_name": "x.pdf", "pdf": "x.pdf", "embedding": b"\0\1", "md5": b"\1\2", "clip_feature": b"\xff\n",
+    "video_name": "v.mp4", "shot": "b.png",
+}  # fmt: skip
+GOOD += [({"image": image, key: value}, image) for image in ("a.png", UNPACKED) for key, value in NAMES.items()]
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"video": "a.mp4"}, "other_medium"),
     ({"videos": ["a.mp4"]}, "other_medium"),
@@ -58,9 +72,17 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"image": "a.png", "second_image_url": "b.png"}, "several_images"),
     ({"image": "a.png", "input_images": [{"path": "b.png"}]}, "several_images"),
     ({"image": "a.png", "image_path": {"path": "b.png"}}, "several_images"),
-    ({"image": "a.png", "second": {"bytes": b"x", "path": None}}, "several_images"),
+    ({"image": "a.png", "second": {"bytes": PNG, "path": None}}, "several_images"),
+    ({"image": "a.png", "second": PNG}, "several_images"),
+    ({"image": UNPACKED, "second": {"path": UNPACKED.replace("0", "1")}}, "several_images"),
+    ({"image": UNPACKED, "img": {"path": UNPACKED.replace("0", "1")}}, "several_images"),
+    ({"image": UNPACKED, "image2": "b.png"}, "several_images"),
+    ({"image": UNPACKED, "second_image_path": "b.png"}, "several_images"),
+    ({"image": UNPACKED, "question_audio": {"path": UNPACKED.replace("0", "1")[:-3] + "img"}}, "other_medium"),
+    ({"image": "a.png", "heard": {"bytes": b"RIFF0000WAVEfmt ", "path": None}}, "other_medium"),
+    ({"image": "a.png", "original_audio": b"ID3abc"}, "other_medium"),
     ({"image": "a.png", "choices": ["b.png", "c.png"]}, "several_images"),
-    ({"image": "left/1.png", "image_path": "right/1.png"}, "several_images"),
+    *(({"image": "left/1.png", key: "right/1.png"}, "several_images") for key in "img image2 picture".split()),
     ({"image": "left/1.png", "images": ["right/1.png"]}, "several_images"),
     *(({"image": "a.png", key: "b.mp4"}, "other_medium") for key in "clip video_1 question_audio".split()),
     ({"image": "a.png", "extras": [{"sound": "b.wav"}]}, "other_medium"),
@@ -92,6 +114,21 @@ def test_a_row_about_anything_else_is_refused(row: dict[str, Any], reason: str) 
     with pytest.raises(BadRowError) as caught:
         find_image(row)
     assert caught.value.reason == reason and caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("row", "noted"),
+    [
+        ({"shot": "b.png"}, True), ({"pdf": "x.pdf"}, True), ({"video_name": "v.mp4"}, True),
+        ({"original_scan": PNG}, True), ({"image_2": b"BM12"}, True), ({"image_bytes": PNG}, True),
+        ({"objects": [{"file": "b.png"}]}, True),
+        ({"original_filename": "b.png", "key": "c.png", "decoded_image": PNG, "mask": "m.png"}, False),
+        ({"shot": "x/a.png", "image_path": "/mnt/y/a.png", "embedding": b"\0\1", "md5": "ab"}, False),
+    ],
+)  # fmt: skip
+def test_what_may_be_another_file_is_noted(row: dict[str, Any], noted: bool) -> None:
+    assert find_image({"image": "a.png", **row}) == "a.png"
+    assert has_files(row, ["a.png"]) is noted
 
 
 def test_what_parts_of_turns_show_counts_too() -> None:

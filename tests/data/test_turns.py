@@ -91,13 +91,18 @@ def test_what_cannot_be_told_apart_is_refused_in_words(row: dict[str, Any], reas
 
 
 @pytest.mark.parametrize(
-    "key", "System systemPrompt system-message system_instruction developer developerMessage sys_prompt".split()
+    "key", "System systemPrompt system-message system_instruction developerMessage sys_prompt".split()
 )
 def test_a_system_prompt_is_read_under_neighbouring_names(key: str) -> None:
     assert read_talk({key: "Be kind.", "conversations": [ASK, TELL]}) == Talk("Be kind.", TALK.pairs, (True,))
     with pytest.raises(BadRowError, match="2 system prompts"):
         read_talk({key: "Be kind.", "system_message" if key == "system_prompt" else "system_prompt": "Be rude.",
                    "conversations": [ASK, TELL]})  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ["Acme", ["Acme"], 5])
+def test_who_developed_something_is_no_system_prompt(value: Any) -> None:
+    assert read_talk({"developer": value, "system": "Be kind.", "conversations": [ASK, TELL]}).system == "Be kind."
 
 
 LEARN = ("loss", "weight", "loss_mask", "train", "train_on_turn", "trainable")
@@ -166,9 +171,25 @@ def test_marks_of_what_is_not_to_be_learned_are_read(key: str) -> None:
     ],
 )  # fmt: skip
 def test_an_answer_that_is_to_be_unlearned_is_not_taught(mark: dict[str, Any], said: str) -> None:
-    assert read_row_mark(mark) == said
+    assert read_row_mark({"conversations": [], **mark}) == said
     if "label" in mark or "kto_tag" in mark:
         assert is_taught(mark) is (False if said else None)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"question": "Is it?", "answer": "no", "label": False}, ""),
+        ({"query": "Is it?", "response": "no", "Label": False}, ""),
+        ({"prompt": "Is it?", "completion": "no", "label": False}, "untaught"),
+        ({"messages": [ASK, TELL], "label": False}, "untaught"),
+        ({"weights": [0.2, 0.8]}, "row_weight"),
+        ({"label_mask": "m.png"}, ""), ({"label_mask": ["m.png"]}, ""), ({"label_mask": {"bytes": b"x"}}, ""),
+        ({"label_mask": "true"}, "untaught"),
+    ],
+)  # fmt: skip
+def test_classes_weights_of_anything_and_masks_of_pixels_mark_no_answer(row: dict[str, Any], said: str) -> None:
+    assert read_row_mark(row) == said
 
 
 @pytest.mark.parametrize("key", ["train_mask", "labels_mask", "lossMask", "weights"])

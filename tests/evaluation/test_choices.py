@@ -104,6 +104,13 @@ NUMBERS = {"A": "-5", "B": "5", "C": "7", "D": "3.5"}
 @pytest.mark.parametrize(
     ("text", "options", "matched"),
     [
+        ("less than 5", {"A": "<5", "B": ">5", "C": "5"}, None),
+        ("It is 5", {"A": "\u2264 5", "B": "5"}, None),
+        ("5 or more", {"A": "5", "B": "5+"}, None),
+        ("5", {"A": "<5", "B": ">5", "C": "5"}, "C"),
+        ("It is <5", {"A": "<5", "B": ">5", "C": "5"}, "A"),
+        ("It is 5", {"A": "<50", "B": "5"}, "B"),
+        ("It is minus 5 degrees", NUMBERS, None),
         ("C++", LANGUAGES, "A"),
         ("c++.", LANGUAGES, "A"),
         ("It is C++", LANGUAGES, "A"),

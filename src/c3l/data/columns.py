@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from c3l.data.dataset_info import find_entry, retag_turns
-from c3l.data.layouts import CONTEXT, HISTORY, INPUT, PAIRS, SYSTEM_KEYS, TABLE, TEXTS, TURN_KEYS
+from c3l.data.layouts import CONTEXT, HISTORY, INPUT, PAIRS, SYSTEM_KEYS, TABLE, TEXTS, TURN_KEYS, has_layout
 from c3l.data.media import MAIN, names_file
 from c3l.data.names import fold_name
 from c3l.markup.placeholders import PLACEHOLDER
 
-_SAID = frozenset((*TURN_KEYS, TEXTS, HISTORY, INPUT, *CONTEXT, *(key for pair in PAIRS for key in pair)))
+_MORE = frozenset((HISTORY, INPUT, *CONTEXT))
+_SAID = _MORE | {*TURN_KEYS, TEXTS, *(key for pair in PAIRS for key in pair)}
 _QUESTION, _ANSWER = TABLE
 
 
@@ -69,16 +70,24 @@ def _rename(wanted: Mapping[str, str], row: Any) -> Any:
 
 
 def _plainly_named(row: Any) -> Any:
-    """The row with the names of its texts as they are read (`History` as `history`), where no other has that name."""
+    """The row with the names of its texts as they are read (`History` as `history`), where no other has that name.
+
+    Where it says something under names that are read, `Dialog` and `Output` are other things, and stay.
+    """
     if not isinstance(row, Mapping) or row.keys() <= _SAID:
         return row
-    return {_plain_name(key, value, row): value for key, value in row.items()}
+    read = _MORE if has_layout(row) else _SAID
+    return {_plain_name(key, value, row, read): value for key, value in row.items()}
 
 
-def _plain_name(key: Any, value: Any, row: Mapping[Any, Any]) -> Any:
+def _plain_name(key: Any, value: Any, row: Mapping[Any, Any], read: frozenset[str]) -> Any:
     name = fold_name(str(key))
-    is_said = name in _SAID and (name not in TURN_KEYS or isinstance(value, list))
+    is_said = name in read and (name not in TURN_KEYS or _is_turns(value))
     return name if is_said and name not in row else key
+
+
+def _is_turns(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
 
 
 def _hidden(wanted: Iterable[str]) -> Iterable[str]:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from c3l.data.layouts import PREFERENCE, TURN_KEYS
 from c3l.data.names import fold_name
 from c3l.data.rejection import BadRowError
 
@@ -20,6 +21,7 @@ _LEAVE = re.compile(  # true: not to be
 )
 _EITHER = frozenset("mask label_mask labels_mask train_mask target_mask".split())  # true: masked; but 0 and 1?
 _WANTED = frozenset("label kto_tag desirable is_desirable is_correct".split())  # of TRL, ms-swift: false: not to be
+_WEIGHTS = frozenset("weight weights".split())  # a list of floats: of anything
 _PARTS = ("train_detail", "loss_detail", "loss_spans")
 _WORDS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
 
@@ -43,16 +45,22 @@ def is_taught(marked: Mapping[str, Any]) -> bool | None:
 def read_row_mark(row: Mapping[str, Any]) -> str:
     """What is said so of a whole row: ``untaught``, ``row_weight`` for a weight that is neither 0 nor 1, or nothing.
 
+    ``label`` is a mark beside turns, or a prompt and its completion; beside a question it is a class, or the answer.
+
     Raises:
         BadRowError: ``bad_loss_flag`` for a list of marks: of turns, or of tokens, nobody can tell.
     """
-    found = ""
+    found, names = "", {fold_name(str(key)) for key, value in row.items() if value is not None}
+    is_label_read = bool(names & {*TURN_KEYS}) or names >= {*PREFERENCE}
     for key, value in row.items():
         name = fold_name(str(key))
-        if _is_unwanted(name, value):
+        if _is_unwanted(name, value) and (name != "label" or is_label_read):
             return "untaught"
-        either = name in _EITHER and name != "mask"  # which is one of pixels, too
+        either = name in _EITHER and name != "mask" and not _is_pixels(value)
         if value is None or not (either or _LEARN.fullmatch(name) or _LEAVE.fullmatch(name)):
+            continue
+        if name in _WEIGHTS and isinstance(value, list) and any(isinstance(one, float) for one in value):
+            found = "row_weight"
             continue
         if isinstance(value, list):
             raise BadRowError("bad_loss_flag", f"got a list under `{key}`; mark each turn by `loss: true` or `false`")
@@ -62,6 +70,12 @@ def read_row_mark(row: Mapping[str, Any]) -> str:
             return "untaught"
         found = "row_weight" if number not in (0, 1) else found
     return found
+
+
+def _is_pixels(value: Any) -> bool:
+    """Whether a mask is one of pixels: a file, bytes or what holds them, not a number or a word for yes or no."""
+    parts = value if isinstance(value, list) else [value]
+    return not all(isinstance(one, (bool, int, float)) or str(one).strip().lower() in _WORDS for one in parts)
 
 
 def _is_unwanted(name: str, value: Any) -> bool:

@@ -13,10 +13,10 @@ from c3l.data.rejection import BadRowError
 TURN_KEYS = ("conversations", "messages", "conversation", "dialog", "dialogue", "chat", "turns")
 SYSTEM_KEYS = (
     *("system", "system_prompt", "system_message", "system_instruction", "system_instructions", "sys_prompt"),
-    *("developer", "developer_message", "developer_prompt", "developer_instruction", "developer_instructions"),
+    *("developer_message", "developer_prompt", "developer_instruction", "developer_instructions"),
 )
 PAIRS = (("query", "response"), ("prompt", "completion"), ("instruction", "output"), ("question", "answer"))
-TABLE = PAIRS[-1]
+PREFERENCE, TABLE = PAIRS[1], PAIRS[-1]
 HISTORY, INPUT, TEXTS = "history", "input", "texts"
 CONTEXT = ("hint", "context")
 _BOTH = (("user", "assistant"), ("human", "assistant"))  # a question and its answer as one turn
@@ -39,6 +39,11 @@ def name_layout(row: Mapping[str, Any]) -> str | None:
     if (found := _find_pair(row)) is None:
         return None
     return f"`{found[0]}` and `{found[1]}`" + (f" ({_WHOSE[found[0]]})" if found[0] in _WHOSE else "")
+
+
+def has_layout(row: Mapping[str, Any]) -> bool:
+    """Whether the row says something under names that are read."""
+    return any(row.get(key) for key in TURN_KEYS) or _has_texts(row) or _find_pair(row) is not None
 
 
 def explain_layouts(row: Mapping[str, Any]) -> str:

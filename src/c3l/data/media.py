@@ -2,48 +2,38 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePosixPath
 from typing import Any
 
+from c3l.data.beside import (
+    ABOUT_ELSE,
+    DOCUMENTS,
+    EMPTY,
+    FILMS,
+    IMAGE_KEY,
+    IMAGES,
+    ITS_NAME_KEY,
+    LONGEST_NAME,
+    MAYBE_KEY,
+    OTHER_ENDINGS,
+    ending,
+    is_address,
+    is_path_key,
+    is_same,
+    is_unpacked,
+    refuse_beside,
+    walk,
+)
 from c3l.data.names import fold_name
 from c3l.data.paths import BadImageError, clean_path
 from c3l.data.rejection import BadRowError, is_utf8
 
 MAIN = "image images".split()
-_IMAGE_KEY = re.compile(  # `image_path`, `img`, `input_image_files`
-    r"(?:input_|source_)?(?:image|img|picture|pic|photo|frame)s?(?:_?(?:path|file|url|uri|link|list)s?)?"
-)
-_ITS_NAME_KEY = re.compile(r"(?:image|img|picture|photo)s?_?(?:file_?)?(?:name|id|src|source)s?")  # `image_id`
-_MAYBE_KEY = re.compile(  # an image's only if the value ends like one
-    rf"{_ITS_NAME_KEY.pattern}|(?:file|media)_?(?:name|path|url)s?|files?|paths?|urls?|medias?|attachments?"
-)
 _OTHER_KEY = re.compile(  # `video`, `audio_path`
     r"(?:input_)?(?:video|audio|speech|sound|voice|wav|mp4|pdf|point_?cloud|pcd|mesh)s?"
     r"(?:_?(?:path|file|url|uri|list|name|id)s?)?"
 )
 _OF_IMAGE = ("_id", "_name", "_url")  # beside an image they say where it was taken from
-_IMAGES = frozenset("jpg jpeg jpe jfif png webp gif bmp tif tiff pbm pgm ppm pnm avif heic jp2 svg".split())
-OTHER_ENDINGS = frozenset("mp4 avi mov mkv webm m4v mpg mpeg wmv flv wav mp3 flac ogg m4a aac opus pdf".split())
 _INSIDE = ("path", "image", "url", "image_url", "file_name", "filename", "file", "src", "image_path", "img_path")
-# texts, and where a row comes from: files under these are not what it is about
-_ABOUT_ELSE = frozenset(
-    "id name source origin dataset reference citation license split conversations messages conversation".split()
-)
-# texts of a row, and where its image comes from; beside an image a file's name is a word there
-_SAID = frozenset(
-    "query response prompt completion question answer answers instruction output texts text caption captions title "
-    "dialog dialogue chat turns description hint context history system ocr ocr_tokens tokens words tags labels label "
-    "metadata meta info extra".split()
-)
-# what is made of an image, or is the same in small
-_MAPS = frozenset(
-    "mask masks seg segm segmentation depth disparity normals edges canny heatmap saliency matte annotation "
-    "annotations".split()
-)
-_COPIES = frozenset("thumbnail thumbnails thumb preview".split())
-_ADDRESS = re.compile(r"//|www\.|[\w.-]+\.(?:com|org|net|edu|gov|io|co)/|[^/]*://")
-_LONGEST_NAME, _DEEPEST = 1000, 5
-_EMPTY: tuple[Any, ...] = (None, "", False, [], {})
 _BASE64 = re.compile(r"data:|(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR|Qk0)[A-Za-z0-9+/=\s]{40}")
 
 
@@ -82,24 +72,29 @@ def find_images(row: Mapping[str, Any], shown: Sequence[Any] = ()) -> ImagePaths
     shown_paths = [path for value in shown for path in _paths(value)]
     main = _main(row) or shown_paths
     besides = [*_besides(row, bool(main)), *(("a part of a turn", path) for path in shown_paths)]
+    anywhere = False
     if not main and besides:
-        chosen = next((key for key, path in besides if not _is_address(path)), besides[0][0])
+        chosen = next((key for key, path in besides if not is_address(path)), besides[0][0])
         main = [path for key, path in besides if key == chosen]
-        besides = [(key, path) for key, path in besides if key != chosen and not _is_address(path)]
-    if other := next((key for key, path in besides if main and not any(_is_same(path, one) for one in main)), None):
-        raise BadRowError("several_images", f"the row names {main[0][:200]!a}, but another image under {other}")
+        besides = [(key, path) for key, path in besides if key != chosen and not is_address(path)]
+        anywhere = is_path_key(chosen)
+    if all(map(is_unpacked, main)):  # it has no name of its own that theirs could differ from
+        besides = [(key, path) for key, path in besides if is_unpacked(path)]
+    for key, path in besides:
+        if main and not any(is_same(path, one, anywhere=anywhere or is_path_key(key)) for one in main):
+            raise BadRowError("several_images", f"the row names {main[0][:200]!a}, but another under {key!a}")
     if len(main) > 1 and shown_paths and not _are_same(shown_paths, main):
         raise BadRowError("several_images", "the parts of turns show other images than the row, or in another order")
-    if not main and (key := next((key for key, value in row.items() if _names_one(key, value)), None)):
-        raise BadRowError("no_image", f"the row has `{key}`, but the path of no image")
+    if not main and (name := next((key for key, value in row.items() if _names_one(key, value)), None)):
+        raise BadRowError("no_image", f"the row has `{name}`, but the path of no image")
     if medium := next(_other_media(row, main), None):
         raise BadRowError("other_medium", f"the row is about its {medium}, expected an image or none")
-    if not main and (key := next(_unread_files(row), None)):
+    if not main and (unread := next(_unread_files(row), None)):
         raise BadRowError(
-            "no_image", f"the row names a file under `{key[:40]}`, which is not read; name an image by `image`"
+            "no_image", f"the row names a file under `{unread[:40]}`, which is not read; name an image by `image`"
         )
-    if main and (more := next(_more_files(row, main), None)):
-        raise more
+    if main:
+        refuse_beside(row, main)
     return tuple(map(_clean, main)) if len(main) > 1 else _clean(main[0]) if main else ""
 
 
@@ -112,7 +107,7 @@ def refused_image(row: Mapping[str, Any]) -> str | None:
 
 def is_image_key(kind: str) -> bool:
     """Whether a part of a turn of this type is an image."""
-    return _IMAGE_KEY.fullmatch(fold_name(kind)) is not None
+    return IMAGE_KEY.fullmatch(fold_name(kind)) is not None
 
 
 def is_other_medium(kind: str) -> bool:
@@ -122,7 +117,7 @@ def is_other_medium(kind: str) -> bool:
 
 def names_file(key: str, value: Any) -> bool:
     """Whether a key beside a row's images names an image's file: ``file_name``, ``image_path``, ``image_id``."""
-    named = _IMAGE_KEY.fullmatch(fold_name(key)) or _MAYBE_KEY.fullmatch(fold_name(key))
+    named = IMAGE_KEY.fullmatch(fold_name(key)) or MAYBE_KEY.fullmatch(fold_name(key))
     return named is not None and all(isinstance(one, str) for one in (value if isinstance(value, list) else [value]))
 
 
@@ -137,76 +132,24 @@ def _main(row: Mapping[str, Any]) -> list[str]:
 def _besides(row: Mapping[str, Any], has_main: bool) -> Iterator[tuple[str, str]]:
     """What other keys name, each with its key: beside an image only what looks like the path of another."""
     for key, value in row.items():
-        if key in MAIN or value in _EMPTY:
+        if key in MAIN or value in EMPTY:
             continue
-        if _IMAGE_KEY.fullmatch(fold_name(key)) and not has_main:
-            yield from ((f"`{key}`", path) for path in _paths(value))
-        elif _IMAGE_KEY.fullmatch(fold_name(key)) or _MAYBE_KEY.fullmatch(fold_name(key)):
-            paths = (path for path in _walk(value) if isinstance(path, str) and _ending(path) in _IMAGES)
-            yield from ((f"`{key}`", path) for path in paths if not (has_main and _is_address(path)))
-
-
-def _is_address(path: str) -> bool:
-    return _ADDRESS.match(path.strip()) is not None
+        if IMAGE_KEY.fullmatch(fold_name(key)) and not has_main:
+            yield from ((key, path) for path in _paths(value))
+        elif IMAGE_KEY.fullmatch(fold_name(key)) or MAYBE_KEY.fullmatch(fold_name(key)):
+            paths = (path for _, path in walk(value) if isinstance(path, str) and ending(path) in IMAGES)
+            yield from ((key, path) for path in paths if not (has_main and is_address(path)))
 
 
 def _other_media(row: Mapping[str, Any], main: Sequence[str]) -> Iterator[str]:
+    endings = FILMS if main else OTHER_ENDINGS
     for key, value in row.items():
-        if value in _EMPTY or (main and fold_name(key).endswith(_OF_IMAGE)):
+        if value in EMPTY or (main and fold_name(key).endswith((*_OF_IMAGE, *DOCUMENTS))):
             continue
         if _OTHER_KEY.fullmatch(fold_name(key)):
             yield f"`{key}`"
-        elif _MAYBE_KEY.fullmatch(fold_name(key)):
-            yield from (f"`{key}` {path[:100]!a}" for path in _texts(value) if _ending(path) in OTHER_ENDINGS)
-
-
-def _more_files(row: Mapping[str, Any], main: Sequence[str]) -> Iterator[BadRowError]:
-    """What a row with an image names beside it under any other key: files, and images that lie there themselves."""
-    for key, value in row.items():
-        name = fold_name(str(key))
-        if key in MAIN or name in _ABOUT_ELSE | _SAID or _words(name) & (_MAPS | _COPIES) or value in _EMPTY:
-            continue
-        for one in _walk(value):
-            told = f"`{str(key)[:40]}`"
-            if isinstance(one, bytes):
-                yield BadRowError("several_images", f"the row names {main[0][:200]!a}, but holds another under {told}")
-            elif not _is_file(one) or _is_address(one) or any(_is_same(one, path) for path in main):
-                continue
-            elif _ending(one) in _IMAGES:
-                yield BadRowError("several_images", f"the row names {main[0][:200]!a}, but another image under {told}")
-            else:
-                yield BadRowError("other_medium", f"the row is about {one[:100]!a} under {told} as well as its image")
-
-
-def has_maps(row: Mapping[str, Any]) -> bool:
-    """Whether masks, depth or other maps of pixels lie beside the image of a row, which are not shown."""
-    maps = (value for key, value in row.items() if _words(fold_name(str(key))) & _MAPS and value not in _EMPTY)
-    return any(
-        isinstance(one, bytes) or (_is_file(one) and _ending(one) in _IMAGES) for value in maps for one in _walk(value)
-    )
-
-
-def _words(name: str) -> set[str]:
-    return {*name.split("_")}
-
-
-def _walk(value: Any, depth: int = 0) -> Iterator[Any]:
-    """The texts and bytes in a value, whatever holds them."""
-    if isinstance(value, (list, dict)) and depth < _DEEPEST:
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _walk(one, depth + 1)
-    elif isinstance(value, (str, bytes)):
-        yield value
-
-
-def _is_file(text: Any) -> bool:
-    """Whether a text looks like the name of a file with an image, a film, a sound or a document."""
-    return (
-        isinstance(text, str)
-        and len(text) < _LONGEST_NAME
-        and " " not in text.strip()
-        and _ending(text) in _IMAGES | OTHER_ENDINGS
-    )
+        elif MAYBE_KEY.fullmatch(fold_name(key)):
+            yield from (f"`{key}` {path[:100]!a}" for path in _texts(value) if ending(path) in endings)
 
 
 def _unread_files(row: Mapping[str, Any]) -> Iterator[str]:
@@ -214,15 +157,15 @@ def _unread_files(row: Mapping[str, Any]) -> Iterator[str]:
     for key, value in row.items():
         inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
         texts = [one for part in inside for one in (part.values() if isinstance(part, dict) else [part])]
-        names = (one for one in texts if isinstance(one, str) and len(one) < _LONGEST_NAME and " " not in one.strip())
-        if (fold_name(key) not in _ABOUT_ELSE and any(_ending(one) in _IMAGES | OTHER_ENDINGS for one in names)) or any(
+        names = (one for one in texts if isinstance(one, str) and len(one) < LONGEST_NAME and " " not in one.strip())
+        if (fold_name(key) not in ABOUT_ELSE and any(ending(one) in IMAGES | OTHER_ENDINGS for one in names)) or any(
             isinstance(one, str) and _BASE64.match(one) for one in texts
         ):
             yield key
 
 
 def _names_one(key: str, value: Any) -> bool:
-    return value not in _EMPTY and _ITS_NAME_KEY.fullmatch(fold_name(key)) is not None
+    return value not in EMPTY and ITS_NAME_KEY.fullmatch(fold_name(key)) is not None
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -231,7 +174,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _paths(value: Any) -> Iterator[str]:
     """The paths in a value of an image's key: a text, an object that holds one, or a list of them."""
-    if value in _EMPTY:
+    if value in EMPTY:
         return
     if isinstance(value, list):
         for one in value:
@@ -250,12 +193,12 @@ def _path_inside(value: Mapping[str, Any]) -> Iterator[str]:
     held = value.get("bytes")
     if (isinstance(held, bytes) and held) or (isinstance(held, str) and _BASE64.match(held)):
         raise _inline()  # its path is where it was elsewhere
-    found = next((value[key] for key in _INSIDE if value.get(key) not in _EMPTY), None)
+    found = next((value[key] for key in _INSIDE if value.get(key) not in EMPTY), None)
     if found is not None:
         yield from _paths(found)
-    elif any(value.get(key) not in _EMPTY for key in ("bytes", "data", "base64", "b64", "array")):
+    elif any(value.get(key) not in EMPTY for key in ("bytes", "data", "base64", "b64", "array")):
         raise _inline()
-    elif any(one not in _EMPTY for one in value.values()):
+    elif any(one not in EMPTY for one in value.values()):
         yield from _refuse(value)
 
 
@@ -272,19 +215,8 @@ def _inline() -> BadRowError:
     )
 
 
-def _ending(path: str) -> str:
-    return path.partition("?")[0].rpartition(".")[2].strip().lower() if "." in path else ""
-
-
 def _are_same(paths: Sequence[str], others: Sequence[str]) -> bool:
-    return len(paths) == len(others) and all(map(_is_same, paths, others))
-
-
-def _is_same(path: str, other: str) -> bool:
-    """Whether two names may be of one image: an ending or the folders above may differ, or be left out."""
-    one, two = (PurePosixPath(name.strip().replace("\\", "/").partition("?")[0]) for name in (path, other))
-    folders = {one.parent.name, two.parent.name} - {""}
-    return one.stem == two.stem and (len(folders) < 2 or _is_address(path) or _is_address(other))
+    return len(paths) == len(others) and all(map(is_same, paths, others))
 
 
 def _clean(path: str) -> str:

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from c3l.data.choices import is_absent
-from c3l.data.layouts import CONTEXT
-from c3l.data.media import ImagePaths, has_maps
+from c3l.data.beside import has_files, has_maps
+from c3l.data.choices import has_unread_options, is_absent
+from c3l.data.layouts import CONTEXT, TURN_KEYS
+from c3l.data.media import ImagePaths, list_paths
 from c3l.data.names import fold_name
 from c3l.data.shown import count_shown
 from c3l.data.turns import Talk
@@ -16,7 +17,9 @@ _PHRASES = {
     "without_rejected": "by their answers alone: the rejected ones beside them are not used",
     "without_objects": "without the `objects` that their rows list",
     "without_context": "without the `context` or `hint` of their rows",
+    "without_options": "without the options of their rows, of which the answer is none",
     "without_maps": "without the masks or maps of pixels that lie beside their images",
+    "without_files": "without files that other keys of their rows name beside the image",
     "without_earlier_turns": "without the turns before them",
     "image_first": "with their image before the first question, though a later one shows it",
     "row_weight": "as much as any other, whatever weight their rows have",
@@ -51,8 +54,12 @@ def find_noted(row: Mapping[str, Any], talk: Talk, mark: str, image: ImagePaths)
         yield "image_first"
     if any(_is_unread(row.get(key), talk.questions) for key in CONTEXT):
         yield "without_context"
+    if not any(row.get(key) for key in TURN_KEYS) and has_unread_options(row, talk.questions[-1]):
+        yield "without_options"
     if has_maps(row):
         yield "without_maps"
+    if image and has_files(row, list_paths(image)):
+        yield "without_files"
     words = (_UNUSED.get(fold_name(str(key))) for key, value in row.items() if value not in _NOTHING)
     yield from dict.fromkeys(word for word in words if word)
 

@@ -9,6 +9,9 @@ _MINUS = str.maketrans("\u2212\u2013", "--")
 _WORD = re.compile(
     r"(?:(?:(?<![^\W_])-|[<>]=?\s?|[\u2264\u2265]\s?)(?=\.?\d))?(?:\d+(?:[.,]\d+)+|[^\W_]+)(?:[+#]+(?![^\W_]))?"
 )
+_NUMBER = re.compile(r"-?\.?\d+(?:[.,]\d+)*")
+_NEGATIVE = re.compile(r"\b(?:minus|negative|below)\b")
+_ORDERS = frozenset(["<", ">", "<=", ">=", "\u2264", "\u2265", "+"])
 _VERBS = r"(?:is|was|because|since|as|seems|appears|would|should|matches|best)\b"  # what an article never precedes
 _UNSPACED = re.compile("[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")  # Thai, kana, Chinese, Korean
 
@@ -69,8 +72,19 @@ def _is_letter(word: str, text: str) -> bool:
 def _texts(text: str, options: Mapping[str, str]) -> list[str]:
     folded = f" {_fold(text)} "
     found = {letter: _fold(option) for letter, option in options.items()}
-    found = {letter: option for letter, option in found.items() if option and _bordered(option) in folded}
+    found = {
+        letter: option
+        for letter, option in found.items()
+        if option and _bordered(option) in folded and not _has_signed(option, found.values(), folded)
+    }
     return [letter for letter, option in found.items() if not _is_within(option, found.values())]
+
+
+def _has_signed(option: str, others: Iterable[str], text: str) -> bool:
+    """Whether an option is a number that another holds behind a sign, which a text may spell: "less than 5" is `<5`."""
+    signs = {other.replace(option, "", 1) for other in others if other != option and option in other}
+    is_negative = "-" in signs and _NEGATIVE.search(text) is not None
+    return _NUMBER.fullmatch(option) is not None and (is_negative or bool(signs & _ORDERS))
 
 
 def _is_within(option: str, others: Iterable[str]) -> bool:
