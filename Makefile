@@ -6,6 +6,10 @@ export TOKENIZERS_PARALLELISM := false
 # the tests read what is UTF-8, whatever the locale says
 export PYTHONUTF8 := 1
 
+# one more than the two cores of a small machine: many tests wait for another process
+WORKERS ?= 3
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check docs fix bench builtin vllm clean
 
@@ -17,14 +21,14 @@ demo: .venv/c3l  ## write, score, filter, export and report on the example image
 	@echo "Look at runs/demo/report.html"
 
 test: .venv/c3l-dev  ## run the tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
+	$(PYTEST)
 
 check: .venv/c3l-dev  ## lint, format, types, the website, then the tests
 	$(BIN)/ruff check src tests studies benchmarks examples scripts
 	$(BIN)/ruff format --check src tests studies benchmarks examples scripts
 	$(BIN)/mypy
 	$(MAKE) --no-print-directory docs
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
+	$(PYTEST)
 
 # the variable silences the theme's notice about mkdocs 2, of which nothing is used
 docs: .venv/c3l-dev  ## build the website of docs/ into build/site, links checked
