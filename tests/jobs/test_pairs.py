@@ -136,11 +136,12 @@ def test_the_seed_of_the_settings_counts_unless_one_is_given(scores: list[PairSc
     def kept(named: list[str], **given: int) -> list[bool]:
         return [one.kept for one in c3l.filter(scores, settings=["filtering.rule=random", *named], **given)]
 
-    kinds = {seed: kept([], seed=seed) for seed in range(4)}
-    assert kinds[0] != kinds[3], "the seed has to matter"
-    assert kept([]) == kinds[0]
-    assert kept(["seed=3"]) == kinds[3]
-    assert kept(["seed=3"], seed=0) == kinds[0]
+    by_zero = kept([], seed=0)
+    # the ids follow the temporary folder, so that a single other seed keeps the same pairs by chance
+    other, by_other = next((seed, found) for seed in range(1, 40) if (found := kept([], seed=seed)) != by_zero)
+    assert kept([]) == by_zero
+    assert kept([f"seed={other}"]) == by_other
+    assert kept([f"seed={other}"], seed=0) == by_zero
 
 
 @pytest.mark.parametrize("settings", ["rounds=0", {"rounds": 0}])
