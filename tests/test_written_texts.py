@@ -69,6 +69,8 @@ def test_a_text_that_ends_inside_its_thought_is_rejected_as_that(model, world):
     lost = list(Run.reader(run).stored("draft/parsed").read(Rejected))
     assert [one.reason for one in lost] == ["unfinished_thought"] * 2
     assert "generation.max_new_tokens" in lost[0].detail
+    states = {one.name: one for one in read_states(Run.reader(world / f"cut-{model}"))}
+    assert states["draft/parsed"].counts.rejected == {"unfinished_thought": 2}, "what a stage lost is in its counts"
 
 
 def ask(world, out, *overrides, question="Is there a card in the image?"):
@@ -164,8 +166,3 @@ def test_groups_that_are_too_long_to_be_tuned_on_are_rejected_and_counted(world)
     fit, lost = sort_out(lvlm, [TextGroup(image, "Write.", one) for one in texts], lambda ref: make_picture(1))
     assert [group.completions for group in fit] == [texts[0]]
     assert [(one.stage, one.reason) for one in lost] == [("tuning", "too_long"), ("tuning", "control_token_in_text")]
-
-
-def test_what_a_stage_lost_is_in_its_counts(world):
-    states = {one.name: one for one in read_states(Run.reader(world / "cut-thinks"))}
-    assert states["draft/parsed"].counts.rejected == {"unfinished_thought": 2}

@@ -165,15 +165,9 @@ def _tell_medium(one: str | bytes, words: frozenset[str]) -> str:
         return known or ("unknown" if is_named else "")
     if is_unpacked(one) and ending(one) not in IMAGES:  # of bytes that begin as no image
         return "film" if words & _FILM_WORDS else "image"
-    return (
-        ""
-        if not _is_file(one)
-        else "image"
-        if ending(one) in IMAGES
-        else "film"
-        if ending(one) in FILMS
-        else "document"
-    )
+    if not _is_file(one):
+        return ""
+    return "image" if ending(one) in IMAGES else "film" if ending(one) in FILMS else "document"
 
 
 def split_words(key: str) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from types import MappingProxyType
 
@@ -172,12 +172,13 @@ def _compare(jobs: Sequence[_OpenedItem], model: InferenceModel, *, blind: bool)
         spelled = model.find_control_token(job.item.prompt) or ""
         if not all(map(math.isfinite, seen)):
             made[name] = Prediction(name, failed=_NOT_FINITE)
-        elif blind and not all(map(math.isfinite, unseen)):
-            made[name] = Prediction(name, likelihoods=seen, respelled=spelled, blind_failed=_NOT_FINITE)
-        else:
-            made[name] = Prediction(
-                name, likelihoods=seen, blind_likelihoods=unseen if blind else (), respelled=spelled
-            )
+            continue
+        found = Prediction(name, likelihoods=seen, respelled=spelled)
+        if blind and all(map(math.isfinite, unseen)):
+            found = replace(found, blind_likelihoods=unseen)
+        elif blind:
+            found = replace(found, blind_failed=_NOT_FINITE)
+        made[name] = found
     return made
 
 

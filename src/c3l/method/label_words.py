@@ -22,9 +22,8 @@ _ANSWER_WORDS = """answer|respuesta|resposta|réponse|risposta|antwort|antwoord|
 |উত্তর|பதில்
 |సమాధానం|జవాబు|คำตอบ|trả lời|câu trả lời|đáp|đáp án|jawaban|jawapan|答案|回答|答|解答|答え|답변|답|정답|jibu|assistant"""
 KNOWN_QUESTIONS = frozenset(_QUESTION_WORDS.replace("\n", "").split("|"))
-_ALSO_IN_ANSWERS = frozenset(
-    {"response", "reply", "solution", "output", "bot"}
-)  # labels only where all questions have one
+# labels only where all questions have one
+_ALSO_IN_ANSWERS = frozenset({"response", "reply", "solution", "output", "bot"})
 _OF_CHATS = frozenset({"user", "human"})
 KNOWN_ANSWERS = frozenset(_ANSWER_WORDS.replace("\n", "").split("|")) | _ALSO_IN_ANSWERS
 NUMBER = r"\d{1,4}|[一二三四五六七八九十]{1,3}"
