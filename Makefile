@@ -38,18 +38,16 @@ fix: .venv/c3l-dev  ## let ruff mend what it can
 	$(BIN)/ruff check --fix src tests studies benchmarks examples scripts
 	$(BIN)/ruff format src tests studies benchmarks examples scripts
 
-bench: .venv/c3l-dev  ## measure speed against the naive way, into benchmarks/results.md
+# what each repeats, and where the figures of this machine go: `make bench RESULTS=benchmarks/results-avx2.md`
+REPEAT ?= 3
+RESULTS ?= benchmarks/results.md
+bench: .venv/c3l-dev  ## measure speed against the plain ways, into benchmarks/results.md (an hour on two cores)
 	mkdir -p build
-	$(BIN)/python -m benchmarks.bench_scoring > build/bench-scoring.md
-	$(BIN)/python -m benchmarks.bench_encoding > build/bench-encoding.md
-	$(BIN)/python -m benchmarks.bench_generation > build/bench-generation.md
-	$(BIN)/python -m benchmarks.bench_evaluation > build/bench-evaluation.md
-	$(BIN)/python -m benchmarks.bench_host > build/bench-host.md
-	$(BIN)/python -m benchmarks.bench_tuning > build/bench-tuning.md
-	$(BIN)/python -m benchmarks.scaling > build/bench-scaling.md
-	$(BIN)/python -m benchmarks.bench_ray > build/bench-ray.md
-	$(BIN)/python -m benchmarks.bench_reading > build/bench-reading.md
-	cd build && cat bench-scoring.md bench-encoding.md bench-generation.md bench-evaluation.md bench-host.md bench-tuning.md bench-scaling.md bench-ray.md bench-reading.md > ../benchmarks/results.md
+	printf '# How fast it is\n\nWritten by `make bench`. What is said of the rows is in [docs/speed.md](../docs/speed.md).\n\n' > build/bench.md
+	for name in scoring encoding generation evaluation host tuning; do \
+	    $(BIN)/python -m benchmarks.bench_$$name --repetitions $(REPEAT) >> build/bench.md || exit 1; done
+	for name in scaling bench_ray bench_reading; do $(BIN)/python -m benchmarks.$$name >> build/bench.md || exit 1; done
+	cp build/bench.md $(RESULTS)
 
 WORLD ?= build/world
 builtin: .venv/c3l-dev  ## train the built-in LVLM from nothing (hours); continues where it stopped

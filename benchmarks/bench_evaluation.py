@@ -2,7 +2,8 @@
 
 Six questions about each picture, "Is there a dog in the image?", with the picture, and where ``blind`` is said without
 it too, as ``c3l evaluate`` asks them. The loop is transformers' plain ``generate``. The 3,000 questions of a split of
-POPE name 80 objects, so that fewer of many questions are asked blind than of few; ``--pictures 500`` measures that.
+POPE name 80 objects, so that fewer of many questions are asked blind than of few; ``--pictures 500 --every 10``
+measures that, where the loop is given every tenth question and its time counts tenfold.
 """
 
 import argparse
@@ -33,25 +34,21 @@ def make_items(pictures: int) -> list[Item]:
     ]
 
 
-def measure(image_tokens: int, pictures: int, blind: bool, model: Any, processor: Any, repetitions: int) -> Measured:
-    """All questions, ours against one after the other."""
+def measure(
+    image_tokens: int, pictures: int, blind: bool, every: int, model: Any, processor: Any, repetitions: int
+) -> Measured:
+    """All questions, ours against one after the other, which is given one in ``every``."""
     backend, shown, items = wrap(model, processor), draw_pictures(pictures), make_items(pictures)
     batch_size = EvaluationConfig().batch_size
 
     def ours() -> list[str | None]:
-        made = predict(
-            items,
-            backend,
-            lambda image: shown[int(image)],
-            max_new_tokens=TOKENS,
-            batch_size=batch_size,
-            blind=blind,
-        )
-        return [text for one in made for text in ((one.text, one.blind_text) if blind else (one.text,))]
+        given = {"max_new_tokens": TOKENS, "batch_size": batch_size, "blind": blind}
+        made = [*predict(items, backend, lambda image: shown[int(image)], **given)]
+        return [text for one in made[::every] for text in ((one.text, one.blind_text) if blind else (one.text,))]
 
     def one_by_one() -> list[str]:
         made = []
-        for item in items:
+        for item in items[::every]:
             for image in (shown[int(item.image)], None) if blind else (shown[int(item.image)],):
                 made += write_plainly(model, processor, image, [item.prompt], TOKENS)
         return made
@@ -59,6 +56,7 @@ def measure(image_tokens: int, pictures: int, blind: bool, model: Any, processor
     seconds, speedup, texts, plain = race(ours, one_by_one, repetitions)
     other = sum(a != b for a, b in zip(texts, plain, strict=True)) / len(texts)
     label = f"{len(items)} questions about {pictures} pictures{', and blind' if blind else ''}"
+    label += f", the loop every {every}th" if every > 1 else ""
     dtype = str(model.dtype).removeprefix("torch.")
     return Measured(
         f"{label} (difference: share of other texts)",
@@ -67,7 +65,7 @@ def measure(image_tokens: int, pictures: int, blind: bool, model: Any, processor
         dtype,
         "one by one",
         seconds,
-        speedup,
+        speedup * every,
         None,
         other,
     )
@@ -78,13 +76,15 @@ def main() -> None:
 
     def extend(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--pictures", type=int, default=8)
+        parser.add_argument("--every", type=int, default=1, help="the loop is given one question in so many")
 
     arguments = parse_arguments(__doc__, extend)
     lines = []
     for image_tokens in (49,) if arguments.quick else (49, 576):
         both = load(image_tokens, getattr(torch, arguments.dtype))
         lines += [
-            measure(image_tokens, arguments.pictures, blind, *both, arguments.repetitions) for blind in (False, True)
+            measure(image_tokens, arguments.pictures, blind, arguments.every, *both, arguments.repetitions)
+            for blind in (False, True)
         ]
     publish(lines, arguments, "Evaluation")
 

@@ -1,8 +1,8 @@
-"""How long the model waits for the host while it scores: ``python -m benchmarks.bench_host``.
+"""Where the time goes while a model scores, and how much of it waits for the host: ``python -m benchmarks.bench_host``.
 
 Pictures are files of 640 x 480 pixels, opened as ``c3l score`` opens them. The shares are the time inside the model's
-forward and its vision encoder, and that with what is made of its logits, over all of the time; what is left is the
-host's: opening pictures, templates, tokens, trees and records.
+vision encoder, its decoder and its LM head, and in what is made of its logits, over all of the time; what is left is
+the host's: opening pictures, templates, tokens, trees and records.
 """
 
 import argparse
@@ -25,10 +25,10 @@ from c3l.settings.schema import ImagesConfig, ScoringConfig
 
 
 class Clock:
-    """Seconds spent inside some functions; those called by others of them count once."""
+    """Seconds spent inside some functions, none of which calls another."""
 
     def __init__(self) -> None:
-        self.seconds, self._depth, self._start = 0.0, 0, 0.0
+        self.seconds = 0.0
 
     def around(self, holder: Any, name: str) -> None:
         """Count the time in a function of a model or a module from here on."""
@@ -36,15 +36,11 @@ class Clock:
 
         @wraps(work)  # c3l and transformers look which arguments a family takes
         def counted(*given: Any, **more: Any) -> Any:
-            if not self._depth:
-                self._start = now()
-            self._depth += 1
+            start = now()
             try:
                 return work(*given, **more)
             finally:
-                self._depth -= 1
-                if not self._depth:
-                    self.seconds += now() - self._start
+                self.seconds += now() - start
 
         setattr(holder, name, counted)
 
@@ -85,17 +81,19 @@ def main() -> None:
 
     arguments = parse_arguments(__doc__, extend)
     model, processor = load(49, getattr(torch, arguments.dtype))
-    clocks = Clock(), Clock()
-    for clock in clocks:
-        clock.around(model, "forward")
-        clock.around(model.base_model, "get_image_features")
+    clocks = encoder, decoder, head, of_logits = Clock(), Clock(), Clock(), Clock()
+    encoder.around(model.base_model, "get_image_features")
+    decoder.around(model.get_decoder(), "forward")
+    head.around(model.get_output_embeddings(), "forward")
     for name in ("log_probs", "vocabulary_kl", "pick"):
-        clocks[1].around(logits, name)
+        of_logits.around(logits, name)
     backend = wrap(model, processor)
     command = " ".join(["python -m benchmarks.bench_host", *sys.argv[1:]])
     print(f"## The host\n\n`{command}`; {describe_machine()}\n")
-    print("| pictures | pairs each | dtype | seconds | share of the model | with what is made of its logits |")
-    print("|--:|--:|---|--:|--:|--:|")
+    print(
+        "| pictures | pairs each | dtype | seconds | vision encoder | decoder | LM head | its logits | all of these |"
+    )
+    print("|--:|--:|---|--:|--:|--:|--:|--:|--:|")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         refs = write_pictures(folder, arguments.pictures)
@@ -103,7 +101,7 @@ def main() -> None:
         for k in (5, 1):
             found = [measure(backend, clocks, folder, refs, k) for _ in range(arguments.repetitions)]
             seconds, *shares = (float(np.median(column)) for column in zip(*found, strict=True))
-            told = " | ".join(f"{share:.1%}" for share in shares)
+            told = " | ".join(f"{share:.1%}" for share in (*shares, sum(shares)))
             print(f"| {len(refs)} | {k} | {arguments.dtype} | {seconds:.2f} | {told} |", flush=True)
 
 
