@@ -35,6 +35,7 @@ WRITING = {
     "too_long",
     "refused",
 }  # the other reasons of its file are of reading
+OPENING = [f"data/{name}.py" for name in ("decoding", "images", "paths", "roots", "remote")]  # what refuses an image
 READING = [
     f"data/{name}.py"
     for name in (
@@ -140,8 +141,7 @@ def test_the_table_of_reasons_is_whole() -> None:
     for stage, reason in rows:
         told.setdefault(stage, set()).add(reason)
     assert told == {
-        "images": set().union(*(reasons_in(f"data/{name}.py") for name in ("images", "paths", "roots", "remote")))
-        | {NEAR_DUPLICATE},
+        "images": set().union(*map(reasons_in, OPENING)) | {NEAR_DUPLICATE},
         "generation": WRITING & reasons_in("method/generation.py"),
         "parsing": reasons_in("method/pair_checks.py") | reasons_in("method/generation.py") - WRITING,
         "scoring": reasons_in("method/scoring.py") | UNFIT | {"several_images"},

@@ -5,7 +5,7 @@ import sys
 import pytest
 from PIL import Image
 
-from c3l.data.images import list_images
+from c3l.data.finding import list_images
 from c3l.data.near_images import NearImage, find_near, reject_near, tell_near
 from c3l.errors import ConfigError
 from c3l.records import ImageRef, Rejected

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from c3l.data import remote
-from c3l.data.images import find_images
+from c3l.data.finding import find_images
 from c3l.errors import DataError
 from c3l.jobs.score import score_file
 from c3l.progress import SilentProgress

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL.Image import Image
 
-from c3l.data.images import BadImageError, open_image
+from c3l.data.images import open_image
+from c3l.data.paths import BadImageError
 from c3l.errors import ConfigError
 from c3l.records import ImageRef, Rejected
 from c3l.settings.schema import ImagesConfig

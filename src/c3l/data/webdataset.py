@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from c3l.data.beside import OTHER_ENDINGS
-from c3l.data.images import ENDINGS
+from c3l.data.finding import ENDINGS
 from c3l.data.layouts import TURN_KEYS, name_layout
 from c3l.data.media import MAIN
 from c3l.data.paths import BadImageError, clean_path

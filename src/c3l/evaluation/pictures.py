@@ -7,7 +7,8 @@ from pathlib import Path
 
 from PIL.Image import Image
 
-from c3l.data.images import decode_image, open_image
+from c3l.data.decoding import decode_image
+from c3l.data.images import open_image
 from c3l.data.paths import BadImageError
 from c3l.data.roots import resolve_under
 from c3l.data.same_images import SeenImage, sign_image

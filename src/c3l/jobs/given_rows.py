@@ -10,7 +10,7 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from c3l.data.images import decode_image, settle_image
+from c3l.data.decoding import decode_image, settle_image
 from c3l.data.rejection import BadRowError, check_text
 from c3l.data.shown import check_shown, trim_question
 from c3l.errors import DataError

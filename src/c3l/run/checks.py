@@ -8,7 +8,8 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
-from c3l.data.images import find_images, inspect_image, open_image
+from c3l.data.finding import find_images
+from c3l.data.images import inspect_image, open_image
 from c3l.data.near_images import find_near, tell_near
 from c3l.errors import BackendError, C3LError, ConfigError, DataError
 from c3l.executors.interface import LoadModel

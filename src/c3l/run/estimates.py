@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from c3l.data.images import find_some
+from c3l.data.finding import find_some
 from c3l.data.roots import has_root
 from c3l.errors import C3LError
 from c3l.method.prompts import choose_templates

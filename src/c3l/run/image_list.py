@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from c3l.data.images import find_some, list_images
+from c3l.data.finding import find_some, list_images
 from c3l.data.near_images import NearImage, find_near, tell_near
 from c3l.errors import DataError
 from c3l.records import Rejected

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from c3l.data.images import IMAGE_READER_VERSION
+from c3l.data.decoding import IMAGE_READER_VERSION
 from c3l.jobs.evaluate import EVALUATOR_VERSION
 from c3l.jobs.finetune import FINETUNER_VERSION
 from c3l.method.generation import WRITER_VERSION

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from c3l.data.images import find_some, image_id_of, inspect_image
+from c3l.data.finding import find_some
+from c3l.data.images import image_id_of, inspect_image
 from c3l.errors import DataError
 from c3l.executors.interface import LoadModel
 from c3l.executors.local import KeptModel
