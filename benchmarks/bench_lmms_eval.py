@@ -2,8 +2,8 @@
 
 lmms-eval's class for LLaVA in transformers takes one question at a time. Its way of scoring answers, ``loglikelihood``,
 does not run with transformers 5.23: it gives the processor an image's mark without the image, which is refused. It
-would be the "naive" way of ``bench_scoring`` but for the pass without the image. lmms-eval requires torchvision, which has no
-build beside torch's for processors, so it is installed without what it requires, and with what this file needs:
+would be the "naive" way of ``bench_scoring`` but for the pass without the image. lmms-eval requires torchvision, which
+has no build beside torch's for processors, so it is installed without what it requires, and with what this file needs:
 
 ``pip install --no-deps lmms-eval==0.7.3 evaluate decord loguru pytz``
 """
