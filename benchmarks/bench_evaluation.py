@@ -42,8 +42,16 @@ def measure(
     batch_size = EvaluationConfig().batch_size
 
     def ours() -> list[str | None]:
-        given = {"max_new_tokens": TOKENS, "batch_size": batch_size, "blind": blind}
-        made = [*predict(items, backend, lambda image: shown[int(image)], **given)]
+        made = [
+            *predict(
+                items,
+                backend,
+                lambda image: shown[int(image)],
+                max_new_tokens=TOKENS,
+                batch_size=batch_size,
+                blind=blind,
+            )
+        ]
         return [text for one in made[::every] for text in ((one.text, one.blind_text) if blind else (one.text,))]
 
     def one_by_one() -> list[str]:

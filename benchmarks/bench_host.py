@@ -90,9 +90,7 @@ def main() -> None:
     backend = wrap(model, processor)
     command = " ".join(["python -m benchmarks.bench_host", *sys.argv[1:]])
     print(f"## The host\n\n`{command}`; {describe_machine()}\n")
-    print(
-        "| pictures | pairs each | dtype | seconds | vision encoder | decoder | LM head | its logits | together |"
-    )
+    print("| pictures | pairs each | dtype | seconds | vision encoder | decoder | LM head | its logits | together |")
     print("|--:|--:|---|--:|--:|--:|--:|--:|--:|")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

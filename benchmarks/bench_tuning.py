@@ -15,35 +15,58 @@ from c3l.training.comparison import ContrastiveModel
 PROVENANCE = Provenance("builtin", "", "hf", "", "cpu", 0, {})
 
 
+class Group:
+    """One group of K pairs about a picture, and a model with fresh adapters to tune on it."""
+
+    def __init__(self, k: int, model: Any, processor: Any) -> None:
+        """Add the adapters, the same for every model of these shapes."""
+        torch.manual_seed(0)
+        recipe = ContrastiveConfig(similarity="hidden")  # what all results were measured with
+        self.lvlm = TrainableHfModel(model, processor, PROVENANCE, recipe)
+        self.tuned = ContrastiveModel(self.lvlm, recipe).to(model.device)
+        template = load_templates()["conversation"]
+        [image] = draw_pictures(1)
+        prompt = template.render(k)
+        texts = [template.write_reply([(pair.prompt, pair.completion)], more=True) for pair in make_pairs(k, 8)]
+        self.rows = [ForcedRow(image, prompt, text) for text in texts]
+        self.places = {
+            "candidates": torch.arange(k, device=model.device)[None],
+            "valid": torch.ones(1, k, dtype=torch.bool, device=model.device),
+        }
+
+    def step(self, packs: bool) -> dict[str, torch.Tensor]:
+        """Forward and backward; the gradients by the names of what is tuned."""
+        self.lvlm._packs = packs
+        self.tuned.zero_grad()
+        self.tuned(rows=self.lvlm.collate(self.rows), **self.places)["loss"].backward()
+        return {name: p.grad.clone() for name, p in self.tuned.named_parameters() if p.grad is not None}
+
+
 def measure(image_tokens: int, k: int, model: Any, processor: Any, repetitions: int) -> Measured:
-    """Forward and backward of one group of K pairs; adds adapters to the model."""
-    torch.manual_seed(0)
-    recipe = ContrastiveConfig(similarity="hidden")  # what results.md was measured with
-    lvlm = TrainableHfModel(model, processor, PROVENANCE, recipe)
-    tuned = ContrastiveModel(lvlm, recipe).to(model.device)
-    template = load_templates()["conversation"]
-    [image] = draw_pictures(1)
-    prompt = template.render(k)
-    texts = [template.write_reply([(pair.prompt, pair.completion)], more=True) for pair in make_pairs(k, 8)]
-    rows = [ForcedRow(image, prompt, text) for text in texts]
-    places = {
-        "candidates": torch.arange(k, device=model.device)[None],
-        "valid": torch.ones(1, k, dtype=torch.bool, device=model.device),
-    }
-
-    def step(packs: bool) -> dict[str, Any]:
-        lvlm._packs = packs
-        tuned.zero_grad()
-        loss = tuned(rows=lvlm.collate(rows), **places)["loss"]
-        loss.backward()
-        return {name: p.grad.clone() for name, p in tuned.named_parameters() if p.grad is not None}
-
-    seconds, speedup, ours, plain = race(lambda: step(True), lambda: step(False), repetitions)
+    """A step with packed rows against one with whole rows; adds adapters to the model."""
+    group = Group(k, model, processor)
+    seconds, speedup, ours, plain = race(lambda: group.step(True), lambda: group.step(False), repetitions)
     largest = max(float(gradient.abs().max()) for gradient in plain.values())
     worst = max(float((ours[name] - plain[name]).abs().max()) for name in plain) / largest
     name = str(model.dtype).removeprefix("torch.")
     label = "contrastive step (difference: of gradients, relative to the largest)"
-    return Measured(label, image_tokens, k, name, "whole rows", seconds, speedup, _fed(lvlm, rows), worst)
+    return Measured(label, image_tokens, k, name, "whole rows", seconds, speedup, _fed(group.lvlm, group.rows), worst)
+
+
+def compare_rounding(dtype: torch.dtype) -> str:
+    """A line on how far gradients are from those of whole rows in float32, as a share of their length."""
+    exact = Group(5, *load(49, torch.float32)).step(False)
+    rounded = Group(5, *load(49, dtype))
+    far = [_apart(rounded.step(packs), exact) for packs in (True, False)]
+    name = str(dtype).removeprefix("torch.")
+    return (
+        f"Gradients in {name} against float32, K = 5: {far[0]:.3f} of their length packed, {far[1]:.3f} in whole rows."
+    )
+
+
+def _apart(found: dict[str, torch.Tensor], exact: dict[str, torch.Tensor]) -> float:
+    square = sum(float((found[name].double() - exact[name].double()).square().sum()) for name in exact)
+    return float((square / sum(float(one.double().square().sum()) for one in exact.values())) ** 0.5)
 
 
 def _fed(lvlm: TrainableHfModel, rows: list[ForcedRow]) -> float:
@@ -61,6 +84,8 @@ def main() -> None:
     settings = [(49, 5), (576, 5)] if arguments.quick else [(49, 5), (49, 20), (576, 5)]
     lines = [measure(tokens, k, *load(tokens, dtype), arguments.repetitions) for tokens, k in settings]
     publish(lines, arguments, "Contrastive tuning")
+    if dtype is not torch.float32:
+        print(compare_rounding(dtype) + "\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -138,6 +138,7 @@ def main() -> None:
     points = [*measure_alone(torch.get_num_threads()), *measure_processes(arguments.processes)]
     command = " ".join(["python -m benchmarks.scaling", *sys.argv[1:]])
     print(f"## Scaling of scoring\n\n`{command}`; {describe_machine()}\n\n{format_table(points)}\n")
+    print(f"![time and pairs/s against pictures, pairs and processes]({arguments.plot.name})\n")
     plot(points, arguments.plot)
 
 

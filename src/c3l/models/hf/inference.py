@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -103,9 +104,13 @@ class HfModel:
         modes: set[NoImageMode] = {"blank", "noise", "others"}
         if can_hide_images(self._model):
             modes.add("mask")
-        if has_bare_chats(self._encoder):
+        if self._has_bare_chats:
             modes.add("drop")
         return frozenset(modes)
+
+    @cached_property  # a prompt is encoded to find out, and every batch asks
+    def _has_bare_chats(self) -> bool:
+        return has_bare_chats(self._encoder)
 
     def try_out(self) -> None:
         """As ``check_causal``, unless the very same model was found to be in order on this machine before."""
@@ -186,7 +191,7 @@ class HfModel:
             OutOfMemoryError: If the batch did not fit.
         """
         with self._encoder.batch():
-            if any(request.image is None for request in requests) and not has_bare_chats(self._encoder):
+            if any(request.image is None for request in requests) and not self._has_bare_chats:
                 raise BackendError(
                     f"{type(self._model).__name__} has no chats without an image, got a prompt that shows none: in an "
                     "evaluation set evaluation.blind=false; for a judge take another model"
