@@ -39,9 +39,9 @@ fix: .venv/c3l-dev  ## let ruff mend what it can
 	$(BIN)/ruff format src tests studies benchmarks examples scripts
 
 # what each repeats, and where the figures of this machine go: `make bench RESULTS=benchmarks/results-avx2.md`
-REPEAT ?= 3
+REPEAT ?= 2
 RESULTS ?= benchmarks/results.md
-bench: .venv/c3l-dev  ## measure speed against the plain ways, into benchmarks/results.md (an hour on two cores)
+bench: .venv/c3l-dev  ## measure speed against the plain ways, into benchmarks/results.md (35 minutes on two cores with AMX)
 	mkdir -p build
 	printf '# How fast it is\n\nWritten by `make bench`. What is said of the rows is in [docs/speed.md](../docs/speed.md).\n\n' > build/bench.md
 	for name in scoring encoding generation evaluation host tuning; do \

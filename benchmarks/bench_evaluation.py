@@ -7,16 +7,19 @@ measures that, where the loop is given every tenth question and its time counts 
 """
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from benchmarks.bench_generation import write_plainly
 from benchmarks.setting import Measured, draw_pictures, load, parse_arguments, publish, race, wrap
 from c3l.evaluation.pope import SUFFIX
 from c3l.evaluation.predict import predict
-from c3l.evaluation.task import Item
+from c3l.evaluation.task import Item, Prediction
+from c3l.models.interface import InferenceModel
 from c3l.settings.evaluation import EvaluationConfig
 
 QUESTIONS = 6  # about each picture, as in POPE
@@ -34,25 +37,30 @@ def make_items(pictures: int) -> list[Item]:
     ]
 
 
+def ask(backend: InferenceModel, items: Sequence[Item], shown: Sequence[Image.Image], blind: bool) -> list[Prediction]:
+    """What ``c3l evaluate`` makes of the questions."""
+    batch_size = EvaluationConfig().batch_size
+    return [
+        *predict(
+            items,
+            backend,
+            lambda image: shown[int(image)],
+            max_new_tokens=TOKENS,
+            batch_size=batch_size,
+            blind=blind,
+        )
+    ]
+
+
 def measure(
     image_tokens: int, pictures: int, blind: bool, every: int, model: Any, processor: Any, repetitions: int
 ) -> Measured:
     """All questions, ours against one after the other, which is given one in ``every``."""
     backend, shown, items = wrap(model, processor), draw_pictures(pictures), make_items(pictures)
-    batch_size = EvaluationConfig().batch_size
 
     def ours() -> list[str | None]:
-        made = [
-            *predict(
-                items,
-                backend,
-                lambda image: shown[int(image)],
-                max_new_tokens=TOKENS,
-                batch_size=batch_size,
-                blind=blind,
-            )
-        ]
-        return [text for one in made[::every] for text in ((one.text, one.blind_text) if blind else (one.text,))]
+        made = ask(backend, items, shown, blind)[::every]
+        return [text for one in made for text in ((one.text, one.blind_text) if blind else (one.text,))]
 
     def one_by_one() -> list[str]:
         made = []
@@ -64,7 +72,7 @@ def measure(
     seconds, speedup, texts, plain = race(ours, one_by_one, repetitions)
     other = sum(a != b for a, b in zip(texts, plain, strict=True)) / len(texts)
     label = f"{len(items)} questions about {pictures} pictures{', and blind' if blind else ''}"
-    label += f", the loop every {every}th" if every > 1 else ""
+    label += f", the loop one in {every}" if every > 1 else ""
     dtype = str(model.dtype).removeprefix("torch.")
     return Measured(
         f"{label} (difference: share of other texts)",

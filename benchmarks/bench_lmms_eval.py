@@ -15,11 +15,9 @@ from typing import Any
 import torch
 from PIL import Image
 
-from benchmarks.bench_evaluation import QUESTIONS, TOKENS, make_items
+from benchmarks.bench_evaluation import QUESTIONS, TOKENS, ask, make_items
 from benchmarks.setting import Measured, draw_pictures, load, parse_arguments, publish, race, wrap
-from c3l.evaluation.predict import predict
 from c3l.evaluation.task import Item
-from c3l.settings.evaluation import EvaluationConfig
 
 
 def build_peer(model: Any, processor: Any) -> Any:
@@ -63,13 +61,10 @@ def ask_peer(peer: Any, items: Sequence[Item], shown: Sequence[Image.Image]) -> 
 def measure(image_tokens: int, pictures: int, model: Any, processor: Any, repetitions: int) -> Measured:
     """All questions, ours against lmms-eval's."""
     backend, shown, items = wrap(model, processor), draw_pictures(pictures), make_items(pictures)
-    peer, batch_size = build_peer(model, processor), EvaluationConfig().batch_size
+    peer = build_peer(model, processor)
 
     def ours() -> list[str | None]:
-        made = predict(
-            items, backend, lambda image: shown[int(image)], max_new_tokens=TOKENS, batch_size=batch_size, blind=False
-        )
-        return [one.text for one in made]
+        return [one.text for one in ask(backend, items, shown, blind=False)]
 
     seconds, speedup, texts, theirs = race(ours, lambda: ask_peer(peer, items, shown), repetitions)
     other = sum(a != b for a, b in zip(texts, theirs, strict=True)) / len(texts)
