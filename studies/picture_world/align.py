@@ -28,7 +28,7 @@ from studies.picture_world import things
 from studies.picture_world.lexicon import WordNet
 from studies.picture_world.needs import need_features, need_modules
 from studies.picture_world.prototypes import CELLS, Prototypes, read_classes
-from studies.picture_world.scenes import Scene
+from studies.picture_world.scenes import Scene, read_scenes
 
 WEIGHTS = (1.0, 0.7, 0.5, 0.4, 0.3, 0.25)  # of a thing's names, most specific first; further ones as the last
 NOTHING = 8  # learned directions for cells without a thing
@@ -123,8 +123,7 @@ class Pictures:
         """Read features (half a gigabyte for 16 chunks) and truth of the prepared chunks."""
         folder = world / "features"
         self.features = [np.load(folder / f"{c:03d}.npy") for c in chunks]
-        texts = [(folder / f"{c:03d}.jsonl").read_text(encoding="utf-8").splitlines() for c in chunks]
-        self.scenes = [[Scene.from_json(line) for line in lines] for lines in texts]
+        self.scenes = [read_scenes(folder / f"{c:03d}.jsonl") for c in chunks]
         classes = read_classes(WordNet.read(world / "wordnet-base/usr/share/wordnet"))
         head = load_class_head(locate_parts().tower)
         self.prototypes = Prototypes(head, classes, np.concatenate(self.features[:4]))

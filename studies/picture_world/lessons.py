@@ -11,7 +11,7 @@ from c3l.method.prompts import load_templates
 from studies.picture_world.own_words import OwnWords
 from studies.picture_world.prototypes import Prototypes
 from studies.picture_world.questions import QA, Asker
-from studies.picture_world.scenes import Placed, Scene
+from studies.picture_world.scenes import Placed, Scene, read_scenes
 from studies.picture_world.wording import sentence
 
 BRIEF = "\nAnswer the question using a single word or phrase."
@@ -59,10 +59,7 @@ class Lessons:
         """
         self.own, self.own_share = own, own_share
         self.features = [np.load(folder / f"{c:03d}.npy", mmap_mode="r") for c in chunks]
-        self.scenes = [
-            [Scene.from_json(line) for line in (folder / f"{c:03d}.jsonl").read_text(encoding="utf-8").splitlines()]
-            for c in chunks
-        ]
+        self.scenes = [read_scenes(folder / f"{c:03d}.jsonl") for c in chunks]
         self.prototypes, self.prototype_share, self.blind_share = prototypes, prototype_share, blind_share
         self.templates = load_templates(None)
         self.names = self._names_shown()

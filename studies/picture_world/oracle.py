@@ -229,7 +229,13 @@ class Oracle:
         if place and scene.complete:
             words = [word for word in place.groups() if word]
             scene = replace(scene, placed=tuple(p for p in scene.placed if all(PLACES[word](p) for word in words)))
-        for one in self._read(said):
+        told = self._read(said)
+        if kinds and told and all(one.noun == kinds[0] for one in told):
+            # "What kind of plant is it? A plant." says nothing; what "a thorny plant" says, the truth does not know
+            bare = rf"(?:^|\b(?:an?|the|some|is|are) ){re.escape(kinds[0])}(?:e?s)?\b"
+            yield False if re.search(bare, said) else None
+            return
+        for one in told:
             things = _named(scene, one.noun)
             if things or (scene.complete and not _is_behind(scene, one.noun)):
                 of_kind = not kinds or any(kinds[0] in _lower(p) for p in things)

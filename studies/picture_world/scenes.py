@@ -67,6 +67,11 @@ class Scene:
         return cls(row["scene_id"], placed, row["complete"], tuple(row["also"]))
 
 
+def read_scenes(path: Path) -> list[Scene]:
+    """The scenes of a file, a line each."""
+    return [Scene.from_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
 class Painter:
     """Paints scenes from things and background photographs; everything drawn from one generator a scene."""
 

@@ -23,7 +23,7 @@ from studies.picture_world.evaluate import build_oracle
 from studies.picture_world.grading import grade_run
 from studies.picture_world.needs import need_modules, need_same_origin, need_things
 from studies.picture_world.prepare import painter
-from studies.picture_world.scenes import Scene
+from studies.picture_world.scenes import Scene, read_scenes
 from studies.picture_world.study_tables import write_results
 
 DRAFT = ("images", "images.jsonl", "draft")
@@ -108,9 +108,7 @@ QUICK = ("draft", "c3l", "likelihood")
 def paint_scenes(world: Path, folder: Path, count: int) -> dict[str, Scene]:
     """Write the pictures of that many scenes of held-out things; returns their truth by file name."""
     truth = folder / "truth.jsonl"
-    scenes = (
-        [Scene.from_json(line) for line in truth.read_text(encoding="utf-8").splitlines()] if truth.exists() else []
-    )
+    scenes = read_scenes(truth) if truth.exists() else []
     if len(scenes) < count:
         folder.mkdir(parents=True, exist_ok=True)
         paint = painter(world, "test")

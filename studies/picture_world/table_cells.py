@@ -3,10 +3,23 @@
 import math
 from collections.abc import Mapping
 
+import numpy as np
+
+from studies.picture_world.measure import interval
+
 
 def show_share(row: Mapping[str, float]) -> str:
     """A value with its interval; nothing where it is not defined."""
     return "" if math.isnan(row["value"]) else f"{row['value']:.3f} ({row['low']:.2f}-{row['high']:.2f})"
+
+
+def show_shares(right: np.ndarray) -> str:
+    """The share of 1 in each column of a table of 0 and 1, a row a picture, with its interval."""
+    cells = []
+    for column in right.T:
+        low, high = interval(lambda rows, column=column: float(column[rows].mean()), len(column))  # type: ignore[misc]
+        cells.append(f"{column.mean():.2f} ({low:.2f}-{high:.2f})")
+    return " | ".join(cells)
 
 
 def show_signed(row: Mapping[str, float]) -> str:

