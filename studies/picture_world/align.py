@@ -27,7 +27,7 @@ from c3l.models.builtin.tower import load_class_head
 from studies.picture_world import things
 from studies.picture_world.lexicon import WordNet
 from studies.picture_world.needs import need_features, need_modules
-from studies.picture_world.prototypes import CELLS, PAINTED_ON, Prototypes, read_classes
+from studies.picture_world.prototypes import CELLS, Prototypes, read_classes
 from studies.picture_world.scenes import Scene, read_scenes
 
 WEIGHTS = (1.0, 0.7, 0.5, 0.4, 0.3, 0.25)  # of a thing's names, most specific first; further ones as the last
@@ -126,8 +126,7 @@ class Pictures:
         self.scenes = [read_scenes(folder / f"{c:03d}.jsonl") for c in chunks]
         classes = read_classes(WordNet.read(world / "wordnet-base/usr/share/wordnet"))
         head = load_class_head(locate_parts().tower)
-        painted_on = [scene for scenes in self.scenes[:PAINTED_ON] for scene in scenes]
-        self.prototypes = Prototypes(head, classes, np.concatenate(self.features[:PAINTED_ON]), painted_on)
+        self.prototypes = Prototypes(head, classes, np.concatenate(self.features[:4]))
         of_scenes = [p.names for scenes in self.scenes for scene in scenes for p in scene.placed]
         of_things = [t.names for t in things.load(world) if t.split == "train"]
         every = (*(c.names for c in classes), *of_things, *of_scenes)

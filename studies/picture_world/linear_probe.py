@@ -22,7 +22,7 @@ from studies.picture_world.grading import COMMON
 from studies.picture_world.lexicon import WordNet
 from studies.picture_world.needs import need_features, need_modules
 from studies.picture_world.prepare import encode
-from studies.picture_world.prototypes import PAINTED_ON, Prototypes, read_classes
+from studies.picture_world.prototypes import Prototypes, read_classes
 from studies.picture_world.questions import SAID
 from studies.picture_world.scenes import Scene, read_scenes
 from studies.picture_world.table_cells import show_shares
@@ -122,8 +122,7 @@ def main() -> None:
     scenes = [scene for c in range(arguments.chunks) for scene in read_scenes(folder / f"{c:03d}.jsonl")]
     head = load_class_head(locate_parts().tower)
     classes = read_classes(WordNet.read(arguments.world / "wordnet-base/usr/share/wordnet"))
-    painted_on = np.concatenate(maps[:PAINTED_ON])
-    prototypes = Prototypes(head, classes, painted_on, scenes[: len(painted_on)])
+    prototypes = Prototypes(head, classes, np.concatenate(maps[:4]))
     drawn = [prototypes.draw(random.Random(f"probe:{n}")) for n in range(arguments.prototypes)]
     shown = [(seen, scene) for seen, scene in zip(np.concatenate(maps), scenes, strict=True) if scene.placed]
     of_pictures = Examples.of_largest(*map(list, zip(*shown, strict=True)))

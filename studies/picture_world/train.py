@@ -28,9 +28,8 @@ from studies.picture_world.lessons import Lessons
 from studies.picture_world.lexicon import WordNet
 from studies.picture_world.needs import call, need_features, need_file, need_modules
 from studies.picture_world.own_words import OwnWords
-from studies.picture_world.prototypes import PAINTED_ON, Prototypes, read_classes
+from studies.picture_world.prototypes import Prototypes, read_classes
 from studies.picture_world.rows import IMAGE_TOKENS, Row, Rows, collate
-from studies.picture_world.scenes import read_scenes
 
 TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 BUCKET = 16  # steps whose rows are sorted by length together
@@ -237,10 +236,8 @@ def _with_lora(base: Any, recipe: Recipe) -> Any:
 def _lessons(world: Path, chunks: Sequence[int], recipe: Recipe, own: Path | None) -> Lessons:
     folder = world / "features"
     classes = read_classes(WordNet.read(world / "wordnet-base/usr/share/wordnet"))
-    painted_on = chunks[:PAINTED_ON]
-    real = np.concatenate([np.load(folder / f"{c:03d}.npy") for c in painted_on])
-    scenes = [scene for c in painted_on for scene in read_scenes(folder / f"{c:03d}.jsonl")]
-    prototypes = Prototypes(load_class_head(locate_parts().tower), classes, real, scenes)
+    real = np.concatenate([np.load(folder / f"{c:03d}.npy") for c in chunks[:4]])
+    prototypes = Prototypes(load_class_head(locate_parts().tower), classes, real)
     words = OwnWords(own) if own is not None else None
     return Lessons(folder, chunks, prototypes, recipe.prototype_share, own=words, own_share=recipe.own_share)
 
