@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import numpy
 import pytest
 
 from c3l.errors import DataError
 from c3l.jobs.given_rows import open_given, read_given
+from c3l.method.scoring import Context
 from c3l.settings.schema import ImagesConfig
 
 HALF = "half \ud83d"
@@ -35,3 +37,43 @@ def test_half_a_character_in_a_row_is_its_own_fault(row: dict[str, Any]) -> None
 def test_a_path_that_is_none_is_an_image_that_cannot_be_read(path: str) -> None:
     with pytest.raises(DataError, match="cannot read"):
         open_given(path, ImagesConfig())
+
+
+def read_context(history: Any, **more: Any) -> Context:
+    row = {"image": "a.png", "question": "What?", "answer": "Red.", "history": history, **more}
+    found = read_given([row], ImagesConfig())
+    return found.contexts[found.samples[0].sample_id]
+
+
+def test_earlier_turns_are_pairs_or_dicts_of_any_chat() -> None:
+    pairs = (("How many?", "Two."), ("Where?", "Here."))
+    names = {"role": ("role", "content", "user", "assistant"), "from": ("from", "value", "human", "gpt")}
+    for who, text, *roles in names.values():
+        turns = [{who: role, text: said} for pair in pairs for role, said in zip(roles, pair, strict=True)]
+        for history in (turns, tuple(turns), numpy.array(turns)):
+            assert read_context(history).earlier == pairs
+    assert read_context([{"question": question, "answer": answer} for question, answer in pairs]).earlier == pairs
+    assert read_context({"question": "How many?", "answer": "Two."}).earlier == pairs[:1]
+    system = [{"role": "system", "content": "Be brief."}, {"question": "How many?", "answer": "Two."}]
+    assert read_context(system) == read_context(system[1:], system="Be brief.") == Context("Be brief.", pairs[:1])
+    parts = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "How many?"}]}
+    assert read_context([parts, {"role": "assistant", "content": "Two."}]).earlier == pairs[:1]
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        [{"role": "user", "content": "How many?"}],
+        [{"role": "assistant", "content": "Two."}, {"role": "user", "content": "How many?"}],
+        [{"role": "narrator", "content": "Once."}, {"role": "assistant", "content": "Two."}],
+        [{"a": "How many?", "b": "Two."}],
+        [{"question": "How many?", "answer": None}],
+        [["How many?", "Two."], {"question": "Where?", "answer": "Here."}],
+        [{"How many?", "Two."}],
+        [{"role": "system", "content": "Be long."}, {"question": "How many?", "answer": "Two."}],
+        [{"role": "user", "content": "How many?", "image": "b.png"}, {"role": "assistant", "content": "Two."}],
+    ],
+)
+def test_earlier_turns_that_are_none_are_told(history: Any) -> None:
+    with pytest.raises(DataError, match=r"got row 0 with .* `history`"):
+        read_context(history, system="Be brief.")

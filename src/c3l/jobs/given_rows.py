@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from c3l.data.decoding import decode_image, settle_image
+from c3l.data.layouts import TABLE
 from c3l.data.rejection import BadRowError, check_text
 from c3l.data.shown import check_shown, trim_question
+from c3l.data.turns import read_talk
 from c3l.errors import DataError
 from c3l.method.scoring import Context
 from c3l.records import Sample, make_id
@@ -127,18 +129,44 @@ def _unwrap(image: Any) -> Any:
 
 
 def _read_context(number: int, row: Mapping[str, Any]) -> Context:
+    system = _text(number, row, "system")
     history = () if _is_missing(row.get("history")) else row["history"]
-    turns: list[tuple[str, str]] = []
-    for turn in _as_list(history):  # a data frame has arrays
+    turns = _as_list(history)
+    if turns and all(isinstance(turn, Mapping) for turn in turns):
+        return _read_turns(number, turns, system)
+    pairs: list[tuple[str, str]] = []
+    for turn in turns:
         said = _as_list(turn)
         if len(said) != 2 or not all(isinstance(text, str) for text in said):
             raise DataError(f"got row {number} with {turn!r} in `history`, expected pairs of a question and its answer")
-        turns.append((said[0], said[1]))
-    return Context(_text(number, row, "system"), tuple(turns))
+        pairs.append((said[0], said[1]))
+    return Context(system, tuple(pairs))
+
+
+def _read_turns(number: int, turns: Sequence[Mapping[str, Any]], system: str) -> Context:
+    """Earlier turns as chats and tables have them, read as those of a data file."""
+    try:
+        talk = read_talk({"messages": [one for turn in turns for one in _spread(turn)], "system": system})
+    except BadRowError as error:
+        raise DataError(f"got row {number} with turns in `history` that cannot be read: {error.detail}") from None
+    if any(talk.shown):
+        raise DataError(f"got row {number} with images in `history`, expected texts: list them under `image`")
+    return Context(talk.system, talk.pairs)
+
+
+def _spread(turn: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """A turn as it is; a question with its answer as two."""
+    if not set(TABLE) <= turn.keys():
+        yield dict(turn)
+        return
+    for role, key in zip(("user", "assistant"), TABLE, strict=True):
+        yield {"role": role, "content": turn[key]}
 
 
 def _as_list(value: Any) -> list[Any]:
-    return [value] if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
+    """What stands in order, as in the arrays of a data frame; anything else as the only one."""
+    ordered = isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping | Set)
+    return list(value) if ordered else [value]
 
 
 def _text(number: int, row: Mapping[str, Any], key: str) -> str:

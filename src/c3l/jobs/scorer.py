@@ -57,8 +57,9 @@ class Scorer:
             rows: A list, a table of ``datasets``, or any iterable of mappings with ``image`` (a ``PIL.Image``, a path,
                 the bytes of a file, or what ``datasets`` gives for one that it does not decode; or a list of them, each
                 shown where the question has an ``<image>``; that of one image stands first), ``question`` (empty where
-                the image alone is asked about) and ``answer``; and, where a row has them, ``history`` (a list of
-                earlier questions and answers, as pairs) and ``system`` (a system prompt). None and NaN are empty texts.
+                the image alone is asked about) and ``answer``; and, where a row has them, ``history`` (earlier
+                questions and answers, as a list of pairs or of the turns of a chat) and ``system`` (a system prompt).
+                None and NaN are empty texts.
             keep: A folder for the scores. A call that was stopped goes on from there, and a later one with the same
                 settings and images scores only the rows that are new.
 
