@@ -9,6 +9,7 @@ from c3l.errors import DataError
 from c3l.jobs.given_rows import open_given, read_given
 from c3l.method.scoring import Context
 from c3l.settings.schema import ImagesConfig
+from tiny_models import make_picture
 
 HALF = "half \ud83d"
 
@@ -77,3 +78,13 @@ def test_earlier_turns_are_pairs_or_dicts_of_any_chat() -> None:
 def test_earlier_turns_that_are_none_are_told(history: Any) -> None:
     with pytest.raises(DataError, match=r"got row 0 with .* `history`"):
         read_context(history, system="Be brief.")
+
+
+@pytest.mark.parametrize("choose", [lambda rows: rows[::-1], lambda rows: rows[[False, True, True]]])
+def test_rows_of_a_series_keep_their_images_whatever_their_labels(choose: Any) -> None:
+    pandas = pytest.importorskip("pandas")
+    images = [make_picture(number) for number in range(3)]
+    rows = choose(pandas.Series([{"image": image, "question": "What?", "answer": "Red."} for image in images]))
+    read = read_given(rows, ImagesConfig())
+    again = [read.images[sample.image_id]() for sample in read.samples]
+    assert [image.tobytes() for image in again] == [row["image"].tobytes() for row in rows]

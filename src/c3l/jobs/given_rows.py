@@ -60,7 +60,7 @@ def read_given(rows: Iterable[Mapping[str, Any]], rules: ImagesConfig) -> GivenR
         DataError: If a row is of another form.
     """
     found, seen = GivenRows(), Counter[str]()
-    table: Any = rows if hasattr(rows, "__getitem__") and hasattr(rows, "__len__") else None
+    table = _find_table(rows)
     for number, row in enumerate(rows):
         shown, context = _read_images(number, row), _read_context(number, row)
         names = [_name(image, rules, number, place) for place, image in enumerate(shown)]
@@ -84,6 +84,13 @@ def read_given(rows: Iterable[Mapping[str, Any]], rules: ImagesConfig) -> GivenR
         if context != Context():
             found.contexts[sample_id] = context
     return found
+
+
+def _find_table(rows: Any) -> Any:
+    """What gives a row again by its place, not by a label as the series of pandas do; None where nothing does."""
+    if hasattr(rows, "iloc"):
+        return rows.iloc
+    return rows if hasattr(rows, "__getitem__") and hasattr(rows, "__len__") else None
 
 
 def open_given(image: Any, rules: ImagesConfig) -> "Image":
