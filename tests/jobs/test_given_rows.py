@@ -88,3 +88,17 @@ def test_rows_of_a_series_keep_their_images_whatever_their_labels(choose: Any) -
     read = read_given(rows, ImagesConfig())
     again = [read.images[sample.image_id]() for sample in read.samples]
     assert [image.tobytes() for image in again] == [row["image"].tobytes() for row in rows]
+
+
+@pytest.mark.parametrize("key", ["question", "answer", "system"])
+@pytest.mark.parametrize("several", [numpy.array(["Red."]), {"Red."}, frozenset(), ["Red."], b"Red.", iter(["Red."])])
+def test_several_texts_are_no_text(key: str, several: Any) -> None:
+    row = {"image": "a.png", "question": "What?", "answer": "Red.", key: several}
+    with pytest.raises(DataError, match=f"got row 0 with {key} of type .*, expected a text"):
+        read_given([row], ImagesConfig())
+
+
+@pytest.mark.parametrize(("value", "text"), [(numpy.float64(0.5), "0.5"), (numpy.str_("Red."), "Red."), (True, "True")])
+def test_a_number_is_its_text(value: Any, text: str) -> None:
+    row = {"image": "a.png", "question": "What?", "answer": value}
+    assert read_given([row], ImagesConfig()).samples[0].answer == text

@@ -181,7 +181,7 @@ def _text(number: int, row: Mapping[str, Any], key: str) -> str:
     value = row.get(key)
     if _is_missing(value):
         return ""
-    if isinstance(value, list | tuple | Mapping | bytes):
+    if hasattr(value, "__iter__") and not isinstance(value, str):
         raise DataError(f"got row {number} with {key} of type {type(value).__name__}, expected a text")
     return str(value)
 
