@@ -1,5 +1,6 @@
 """Rows that a Python caller has in memory: what is wrong with one costs no other."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -34,7 +35,7 @@ def test_half_a_character_in_a_row_is_its_own_fault(row: dict[str, Any]) -> None
     assert len({sample.sample_id for sample, _ in read.rows}) == 3
 
 
-@pytest.mark.parametrize("path", [f"{HALF}.png", "a\0.png"])
+@pytest.mark.parametrize("path", [f"{HALF}.png", "a\0.png", "~a\0.png", "~$gone.png", "~nobody/a.png"])
 def test_a_path_that_is_none_is_an_image_that_cannot_be_read(path: str) -> None:
     with pytest.raises(DataError, match="cannot read"):
         open_given(path, ImagesConfig())
@@ -102,3 +103,11 @@ def test_several_texts_are_no_text(key: str, several: Any) -> None:
 def test_a_number_is_its_text(value: Any, text: str) -> None:
     row = {"image": "a.png", "question": "What?", "answer": value}
     assert read_given([row], ImagesConfig()).samples[0].answer == text
+
+
+def test_a_name_that_begins_with_a_tilde_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    make_picture(1).save("~$a.png")
+    for path in ("~$a.png", Path("~$a.png"), "~/~$a.png"):
+        assert open_given(path, ImagesConfig()).tobytes() == make_picture(1).tobytes()

@@ -74,6 +74,15 @@ def test_a_row_that_cannot_be_scored_says_why_and_costs_no_other(scorer: Scorer,
     assert scorer.score([]) == []
 
 
+@pytest.mark.parametrize("name", ["~$gone.png", "a\0.png", "half \ud83d.png"])
+def test_a_path_that_is_none_costs_no_other(scorer: Scorer, tmp_path: Path, name: str) -> None:
+    rows, others = [row(name), row(make_picture(1))], ["model.dtype=float32"]
+    for one in (scorer, Scorer(scorer._config.model.name, settings=others)):
+        kept = tmp_path / f"kept-{one is scorer}"
+        for found in (one.score(rows), one.score(rows, keep=kept), one.score(rows, keep=kept)):
+            assert [bool(its.error) for its in found] == [True, False]
+
+
 def test_an_opened_image_is_seen_as_its_file(scorer: Scorer, tmp_path: Path) -> None:
     turned = make_picture(1, (60, 30))
     exif = turned.getexif()

@@ -1,6 +1,7 @@
 """Rows that a Python caller has in memory, as the method takes them."""
 
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -101,12 +102,17 @@ def open_given(image: Any, rules: ImagesConfig) -> "Image":
     """
     if isinstance(image, str | Path):
         try:
-            image = Path(image).expanduser().read_bytes()
+            image = expand_path(image).read_bytes()
         except OSError as error:
             raise DataError(f"cannot read {image}: {error.strerror}") from None
         except ValueError as error:  # no name of a file, as with NUL
             raise DataError(f"cannot read {str(image)!a}: {error}") from None
     return decode_image(image, rules) if isinstance(image, bytes) else settle_image(image, rules)
+
+
+def expand_path(path: str | Path) -> Path:
+    """The path with somebody's home for a ``~`` at its beginning; one that names nobody's, as `~$a.png`, as it is."""
+    return Path(os.path.expanduser(path))
 
 
 def _read_images(number: int, row: Any) -> list[Any]:
