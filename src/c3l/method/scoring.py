@@ -25,7 +25,7 @@ from c3l.settings.schema import ScoringConfig
 logger = logging.getLogger(__name__)
 
 # Raise it when the same pair, image and model get other stored numbers: finished scores are stale then.
-SCORER_VERSION = 3
+SCORER_VERSION = 4
 
 Outcome = ScoredPair | Rejected
 
