@@ -168,8 +168,10 @@ class _OtherImages:
     """The images that stand for "no image": the first m of the pool in an order drawn by the run's seed.
 
     They are the same for all images, but for those that are among them, under the same name or another: so a model
-    encodes each of them once, and what its rows begin with is computed once for all pairs of a batch. For several images stand as many of them, one behind
-    the other: first the first n, then those from the second on, m times; after the last of them comes the first again.
+    encodes each of them once, and what its rows begin with is computed once for all pairs of a batch.
+
+    For several images stand as many of them, one behind the other: first the first n, then those from the second on,
+    m times; after the last of them comes the first again.
     """
 
     def __init__(self, images: ImageSource, config: ScoringConfig, seed: int) -> None:
