@@ -146,3 +146,11 @@ def test_an_image_under_a_key_that_is_not_read_makes_no_row_of_text(tmp_path: Pa
         assert isinstance(turn, BadTurn) and turn.reason == "no_image" and "`screenshot`" in turn.detail
         [row] = read_conversations(tmp_path / "data.parquet", unpack=unpack)
         assert isinstance(row, Rejected) and row.reason == "no_image"
+
+
+@pytest.mark.parametrize("held", [{"base64": PNG64}, {"b64": PNG64}, {"data": PNG64}, {"bytes": encode(1)}])
+def test_a_row_with_a_column_of_such_a_name_is_no_image_itself(tmp_path: Path, held: dict[str, Any]) -> None:
+    row = {"id": 7, "image": {"path": "a.png"}, "question": "What?", "answer": "A dog.", **held}
+    found = unpack_images(row, tmp_path)
+    assert {key: found[key] for key in row if key not in held} == {key: row[key] for key in row if key not in held}
+    assert unpack_images({"data": {"bytes": encode(1)}}, tmp_path)["data"].keys() == {"path"}
