@@ -157,7 +157,7 @@ def _second(words: frozenset[str]) -> bool:
 
 
 def holds_file(value: Any) -> bool:
-    """Whether a value has bytes that begin as an image, a film, a sound or a document, or had them before they were unpacked."""
+    """Whether a value has bytes that begin as an image, film, sound or document, or had them before unpacking."""
     return any(
         (isinstance(one, bytes) and _tell_kind(one) in _PICTURE_KINDS | _FILM_KINDS | _DOCUMENT_KINDS)
         or (isinstance(one, str) and "path" in inside and is_unpacked(one))

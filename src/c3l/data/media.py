@@ -159,11 +159,11 @@ def _unread_files(row: Mapping[str, Any]) -> Iterator[str]:
         inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
         texts = [one for part in inside for one in (part.values() if isinstance(part, dict) else [part])]
         names = (one for one in texts if isinstance(one, str) and len(one) < LONGEST_NAME and " " not in one.strip())
-        if (fold_name(key) not in ABOUT_ELSE and any(ending(one) in IMAGES | OTHER_ENDINGS for one in names)) or any(
-            isinstance(one, str) and _BASE64.match(one) for one in texts
+        if (
+            (fold_name(key) not in ABOUT_ELSE and any(ending(one) in IMAGES | OTHER_ENDINGS for one in names))
+            or any(isinstance(one, str) and _BASE64.match(one) for one in texts)
+            or holds_file(value)
         ):
-            yield key
-        elif holds_file(value):
             yield key
 
 
