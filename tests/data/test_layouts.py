@@ -65,6 +65,23 @@ THREE = ["dog", "cat", 7]
         ({"choices": ["A. dog", "B. cat", "C. 7"], "answer": "B"}, "B"),
         ({"A": "dog", "B": "cat", "C": "7", "D": "nan", "answer": "B"}, "B"),
         ({"choice_a": "dog", "choice_b": "cat", "choice_c": "7", "answer": "B"}, "B"),
+        ({"choice a": "dog", "Choice B": "cat", "choiceC": "7", "answer": "B"}, "B"),
+        ({"choice_a": "A:dog", "choice_b": "B: cat", "choice_c": "C:7", "answer": "cat"}, "B"),
+        ({"option_1": "dog", "option_2": "cat", "option_3": "7", "option_4": None, "answer": "cat"}, "B"),
+        ({"option1": "dog", "option2": "cat", "option3": "7", "answer": "2"}, "B"),  # by its number, as WinoGrande
+        ({"option1": "dog", "option2": "cat", "option3": "7", "answer": 1}, "A"),
+        ({"choice_0": "dog", "choice_1": "cat", "choice_2": "7", "answer": 1}, "B"),
+        ({"options": {"a": "dog", "b": "cat", "c": "7", "d": None}, "answer": "b"}, "B"),
+        ({"options": {"1": "dog", "2": "cat", "3": "7"}, "answer": "2"}, "B"),
+        ({"options": {"0": "dog", "1": "cat", "2": "7"}, "answer": 1}, "B"),
+        ({"options": {"B": "cat", "A": "dog", "C": "7"}, "answer": 1}, "B"),
+        ({"options": '{"A": "dog", "B": "cat", "C": "7", "D": null}', "answer": "B"}, "B"),
+        ({"options": "{'A': 'dog', 'B': 'cat', 'C': 7}", "answer": "B"}, "B"),
+        ({"options": '["dog", "cat", "7", null]', "answer": 1}, "B"),
+        ({"options": "A. dog\nB. cat\nC. 7", "answer": "B"}, "B"),
+        ({"options": "A. dog, B. cat, C. 7", "answer": "cat"}, "B"),
+        ({"choices": "(A) dog (B) cat (C) 7", "answer": 2}, "C"),
+        ({"option": THREE, "answer": "B"}, "B"),
     ],
 )
 def test_the_options_of_a_table_stand_in_the_question(tmp_path: Path, row: dict[str, Any], letter: str) -> None:
@@ -92,6 +109,8 @@ def test_options_that_a_question_has_already_are_not_repeated() -> None:
         ({"choices": [1, 2, 3], "answer": 1}, "could be several"),
         ({"choices": ["dog", "dog"], "answer": "dog"}, "could be several"),
         ({"choices": ["dog", {"bytes": ""}], "answer": 0}, "expected text"),
+        ({"option_1": "dog", "option_2": "cat", "answer": 0}, "is none of"),
+        ({"option_1": "dog", "option_2": "cat", "answer": 3}, "is none of"),
     ],
 )
 def test_an_answer_that_names_no_option_is_a_reason(row: dict[str, Any], said: str) -> None:
@@ -123,6 +142,14 @@ BACTERIA = ["S. aureus", "E. coli", "B. cereus"]
         ({"choices": THREE}, "bird", None),
         ({"choices": THREE}, "C. cereus", None),
         ({"choices": ["dog"]}, "dog", None),
+        ({"option": "B", "choices": 4}, "B", None),
+        ({"option_1": "dog", "option_id": "7"}, "dog", None),
+        ({"A": "dog", "choices": ["dog"], "options": ["cat"]}, "dog", None),
+        ({"a": "dog", "b": "cat"}, "dog", None),
+        ({"options": "A. vitamin C. B. cat"}, "B", None),
+        ({"options": "A. Hepatitis B. B. Ebola"}, "B", None),
+        ({"options": "A. B. C. D."}, "B", None),
+        ({"options": "A. S. aureus\nB. E. coli"}, "E. coli", "B"),
         ({"choices": []}, "dog", None),
         ({"choices": [*map(str, range(30))]}, "dog", None),
     ],
@@ -151,6 +178,32 @@ def test_an_option_keeps_the_letters_of_its_name() -> None:
         ({"query": ASK, "response": TELL, "rejected": "A dog.", "chosen": TELL}, ASK, ("without_rejected",)),
         ({"question": ASK, "answer": "It is one.", "options": THREE}, ASK, ("without_options",)),
         ({"query": ASK, "response": TELL, "mask": "m.png"}, ASK, ("without_maps",)),
+        *(
+            ({"question": ASK, "answer": TELL, **held}, ASK, ("without_options",))
+            for held in (
+                {"options": "dog, cat"},
+                {"options": "A. dog B. x A. y"},
+                {"choices": {"x": "dog", "y": "cat"}},
+                {"choice_x": "dog", "choice_y": "cat"},
+                {"options": [*"abcdefghijklmnopqrstuvwxyz", "more"]},
+                {"options": '{"x": "dog", "y": "cat"}'},
+            )
+        ),
+        *(
+            ({"question": ASK, "answer": TELL, **held}, ASK, ())
+            for held in (
+                {"options": None, "choices": "nan"},
+                {"options": "[]"},
+                {"options": "['dog']"},
+                {"choices": 4},
+                {"option": "B"},
+                {"option_1": "dog"},
+                {"choice_a": None, "choice_b": ""},
+                {"options": ASK},
+                {"choices": {"text": [], "label": []}},
+                {"A": "dog"},
+            )
+        ),
     ],
 )
 def test_what_stands_beside_a_question_is_read_or_noted(
