@@ -253,3 +253,64 @@ def test_the_usual_turns_come_first(tmp_path: Path) -> None:
     (tmp_path / "data.json").write_text(json.dumps([row]))
     [turn] = read_llava(tmp_path / "data.json")
     assert turn.question == ASK
+
+
+LOST = [
+    {"instruction": "Answer briefly.", "output": TELL},
+    {"instruction": "Answer briefly.", "output": TELL, "answer": TELL},
+    {"prompt": "You are kind.", "completion": TELL},
+    {"query": "Answer.", "response": TELL, "answer": ""},
+    {"prompt": [{"role": "user", "content": "Answer."}], "completion": TELL},
+]
+KEPT = [
+    {"instruction": f"Answer briefly. {ASK}", "output": TELL},
+    {"instruction": "Answer briefly.", "input": ASK, "output": TELL},
+    {"query": f"<image>\n{ASK.upper()}", "response": TELL},
+    {"prompt": [{"role": "user", "content": [{"type": "text", "text": ASK}]}], "completion": TELL},
+    {"query": "Who?", "response": "I.", "answer": TELL},  # two pairs
+    {"query": "Who?", "response": "I.", "question": None},
+    {"query": "Who?", "response": "I.", "question": "nan"},
+    {"query": "Who?", "response": "I.", "question": 7},
+    {"query": "Who?", "response": "I.", "question": {"id": 7}},
+]
+
+
+@pytest.mark.parametrize("row", LOST)
+def test_a_question_that_would_be_left_out_is_told(row: dict[str, Any]) -> None:
+    with pytest.raises(BadRowError, match=f"bad_turns: the row has `question` beside `{next(iter(row))}`"):
+        find_turns({"question": ASK, **row})
+
+
+@pytest.mark.parametrize("row", KEPT)
+def test_a_question_that_is_asked_or_of_another_pair_is_no_fault(row: dict[str, Any]) -> None:
+    assert find_turns({"question": ASK, **row}) == find_turns({key: row[key] for key in row if key in row.keys() - {
+        "question", "answer"}})  # fmt: skip
+
+
+@pytest.mark.parametrize("gap", [None, "", float("nan")])
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"question": "", "answer": TELL}, "empty_question"),
+        ({"query": "", "response": TELL}, "empty_question"),
+        ({"instruction": "", "output": TELL}, "empty_question"),
+        ({"question": "", "answer": ""}, "empty_question"),
+        ({"question": ASK, "answer": ""}, "empty_answer"),
+        ({"prompt": ASK, "completion": ""}, "empty_answer"),
+    ],
+)
+def test_gaps_of_tables_are_empty_texts(tmp_path: Path, row: dict[str, Any], reason: str, gap: Any) -> None:
+    row = {key: value or gap for key, value in row.items()}
+    (tmp_path / "data.json").write_text(json.dumps([{"image": "a.png", **row}]))
+    [turn] = read_llava(tmp_path / "data.json")
+    assert isinstance(turn, BadTurn) and turn.reason == reason
+    full = {"question": ASK, "answer": TELL}
+    assert find_turns({"query": gap, "response": gap, "prompt": gap, "completion": "x", **full}) == find_turns(full)
+    assert find_turns({"query": ASK, "response": gap, **full}) == find_turns(full)
+
+
+def test_a_gap_in_a_turn_is_none_of_its_texts() -> None:
+    turns = [{"from": "human", "value": ASK, "content": float("nan")}, {"from": "gpt", "value": TELL}]
+    assert read_talk({"conversations": turns}).pairs == ((ASK, TELL),)
+    with pytest.raises(BadRowError, match="bad_turns: got the text of a turn as NoneType"):
+        read_talk({"conversations": [turns[0], {"from": "gpt", "value": float("nan")}]})

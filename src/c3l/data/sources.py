@@ -13,7 +13,9 @@ from c3l.errors import ConfigError, DataError
 _STATE = "state.json"
 _SHARDS = ("tar", "tar.gz", "tgz", "parquet")
 _SPLIT = re.compile(r"(train(?:ing|val)?|val(?:id(?:ation)?)?|dev|test(?:mini)?)(?=[-_.\d])", re.IGNORECASE)
-_WRITTEN = frozenset(f"{name}.parquet" for name in ("finevision", "trl", "trl_preference", "trl_whole_pair"))  # by export
+_WRITTEN = frozenset(
+    f"{name}.parquet" for name in ("finevision", "trl", "trl_preference", "trl_whole_pair")
+)  # by export
 _NUMBERS = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}")
 _MOST_SHARDS = 1_000_000
 
