@@ -20,6 +20,12 @@ ROWS: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
      [*ONE, ("Why?", "So.")]),
     ({"query": f"<image>{ASK}", "response": TELL}, ONE),
     ({"query": ASK, "response": TELL, "history": [["Who?", "I."]], "system": "Be kind."}, [("Who?", "I."), *ONE]),
+    ({"query": ASK, "response": TELL, "history": "[['Who?', 'I.']]"}, [("Who?", "I."), *ONE]),
+    ({"query": ASK, "response": TELL, "history": '[["Who?", "I."]]'}, [("Who?", "I."), *ONE]),
+    ({"query": ASK, "response": TELL, "history": " [('Who?', 'I.')]"}, [("Who?", "I."), *ONE]),
+    ({"query": ASK, "response": TELL, "history": "[]"}, ONE),
+    ({"query": ASK, "response": TELL, "history": "[redacted] diabetes"}, ONE),
+    ({"query": ASK, "response": TELL, "history": "nan"}, ONE),
     ({"prompt": ASK, "completion": TELL}, ONE),
     ({"prompt": [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": ASK}]}],
       "completion": [{"role": "assistant", "content": TELL}]}, ONE),
@@ -225,8 +231,9 @@ def test_one_row_alone_is_no_object_around_a_list(tmp_path: Path) -> None:
     assert (turn.question, turn.image) == (ASK, "a.png")
 
 
-def test_a_history_of_another_kind_is_told(tmp_path: Path) -> None:
-    row = {"query": ASK, "response": TELL, "history": [["Who?"]]}
+@pytest.mark.parametrize("history", [[["Who?"]], "[['Who?']]", "[['Who?', 'I.'", "['Who?', 'I.']", "[{'Who?': 'I.'}]"])
+def test_a_history_of_another_kind_is_told(tmp_path: Path, history: Any) -> None:
+    row = {"query": ASK, "response": TELL, "history": history}
     with pytest.raises(BadRowError, match="bad_turns: got something else under"):
         find_turns(row)
     (tmp_path / "data.json").write_text(json.dumps([{"image": "a.png", **row}] * 2))

@@ -5,10 +5,12 @@ and Alpaca `instruction` and `output`, tables `question` and `answer`.
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from c3l.data.choices import ask_choice, is_absent
+from c3l.data.literals import read_literal
 from c3l.data.rejection import BadRowError
 
 TURN_KEYS = ("conversations", "messages", "conversation", "dialog", "dialogue", "chat", "turns")
@@ -20,6 +22,7 @@ PAIRS = (("query", "response"), ("prompt", "completion"), ("instruction", "outpu
 PREFERENCE, TABLE = PAIRS[1], PAIRS[-1]
 HISTORY, INPUT, TEXTS = "history", "input", "texts"
 CONTEXT = ("hint", "context")
+_IS_LIST = re.compile(r"\s*\[\s*[\[({'\"\]]")  # of lists, objects or texts; "[redacted] ..." is another text
 _BOTH = (("user", "assistant"), ("human", "assistant"))  # a question and its answer as one turn
 _TURN = (("from", "value"), ("role", "content"), *_BOTH)
 # what such rows have that says nothing about the image, by whose they are
@@ -162,15 +165,19 @@ def _question(row: Mapping[str, Any], asked: str) -> Any:
 
 
 def _history(row: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
-    """The earlier turns, as LLaMA-Factory and ms-swift have them: pairs of texts. Something else is no history.
+    """The earlier turns, as LLaMA-Factory and ms-swift have them: pairs of texts, also a list of them written as text.
+
+    Something else is no history.
 
     Raises:
         BadRowError: ``bad_turns`` for a list of something else.
     """
     history = row.get(HISTORY)
-    if not isinstance(history, list):
+    if isinstance(history, str) and _IS_LIST.match(history):
+        history = read_literal(history)
+    elif not isinstance(history, list):
         return []
-    if not all(isinstance(one, list) and len(one) == 2 for one in history):
+    if not isinstance(history, list) or not all(isinstance(one, list | tuple) and len(one) == 2 for one in history):
         raise BadRowError("bad_turns", f"got something else under `{HISTORY}` than a list of questions with answers")
     return history
 
