@@ -147,11 +147,13 @@ PLAIN = {"A": "frog", "B": "newt", "C": "toad", "D": "fish"}
     ("text", "matched"),
     [
         *((text, None) for text in (
-            "20 \u00b0C", "It is 20\u00b0C warm", "20 \u00baC", "20\u00b0 C", "a B-52", "by C-section", "It is D-shaped", "a B/W photo",
+            "20 \u00b0C", "It is 20\u00b0C warm", "20 \u00baC", "20\u00b0 C",
+            "a B-52", "by C-section", "It is D-shaped", "a B/W photo",
             "R&B", "It plays R&B music", "A/B", "A-C", "B-C", "D's", "C++", "B & C", "B - C", "N/A", "A&B",
         )),
         *((text, text.strip("-(*_.: ")[0]) for text in (
-            "B", "B-", "(B)", "B.", "B:", "**B**", "_B_", "B - newt it is", "B- newt", "A - cat", "C-", "B/", "B, as it is",
+            "B", "B-", "(B)", "B.", "B:", "**B**", "_B_", "B - newt it is", "B- newt", "A - cat", "C-", "B/",
+            "B, as it is",
         )),
         *((text, "B") for text in (
             "Answer-B", "Option-B", "answer: B", "\u2013B", "-B", "- B", "/B", "&B", "the answer is B - as it is green",
