@@ -89,6 +89,7 @@ def test_a_folder_of_others_and_a_state_of_others_are_told(tmp_path: Path) -> No
         (["train-0", "more-0"], ""),
         (["testament-0", "train-0", "values-0", "device-0"], ""),
         (["data-test-0", "data-train-0"], ""),
+        (["train-0", "training-1"], ""),
         (["trl"], ""),
     ],
 )

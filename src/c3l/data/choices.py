@@ -165,7 +165,8 @@ def _check_texts(options: dict[str, Any]) -> dict[str, Any]:
 def _without_letters(options: Mapping[str, Any]) -> dict[str, str]:
     """The options as text; without the letters before them where each has its own: the E of `E. coli` is none."""
     texts = {letter: str(option).strip() for letter, option in options.items()}
-    own = {letter: re.match(rf"\(?{letter}(?:[.)]\s+|:\s*)(?=\S)", text) for letter, text in texts.items()}
+    mark = r"(?:[.)]\s+|:\s+|:(?![A-Za-z]\s*$))(?=\S)"  # "A:B" is a ratio
+    own = {letter: re.match(rf"\(?{letter}{mark}", text) for letter, text in texts.items()}
     return {letter: text[match.end() :] if all(own.values()) and (match := own[letter]) else text
             for letter, text in texts.items()}  # fmt: skip
 
@@ -182,6 +183,8 @@ def is_absent(value: Any) -> bool:
 
 def _find_letter(answer: Any, options: Mapping[str, Any], first: int) -> str | None:
     """The letter of the one option that the answer names by its text, place or letter; None for a free answer."""
+    if isinstance(answer, list):
+        return _find_letter(answer[0], options, first) if len(answer) == 1 else None
     said = str(int(answer)) if isinstance(answer, float) and answer.is_integer() else str(answer).strip()
     found, is_free = set[str](), False
     if isinstance(answer, int | float) and not isinstance(answer, bool):

@@ -22,7 +22,7 @@ PAIRS = (("query", "response"), ("prompt", "completion"), ("instruction", "outpu
 PREFERENCE, TABLE = PAIRS[1], PAIRS[-1]
 HISTORY, INPUT, TEXTS = "history", "input", "texts"
 CONTEXT = ("hint", "context")
-_IS_LIST = re.compile(r"\s*\[\s*[\[({'\"\]]")  # of lists, objects or texts; "[redacted] ..." is another text
+_IS_LIST = re.compile(r"\s*\[\s*[\[({]")  # of lists or objects
 _BOTH = (("user", "assistant"), ("human", "assistant"))  # a question and its answer as one turn
 _TURN = (("from", "value"), ("role", "content"), *_BOTH)
 # what such rows have that says nothing about the image, by whose they are
@@ -83,7 +83,7 @@ def find_turns(row: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     before = [turn for earlier in _history(row) for turn in _pair(*earlier)]
     question, answer = _question(row, found[0]), _value(row, found[1])
     if found != TABLE:
-        _check_other_question(row, found, question, answer)
+        _check_other_question(row, found, question)
     if found == TABLE and isinstance(question, str):
         question, answer = ask_choice(row, _after_context(row, question), answer)
     return [*before, *_messages(question, "user"), *_messages(answer, "assistant")]
@@ -114,16 +114,17 @@ def _value(row: Mapping[str, Any], key: str) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _check_other_question(row: Mapping[str, Any], found: tuple[str, str], question: Any, answer: Any) -> None:
-    """Refuse a row whose `question` would be left out for another key; one with an answer of its own is another pair.
+def _check_other_question(row: Mapping[str, Any], found: tuple[str, str], question: Any) -> None:
+    """Refuse a row whose `question` would be left out for another key; one with an answer is another pair.
 
     Raises:
         BadRowError: ``bad_turns``.
     """
     other, own = (_value(row, key) for key in TABLE)
-    if not isinstance(other, str) or is_absent(other) or (own and own != answer):
+    if not isinstance(other, str) or is_absent(other) or own:
         return
-    if _squeeze(other) not in _squeeze(" ".join(_texts(question))):
+    asked, wanted = _words(" ".join(_texts([question, *_history(row)]))), _words(other)
+    if " " in wanted and wanted not in asked and asked not in wanted:
         raise BadRowError(
             "bad_turns",
             f"the row has `{TABLE[0]}` beside `{found[0]}`, which is read; name the one that is asked by "
@@ -140,8 +141,9 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(one)
 
 
-def _squeeze(text: str) -> str:
-    return " ".join(text.casefold().split())
+def _words(text: str) -> str:
+    """The words of a text in small letters, without placeholders such as `<image>`."""
+    return " ".join(re.findall(r"\w+", re.sub(r"<[^<>\s]{1,24}>", " ", text).casefold()))
 
 
 def _has_texts(row: Mapping[str, Any]) -> bool:
@@ -167,17 +169,18 @@ def _question(row: Mapping[str, Any], asked: str) -> Any:
 def _history(row: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
     """The earlier turns, as LLaMA-Factory and ms-swift have them: pairs of texts, also a list of them written as text.
 
-    Something else is no history.
+    Something else is no history, nor is a text that is another list: that of a patient.
 
     Raises:
         BadRowError: ``bad_turns`` for a list of something else.
     """
     history = row.get(HISTORY)
     if isinstance(history, str) and _IS_LIST.match(history):
-        history = read_literal(history)
-    elif not isinstance(history, list):
+        read = read_literal(history)
+        history = read if isinstance(read, list) and read and isinstance(read[0], list | tuple | dict) else None
+    if not isinstance(history, list):
         return []
-    if not isinstance(history, list) or not all(isinstance(one, list | tuple) and len(one) == 2 for one in history):
+    if not all(isinstance(one, list | tuple) and len(one) == 2 for one in history):
         raise BadRowError("bad_turns", f"got something else under `{HISTORY}` than a list of questions with answers")
     return history
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from c3l.data.columns import Naming, find_naming
 from c3l.data.jsonrows import iterate_rows
-from c3l.data.layouts import PAIRS, explain_layouts, name_layout
+from c3l.data.layouts import explain_layouts, name_layout
 from c3l.data.names import fold_name
 from c3l.errors import DataError
 
-_ASKED = frozenset(asked for asked, _ in PAIRS)
+_ASKED = frozenset({"question", "query"})  # a `prompt` beside a caption may be what the image was made from
 _FILES, _ROWS = 8, 16  # how many are looked at, of many files and of each
 
 

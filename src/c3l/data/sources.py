@@ -56,7 +56,7 @@ def _list_folder(path: Path) -> list[Path]:
 
 def _check_alike(folder: Path, files: Sequence[Path]) -> None:
     """Refuse a folder whose files are not the parts of one data set: `train-00000.parquet` and `test-00000.parquet`."""
-    splits = {split[1].lower(): file.name for file in files if (split := _SPLIT.match(file.name))}
+    splits = {_fold_split(split[1]): file.name for file in files if (split := _SPLIT.match(file.name))}
     if len(splits) > 1:
         told = " and ".join(sorted(splits.values()))
         raise DataError(f"got --data {folder}, which holds several splits ({told}); name files of one, or a pattern")
@@ -64,6 +64,11 @@ def _check_alike(folder: Path, files: Sequence[Path]) -> None:
     if len(written) > 1:
         told = " and ".join(written)
         raise DataError(f"got --data {folder}, which holds the same rows in several layouts ({told}); name one file")
+
+
+def _fold_split(name: str) -> str:
+    """One name of a split that has several."""
+    return {"training": "train", "valid": "val", "validation": "val"}.get(name.lower(), name.lower())
 
 
 def _saved(folder: Path) -> list[Path]:

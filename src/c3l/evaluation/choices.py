@@ -9,10 +9,11 @@ _MINUS = str.maketrans("\u2212\u2013", "--")
 _WORD = re.compile(
     r"(?:(?:(?<![^\W_])-|[<>]=?\s?|[\u2264\u2265]\s?)(?=\.?\d))?(?:\d+(?:[.,]\d+)+|[^\W_]+)(?:[+#]+(?![^\W_]))?"
 )
-# Words that are no part of another: neither the C of C++ and 20 \u00b0C nor the letters of B-52, R&B, A/B and A-C.
+# Words that are no part of another: neither the C of C++ and 20 \u00b0C nor the letters of B-52, R&B, A/B and A-C; but
+# the B of an answer that begins "B-The animal barks".
 _ALONE = re.compile(
-    r"(?<![\u00b0\u00ba\u2103])(?<![\u00b0\u00ba]\s)(?<![^\W_][&/])(?<!\b[A-Z]-)"
-    r"[^\W_]++(?:['\u2019][^\W_]+)*+(?![+#])(?![-&/][^\W_])"
+    r"(?<![^\W_])(?<![\u00b0\u00ba\u2103])(?<![\u00b0\u00ba][ \u00a0])(?<!\b[^\W_][&/])(?<!\b[A-Z]-)"
+    r"(?:\A[A-Z](?=-[A-Z][a-z])|[^\W_]++(?:['\u2019][^\W_]+)*+(?![+#])(?![-&/][^\W_]))"
 )
 _NUMBER = re.compile(r"-?\.?\d+(?:[.,]\d+)*")
 _NEGATIVE = re.compile(r"\b(?:minus|negative|below)\b")

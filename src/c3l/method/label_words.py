@@ -113,6 +113,8 @@ def _label_known(text: str, openings: Sequence[_Opening], questions: set[str], a
     if not questions:
         return not answers <= _OF_MODELS and _answer_questions(text, its_answers)
     both = [one for one in openings if one.word in questions | answers]
+    if answers <= _OF_MODELS and len(both) < 4 and not questions <= _OF_CHATS:
+        return False  # "AI: 40%" of a chart
     if answers <= _ALSO_IN_ANSWERS and not _label_all(text, both, questions):
         return False
     return (len(both) > 3 and not questions <= _OF_CHATS) or not _ask_before(text, both)
