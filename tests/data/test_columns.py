@@ -49,6 +49,23 @@ def test_answers_alone_are_captions_and_turns_may_have_any_name(tmp_path: Path) 
     assert (turn.question, turn.answer) == ("Who?", "I.")
 
 
+@pytest.mark.parametrize("asked", ["question", "Question", "query"])
+def test_answers_alone_of_rows_with_a_question_are_refused(tmp_path: Path, asked: str) -> None:
+    path = write(tmp_path, "json", [{"image": "a.png", asked: "What?", "a_en": "A cat."}] * 2)
+    with pytest.raises(DataError, match=rf"but its rows have '{asked}'; name it too \(question={asked}\)"):
+        recognise([path], {"answer": "a_en"})
+    assert recognise([path], {"answer": "a_en", "question": asked}).endswith("columns by --columns")
+
+
+@pytest.mark.parametrize(
+    "row", [{}, {"question": ""}, {"question": None}, {"prompt": "a cat, 4k"}, {"question_id": 7, "title": "What?"}]
+)
+def test_captions_of_rows_without_a_question_are_read(tmp_path: Path, row: dict[str, Any]) -> None:
+    path = write(tmp_path, "json", [{"image": "a.png", "a_en": "A cat.", **row}] * 2)
+    assert recognise([path], {"answer": "a_en"}).endswith("columns by --columns")
+    assert recognise([write(tmp_path, "json", [{"image": "a.png", "prompt": "A cat."}])], {"answer": "prompt"})
+
+
 TALK = [{"from": "human", "value": "What?"}, {"from": "gpt", "value": "A cat."}]
 
 

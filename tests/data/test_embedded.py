@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from c3l.data.embedded import unpack_images
-from c3l.data.formats import BadTurn, read_llava
+from c3l.data.formats import BadTurn, read_conversations, read_llava
 from c3l.jobs.score import score_file
 from c3l.progress import SilentProgress
+from c3l.records import Rejected
 from c3l.settings.load import load_config
 from fakes import write_fake_model
 from runs import Loader
@@ -134,3 +135,22 @@ def test_a_table_with_its_images_is_scored(table: Path, tmp_path: Path, monkeypa
     assert [row["answer"] for row in rows] == [f"Thing {number}." for number in range(4)]
     assert rows[0]["image"] == rows[3]["image"] != rows[1]["image"]
     assert len(list((tmp_path / "unpacked").iterdir())) == 3
+
+
+@pytest.mark.parametrize("held", [encode(1), {"bytes": encode(1), "path": None}, [{"bytes": encode(1), "path": None}]])
+def test_an_image_under_a_key_that_is_not_read_makes_no_row_of_text(tmp_path: Path, held: Any) -> None:
+    rows = [{"screenshot": held, "question": "What?", "answer": "A dog."}]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "data.parquet")
+    for unpack in (None, tmp_path / "out"):
+        [turn] = read_llava(tmp_path / "data.parquet", unpack=unpack)
+        assert isinstance(turn, BadTurn) and turn.reason == "no_image" and "`screenshot`" in turn.detail
+        [row] = read_conversations(tmp_path / "data.parquet", unpack=unpack)
+        assert isinstance(row, Rejected) and row.reason == "no_image"
+
+
+@pytest.mark.parametrize("held", [{"base64": PNG64}, {"b64": PNG64}, {"data": PNG64}, {"bytes": encode(1)}])
+def test_a_row_with_a_column_of_such_a_name_is_no_image_itself(tmp_path: Path, held: dict[str, Any]) -> None:
+    row = {"id": 7, "image": {"path": "a.png"}, "question": "What?", "answer": "A dog.", **held}
+    found = unpack_images(row, tmp_path)
+    assert {key: found[key] for key in row if key not in held} == {key: row[key] for key in row if key not in held}
+    assert unpack_images({"data": {"bytes": encode(1)}}, tmp_path)["data"].keys() == {"path"}

@@ -131,6 +131,29 @@ def test_llamafactory_comes_with_its_entry(write: Export) -> None:
     assert row[entry["columns"]["images"]] == ["sub/a.jpg"]
 
 
+def test_the_data_sets_that_are_listed_already_stay_listed(write: Export, tmp_path: Path) -> None:
+    listed = {"alpaca": {"file_name": "alpaca.json"}, "c3l": {"file_name": "an earlier export"}}
+    info = tmp_path / "export/dataset_info.json"
+    info.parent.mkdir()
+    info.write_text(json.dumps(listed))
+    write("llamafactory")
+    found = json.loads(info.read_text())
+    assert (found["alpaca"], found["c3l"]["file_name"]) == (listed["alpaca"], "llamafactory.json")
+
+
+@pytest.mark.parametrize("content", ["[]", '{"alpaca": {},}'])
+def test_a_list_of_data_sets_that_cannot_be_kept_is_not_written_over(
+    write: Export, tmp_path: Path, content: str
+) -> None:
+    info = tmp_path / "export/dataset_info.json"
+    info.parent.mkdir()
+    info.write_text(content)
+    with pytest.raises(DataError, match=r"dataset_info\.json that .*expected"):
+        write("llamafactory")
+    assert read_all(info.parent) == {info.name: content.encode()}
+    assert list(write("llava")) == ["llava.json"], "which needs no list"
+
+
 def test_ids_are_one_a_line(write: Export) -> None:
     assert write("ids")["ids.txt"].read_text() == "s1\ns2\ns3\n"
 

@@ -100,6 +100,21 @@ def test_a_full_tar_is_followed_by_another_and_a_smaller_export_leaves_none_behi
     assert [path.name for path in folder.iterdir()] == ["00000.tar"]
 
 
+def test_tars_of_others_in_the_folder_are_neither_removed_nor_read(
+    source: ExportSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = ["00000-of-00002.tar", "00009.tar", "1.tar", "backup.tar"]
+    (tmp_path / "export/webdataset").mkdir(parents=True)
+    for name in theirs:
+        (tmp_path / "export/webdataset" / name).write_bytes(b"somebody's own")
+    monkeypatch.setattr(export_tar, "MOST_ROWS", 6)
+    for rows in (source.pairs, source.pairs[:7], source.pairs[:1]):
+        [folder] = export(replace(source, pairs=rows), tmp_path / "export", CONFIG)
+        own = [f"{number:05d}.tar" for number in range(-(-len(rows) // 6))]
+        assert sorted(path.name for path in folder.iterdir()) == sorted([*own, *theirs])
+        assert verify(folder, "webdataset") == len(rows)
+
+
 def test_what_cannot_be_written_or_read_back_is_told(source: ExportSource, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="webdataset holds the images themselves"):
         export(ExportSource(source.pairs, source.images, source.provenance), tmp_path / "none", CONFIG)

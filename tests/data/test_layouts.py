@@ -20,6 +20,14 @@ ROWS: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
      [*ONE, ("Why?", "So.")]),
     ({"query": f"<image>{ASK}", "response": TELL}, ONE),
     ({"query": ASK, "response": TELL, "history": [["Who?", "I."]], "system": "Be kind."}, [("Who?", "I."), *ONE]),
+    ({"query": ASK, "response": TELL, "history": "[['Who?', 'I.']]"}, [("Who?", "I."), *ONE]),
+    ({"query": ASK, "response": TELL, "history": '[["Who?", "I."]]'}, [("Who?", "I."), *ONE]),
+    ({"query": ASK, "response": TELL, "history": " [('Who?', 'I.')]"}, [("Who?", "I."), *ONE]),
+    ({"query": ASK, "response": TELL, "history": "[]"}, ONE),
+    ({"query": ASK, "response": TELL, "history": "[redacted] diabetes"}, ONE),
+    ({"query": ASK, "response": TELL, "history": '["fever", "cough"]'}, ONE),
+    ({"query": ASK, "response": TELL, "history": "[[Category:Rome]] is old"}, ONE),
+    ({"query": ASK, "response": TELL, "history": "nan"}, ONE),
     ({"prompt": ASK, "completion": TELL}, ONE),
     ({"prompt": [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": ASK}]}],
       "completion": [{"role": "assistant", "content": TELL}]}, ONE),
@@ -65,6 +73,23 @@ THREE = ["dog", "cat", 7]
         ({"choices": ["A. dog", "B. cat", "C. 7"], "answer": "B"}, "B"),
         ({"A": "dog", "B": "cat", "C": "7", "D": "nan", "answer": "B"}, "B"),
         ({"choice_a": "dog", "choice_b": "cat", "choice_c": "7", "answer": "B"}, "B"),
+        ({"choice a": "dog", "Choice B": "cat", "choiceC": "7", "answer": "B"}, "B"),
+        ({"choice_a": "A:dog", "choice_b": "B: cat", "choice_c": "C:7", "answer": "cat"}, "B"),
+        ({"option_1": "dog", "option_2": "cat", "option_3": "7", "option_4": None, "answer": "cat"}, "B"),
+        ({"option1": "dog", "option2": "cat", "option3": "7", "answer": "2"}, "B"),  # by its number, as WinoGrande
+        ({"option1": "dog", "option2": "cat", "option3": "7", "answer": 1}, "A"),
+        ({"choice_0": "dog", "choice_1": "cat", "choice_2": "7", "answer": 1}, "B"),
+        ({"options": {"a": "dog", "b": "cat", "c": "7", "d": None}, "answer": "b"}, "B"),
+        ({"options": {"1": "dog", "2": "cat", "3": "7"}, "answer": "2"}, "B"),
+        ({"options": {"0": "dog", "1": "cat", "2": "7"}, "answer": 1}, "B"),
+        ({"options": {"B": "cat", "A": "dog", "C": "7"}, "answer": 1}, "B"),
+        ({"options": '{"A": "dog", "B": "cat", "C": "7", "D": null}', "answer": "B"}, "B"),
+        ({"options": "{'A': 'dog', 'B': 'cat', 'C': 7}", "answer": "B"}, "B"),
+        ({"options": '["dog", "cat", "7", null]', "answer": 1}, "B"),
+        ({"options": "A. dog\nB. cat\nC. 7", "answer": "B"}, "B"),
+        ({"options": "A. dog, B. cat, C. 7", "answer": "cat"}, "B"),
+        ({"choices": "(A) dog (B) cat (C) 7", "answer": 2}, "C"),
+        ({"option": THREE, "answer": "B"}, "B"),
     ],
 )
 def test_the_options_of_a_table_stand_in_the_question(tmp_path: Path, row: dict[str, Any], letter: str) -> None:
@@ -79,6 +104,19 @@ def test_options_that_a_question_has_already_are_not_repeated() -> None:
     assert found is not None and [turn["content"] for turn in found] == [question, "B"]
 
 
+def test_one_answer_in_a_list_is_that_answer() -> None:
+    for row in ({"choices": THREE}, {"Choice A": "dog", "Choice B": "cat", "Choice C": "cow"}):
+        for said in ("B", THREE[1]):
+            assert find_turns({"question": ASK, **row, "answer": [said]}) == find_turns(
+                {"question": ASK, **row, "answer": said}
+            )
+
+
+def test_options_that_are_ratios_keep_both_halves() -> None:
+    found = find_turns({"question": ASK, "choices": ["A:B", "B:A"], "answer": 0})
+    assert found is not None and "A. A:B\nB. B:A" in found[0]["content"]
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [
@@ -87,11 +125,12 @@ def test_options_that_a_question_has_already_are_not_repeated() -> None:
         ({"choices": THREE, "answer": "8"}, "is none of"),
         ({"choices": ["B", "A"], "answer": "B"}, "could be several"),
         ({"choices": THREE, "answer": True}, "is none of"),
-        ({"choices": THREE, "answer": ["dog"]}, "is none of"),
         ({"choices": THREE, "answer": None}, "is none of"),
         ({"choices": [1, 2, 3], "answer": 1}, "could be several"),
         ({"choices": ["dog", "dog"], "answer": "dog"}, "could be several"),
         ({"choices": ["dog", {"bytes": ""}], "answer": 0}, "expected text"),
+        ({"option_1": "dog", "option_2": "cat", "answer": 0}, "is none of"),
+        ({"option_1": "dog", "option_2": "cat", "answer": 3}, "is none of"),
     ],
 )
 def test_an_answer_that_names_no_option_is_a_reason(row: dict[str, Any], said: str) -> None:
@@ -123,6 +162,14 @@ BACTERIA = ["S. aureus", "E. coli", "B. cereus"]
         ({"choices": THREE}, "bird", None),
         ({"choices": THREE}, "C. cereus", None),
         ({"choices": ["dog"]}, "dog", None),
+        ({"option": "B", "choices": 4}, "B", None),
+        ({"option_1": "dog", "option_id": "7"}, "dog", None),
+        ({"A": "dog", "choices": ["dog"], "options": ["cat"]}, "dog", None),
+        ({"a": "dog", "b": "cat"}, "dog", None),
+        ({"options": "A. vitamin C. B. cat"}, "B", None),
+        ({"options": "A. Hepatitis B. B. Ebola"}, "B", None),
+        ({"options": "A. B. C. D."}, "B", None),
+        ({"options": "A. S. aureus\nB. E. coli"}, "E. coli", "B"),
         ({"choices": []}, "dog", None),
         ({"choices": [*map(str, range(30))]}, "dog", None),
     ],
@@ -151,6 +198,32 @@ def test_an_option_keeps_the_letters_of_its_name() -> None:
         ({"query": ASK, "response": TELL, "rejected": "A dog.", "chosen": TELL}, ASK, ("without_rejected",)),
         ({"question": ASK, "answer": "It is one.", "options": THREE}, ASK, ("without_options",)),
         ({"query": ASK, "response": TELL, "mask": "m.png"}, ASK, ("without_maps",)),
+        *(
+            ({"question": ASK, "answer": TELL, **held}, ASK, ("without_options",))
+            for held in (
+                {"options": "dog, cat"},
+                {"options": "A. dog B. x A. y"},
+                {"choices": {"x": "dog", "y": "cat"}},
+                {"choice_x": "dog", "choice_y": "cat"},
+                {"options": [*"abcdefghijklmnopqrstuvwxyz", "more"]},
+                {"options": '{"x": "dog", "y": "cat"}'},
+            )
+        ),
+        *(
+            ({"question": ASK, "answer": TELL, **held}, ASK, ())
+            for held in (
+                {"options": None, "choices": "nan"},
+                {"options": "[]"},
+                {"options": "['dog']"},
+                {"choices": 4},
+                {"option": "B"},
+                {"option_1": "dog"},
+                {"choice_a": None, "choice_b": ""},
+                {"options": ASK},
+                {"choices": {"text": [], "label": []}},
+                {"A": "dog"},
+            )
+        ),
     ],
 )
 def test_what_stands_beside_a_question_is_read_or_noted(
@@ -172,8 +245,9 @@ def test_one_row_alone_is_no_object_around_a_list(tmp_path: Path) -> None:
     assert (turn.question, turn.image) == (ASK, "a.png")
 
 
-def test_a_history_of_another_kind_is_told(tmp_path: Path) -> None:
-    row = {"query": ASK, "response": TELL, "history": [["Who?"]]}
+@pytest.mark.parametrize("history", [[["Who?"]], "[['Who?']]", "[{'Who?': 'I.'}]"])
+def test_a_history_of_another_kind_is_told(tmp_path: Path, history: Any) -> None:
+    row = {"query": ASK, "response": TELL, "history": history}
     with pytest.raises(BadRowError, match="bad_turns: got something else under"):
         find_turns(row)
     (tmp_path / "data.json").write_text(json.dumps([{"image": "a.png", **row}] * 2))
@@ -200,3 +274,68 @@ def test_the_usual_turns_come_first(tmp_path: Path) -> None:
     (tmp_path / "data.json").write_text(json.dumps([row]))
     [turn] = read_llava(tmp_path / "data.json")
     assert turn.question == ASK
+
+
+LOST = [
+    {"instruction": "Answer briefly.", "output": TELL},
+    {"prompt": "You are kind.", "completion": TELL},
+    {"query": "Answer.", "response": TELL, "answer": ""},
+    {"prompt": [{"role": "user", "content": "Answer."}], "completion": TELL},
+]
+KEPT = [
+    {"instruction": f"Answer briefly. {ASK}", "output": TELL},
+    {"instruction": "Answer briefly.", "input": ASK, "output": TELL},
+    {"query": f"<image>\n{ASK.upper()}", "response": TELL},
+    {"prompt": [{"role": "user", "content": [{"type": "text", "text": ASK}]}], "completion": TELL},
+    {"query": "Who?", "response": "I.", "answer": TELL},  # two pairs
+    {"query": "Who?", "response": "I.", "answer": "I."},
+    {"query": ASK.rstrip("?"), "response": TELL, "question": f"{ASK} <image>"},
+    {"query": ASK, "response": TELL, "question": f"{ASK} Answer briefly."},
+    {"query": "And its colour?", "response": TELL, "history": [[ASK, "A dog."]]},
+    {"query": "Who?", "response": "I.", "question": "q17"},
+    {"query": "Who?", "response": "I.", "question": None},
+    {"query": "Who?", "response": "I.", "question": "nan"},
+    {"query": "Who?", "response": "I.", "question": 7},
+    {"query": "Who?", "response": "I.", "question": {"id": 7}},
+]
+
+
+@pytest.mark.parametrize("row", LOST)
+def test_a_question_that_would_be_left_out_is_told(row: dict[str, Any]) -> None:
+    with pytest.raises(BadRowError, match=f"bad_turns: the row has `question` beside `{next(iter(row))}`"):
+        find_turns({"question": ASK, **row})
+
+
+@pytest.mark.parametrize("row", KEPT)
+def test_a_question_that_is_asked_or_of_another_pair_is_no_fault(row: dict[str, Any]) -> None:
+    assert find_turns({"question": ASK, **row}) == find_turns({key: row[key] for key in row if key in row.keys() - {
+        "question", "answer"}})  # fmt: skip
+
+
+@pytest.mark.parametrize("gap", [None, "", float("nan")])
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"question": "", "answer": TELL}, "empty_question"),
+        ({"query": "", "response": TELL}, "empty_question"),
+        ({"instruction": "", "output": TELL}, "empty_question"),
+        ({"question": "", "answer": ""}, "empty_question"),
+        ({"question": ASK, "answer": ""}, "empty_answer"),
+        ({"prompt": ASK, "completion": ""}, "empty_answer"),
+    ],
+)
+def test_gaps_of_tables_are_empty_texts(tmp_path: Path, row: dict[str, Any], reason: str, gap: Any) -> None:
+    row = {key: value or gap for key, value in row.items()}
+    (tmp_path / "data.json").write_text(json.dumps([{"image": "a.png", **row}]))
+    [turn] = read_llava(tmp_path / "data.json")
+    assert isinstance(turn, BadTurn) and turn.reason == reason
+    full = {"question": ASK, "answer": TELL}
+    assert find_turns({"query": gap, "response": gap, "prompt": gap, "completion": "x", **full}) == find_turns(full)
+    assert find_turns({"query": ASK, "response": gap, **full}) == find_turns(full)
+
+
+def test_a_gap_in_a_turn_is_none_of_its_texts() -> None:
+    turns = [{"from": "human", "value": ASK, "content": float("nan")}, {"from": "gpt", "value": TELL}]
+    assert read_talk({"conversations": turns}).pairs == ((ASK, TELL),)
+    with pytest.raises(BadRowError, match="bad_turns: got the text of a turn as NoneType"):
+        read_talk({"conversations": [turns[0], {"from": "gpt", "value": float("nan")}]})

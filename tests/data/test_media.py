@@ -14,6 +14,9 @@ GOOD: list[tuple[dict[str, Any], str]] = [
     ({"image": None, "images": [], "video": None, "videos": [], "audio": ""}, ""),
     ({"image": False, "document": "A text.", "source": "coco/b.png", "name": "b.png", "image_width": 5}, ""),
     ({"image": {"path": None, "bytes": None}}, ""),
+    ({"id": UNPACKED, "source": UNPACKED, "name": "b.png"}, ""),
+    # bytes that begin as nothing that is known
+    ({"embedding": b"\0\1", "md5": b"\1\2", "screenshot": b"", "note": {"bytes": b"BM12"}, "raw": [b"abc"]}, ""),
     ({"image": "a.png", "images": ["a.png"], "video_id": "v1", "image_id": 12, "name": "b.png"}, "a.png"),
     (
         {"image": "x/a.png", "image_path": "/data/x/a.png", "image_url": "https://x.org/77.jpg", "image_name": "a"},
@@ -101,6 +104,15 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"metadata": {"picture": "a.png"}}, "no_image"),
     ({"objects": [{"file": "a.png"}]}, "no_image"),
     ({"thumbnail_b64": "/9j/4AAQSkZJRgABAQ" + "A" * 80}, "no_image"),
+    *(
+        ({key: held}, "no_image")
+        for key in "screenshot left_image decoded_image jpg png image_bytes page_image image1".split()
+        for held in (PNG, {"bytes": PNG, "path": None}, [{"bytes": PNG}], {"path": UNPACKED})
+    ),
+    ({"image_1": PNG, "image_2": {"bytes": PNG}}, "no_image"),
+    ({"heard": b"RIFF0000WAVEfmt "}, "no_image"),
+    ({"heard": {"path": UNPACKED[:-3] + "img"}}, "no_image"),
+    ({"paper": b"%PDF-1.7"}, "no_image"),
 ]
 
 

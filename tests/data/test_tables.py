@@ -73,3 +73,32 @@ def test_a_folder_of_others_and_a_state_of_others_are_told(tmp_path: Path) -> No
     (tmp_path / "mine/state.json").write_text("[]")
     with pytest.raises(DataError, match="is not what `datasets` writes"):
         list_files([tmp_path / "mine"])
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001"], "several splits"),
+        (["dev-0", "testmini-0"], "several splits"),
+        (["validation-0", "test-0"], "several splits"),
+        (["Train_0", "val_0"], "several splits"),
+        (["finevision", "trl"], "several layouts"),
+        (["trl", "trl_whole_pair"], "several layouts"),
+        (["train-00000-of-00002", "train-00001-of-00002"], ""),
+        (["0000", "0001"], ""),
+        (["train-0", "more-0"], ""),
+        (["testament-0", "train-0", "values-0", "device-0"], ""),
+        (["data-test-0", "data-train-0"], ""),
+        (["train-0", "training-1"], ""),
+        (["trl"], ""),
+    ],
+)
+def test_a_folder_of_several_splits_or_layouts_is_refused(tmp_path: Path, names: list[str], told: str) -> None:
+    for name in names:
+        (tmp_path / f"{name}.parquet").touch()
+    if told:
+        with pytest.raises(DataError, match=f"got --data .*which holds .*{told}.*; name"):
+            list_files([tmp_path])
+    else:
+        assert len(list_files([tmp_path])) == len(names)
+    assert list_files([tmp_path / f"{name}.parquet" for name in names])

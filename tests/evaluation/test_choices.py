@@ -138,3 +138,30 @@ NUMBERS = {"A": "-5", "B": "5", "C": "7", "D": "3.5"}
 )
 def test_signs_that_carry_the_meaning_are_read(text, options, matched):
     assert match_option(text, options) == matched
+
+
+PLAIN = {"A": "frog", "B": "newt", "C": "toad", "D": "fish"}
+
+
+@pytest.mark.parametrize(
+    ("text", "matched"),
+    [
+        *((text, None) for text in (
+            "20 \u00b0C", "It is 20\u00b0C warm", "20 \u00baC", "20\u00b0 C",
+            "a B-52", "by C-section", "It is D-shaped", "a B/W photo",
+            "R&B", "It plays R&B music", "A/B", "A-C", "B-C", "D's", "C++", "B & C", "B - C", "N/A", "A&B",
+            "An AC/DC converter", "AB/CD", "AB/AC = DE/BC", "Pyramid A-BC", "R&AB",
+        )),
+        *((text, text.strip("-(*_.: ")[0]) for text in (
+            "B", "B-", "(B)", "B.", "B:", "**B**", "_B_", "B - newt it is", "B- newt", "A - cat", "C-", "B/",
+            "B, as it is", "B-The animal barks",
+        )),
+        *((text, "B") for text in (
+            "Answer/B", "60\u00b0\nB", "It is 90\u00b0.\nB", "DE/BC = 1/2, so the answer is B.",
+            "Answer-B", "Option-B", "answer: B", "\u2013B", "-B", "- B", "/B", "&B", "the answer is B - as it is green",
+            "It is B.\nC-section is not shown", "At 20 \u00b0C it is B", "B and not the B-52", "Option B's right, B",
+        )),
+    ],
+)  # fmt: skip
+def test_a_letter_that_is_a_part_of_another_word_is_no_choice(text, matched):
+    assert match_option(text, PLAIN) == matched

@@ -83,6 +83,11 @@ def test_the_higher_half_is_kept_and_every_pair_has_its_decision(scores: list[Pa
     assert "top_fraction 0.5: rank" in decided[0].reason
 
 
+def test_a_limit_that_the_rule_does_not_look_at_is_told() -> None:
+    with pytest.warns(UserWarning, match=r"top_fraction does not look at filtering\.min_score: .*rule=threshold"):
+        assert c3l.filter([], settings=["filtering.min_score=0.1"]) == []
+
+
 def test_another_form_needs_no_model(scores: list[PairScore]) -> None:
     for form in ("log_ratio", "vocabulary_kl", "lift"):
         decided = c3l.filter(scores, settings=[f"scoring.form={form}", "filtering.rule=top_k", "filtering.count=2"])

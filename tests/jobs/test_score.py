@@ -432,6 +432,11 @@ def test_others_draws_from_the_pictures_of_the_file(work):
     assert rows[0]["status"] == "ok"
 
 
+def test_a_few_rows_are_told_what_they_were_compared_with(work):
+    summary = score(work, "scoring.no_image=others", "images.limit=1")
+    assert "other image" in summary["specificity"]["over"], "no grey one, though one image alone was scored"
+
+
 def test_rows_that_somebody_edited_are_not_cut(work):
     score(work)
     rows = read(work / "out.jsonl")

@@ -41,6 +41,12 @@ def test_rows_without_a_lift_count_nowhere() -> None:
     assert summarise(row("a", None)) is None
 
 
+def test_images_of_no_row_that_stood_for_no_image_are_counted() -> None:
+    for drawn, over in (((), "a grey image"), ("ab", "another image"), ("abc", "2 other images")):
+        found = summarise_rows([row("a", 0.3)], SCORING, [f"{name}.jpg" for name in drawn])
+        assert found is not None and found.specificity.over == over
+
+
 def test_every_line_fits_and_says_the_lift_the_picture_and_the_words() -> None:
     long = "No, " + "word " * 100
     lines = list(tell_summary(summarise(row("a", 0.4567), row("b", -0.05, long)), width=60))

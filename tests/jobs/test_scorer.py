@@ -74,6 +74,15 @@ def test_a_row_that_cannot_be_scored_says_why_and_costs_no_other(scorer: Scorer,
     assert scorer.score([]) == []
 
 
+@pytest.mark.parametrize("name", ["~$gone.png", "a\0.png", "half \ud83d.png"])
+def test_a_path_that_is_none_costs_no_other(scorer: Scorer, tmp_path: Path, name: str) -> None:
+    rows, others = [row(name), row(make_picture(1))], ["model.dtype=float32"]
+    for one in (scorer, Scorer(scorer._config.model.name, settings=others)):
+        kept = tmp_path / f"kept-{one is scorer}"
+        for found in (one.score(rows), one.score(rows, keep=kept), one.score(rows, keep=kept)):
+            assert [bool(its.error) for its in found] == [True, False]
+
+
 def test_an_opened_image_is_seen_as_its_file(scorer: Scorer, tmp_path: Path) -> None:
     turned = make_picture(1, (60, 30))
     exif = turned.getexif()
@@ -141,7 +150,8 @@ def test_other_images_are_those_of_the_other_rows(scorer: Scorer) -> None:
     others = Scorer(scorer._config.model.name, settings=["model.dtype=float32", "scoring.others=2"])
     together = others.score([row(make_picture(number)) for number in range(3)])
     assert [one.unit for one in together] == ["probability"] * 3
-    alone = others.score([row(make_picture(0))])
+    with pytest.warns(UserWarning, match="a grey one is shown instead"):
+        alone = others.score([row(make_picture(0))])
     assert together[0].i2c != pytest.approx(alone[0].i2c, abs=1e-6), "alone a grey image stands beside it"
 
 
@@ -262,6 +272,19 @@ def test_another_image_of_the_same_path_is_not_taken_for_the_first(scorer: Score
         scorer.score(rows, keep=kept)
     make_picture(1).save(tmp_path / "b.png")
     assert scorer.score(rows, keep=kept)[:1] == first
+
+
+def test_another_image_that_stands_for_no_image_makes_scores_stale(scorer: Scorer, tmp_path: Path) -> None:
+    for number, name in enumerate("ab"):
+        make_picture(number).save(tmp_path / f"{name}.png")
+    others = Scorer(scorer._config.model.name, settings=["model.dtype=float32"])
+    rows = [row(tmp_path / "a.png"), row(tmp_path / "b.png", " ")]
+    assert [bool(one.error) for one in others.score(rows, keep=tmp_path / "kept")] == [False, True]
+    make_picture(2).save(tmp_path / "b.png")
+    with pytest.raises(StaleStageError, match=r"another image at .*b\.png"):
+        others.score(rows, keep=tmp_path / "kept")
+    make_picture(1).save(tmp_path / "b.png")
+    assert [bool(one.error) for one in others.score(rows, keep=tmp_path / "kept")] == [False, True]
 
 
 def test_an_image_that_was_mended_is_scored_by_now(scorer: Scorer, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c3l.errors import ConfigError
-from c3l.method.filtering import filter_samples
+from c3l.method.filtering import filter_samples, tell_unused
 from c3l.records import AnswerScores, FilterDecision, Sample, ScoredPair
 from c3l.settings.schema import FilteringConfig, FilterRule
 
@@ -143,6 +143,23 @@ def test_neighbouring_bands_cover_everything_once() -> None:
 
 def rows_kept(pool: list[ScoredPair], **settings: Any) -> list[FilterDecision]:
     return [row for row in filter_samples(pool, FilteringConfig(**settings), 0) if row.kept]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({}, ""),
+        ({"min_score": 0.0}, "rule=top_fraction does not look at filtering.min_score: set filtering.rule=threshold"),
+        ({"rule": "all", "min_score": 0.1, "max_score": 0.2}, "at filtering.min_score and filtering.max_score"),
+        ({"rule": "threshold", "min_score": 0.1}, ""),
+        ({"band": (0.1, 0.2)}, "at filtering.band: set filtering.rule=band"),
+        ({"rule": "top_k", "count": 3, "first": "lift"}, ""),
+        ({"rule": "best_per_image", "first": "lift"}, "at filtering.first: set filtering.rule=top_fraction or top_k"),
+    ],
+)
+def test_a_limit_that_the_rule_does_not_look_at_is_told(settings: dict[str, Any], told: str) -> None:
+    line = tell_unused(FilteringConfig(**settings))
+    assert told in line and bool(line) == bool(told)
 
 
 def test_random_hangs_on_seed_and_id_alone() -> None:

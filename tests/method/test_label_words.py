@@ -70,6 +70,17 @@ def test_a_word_that_all_answers_share_is_their_label(form, word):
     assert plain(form.replace("WORD", word)) == [("a?", "x."), ("b?", "y.")]
 
 
+@pytest.mark.parametrize("words", ["Human GPT", "User AI", "Human ChatGPT", "User Assistant"])
+def test_one_pair_of_a_chat_loses_its_labels(words):
+    question, answer = words.split()
+    assert plain(f"{question}: a?\n{answer}: x.") == [("a?", "x.")]
+
+
+def test_what_one_answer_to_a_question_says_of_ai_stays():
+    text = "What does the chart show?\nAI: 40%"
+    assert plain(f"Question: {text}") != [("What does the chart show?", "40%")]
+
+
 @pytest.mark.parametrize("word", ["Explanation", "Evidence", "Difficulty"])
 def test_what_is_labelled_below_an_answer_leaves_it_an_answer(word):
     text = f"Question 1: a?\nIt is x.\n{word} 1: p.\nQuestion 2: b?\nIt is y.\n{word} 2: q."
@@ -87,6 +98,12 @@ def test_what_is_labelled_below_an_answer_leaves_it_an_answer(word):
         ("Who?\nAssistant: p\nb? y.", [("Who?", "Assistant: p"), ("b?", "y.")]),
         ("Question: a?\nIt shows:\nOutput: 5\nQuestion: b?\ny.", [("a?", "It shows:\nOutput: 5"), ("b?", "y.")]),
         ("Question: a?\nIt shows:\nOutput: 5", [("a?", "It shows:\nOutput: 5")]),
+        ("What is AI?\nAI: p.", [("What is AI?", "AI: p.")]),
+        ("Pregunta: ¿a?\nRespuesta: x\nAI: y", [("¿a?", "x\nAI: y")]),
+        ("Question: a?\nAnswer: x\nHuman: p\nAI: q", [("a?", "x\nHuman: p\nAI: q")]),
+        ("Q: a?\nA: Two:\nAI: p\nGPT: q", [("a?", "Two:\nAI: p\nGPT: q")]),
+        ("a? It shows:\nHuman: p\nGPT: q\nb? y.", [("a?", "It shows:\nHuman: p\nGPT: q"), ("b?", "y.")]),
+        ("Question: a?\nIt shows:\nAI: 5\nQuestion: b?\ny.", [("a?", "It shows:\nAI: 5"), ("b?", "y.")]),
         ("Q: a?\nYes: p.\nQ: b?\nYes: q.", [("a?", "Yes: p."), ("b?", "Yes: q.")]),
     ],
 )

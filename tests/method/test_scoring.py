@@ -169,6 +169,31 @@ def test_beside_a_single_picture_stands_a_grey_one_which_is_told():
     assert tell_few_others(ScoringConfig(no_image="others"), 1).startswith("there is no other image to compare with")
 
 
+@pytest.mark.parametrize("copies", [("i1",), ("i1", "i2", "i3", "i4")])
+def test_a_copy_under_another_name_does_not_stand_for_its_image(copies):
+    opens = lambda ref: open_image(IMAGES["i0"] if ref.image_id in copies else ref)  # noqa: E731
+    model, plain = FakeModel(), FakeModel()
+    run(model=model, open_image=opens, no_image="others", others=4)
+    shown = others_of(model)
+    assert all(image not in others for image, others in shown.items())
+    assert shown[0] == [int(name[1:]) for name in draw_order() if name not in ("i0", *copies)]
+    # those without a copy get what they got
+    run(model=plain, no_image="others", others=4)
+    assert shown[5] == [0 if f"i{other}" in copies else other for other in others_of(plain)[5]]
+
+
+def draw_order():
+    return draw_pool(IDS, ScoringConfig(no_image="others"), 0)
+
+
+def test_where_all_others_are_copies_a_grey_one_stands_and_it_is_told_once(caplog):
+    model = FakeModel()
+    with caplog.at_level(logging.WARNING):
+        run(model=model, open_image=lambda ref: open_image(IMAGES["i0"]), no_image="others", batch_size=1)
+    assert others_of(model) == {0: [128]}
+    assert [record.message[:50] for record in caplog.records] == ["of the images drawn to stand for no image none ope"]
+
+
 SETS = {"i0+i1": ("i0", "i1"), "i2+i3+i4": ("i2", "i3", "i4")}
 
 
@@ -254,7 +279,10 @@ def test_others_that_do_not_open_are_left_out():
             raise DataError("half a file")
         return open_image(ref)
 
-    for opens, pixels in ((open_some, [(3, 0, 0)]), (lambda ref: open_some(replace(ref, image_id="i0")), [(0, 0, 0)])):
+    for opens, pixels in (
+        (open_some, [(3, 0, 0)]),
+        (lambda ref: open_some(replace(ref, image_id="i0")), [(128, 128, 128)]),
+    ):
         model = FakeModel()
         [outcome] = run([SAMPLES[0]], model=model, open_image=opens, no_image="others", others=4)
         assert isinstance(outcome, ScoredPair)

@@ -79,6 +79,7 @@ def make_contents(images: int = 20, seed: int = 0, instructions: int = 2, galler
         rejected=rejected,
         exported=kept,
         exports={"llava": "export/llava.json", "ids": "export/ids.txt"},
+        rows={"llava": kept},
         open_thumbnail=draw_thumbnail,
         compute_i2c=compute_i2c,
         unit_of=unit_of,

@@ -95,6 +95,7 @@ def put_everywhere(text: str) -> ReportContents:
         title=text,
         folder=text,
         exports={text: text},
+        rows={text: 1},
         settings=text,
         provenance={text: Provenance(text, text, text, text, text, 0, {text: text})},
         stages=[StageCounts(text, text, text, 2, 1, {text: 1}, 1.0)],

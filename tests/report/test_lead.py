@@ -26,6 +26,14 @@ def test_the_page_opens_with_what_came_out() -> None:
     assert "50 pairs as llava, ids" in words and "tuned model" not in words
 
 
+def test_a_file_of_other_rows_than_pairs_says_how_many() -> None:
+    contents = replace(make_contents(20), exports={"swift_whole_pair": "export/a.jsonl"}, rows={"swift_whole_pair": 5})
+    assert "export/a.jsonl 5 rows" in read_lead(contents)
+    assert "rows" not in read_lead(make_contents(20))
+    nowhere = read_lead(replace(contents, exports={}, rows={}))
+    assert "No file holds them" in nowhere and "They lie in" not in nowhere
+
+
 def test_how_good_it_is_stands_with_interval_comparison_and_caveat() -> None:
     contents = make_contents(20)
     told = contents.measure_specificity((pair.image_id, pair.lift, pair.says_no) for pair in read_facts(contents).kept)

@@ -81,6 +81,9 @@ def test_its_command_asks_for_the_same_data():
     assert words[:6] == ["c3l", "run", "--run", "RUN", "--image-root", "IMAGES"]
     overrides = words[7::2]
     assert load_config(None, overrides) == load_config(None, given)
+    near = ["images.near_duplicates=drop", "images.near_distance=9"]
+    assert load_config(None, shlex.split(spell_command(load_config(None, near)))[7::2]) == load_config(None, near)
+    assert "near" not in spell_command(load_config(None, ["images.near_duplicates=count", "images.near_distance=9"]))
     assert spell_command(RunConfig()) == "c3l run --run RUN --image-root IMAGES"
 
 

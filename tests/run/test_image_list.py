@@ -1,5 +1,7 @@
 """Near-duplicates in a run: dropped with a reason, the same after a kill; nothing changes where none is asked for."""
 
+import re
+import shlex
 import shutil
 
 import pytest
@@ -75,5 +77,8 @@ def test_only_dropping_is_in_the_plan_of_a_run(world):
         assert make_plan(make(world, "run", same), "weights")["images"] == plain
     assert make_plan(make(world, "run", DROP), "weights")["images"].fingerprint != plain.fingerprint
     walk(make(world, "run"), Loader())
-    with pytest.raises(StaleStageError, match=r"images\.near_duplicates"):
+    with pytest.raises(StaleStageError, match=r"images\.near_duplicates") as refused:
         walk(make(world, "run", DROP), Loader())
+    words = shlex.split(re.findall("`(.*?)`", str(refused.value))[0])
+    assert "images.near_duplicates=ignore" in words
+    walk(make(world, "run", DROP, *words[1::2]), Loader())

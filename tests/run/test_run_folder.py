@@ -287,7 +287,7 @@ def test_a_stage_of_other_settings_is_refused_and_the_change_is_named(finished: 
     message = str(caught.value)
     assert "generation.temperature: 1.0 -> 0.7, generation.top_p: null -> 0.9" in message
     assert (
-        "--set generation.temperature=1.0 --set generation.top_p=null" in message
+        "--set generation.temperature=1.0 --set generation.top_p=1.0" in message  # its default: it was not named
         and "generation.instructions" not in message
     )
     assert f"c3l clean {tmp_path / 'run'} draft/generated" in message and "\n" not in message

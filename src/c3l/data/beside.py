@@ -61,6 +61,7 @@ _PICTURE_KINDS = frozenset(
     f"{name} image" for name in "a PNG|a JPEG|a GIF|a TIFF|a WebP|an AVIF|a HEIC|a JPEG 2000".split("|")
 )
 _FILM_KINDS = frozenset(["a sound", "a film", "a sound or film", "a film or sound"])
+_DOCUMENT_KINDS = frozenset(["a PDF document"])
 _ADDRESS = re.compile(r"//|www\.|[\w.-]+\.(?:com|org|net|edu|gov|io|co)/|[^/]*://")
 _UNPACKED = re.compile(r"[0-9a-f]{32}\.(?:png|jpg|webp|gif|img)")  # as ``c3l.data.embedded`` names what it writes
 
@@ -155,11 +156,25 @@ def _second(words: frozenset[str]) -> bool:
     return bool(words - _PATHS - _PICTURE_WORDS)
 
 
+def holds_file(value: Any) -> bool:
+    """Whether a value has bytes that begin as an image, film, sound or document, or had them before unpacking."""
+    return any(
+        (isinstance(one, bytes) and _tell_kind(one) in _PICTURE_KINDS | _FILM_KINDS | _DOCUMENT_KINDS)
+        or (isinstance(one, str) and "path" in inside and is_unpacked(one))
+        for inside, one in walk(value)
+    )
+
+
+def _tell_kind(content: bytes) -> str:
+    """What bytes are, by how they begin; empty for anything."""
+    kind = tell_kind(content[:HEAD])
+    return kind.what if kind else ""
+
+
 def _tell_medium(one: str | bytes, words: frozenset[str]) -> str:
     """As of ``Beside``; `unknown` for bytes under a key of images or films that begin as neither; empty for words."""
     if isinstance(one, bytes):
-        kind = tell_kind(one[:HEAD])
-        what = kind.what if kind else ""
+        what = _tell_kind(one)
         is_named = words & (_PICTURE_WORDS | _FILM_WORDS) and not words & _OF_ONE
         known = "image" if what in _PICTURE_KINDS else "film" if what in _FILM_KINDS else ""
         return known or ("unknown" if is_named else "")

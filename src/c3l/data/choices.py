@@ -3,22 +3,27 @@
 ScienceQA, AI2D, A-OKVQA and MMMU have the options as a list and the answer as its place, from 0, or as a letter.
 """
 
-import ast
 import re
 from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
 from typing import Any
 
+from c3l.data.literals import read_literal
 from c3l.data.names import fold_name
 from c3l.data.rejection import BadRowError
 
 INSTRUCTION = "Answer with the option's letter from the given choices directly."
-LISTS = ("choices", "options", "multiple_choices")
-_ONE_EACH = re.compile(r"(?:(?i:choice|option)_?)([A-Za-z])|([A-Z])")  # `choice_a`, `A`
+_SINGLE = "option"  # also the one that was chosen
+LISTS = ("choices", "options", "multiple_choices", _SINGLE)
+# what options are numbered by, and the number that stands for the first of them; letters are counted from 0
+_LABELS = (([*ascii_uppercase], 0), ([*map(str, range(26))], 0), ([*map(str, range(1, 27))], 1))
+_ONE_EACH = re.compile(r"(?:choice|option)_?([a-z]|\d{1,2})")  # `choice_a`, `Choice A`, `option1`
 _LETTER = re.compile(r"[(\[]?([A-Za-z])[)\].:]?")
 _MARKED = re.compile(r"\(?([A-Z])[.):]\s+")
+# `A. left`, `(B) right`, each a line or one behind the other; a sign behind the letter is the same for all
+_IN_LINES = re.compile(r"^[ \t]*(\(?)([A-Z])([.):])(?=[ \t]*\S)", re.MULTILINE)
+_IN_ONE = re.compile(r"(?<!\S)(\(?)([A-Z])([.):])(?=\s*\S)")
 _ABSENT = ("", "nan", "none", "n/a")
-_LONGEST = 10_000
 
 
 def write_question(question: str, options: Mapping[str, str], hint: str = "") -> str:
@@ -36,7 +41,10 @@ def ask_choice(row: Mapping[str, Any], question: str, answer: Any) -> tuple[str,
         BadRowError: ``bad_choice`` where the options are no texts, or the answer is a place or letter that none of
             them has, or could be two.
     """
-    if (options := _find_options(row)) is None or (letter := _find_letter(answer, options)) is None:
+    if (found := _find_options(row)) is None:
+        return question, answer
+    options, first = found
+    if (letter := _find_letter(answer, options, first)) is None:
         return question, answer
     options = _without_letters(options)
     if _are_in(options, question):
@@ -47,41 +55,104 @@ def ask_choice(row: Mapping[str, Any], question: str, answer: Any) -> tuple[str,
 def has_unread_options(row: Mapping[str, Any], question: str) -> bool:
     """Whether a row has options that its question does not tell."""
     try:
-        options = _find_options(row)
+        found = _find_options(row)
     except BadRowError:
         return True
-    return options is not None and not _are_in(_without_letters(options), question)
+    if found is None:
+        return _has_others(row, question)
+    return not _are_in(_without_letters(found[0]), question)
+
+
+def _has_others(row: Mapping[str, Any], question: str) -> bool:
+    """Whether options stand there in a form that is not read; one alone is no choice."""
+    each = [value for key, value in row.items() if _label(str(key)) and len(str(key)) > 1]
+    lists = [(fold_name(str(key)), value) for key, value in row.items() if fold_name(str(key)) in LISTS]
+    return _count(each) > 1 or any(_is_other(value, question, name) for name, value in lists)
+
+
+def _is_other(value: Any, question: str, name: str) -> bool:
+    read = read_literal(value) if isinstance(value, str) else value
+    if isinstance(read, Mapping):
+        read = [*read.values()]
+    if isinstance(read, list):
+        return _count(read) > 1
+    is_text = isinstance(value, str) and (read is None or isinstance(read, str))
+    return is_text and name != _SINGLE and not is_absent(value) and value.strip() not in question
+
+
+def _count(values: Sequence[Any]) -> int:
+    """How many of them say something."""
+    return sum(not _is_blank(one) and one not in ([], {}) for one in values)
 
 
 def _are_in(options: Mapping[str, str], question: str) -> bool:
     return all(re.search(rf"\b{one}\b\W{{1,3}}{re.escape(text)}", question) for one, text in options.items())
 
 
-def _find_options(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Letter -> option as it stands there; None if the row has no options, or only one."""
+def _find_options(row: Mapping[str, Any]) -> tuple[dict[str, Any], int] | None:
+    """Letter -> option as it stands there, and the number that stands for the first: 1 where they are numbered, else 0.
+
+    None if the row has no options, or only one.
+    """
     for key, value in row.items():
-        if fold_name(str(key)) in LISTS and 1 < len(listed := _to_list(value)) <= len(ascii_uppercase):
-            return _check_texts(dict(zip(ascii_uppercase, listed, strict=False)))
-    each = ((_ONE_EACH.fullmatch(str(key)), value) for key, value in row.items() if not _is_blank(value))
-    found = {(named[1] or named[2]).upper(): value for named, value in each if named}
-    return _check_texts({letter: found[letter] for letter in sorted(found)}) if {"A", "B"} <= found.keys() else None
+        if fold_name(str(key)) in LISTS:
+            listed, first = _to_list(value)
+            if 1 < len(listed) <= len(ascii_uppercase):
+                return _check_texts(dict(zip(ascii_uppercase, listed, strict=False))), first
+    labelled = ((_label(str(key)), value) for key, value in row.items())
+    each = {label: value for label, value in labelled if label and not _is_blank(value)}
+    for labels, first in _LABELS:
+        if each.keys() >= {*labels[:2]}:
+            found = zip(ascii_uppercase, labels, strict=True)
+            return _check_texts({letter: each[label] for letter, label in found if label in each}), first
+    return None
 
 
-def _to_list(value: Any) -> Sequence[Any]:
-    """The options in their order: of a list, of one written as text (MMMU), of an object of letters or of ARC's."""
-    if isinstance(value, str) and len(value) < _LONGEST and value.strip()[:1] == "[":
-        try:
-            value = ast.literal_eval(value.strip())
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            return ()
+def _label(key: str) -> str:
+    """The letter or number of an option that a key of its own is for; empty for other keys."""
+    if len(key) == 1 and key in ascii_uppercase:
+        return key
+    name = fold_name(key)
+    named = _ONE_EACH.fullmatch(name) if name not in LISTS else None  # `choices` is none of an S
+    return named[1].upper() if named else ""
+
+
+def _to_list(value: Any) -> tuple[Sequence[Any], int]:
+    """The options in their order, and the number of the first.
+
+    Read are a list, one written as text (MMMU), an object of letters or numbers, ARC's, and one text with letters.
+    """
+    if isinstance(value, str):
+        value = read_literal(value) if value.strip()[:1] in ("[", "{") else _split(value)
     if isinstance(value, Mapping) and isinstance(value.get("text"), list):
         value = value["text"]
-    if isinstance(value, Mapping) and [*map(str, value)] == [*ascii_uppercase[: len(value)]]:
-        value = [*value.values()]
-    listed = [*value] if isinstance(value, list) else []
+    listed, first = _of_keys(value) if isinstance(value, Mapping) else ([*value] if isinstance(value, list) else [], 0)
     while listed and listed[-1] in (None, ""):  # lists of one length
         listed.pop()
-    return listed
+    return listed, first
+
+
+def _of_keys(options: Mapping[Any, Any]) -> tuple[list[Any], int]:
+    """The options of an object by its keys; none where these are no letters or numbers from the first on."""
+    named = {str(key).strip().upper(): value for key, value in options.items()}
+    for labels, first in _LABELS:
+        if len(named) == len(options) and named.keys() == {*labels[: len(named)]}:
+            return [named[label] for label in labels[: len(named)]], first
+    return [], 0
+
+
+def _split(text: str) -> list[str]:
+    """The options of one text that has each behind its letter; none where a letter is missing or stands there twice."""
+    text = text.strip()
+    for marks in (_IN_LINES, _IN_ONE):
+        every = [*marks.finditer(text)]
+        own = [mark for mark in every if (mark[1], mark[3]) == (every[0][1], every[0][3])]
+        letters = [mark[2] for mark in own]
+        if len(own) > 1 and own[0].start() == 0 and letters == [*ascii_uppercase[: len(letters)]]:
+            ends = [*(mark.start() for mark in own[1:]), len(text)]
+            found = [text[mark.end() : end].strip(" \t\r\n,;|") for mark, end in zip(own, ends, strict=True)]
+            return found if all(found) else []
+    return []
 
 
 def _check_texts(options: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +165,8 @@ def _check_texts(options: dict[str, Any]) -> dict[str, Any]:
 def _without_letters(options: Mapping[str, Any]) -> dict[str, str]:
     """The options as text; without the letters before them where each has its own: the E of `E. coli` is none."""
     texts = {letter: str(option).strip() for letter, option in options.items()}
-    own = {letter: re.match(rf"\(?{letter}[.):]\s+(?=\S)", text) for letter, text in texts.items()}
+    mark = r"(?:[.)]\s+|:\s+|:(?![A-Za-z]\s*$))(?=\S)"  # "A:B" is a ratio
+    own = {letter: re.match(rf"\(?{letter}{mark}", text) for letter, text in texts.items()}
     return {letter: text[match.end() :] if all(own.values()) and (match := own[letter]) else text
             for letter, text in texts.items()}  # fmt: skip
 
@@ -109,33 +181,36 @@ def is_absent(value: Any) -> bool:
     return value is None or str(value).strip().lower() in _ABSENT
 
 
-def _find_letter(answer: Any, options: Mapping[str, Any]) -> str | None:
+def _find_letter(answer: Any, options: Mapping[str, Any], first: int) -> str | None:
     """The letter of the one option that the answer names by its text, place or letter; None for a free answer."""
+    if isinstance(answer, list):
+        return _find_letter(answer[0], options, first) if len(answer) == 1 else None
     said = str(int(answer)) if isinstance(answer, float) and answer.is_integer() else str(answer).strip()
     found, is_free = set[str](), False
     if isinstance(answer, int | float) and not isinstance(answer, bool):
         texts = {*_find_text(said, options)}
         numbers = {letter for letter in texts if not isinstance(options[letter], str)}
-        found = _find_place(said, options) | numbers or texts
+        found = _find_place(said, options, first) | numbers or texts
     elif isinstance(answer, str):
         letter = _LETTER.fullmatch(said)
         found = {*_find_text(said, options)} | ({letter[1].upper()} & options.keys() if letter else set())
-        found = found or _find_place(said, options) or _find_marked(said, options)
+        found = found or _find_place(said, options, first) or _find_marked(said, options)
         is_free = bool(said) and not letter and not said.isdecimal()
     if not found and is_free:
         return None
     if len(found) != 1:
         got = "could be several of" if found else "is none of"
-        raise BadRowError(
-            "bad_choice", f"the answer {said[:40]!a} {got} the {len(options)} options, by place from 0, letter or text"
-        )
+        by = f"by place from {first}, letter or text"
+        raise BadRowError("bad_choice", f"the answer {said[:40]!a} {got} the {len(options)} options, {by}")
     return found.pop()
 
 
-def _find_place(said: str, options: Mapping[str, Any]) -> set[str]:
-    """The letter of the option at this place, from 0."""
-    is_place = said.isdecimal() and len(said) < 3
-    return {*[*options][int(said) : int(said) + 1]} if is_place else set()
+def _find_place(said: str, options: Mapping[str, Any], first: int) -> set[str]:
+    """The letter of the option at this place, from 0; or with this number, where they are numbered from 1."""
+    if not said.isdecimal() or len(said) > 2 or int(said) < first:
+        return set()
+    letters = [*ascii_uppercase] if first else [*options]
+    return {*letters[int(said) - first : int(said) - first + 1]} & options.keys()
 
 
 def _find_text(said: str, options: Mapping[str, Any]) -> list[str]:

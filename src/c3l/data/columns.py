@@ -25,11 +25,13 @@ class Naming:
         apply: Gives a row the names that are read.
         columns: Those that the rows should have; empty where nobody named any.
         told: Who named them; empty where nobody did.
+        is_caption: Whether answers were named, and no questions: the image alone is asked about.
     """
 
     apply: Callable[[Any], Any]
     columns: tuple[str, ...] = ()
     told: str = ""
+    is_caption: bool = False
 
 
 def find_naming(path: Path, named: Mapping[str, str]) -> Naming:
@@ -44,7 +46,8 @@ def find_naming(path: Path, named: Mapping[str, str]) -> Naming:
     """
     if named:
         wanted = {TURN_KEYS[0] if name == "turns" else name: column for name, column in named.items()}
-        return Naming(partial(_rename, wanted), tuple(named.values()), "--columns")
+        is_caption = _ANSWER in wanted and _QUESTION not in wanted
+        return Naming(partial(_rename, wanted), tuple(named.values()), "--columns", is_caption)
     if (entry := find_entry(path)) is None:
         return Naming(_plainly_named)
     rename = partial(_rename, entry.columns)

@@ -27,14 +27,21 @@ def unpack_images(row: Any, folder: Path) -> Any:
     Raises:
         StorageError: If the disk refuses.
     """
-    if isinstance(row, Mapping):
-        row = _without_names(row)
-        if content := next((found for key in _INSIDE if (found := _content(key, row.get(key)))), None):
+    if not isinstance(row, Mapping):
+        return _unpack_inside(row, folder)
+    return {key: _unpack_value(str(key), value, folder) for key, value in _without_names(row).items()}
+
+
+def _unpack_inside(value: Any, folder: Path) -> Any:
+    """What lies in a row, where an object can be an image: a row with a column `bytes` is none."""
+    if isinstance(value, Mapping):
+        value = _without_names(value)
+        if content := next((found for key in _INSIDE if (found := _content(key, value.get(key)))), None):
             return {"path": _keep(content, folder)}
-        return {key: _unpack_value(str(key), value, folder) for key, value in row.items()}
-    if isinstance(row, list):
-        return [_unpack_value("", value, folder) for value in row]
-    return row
+        return {key: _unpack_value(str(key), one, folder) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_unpack_value("", one, folder) for one in value]
+    return value
 
 
 def _without_names(row: Mapping[Any, Any]) -> Mapping[Any, Any]:
@@ -55,7 +62,7 @@ def _unpack_value(key: str, value: Any, folder: Path) -> Any:
         return value if content is None else _keep(content, folder)
     if isinstance(value, list) and is_image_key(key):
         return [_unpack_value(key, one, folder) for one in value]
-    return unpack_images(value, folder)
+    return _unpack_inside(value, folder)
 
 
 def _content(key: str, value: Any) -> bytes | None:

@@ -7,6 +7,7 @@ image enters a text in the exporters and nowhere else. The same input gives the 
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from c3l.data import export_preferences
 from c3l.data.export_layouts import DATASET_INFO, FILES, LAYOUTS
@@ -21,7 +22,8 @@ def export(source: ExportSource, folder: Path, config: ExportConfig) -> list[Pat
     """Write the rows, in their order, in every format of ``config``; each file whole or not at all.
 
     A format for preferences of which there is none is not written: a trainer has no use for an empty file. A pair whose
-    texts hold the marks of data-juicer's turns is left out there, and only there.
+    texts hold the marks of data-juicer's turns is left out there, and only there. What a `dataset_info.json` lists
+    beside the files written here stays in it.
 
     Args:
         source: The pairs, their images, the preferences.
@@ -29,19 +31,37 @@ def export(source: ExportSource, folder: Path, config: ExportConfig) -> list[Pat
         config: Formats, and whether rows carry their scores.
 
     Raises:
-        DataError: If an image is unknown or gone, an id comes twice, or a text holds a placeholder.
+        DataError: If an image is unknown or gone, an id comes twice, or a text holds a placeholder; if there is a
+            `dataset_info.json` that is none.
         ConfigError: If such a file is asked for without its packages or without ``image_root``.
     """
     rows = make_rows(source, with_scores=config.with_scores)
     check_unique(folder, (pair.id for pair in rows.pairs))
+    info = folder / "dataset_info.json"
     chosen = [name for name in config.formats if (kind := LAYOUTS[name].kind) is None or rows.preferences.get(kind)]
+    infos = dict(DATASET_INFO[name] for name in chosen if name in DATASET_INFO)
+    listed = _read_listed(info) if infos else {}  # before anything is written
     for name in chosen:
         LAYOUTS[name].write(folder / FILES[name], rows)
     written = [folder / FILES[name] for name in chosen]
-    if infos := dict(DATASET_INFO[name] for name in chosen if name in DATASET_INFO):
-        written.append(folder / "dataset_info.json")
-        write_atomic(written[-1], json.dumps(infos, indent=2) + "\n")
+    if infos:
+        written.append(info)
+        write_atomic(info, json.dumps(listed | infos, indent=2) + "\n")
     return written
+
+
+def _read_listed(path: Path) -> dict[str, Any]:
+    """The data sets that LLaMA-Factory's list in the folder has already; none if there is no list."""
+    try:
+        listed = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise DataError(f"got {path} that is no JSON ({error}), expected an object: mend it or move it") from None
+    if not isinstance(listed, dict):
+        got = type(listed).__name__
+        raise DataError(f"got {path} that holds a {got}, expected an object of data sets by their names: move it away")
+    return listed
 
 
 def verify(path: Path, name: ExportFormat) -> int:

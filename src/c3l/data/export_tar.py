@@ -5,6 +5,7 @@ import json
 import re
 import tarfile
 from collections.abc import Iterator, Sequence
+from itertools import count, takewhile
 from pathlib import Path
 
 from c3l.data.export_rows import ExportRow, JsonRow
@@ -33,7 +34,7 @@ def write_tars(folder: Path, pairs: Sequence[ExportRow], image_root: Path | Addr
     """Write `00000.tar`, `00001.tar` and so on; the same rows give the same bytes.
 
     Args:
-        folder: Where they go; tars of an earlier export in it that are not written again are removed.
+        folder: Where they go; tars of an earlier export in it that are not written again are removed, and nothing else.
         pairs: The rows.
         image_root: Where the images lie.
 
@@ -47,11 +48,20 @@ def write_tars(folder: Path, pairs: Sequence[ExportRow], image_root: Path | Addr
     make_folder(folder)
     pending, number = list(pairs), 0
     while pending or not number:
-        with atomic_path(folder / f"{number:05d}.tar") as temporary:
+        with atomic_path(_place(folder, number)) as temporary:
             pending = pending[_fill(temporary, pending, image_root) :]
         number += 1
-    for old in sorted(folder.glob("*.tar"))[number:]:
+    for old in reversed(_list_own(folder, number)):  # the last first: what a kill leaves can be told by its number
         remove(old)
+
+
+def _place(folder: Path, number: int) -> Path:
+    return folder / f"{number:05d}.tar"
+
+
+def _list_own(folder: Path, start: int = 0) -> list[Path]:
+    """The tars from a number on without a gap, as they are written; other tars in the folder are somebody's own."""
+    return list(takewhile(Path.is_file, (_place(folder, number) for number in count(start))))
 
 
 def _fill(path: Path, pairs: Sequence[ExportRow], image_root: Path | Address) -> int:
@@ -81,7 +91,7 @@ def read_tars(folder: Path) -> Iterator[JsonRow]:
     Raises:
         DataError: If a tar is damaged, or an image does not stand before its row.
     """
-    for path in sorted(folder.glob("*.tar")):
+    for path in _list_own(folder):
         try:
             with tarfile.open(path) as tar:
                 yield from _read_rows(tar, path)

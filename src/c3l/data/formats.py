@@ -30,7 +30,7 @@ from c3l.markup.placeholders import EXACT, PLACEHOLDER, find_placeholder
 from c3l.records import Rejected
 
 # Raise it when the same file gives other turns or conversations: what was made of them is stale then.
-READER_VERSION = 7
+READER_VERSION = 8
 NO_COLUMNS: Mapping[str, str] = MappingProxyType({})
 NOT_TAUGHT = "not_taught"  # the reason for what its own data marks so, which is nobody's mistake
 

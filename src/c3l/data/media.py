@@ -16,6 +16,7 @@ from c3l.data.beside import (
     MAYBE_KEY,
     OTHER_ENDINGS,
     ending,
+    holds_file,
     is_address,
     is_path_key,
     is_same,
@@ -91,7 +92,7 @@ def find_images(row: Mapping[str, Any], shown: Sequence[Any] = ()) -> ImagePaths
         raise BadRowError("other_medium", f"the row is about its {medium}, expected an image or none")
     if not main and (unread := next(_unread_files(row), None)):
         raise BadRowError(
-            "no_image", f"the row names a file under `{unread[:40]}`, which is not read; name an image by `image`"
+            "no_image", f"the row has a file under `{unread[:40]}`, which is not read; name an image by `image`"
         )
     if main:
         refuse_beside(row, main)
@@ -158,8 +159,10 @@ def _unread_files(row: Mapping[str, Any]) -> Iterator[str]:
         inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
         texts = [one for part in inside for one in (part.values() if isinstance(part, dict) else [part])]
         names = (one for one in texts if isinstance(one, str) and len(one) < LONGEST_NAME and " " not in one.strip())
-        if (fold_name(key) not in ABOUT_ELSE and any(ending(one) in IMAGES | OTHER_ENDINGS for one in names)) or any(
-            isinstance(one, str) and _BASE64.match(one) for one in texts
+        if (
+            (fold_name(key) not in ABOUT_ELSE and any(ending(one) in IMAGES | OTHER_ENDINGS for one in names))
+            or any(isinstance(one, str) and _BASE64.match(one) for one in texts)
+            or holds_file(value)
         ):
             yield key
 

@@ -8,8 +8,10 @@ from typing import Any
 from c3l.data.columns import Naming, find_naming
 from c3l.data.jsonrows import iterate_rows
 from c3l.data.layouts import explain_layouts, name_layout
+from c3l.data.names import fold_name
 from c3l.errors import DataError
 
+_ASKED = frozenset({"question", "query"})  # a `prompt` beside a caption may be what the image was made from
 _FILES, _ROWS = 8, 16  # how many are looked at, of many files and of each
 
 
@@ -21,7 +23,8 @@ def recognise(files: Sequence[Path], named: Mapping[str, str]) -> str:
         named: ``columns``.
 
     Raises:
-        DataError: If none of a file's first rows is in a layout that is read, or has a column that was named.
+        DataError: If none of a file's first rows is in a layout that is read, or has a column that was named; or if
+            they have a question that would be left out, since only answers were named.
     """
     layouts: dict[str, None] = {}
     for path in files[:_FILES]:
@@ -43,8 +46,29 @@ def _find_layouts(path: Path, rows: Sequence[Mapping[str, Any]], naming: Naming)
     if absent := [column for column in naming.columns if column not in there]:
         seen = ", ".join(f"`{key[:40]}`" for key in [*there][:24])
         raise DataError(f"{path}: got --columns with {', '.join(map(ascii, absent))}, but its rows have {seen}")
+    _check_question(path, rows, naming)
     found = [layout for row in rows if (layout := name_layout(naming.apply(row)))]
     if not found:
         told = f" ({naming.told} names its columns)" if naming.told else ""
         raise DataError(f"{path}: {explain_layouts(rows[0])}{told}")
     yield from found
+
+
+def _check_question(path: Path, rows: Sequence[Mapping[str, Any]], naming: Naming) -> None:
+    """Refuse to ask about the image alone where the rows have a question of their own.
+
+    Raises:
+        DataError: With the columns to name.
+    """
+    if not naming.is_caption:
+        return
+    asked = {str(key): None for row in rows for key, value in row.items() if _is_question(str(key), value)}
+    if own := next((key for key in asked if key not in naming.columns), None):
+        raise DataError(
+            f"{path}: got --columns with an answer and no question, but its rows have {own[:40]!a}; name it too "
+            f"(question={own[:40]}), or take the column out for captions"
+        )
+
+
+def _is_question(key: str, value: Any) -> bool:
+    return fold_name(key) in _ASKED and bool(value) and isinstance(value, str | list)

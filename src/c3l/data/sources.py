@@ -12,6 +12,10 @@ from c3l.errors import ConfigError, DataError
 
 _STATE = "state.json"
 _SHARDS = ("tar", "tar.gz", "tgz", "parquet")
+_SPLIT = re.compile(r"(train(?:ing|val)?|val(?:id(?:ation)?)?|dev|test(?:mini)?)(?=[-_.\d])", re.IGNORECASE)
+_WRITTEN = frozenset(
+    f"{name}.parquet" for name in ("finevision", "trl", "trl_preference", "trl_whole_pair")
+)  # by export
 _NUMBERS = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}")
 _MOST_SHARDS = 1_000_000
 
@@ -22,7 +26,8 @@ def list_files(paths: Sequence[Path]) -> list[Path]:
     A folder is one that `datasets` saved (``save_to_disk``), or has tar or parquet files, which are read by name.
 
     Raises:
-        DataError: If a folder of `datasets` is not whole, or a folder has both tar and parquet files.
+        DataError: If a folder of `datasets` is not whole, or a folder has both tar and parquet files, those of several
+            splits, or one export in several layouts.
     """
     return [file for path in paths for one in _expand(path) for file in _list_folder(one)]
 
@@ -44,7 +49,26 @@ def _list_folder(path: Path) -> list[Path]:
     found = {ending: files for ending, files in kinds.items() if files}
     if len(found) > 1:
         raise DataError(f"got --data {path}, which has {' and '.join(found)} files; name those of one kind")
-    return next(iter(found.values()), [path])
+    files = next(iter(found.values()), [path])
+    _check_alike(path, files)
+    return files
+
+
+def _check_alike(folder: Path, files: Sequence[Path]) -> None:
+    """Refuse a folder whose files are not the parts of one data set: `train-00000.parquet` and `test-00000.parquet`."""
+    splits = {_fold_split(split[1]): file.name for file in files if (split := _SPLIT.match(file.name))}
+    if len(splits) > 1:
+        told = " and ".join(sorted(splits.values()))
+        raise DataError(f"got --data {folder}, which holds several splits ({told}); name files of one, or a pattern")
+    written = [file.name for file in files if file.name in _WRITTEN]
+    if len(written) > 1:
+        told = " and ".join(written)
+        raise DataError(f"got --data {folder}, which holds the same rows in several layouts ({told}); name one file")
+
+
+def _fold_split(name: str) -> str:
+    """One name of a split that has several."""
+    return {"training": "train", "valid": "val", "validation": "val"}.get(name.lower(), name.lower())
 
 
 def _saved(folder: Path) -> list[Path]:

@@ -9,6 +9,12 @@ _MINUS = str.maketrans("\u2212\u2013", "--")
 _WORD = re.compile(
     r"(?:(?:(?<![^\W_])-|[<>]=?\s?|[\u2264\u2265]\s?)(?=\.?\d))?(?:\d+(?:[.,]\d+)+|[^\W_]+)(?:[+#]+(?![^\W_]))?"
 )
+# Words that are no part of another: neither the C of C++ and 20 \u00b0C nor the letters of B-52, R&B, A/B and A-C; but
+# the B of an answer that begins "B-The animal barks".
+_ALONE = re.compile(
+    r"(?<![^\W_])(?<![\u00b0\u00ba\u2103])(?<![\u00b0\u00ba][ \u00a0])(?<!\b[^\W_][&/])(?<!\b[A-Z]-)"
+    r"(?:\A[A-Z](?=-[A-Z][a-z])|[^\W_]++(?:['\u2019][^\W_]+)*+(?![+#])(?![-&/][^\W_]))"
+)
 _NUMBER = re.compile(r"-?\.?\d+(?:[.,]\d+)*")
 _NEGATIVE = re.compile(r"\b(?:minus|negative|below)\b")
 _ORDERS = frozenset(["<", ">", "<=", ">=", "\u2264", "\u2265", "+"])
@@ -58,7 +64,7 @@ def _letters(text: str, options: Mapping[str, str]) -> list[str]:
     for option in options.values():  # a letter of theirs is no choice, as the C of a vitamin
         text = text.replace(option.strip(), " ") if _UNSPACED.search(option) else text
     text = _UNSPACED.sub(" ", text)
-    words = re.findall(r"[^\W_]++(?:['\u2019][^\W_]+)*(?![+#])", text)  # the C of C++ is no choice
+    words = _ALONE.findall(text)
     found = [letter for letter in options if letter in words]
     return [] if found in (["A"], ["I"]) and not _is_letter(found[0], text) else found
 

@@ -1,8 +1,9 @@
 """Rows that a Python caller has in memory, as the method takes them."""
 
 import math
+import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from c3l.data.decoding import decode_image, settle_image
+from c3l.data.layouts import TABLE
 from c3l.data.rejection import BadRowError, check_text
 from c3l.data.shown import check_shown, trim_question
+from c3l.data.turns import read_talk
 from c3l.errors import DataError
 from c3l.method.scoring import Context
 from c3l.records import Sample, make_id
@@ -58,7 +61,7 @@ def read_given(rows: Iterable[Mapping[str, Any]], rules: ImagesConfig) -> GivenR
         DataError: If a row is of another form.
     """
     found, seen = GivenRows(), Counter[str]()
-    table: Any = rows if hasattr(rows, "__getitem__") and hasattr(rows, "__len__") else None
+    table = _find_table(rows)
     for number, row in enumerate(rows):
         shown, context = _read_images(number, row), _read_context(number, row)
         names = [_name(image, rules, number, place) for place, image in enumerate(shown)]
@@ -84,6 +87,13 @@ def read_given(rows: Iterable[Mapping[str, Any]], rules: ImagesConfig) -> GivenR
     return found
 
 
+def _find_table(rows: Any) -> Any:
+    """What gives a row again by its place, not by a label as the series of pandas do; None where nothing does."""
+    if hasattr(rows, "iloc"):
+        return rows.iloc
+    return rows if hasattr(rows, "__getitem__") and hasattr(rows, "__len__") else None
+
+
 def open_given(image: Any, rules: ImagesConfig) -> "Image":
     """An image as a row gives it, in RGB and upright.
 
@@ -92,12 +102,17 @@ def open_given(image: Any, rules: ImagesConfig) -> "Image":
     """
     if isinstance(image, str | Path):
         try:
-            image = Path(image).expanduser().read_bytes()
+            image = expand_path(image).read_bytes()
         except OSError as error:
             raise DataError(f"cannot read {image}: {error.strerror}") from None
         except ValueError as error:  # no name of a file, as with NUL
             raise DataError(f"cannot read {str(image)!a}: {error}") from None
     return decode_image(image, rules) if isinstance(image, bytes) else settle_image(image, rules)
+
+
+def expand_path(path: str | Path) -> Path:
+    """The path with somebody's home for a ``~`` at its beginning; one that names nobody's, as `~$a.png`, as it is."""
+    return Path(os.path.expanduser(path))
 
 
 def _read_images(number: int, row: Any) -> list[Any]:
@@ -127,18 +142,44 @@ def _unwrap(image: Any) -> Any:
 
 
 def _read_context(number: int, row: Mapping[str, Any]) -> Context:
+    system = _text(number, row, "system")
     history = () if _is_missing(row.get("history")) else row["history"]
-    turns: list[tuple[str, str]] = []
-    for turn in _as_list(history):  # a data frame has arrays
+    turns = _as_list(history)
+    if turns and all(isinstance(turn, Mapping) for turn in turns):
+        return _read_turns(number, turns, system)
+    pairs: list[tuple[str, str]] = []
+    for turn in turns:
         said = _as_list(turn)
         if len(said) != 2 or not all(isinstance(text, str) for text in said):
             raise DataError(f"got row {number} with {turn!r} in `history`, expected pairs of a question and its answer")
-        turns.append((said[0], said[1]))
-    return Context(_text(number, row, "system"), tuple(turns))
+        pairs.append((said[0], said[1]))
+    return Context(system, tuple(pairs))
+
+
+def _read_turns(number: int, turns: Sequence[Mapping[str, Any]], system: str) -> Context:
+    """Earlier turns as chats and tables have them, read as those of a data file."""
+    try:
+        talk = read_talk({"messages": [one for turn in turns for one in _spread(turn)], "system": system})
+    except BadRowError as error:
+        raise DataError(f"got row {number} with turns in `history` that cannot be read: {error.detail}") from None
+    if any(talk.shown):
+        raise DataError(f"got row {number} with images in `history`, expected texts: list them under `image`")
+    return Context(talk.system, talk.pairs)
+
+
+def _spread(turn: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """A turn as it is; a question with its answer as two."""
+    if not set(TABLE) <= turn.keys():
+        yield dict(turn)
+        return
+    for role, key in zip(("user", "assistant"), TABLE, strict=True):
+        yield {"role": role, "content": turn[key]}
 
 
 def _as_list(value: Any) -> list[Any]:
-    return [value] if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
+    """What stands in order, as in the arrays of a data frame; anything else as the only one."""
+    ordered = isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping | Set)
+    return list(value) if ordered else [value]
 
 
 def _text(number: int, row: Mapping[str, Any], key: str) -> str:
@@ -146,7 +187,7 @@ def _text(number: int, row: Mapping[str, Any], key: str) -> str:
     value = row.get(key)
     if _is_missing(value):
         return ""
-    if isinstance(value, list | tuple | Mapping | bytes):
+    if hasattr(value, "__iter__") and not isinstance(value, str):
         raise DataError(f"got row {number} with {key} of type {type(value).__name__}, expected a text")
     return str(value)
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from c3l.errors import StaleStageError, StorageError
+from c3l.jobs.given_rows import expand_path
 from c3l.method.scoring import SCORER_VERSION
 from c3l.models.load import resolve_dtype
 from c3l.records import Rejected, ScoredPair, ScoredSample, from_json, to_json
@@ -81,7 +82,7 @@ class KeptScores:
                 state, before = _look(path), known.get(name, ("", ""))
                 if not state or state == before[1]:
                     continue
-                its = sha256(Path(path).expanduser().read_bytes()).hexdigest()
+                its = sha256(expand_path(path).read_bytes()).hexdigest()
                 if name in scored and its != before[0] != "":
                     raise StaleStageError(
                         f"got another image at {path} than the scores in {self._job.folder} were made of; put it back, "
@@ -120,10 +121,13 @@ def _split(line: bytes) -> tuple[str, tuple[str, str]]:
 
 def _look(path: str) -> str:
     """Size and time of a file that can be read; else empty."""
-    file = Path(path).expanduser()
-    if not os.access(file, os.R_OK) or not file.is_file():
+    try:
+        file = expand_path(path)
+        if not os.access(file, os.R_OK) or not file.is_file():
+            return ""
+        state = file.stat()
+    except ValueError:  # no name of a file, as with NUL
         return ""
-    state = file.stat()
     return f"{state.st_size}-{state.st_mtime_ns}"
 
 

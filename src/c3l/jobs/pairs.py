@@ -1,6 +1,7 @@
 """Scored pairs as Python's callers get them: plain records, to filter and to export without a run folder."""
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from c3l.data.export_layouts import LAYOUTS
 from c3l.data.export_rows import ExportSource
 from c3l.data.images import inspect_image
 from c3l.errors import ConfigError, DataError
-from c3l.method.filtering import filter_samples
+from c3l.method.filtering import filter_samples, tell_unused
 from c3l.method.i2c import compute_forms, unit_of
 from c3l.method.preferences import prefer_answers
 from c3l.method.scoring import Context, rescore
@@ -156,6 +157,8 @@ def filter(pairs: Iterable[PairScore], *, settings: Sequence[str] = (), seed: in
     if others := [one for one in pairs if not isinstance(one, PairScore)]:
         got = type(others[0]).__name__
         raise DataError(f"got a {got} among the pairs, expected what Scorer.score or c3l.make gives")
+    if unused := tell_unused(config.filtering):
+        warnings.warn(unused, stacklevel=2)
     chosen = any(read_override(one).key == "scoring.form" for one in settings)
     if len({one.id for one in pairs if one.scored}) < sum(one.scored is not None for one in pairs):
         raise DataError("got a pair twice, expected each once: take duplicates out, or filter the calls one by one")

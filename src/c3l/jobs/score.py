@@ -100,7 +100,7 @@ def score_file(
         progress.note(tell_rejected(state.rejected, f"of {state.rows} turns", where, example))
     for told in tell_noted(state.noted, "scored", f"{state.rows} turns"):
         progress.note(told)
-    summary = summarise_rows(read_rows(out), config.scoring) if state.scored else None
+    summary = summarise_rows(read_rows(out), config.scoring, state.others or ()) if state.scored else None
     if summary:
         for told in tell_summary(summary, find_width()):
             progress.note(told)

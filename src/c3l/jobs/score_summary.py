@@ -27,15 +27,16 @@ class ScoreSummary:
     least: tuple[ScoreRow, ...]
 
 
-def summarise_rows(rows: Iterable[ScoreRow], scoring: ScoringConfig) -> ScoreSummary | None:
+def summarise_rows(rows: Iterable[ScoreRow], scoring: ScoringConfig, drawn: Iterable[str] = ()) -> ScoreSummary | None:
     """Count the rows that hold a score; None where there is none. Of equal lifts the first row comes first.
 
     Args:
         rows: Of the file, in order.
         scoring: What they were scored with.
+        drawn: Images that may have stood for no image, some perhaps of no row, as where few of many are scored.
     """
     tally = SpecificityTally(scoring.no_image)
-    images, most_shown = set[str](), 1
+    images, most_shown = set(drawn), 1
     most: list[tuple[float, int, ScoreRow]] = []
     least: list[tuple[float, int, ScoreRow]] = []
     for place, row in enumerate(rows):

@@ -1,5 +1,6 @@
 """Scores from Python: pairs in the memory in, numbers out, without files."""
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +10,7 @@ from c3l.errors import BackendError, DataError
 from c3l.jobs.given_rows import GivenRows, open_given, read_given
 from c3l.jobs.kept_scores import KeptScores
 from c3l.jobs.pairs import Beyond, PairScore, describe_pair, tell_unit
-from c3l.method.scoring import Context, ImageSource, draw_pool, rescore, score_samples
+from c3l.method.scoring import Context, ImageSource, count_others, draw_pool, rescore, score_samples, tell_few_others
 from c3l.models.interface import InferenceModel
 from c3l.models.load import load_model, weights_hash
 from c3l.records import ImageRef, Rejected, Sample, ScoredPair, make_id
@@ -57,8 +58,9 @@ class Scorer:
             rows: A list, a table of ``datasets``, or any iterable of mappings with ``image`` (a ``PIL.Image``, a path,
                 the bytes of a file, or what ``datasets`` gives for one that it does not decode; or a list of them, each
                 shown where the question has an ``<image>``; that of one image stands first), ``question`` (empty where
-                the image alone is asked about) and ``answer``; and, where a row has them, ``history`` (a list of
-                earlier questions and answers, as pairs) and ``system`` (a system prompt). None and NaN are empty texts.
+                the image alone is asked about) and ``answer``; and, where a row has them, ``history`` (earlier
+                questions and answers, as a list of pairs or of the turns of a chat) and ``system`` (a system prompt).
+                None and NaN are empty texts.
             keep: A folder for the scores. A call that was stopped goes on from there, and a later one with the same
                 settings and images scores only the rows that are new.
 
@@ -71,8 +73,15 @@ class Scorer:
         samples = read.samples
         if not samples:
             return list(self._tell(read, ()))
+        self._tell_grey(read)
         outcomes = self._measure(read, samples) if keep is None else self._go_on(read, samples, Path(keep))
         return list(self._tell(read, outcomes))
+
+    def _tell_grey(self, rows: GivenRows) -> None:
+        """Warn where there is no other image; one of few is what a caller of few rows expects."""
+        images = len(rows.images) - max(map(len, rows.sets.values()), default=1) + 1
+        if not count_others(self._config.scoring, images) and (few := tell_few_others(self._config.scoring, images)):
+            warnings.warn(f"{few}; give rows about several images at once", stacklevel=3)
 
     def _measure(self, rows: GivenRows, samples: Sequence[Sample]) -> Iterator[ScoredPair | Rejected]:
         """The outcomes of samples of the rows, in their order."""
@@ -87,11 +96,13 @@ class Scorer:
     def _go_on(self, rows: GivenRows, samples: Sequence[Sample], folder: Path) -> Iterator[ScoredPair | Rejected]:
         """The same, of which those that the folder holds are not measured again."""
         drawn = draw_pool(rows.images, self._config.scoring, self._config.seed)
-        pool = make_id(*(name for name in drawn if self._opens(rows.images[name])))
+        stands = [name for name in drawn if self._opens(rows.images[name])]
+        pool = make_id(*stands)
         with KeptScores(folder).open(self._config, self._weights, pool) as kept:
             there = kept.read()
             shown = {sample.image_id for sample in samples if sample.sample_id in there}
-            kept.check_images(rows.paths, {one for name in shown for one in rows.sets.get(name, (name,))})
+            of_scores = {one for name in shown for one in rows.sets.get(name, (name,))}
+            kept.check_images(rows.paths, of_scores.union(stands if there else ()))  # all were compared with those
             new = [one for one in samples if one.sample_id not in there]
             made = kept.keep(self._measure(rows, new)) if new else iter(())
             for sample in samples:

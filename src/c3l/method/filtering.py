@@ -47,6 +47,26 @@ def filter_samples(scored: Iterable[ScoredPair], config: FilteringConfig, seed: 
     ]
 
 
+_READ_BY: dict[str, tuple[FilterRule, ...]] = {  # settings that say nothing under other rules
+    "min_score": ("threshold",),
+    "max_score": ("threshold",),
+    "band": ("band",),
+    "first": ("top_fraction", "top_k"),
+    "count": ("top_fraction", "top_k", "random", "longest", "lowest"),
+}
+
+
+def tell_unused(config: FilteringConfig) -> str:
+    """A line for who named a limit that the rule does not look at; empty where it looks at all."""
+    fields = FilteringConfig.model_fields
+    named = [key for key in _READ_BY if getattr(config, key) != fields[key].default]
+    unused = {key: _READ_BY[key] for key in named if config.rule not in _READ_BY[key]}
+    if not unused:
+        return ""
+    keys, rules = " and ".join(f"filtering.{key}" for key in unused), next(iter(unused.values()))
+    return f"filtering.rule={config.rule} does not look at {keys}: set filtering.rule={' or '.join(rules)} to filter so"
+
+
 def _strata(scored: Iterable[ScoredPair], config: FilteringConfig) -> list[tuple[str, list[ScoredPair]]]:
     """What the rule is applied within, each with how reasons name it; the best is always that of an image."""
     by_image = config.stratify == "image" or config.rule == "best_per_image"

@@ -23,7 +23,8 @@ _ANSWER_WORDS = """answer|respuesta|resposta|réponse|risposta|antwort|antwoord|
 |సమాధానం|జవాబు|คำตอบ|trả lời|câu trả lời|đáp|đáp án|jawaban|jawapan|答案|回答|答|解答|答え|답변|답|정답|jibu|assistant"""
 KNOWN_QUESTIONS = frozenset(_QUESTION_WORDS.replace("\n", "").split("|"))
 # labels only where all questions have one
-_ALSO_IN_ANSWERS = frozenset({"response", "reply", "solution", "output", "bot"})
+_ALSO_IN_ANSWERS = frozenset({"response", "reply", "solution", "output", "bot", "gpt", "chatgpt", "ai"})
+_OF_MODELS = frozenset({"gpt", "chatgpt", "ai"})  # also what a text is about: labels beside those of questions alone
 _OF_CHATS = frozenset({"user", "human"})
 KNOWN_ANSWERS = frozenset(_ANSWER_WORDS.replace("\n", "").split("|")) | _ALSO_IN_ANSWERS
 NUMBER = r"\d{1,4}|[一二三四五六七八九十]{1,3}"
@@ -77,7 +78,8 @@ def find_words(text: str) -> Words:
     found = {opening.word for opening in openings}
     if {"question", "answer"} <= found:
         return ENGLISH
-    if answers := (found & KNOWN_ANSWERS) - {"answer"}:
+    answers = (found & KNOWN_ANSWERS) - {"answer"}
+    if answers := answers - _OF_MODELS or answers:
         questions = found & KNOWN_QUESTIONS
         if _label_known(text, openings, questions, answers):
             return Words(_spell(openings, questions or {"question"}), _spell(openings, answers))
@@ -109,8 +111,10 @@ def _label_known(text: str, openings: Sequence[_Opening], questions: set[str], a
     """Whether known words label the pairs, rather than what an answer quotes, such as a chat."""
     its_answers = [one for one in openings if one.word in answers]
     if not questions:
-        return _answer_questions(text, its_answers)
+        return not answers <= _OF_MODELS and _answer_questions(text, its_answers)
     both = [one for one in openings if one.word in questions | answers]
+    if answers <= _OF_MODELS and len(both) < 4 and not questions <= _OF_CHATS:
+        return False  # "AI: 40%" of a chart
     if answers <= _ALSO_IN_ANSWERS and not _label_all(text, both, questions):
         return False
     return (len(both) > 3 and not questions <= _OF_CHATS) or not _ask_before(text, both)

@@ -1,8 +1,10 @@
 """The content relevance module: how much each answer depends on its image. Samples in, scored samples out."""
 
+import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from heapq import nsmallest
 from itertools import islice
 from threading import Lock
@@ -20,8 +22,10 @@ from c3l.models.interface import InferenceModel, Pair, ScoreRequest, Shown, Unfi
 from c3l.records import AnswerScores, Form, ImageRef, Rejected, Sample, ScoredPair, ScoredSample, make_id
 from c3l.settings.schema import ScoringConfig
 
+logger = logging.getLogger(__name__)
+
 # Raise it when the same pair, image and model get other stored numbers: finished scores are stale then.
-SCORER_VERSION = 3
+SCORER_VERSION = 4
 
 Outcome = ScoredPair | Rejected
 
@@ -163,15 +167,19 @@ def _group(samples: Mapping[int, Sample], contexts: Mapping[str, Context]) -> li
 class _OtherImages:
     """The images that stand for "no image": the first m of the pool in an order drawn by the run's seed.
 
-    They are the same for all images, but for those that are among them: so a model encodes each of them once, and what
-    its rows begin with is computed once for all pairs of a batch. For several images stand as many of them, one behind
-    the other: first the first n, then those from the second on, m times; after the last of them comes the first again.
+    They are the same for all images, but for those that are among them, under the same name or another: so a model
+    encodes each of them once, and what its rows begin with is computed once for all pairs of a batch.
+
+    For several images stand as many of them, one behind the other: first the first n, then those from the second on,
+    m times; after the last of them comes the first again.
     """
 
     def __init__(self, images: ImageSource, config: ScoringConfig, seed: int) -> None:
         self._images, pool = images, sorted(set(images.pool))
         self._shows, self._wanted = config.no_image == "others", count_others(config, len(pool))
         self._opened: dict[str, Image | None] = {}
+        self._looks: dict[str, bytes] = {}
+        self._told = False
         self._opening = Lock()  # images are opened by threads, and each of these once
         self._order = draw_pool(pool, config, seed, max(map(len, images.sets.values()), default=1))
         self._sets: dict[tuple[str, ...], tuple[Image, ...]] = {}
@@ -181,9 +189,11 @@ class _OtherImages:
         if not self._shows:
             return ()
         pictures, own = shown if isinstance(shown, tuple) else (shown,), self._images.list_ids(image_id)
-        names = (name for name in self._order if name not in own and self._open(name) is not None)
+        looks = {_look(picture) for picture in pictures}
+        names = (name for name in self._order if name not in own and self._shows_another(name, looks))
         found = list(islice(names, self._wanted + len(own) - 1))
         if not found:
+            self._tell_grey(own)
             grey = tuple(new_image("RGB", picture.size, "grey") for picture in pictures)
             return (grey,) if isinstance(shown, tuple) else grey
         turns = range(min(self._wanted, len(found)))
@@ -195,6 +205,22 @@ class _OtherImages:
         pictures = tuple(image for name in names if (image := self._open(name)) is not None)
         return self._sets.setdefault(names, pictures)
 
+    def _shows_another(self, name: str, looks: Set[bytes]) -> bool:
+        """Whether the image opens, and is no copy of those shown, which would tell nothing beside them."""
+        image = self._open(name)
+        if image is not None and name not in self._looks:
+            self._looks[name] = _look(image)
+        return image is not None and self._looks[name] not in looks
+
+    def _tell_grey(self, own: Sequence[str]) -> None:
+        """Say once where images were drawn and none can be shown; where there is none, whoever asked says so."""
+        if not self._told and set(self._order) - set(own):
+            self._told = True
+            logger.warning(
+                "of the images drawn to stand for no image none opens and is another than the one shown, so a grey one "
+                "is shown instead where that is so"
+            )
+
     def _open(self, image_id: str) -> Image | None:
         """The image; None if it does not open: a rejection where it is scored itself, here the next one serves."""
         with self._opening:
@@ -204,6 +230,11 @@ class _OtherImages:
                 except DataError:
                     self._opened[image_id] = None
             return self._opened[image_id]
+
+
+def _look(image: Image) -> bytes:
+    """What two images have in common that show the same."""
+    return sha256(b"%d %d " % image.size + image.tobytes()).digest()
 
 
 def draw_pool(pool: Iterable[str], config: ScoringConfig, seed: int, several: int = 1) -> list[str]:

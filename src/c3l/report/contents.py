@@ -77,6 +77,7 @@ class ReportContents:
         rejected: What was rejected in any stage.
         exported: How many pairs the export holds.
         exports: Its files by format, as paths within the run folder.
+        rows: How many rows the file of a format holds, where that is known.
         open_thumbnail: An image as JPEG bytes; about 60 kB each (480 pixels) keeps the page light.
             An ``OSError`` or ``DataError`` leaves a line of text in the image's place.
         compute_i2c: S(I2C) in the unit of its form, ``c3l.method.i2c.compute_i2c``; handed in, as are the next two,
@@ -102,6 +103,7 @@ class ReportContents:
     rejected: Iterable[Rejected]
     exported: int
     exports: Mapping[str, str]
+    rows: Mapping[str, int]
     open_thumbnail: Callable[[ImageRef], bytes]
     compute_i2c: Callable[[AnswerScores, Form], float]
     unit_of: Callable[[Form], str]

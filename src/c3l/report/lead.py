@@ -23,7 +23,7 @@ class LeadView:
         came: How many images went into the run.
         scored: How many pairs the filter chose among.
         dropped: How many of them it dropped.
-        files: Format and file of the export, within the run folder.
+        files: Format and file of the export, within the run folder, and its rows where these are not the pairs.
         written: The round that they are of; empty where there was one round only.
         lost: Reason, stage and count of what was thrown away on the way to these pairs, the most frequent first.
         others: How many were thrown away for the reasons that ``lost`` leaves out.
@@ -34,7 +34,7 @@ class LeadView:
     came: int
     scored: int
     dropped: int
-    files: Sequence[tuple[str, str]]
+    files: Sequence[tuple[str, str, int | None]]
     written: str
     lost: Sequence[tuple[str, str, int]]
     others: int
@@ -49,11 +49,17 @@ def build_lead(contents: ReportContents, facts: Facts) -> LeadView:
         came=contents.stages[0].count_in if contents.stages else len(contents.images),
         scored=len(facts.pairs),
         dropped=len(facts.dropped),
-        files=tuple(contents.exports.items()),
+        files=[(name, file, _rows_of_its_own(contents, name)) for name, file in contents.exports.items()],
         written=label_round(max(facts.rounds)) if facts.rounds else "",
         lost=[(_say(reason), stage, count) for (reason, stage), count in lost[:SHOWN]],
         others=sum(count for _, count in lost[SHOWN:]),
     )
+
+
+def _rows_of_its_own(contents: ReportContents, name: str) -> int | None:
+    """How many rows a format's file holds, where these are other than the pairs: conversations, or preferences."""
+    rows = contents.rows.get(name)
+    return None if rows == contents.exported else rows
 
 
 _LEADS_TO_EXPORT = ("images", "generated", "parsed", "scored", "filtered", "export")

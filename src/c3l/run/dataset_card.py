@@ -16,7 +16,7 @@ from c3l.run.context import Context
 from c3l.run.run_folder import stages_of_round
 from c3l.run.status import count
 from c3l.settings.base import results_of
-from c3l.settings.schema import ExportFormat, RunConfig
+from c3l.settings.schema import ExportFormat, ImagesConfig, RunConfig
 from c3l.storage.job import plain, show_value
 
 CARD = "README.md"
@@ -173,5 +173,7 @@ def _flatten(config: RunConfig) -> dict[str, Any]:
     flat = {"rounds": config.rounds, "seed": config.seed, **named}
     for name in sections:
         flat |= results_of(name, getattr(config, name))
+    near = config.images if config.images.near_duplicates == "drop" else ImagesConfig()  # counting changes nothing
+    flat |= {f"images.{key}": getattr(near, key) for key in ("near_duplicates", "near_distance")}
     flat |= {"scoring.model": config.scoring.model and public_name(config.scoring.model)}
     return {key: value for key, value in plain(flat).items() if key != "model.backend"}  # the name says it

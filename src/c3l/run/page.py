@@ -44,7 +44,8 @@ def gather_report(run: Run, config: RunConfig) -> ReportContents:
     stages = {name: stage for name in names if (stage := run.stored(name)) is not None}
     *earlier, last = (stages[f"{name_round(round)}/scored"] for round in range(config.rounds + 1))
     form = config.scoring.form
-    written = list_written(config.export.formats, stages["export"].info.recorded.get("rows", {}))
+    rows = stages["export"].info.recorded.get("rows", {})
+    written = list_written(config.export.formats, rows)
     return ReportContents(
         title=run.path.resolve().name,
         folder=str(run.path),
@@ -57,6 +58,7 @@ def gather_report(run: Run, config: RunConfig) -> ReportContents:
         rejected=Reread(lambda: _rejections(stages)),
         exported=stages["export"].info.inputs or 0,
         exports={name: f"export/{FILES[name]}" for name in written},
+        rows={name: rows[FILES[name]] for name in written if FILES[name] in rows},
         open_thumbnail=lambda image: _draw_thumbnail(config, image),
         compute_i2c=compute_i2c,
         unit_of=unit_of,

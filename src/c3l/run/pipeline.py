@@ -11,7 +11,7 @@ from c3l.data.images import inspect_image
 from c3l.data.near_images import reject_near
 from c3l.data.roots import has_root
 from c3l.errors import DataError, RunLockedError
-from c3l.method.filtering import filter_samples
+from c3l.method.filtering import filter_samples, tell_unused
 from c3l.method.generation import parse
 from c3l.method.prompts import choose_templates
 from c3l.method.scoring import tell_few_others
@@ -301,6 +301,8 @@ def filter_stage(context: Context, scored: Stage) -> Stage:
     """The pairs that are kept; ``decisions.jsonl`` has every scored pair and what was decided about it."""
     config, selection = context.config, context.run.path / DECISIONS
     check_form(config)
+    if unused := tell_unused(config.filtering):
+        context.progress.note(f"filtered: {unused}")
     if not selection.exists():
         discard(context.run, "filtered")
 

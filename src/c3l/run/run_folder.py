@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from c3l.errors import DataError, StaleStageError
 from c3l.records import MAX_ROUNDS, from_json, name_round, name_step
 from c3l.settings.evaluation import TaskName
+from c3l.settings.schema import RunConfig
 from c3l.storage.atomic import remove, remove_leftovers
 from c3l.storage.job import explain_changes, find_changes, plain, show_value
 from c3l.storage.lock import own_folder, shared_lock
@@ -170,7 +171,14 @@ def spell_path(path: object) -> str:
 def spell_overrides(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """The ``--set`` options that turn the settings of a stage from the old into the new; may be empty."""
     settable = [key for key in find_changes(old, new) if "." in key]
-    return " ".join(f"--set {shlex.quote(f'{key}={show_value(new.get(key))}')}" for key in settable)
+    values = {key: new[key] if key in new else _find_default(key) for key in settable}
+    return " ".join(f"--set {shlex.quote(f'{key}={show_value(value)}')}" for key, value in plain(values).items())
+
+
+def _find_default(key: str) -> Any:
+    """The value that a setting has if it is not named, as where a stage knows it only if it changes something."""
+    section, _, name = key.partition(".")
+    return getattr(getattr(RunConfig(), section, None), name, None)
 
 
 def _explain_settings(run: Path, old: StageInfo, new: StageInfo) -> str:
