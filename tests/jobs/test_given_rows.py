@@ -99,10 +99,17 @@ def test_several_texts_are_no_text(key: str, several: Any) -> None:
         read_given([row], ImagesConfig())
 
 
-@pytest.mark.parametrize(("value", "text"), [(numpy.float64(0.5), "0.5"), (numpy.str_("Red."), "Red."), (True, "True")])
+@pytest.mark.parametrize(("value", "text"), [(numpy.float64(0.5), "0.5"), (numpy.str_("Red."), "Red."), (True, "True"),
+                                               (numpy.array("Red."), "Red."), (numpy.array(3), "3")])  # fmt: skip
 def test_a_number_is_its_text(value: Any, text: str) -> None:
     row = {"image": "a.png", "question": "What?", "answer": value}
     assert read_given([row], ImagesConfig()).samples[0].answer == text
+
+
+@pytest.mark.parametrize("nothing", [{}, [], (), set(), "", numpy.array([])])
+def test_an_empty_history_is_none(nothing: Any) -> None:
+    row = {"image": "a.png", "question": "What?", "answer": "Red.", "history": nothing}
+    assert not read_given([row], ImagesConfig()).contexts
 
 
 def test_a_name_that_begins_with_a_tilde_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -287,6 +287,27 @@ def test_another_image_that_stands_for_no_image_makes_scores_stale(scorer: Score
     assert [bool(one.error) for one in others.score(rows, keep=tmp_path / "kept")] == [False, True]
 
 
+def test_of_images_that_were_drawn_only_those_that_were_shown_must_stay(scorer: Scorer, tmp_path: Path) -> None:
+    for number in range(6):
+        make_picture(number).save(tmp_path / f"{number}.png")
+    rows = [row(tmp_path / f"{number}.png", "" if number else TELL) for number in range(6)]
+    others = Scorer(scorer._config.model.name, settings=["model.dtype=float32", "scoring.others=1"])
+    others.score(rows, keep=tmp_path / "kept")
+
+    def refuses(number: int) -> bool:
+        make_picture(9).save(tmp_path / f"{number}.png")
+        try:
+            others.score(rows, keep=tmp_path / "kept")
+        except StaleStageError:
+            return True
+        finally:
+            make_picture(number).save(tmp_path / f"{number}.png")
+        return False
+
+    # one stands beside the first image; and one more might have, beside an image that is this one
+    assert 1 <= sum(map(refuses, range(1, 6))) <= 2
+
+
 def test_an_image_that_was_mended_is_scored_by_now(scorer: Scorer, tmp_path: Path) -> None:
     make_picture(1).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:40])

@@ -3,7 +3,7 @@
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
@@ -143,8 +143,8 @@ def _unwrap(image: Any) -> Any:
 
 def _read_context(number: int, row: Mapping[str, Any]) -> Context:
     system = _text(number, row, "system")
-    history = () if _is_missing(row.get("history")) else row["history"]
-    turns = _as_list(history)
+    history = row.get("history")
+    turns = [] if _is_missing(history) or (isinstance(history, Sized) and not len(history)) else _as_list(history)
     if turns and all(isinstance(turn, Mapping) for turn in turns):
         return _read_turns(number, turns, system)
     pairs: list[tuple[str, str]] = []
@@ -178,15 +178,17 @@ def _spread(turn: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _as_list(value: Any) -> list[Any]:
     """What stands in order, as in the arrays of a data frame; anything else as the only one."""
-    ordered = isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping | Set)
+    ordered = isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping | set | frozenset)
     return list(value) if ordered else [value]
 
 
 def _text(number: int, row: Mapping[str, Any], key: str) -> str:
     """A text, or a number as text; empty where a table has nothing."""
-    value = row.get(key)
+    value: Any = row.get(key)
     if _is_missing(value):
         return ""
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        value = value.item()  # one number or text as an array
     if hasattr(value, "__iter__") and not isinstance(value, str):
         raise DataError(f"got row {number} with {key} of type {type(value).__name__}, expected a text")
     return str(value)

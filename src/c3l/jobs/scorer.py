@@ -102,7 +102,9 @@ class Scorer:
             there = kept.read()
             shown = {sample.image_id for sample in samples if sample.sample_id in there}
             of_scores = {one for name in shown for one in rows.sets.get(name, (name,))}
-            kept.check_images(rows.paths, of_scores.union(stands if there else ()))  # all were compared with those
+            most = max(map(len, rows.sets.values()), default=1)
+            compared = stands[: self._config.scoring.others + 2 * most - 1] if there else []  # none with those behind
+            kept.check_images(rows.paths, of_scores.union(compared))
             new = [one for one in samples if one.sample_id not in there]
             made = kept.keep(self._measure(rows, new)) if new else iter(())
             for sample in samples:
