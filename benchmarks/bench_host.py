@@ -18,7 +18,8 @@ import torch
 
 from benchmarks.setting import describe_machine, draw_pictures, load, make_pairs, now, parse_arguments, wrap
 from c3l.data.images import open_image
-from c3l.method.scoring import ImageSource, score_samples
+from c3l.method.other_images import ImageSource
+from c3l.method.scoring import score_samples
 from c3l.models.hf import logits
 from c3l.records import ImageRef, Sample
 from c3l.settings.schema import ImagesConfig, ScoringConfig

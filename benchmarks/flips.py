@@ -17,7 +17,8 @@ from benchmarks.bench_scoring import score_naively
 from benchmarks.setting import describe_machine, load
 from c3l.errors import C3LError
 from c3l.method.filtering import filter_samples
-from c3l.method.scoring import ImageSource, score_samples
+from c3l.method.other_images import ImageSource
+from c3l.method.scoring import score_samples
 from c3l.models.interface import Pair
 from c3l.models.load import load_model
 from c3l.records import ImageRef, Sample, ScoredPair

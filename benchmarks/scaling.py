@@ -17,7 +17,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.setting import describe_machine, draw_pictures, load, make_pairs, wrap
-from c3l.method.scoring import ImageSource, score_samples
+from c3l.method.other_images import ImageSource
+from c3l.method.scoring import score_samples
 from c3l.models.hf.inference import HfModel
 from c3l.records import ImageRef, Sample
 from c3l.settings.schema import ScoringConfig

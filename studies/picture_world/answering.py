@@ -7,7 +7,8 @@ from typing import Literal
 
 from c3l.method.batching import run_batches
 from c3l.method.generation import OpenImage
-from c3l.method.scoring import ImageSource, score_samples
+from c3l.method.other_images import ImageSource
+from c3l.method.scoring import score_samples
 from c3l.method.selection import by_falling_score, select
 from c3l.models.interface import GenerateRequest, InferenceModel, Sampling
 from c3l.records import AnswerScores, ContrastiveGroup, ImageRef, Sample, ScoredPair, make_id

@@ -19,9 +19,10 @@ from PIL import Image
 
 from c3l.method.generation import Origin, generate, parse
 from c3l.method.i2c import compute_i2c
+from c3l.method.other_images import ImageSource
 from c3l.method.parsing import find_pairs
 from c3l.method.prompts import load_templates
-from c3l.method.scoring import ImageSource, score_samples
+from c3l.method.scoring import score_samples
 from c3l.models.interface import GenerateRequest, InferenceModel, Sampling
 from c3l.models.load import load_model
 from c3l.records import AnswerScores, Generation, ImageRef, NoImageMode, Sample, ScoredPair, make_id

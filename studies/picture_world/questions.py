@@ -48,6 +48,11 @@ SAID = frozenset(
 MAIN = 0.75  # how often a completion speaks of the largest thing alone, where there are several
 
 
+def everyday(names: Sequence[str]) -> str:
+    """What most people call a thing: "a dog", of a beagle."""
+    return next((name for name in names if name in SAID), names[0])
+
+
 @dataclass(frozen=True)
 class QA:
     """A question with its right answer.
@@ -132,7 +137,7 @@ class Asker:
     def say(self, placed: Placed) -> str:
         """A thing's name as people say it: "a dog" rather than "a beagle", hardly "a Chesapeake Bay Retriever"."""
         names = placed.names
-        kind = next((name for name in names if name in SAID), names[0])
+        kind = everyday(names)
         chance = self.rng.random()
         return kind if chance < 0.86 else names[-1] if chance < 0.94 else names[0]
 

@@ -15,11 +15,12 @@ def show_share(row: Mapping[str, float]) -> str:
 
 def show_shares(right: np.ndarray) -> str:
     """The share of 1 in each column of a table of 0 and 1, a row a picture, with its interval."""
-    cells = []
-    for column in right.T:
-        low, high = interval(lambda rows, column=column: float(column[rows].mean()), len(column))  # type: ignore[misc]
-        cells.append(f"{column.mean():.2f} ({low:.2f}-{high:.2f})")
-    return " | ".join(cells)
+    return " | ".join(map(_show_column, right.T))
+
+
+def _show_column(column: np.ndarray) -> str:
+    low, high = interval(lambda rows: float(column[rows].mean()), len(column))
+    return f"{column.mean():.2f} ({low:.2f}-{high:.2f})"
 
 
 def show_signed(row: Mapping[str, float]) -> str:

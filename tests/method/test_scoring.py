@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from c3l.errors import BackendError, DataError, OutOfMemoryError
-from c3l.method.scoring import ImageSource, count_others, draw_pool, rescore, score_samples, tell_few_others
+from c3l.method.other_images import ImageSource, count_others, draw_pool, tell_few_others
+from c3l.method.scoring import rescore, score_samples
 from c3l.records import AnswerScores, ImageRef, Rejected, Sample, ScoredPair
 from c3l.run import plan
 from c3l.run.plan import make_plan

@@ -22,7 +22,6 @@ PAIRS = (("query", "response"), ("prompt", "completion"), ("instruction", "outpu
 PREFERENCE, TABLE = PAIRS[1], PAIRS[-1]
 HISTORY, INPUT, TEXTS = "history", "input", "texts"
 CONTEXT = ("hint", "context")
-_IS_LIST = re.compile(r"\s*\[\s*[\[({]")  # of lists or objects
 _BOTH = (("user", "assistant"), ("human", "assistant"))  # a question and its answer as one turn
 _TURN = (("from", "value"), ("role", "content"), *_BOTH)
 # what such rows have that says nothing about the image, by whose they are
@@ -108,10 +107,15 @@ def _find_unasked(row: Mapping[str, Any]) -> tuple[str, str] | None:
     return next((pair for pair in there if _value(row, pair[1])), next(iter(there), None))
 
 
+def is_gap(value: Any) -> bool:
+    """Whether there is nothing: null, or what tables write for it."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
 def _value(row: Mapping[str, Any], key: str) -> Any:
-    """What stands under a key; tables write a gap as null or as NaN."""
+    """What stands under a key; None for a gap."""
     value = row.get(key)
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if is_gap(value) else value
 
 
 def _check_other_question(row: Mapping[str, Any], found: tuple[str, str], question: Any) -> None:
@@ -175,7 +179,7 @@ def _history(row: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
         BadRowError: ``bad_turns`` for a list of something else.
     """
     history = row.get(HISTORY)
-    if isinstance(history, str) and _IS_LIST.match(history):
+    if isinstance(history, str) and history.strip()[:1] == "[":
         read = read_literal(history)
         history = read if isinstance(read, list) and read and isinstance(read[0], list | tuple | dict) else None
     if not isinstance(history, list):

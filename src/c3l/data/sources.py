@@ -7,15 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from c3l.data.export_layouts import FILES
 from c3l.data.rejection import writable
 from c3l.errors import ConfigError, DataError
 
 _STATE = "state.json"
 _SHARDS = ("tar", "tar.gz", "tgz", "parquet")
 _SPLIT = re.compile(r"(train(?:ing|val)?|val(?:id(?:ation)?)?|dev|test(?:mini)?)(?=[-_.\d])", re.IGNORECASE)
-_WRITTEN = frozenset(
-    f"{name}.parquet" for name in ("finevision", "trl", "trl_preference", "trl_whole_pair")
-)  # by export
 _NUMBERS = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}")
 _MOST_SHARDS = 1_000_000
 
@@ -60,7 +58,7 @@ def _check_alike(folder: Path, files: Sequence[Path]) -> None:
     if len(splits) > 1:
         told = " and ".join(sorted(splits.values()))
         raise DataError(f"got --data {folder}, which holds several splits ({told}); name files of one, or a pattern")
-    written = [file.name for file in files if file.name in _WRITTEN]
+    written = [file.name for file in files if file.name in FILES.values()]
     if len(written) > 1:
         told = " and ".join(written)
         raise DataError(f"got --data {folder}, which holds the same rows in several layouts ({told}); name one file")

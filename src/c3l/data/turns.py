@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from c3l.data.flags import is_taught
-from c3l.data.layouts import SYSTEM_KEYS, TURN_KEYS, explain_layouts, find_turns, spread_turn
+from c3l.data.layouts import SYSTEM_KEYS, TURN_KEYS, explain_layouts, find_turns, is_gap, spread_turn
 from c3l.data.media import is_image_key, is_other_medium
 from c3l.data.names import fold_name
 from c3l.data.rejection import BadRowError
@@ -150,16 +150,12 @@ def _read_turn(turn: Any) -> Said:
 
 def _only(turn: Mapping[str, Any], *keys: str) -> Any:
     """What stands under one of the keys; tables of several layouts leave null, NaN or nothing under the others."""
-    found = {key: turn[key] for key in keys if not _is_gap(turn.get(key))}
+    found = {key: turn[key] for key in keys if not is_gap(turn.get(key))}
     found = {key: value for key, value in found.items() if value != ""} or found
     first = next(iter(found.values()), None)
     if any(_ROLE.get(_squeeze(value), value) != _ROLE.get(_squeeze(first), first) for value in found.values()):
         raise BadRowError("bad_turns", f"a turn says one thing under {' and another under '.join(found)}")
     return first
-
-
-def _is_gap(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _squeeze(name: Any) -> Any:

@@ -40,7 +40,8 @@ from c3l.jobs.score_state import (
     rows_that_stay,
 )
 from c3l.jobs.score_summary import summarise_rows, tell_summary
-from c3l.method.scoring import draw_pool, score_samples, tell_few_others
+from c3l.method.other_images import draw_pool, tell_few_others
+from c3l.method.scoring import score_samples
 from c3l.method.specificity import show_specificity
 from c3l.models.interface import InferenceModel
 from c3l.progress import Progress, find_width

@@ -9,7 +9,8 @@ from c3l.data.images import image_id_of, open_image
 from c3l.data.media import ImagePaths, list_paths
 from c3l.jobs.score_state import ScoreRow
 from c3l.method.i2c import FORMS, compute_forms
-from c3l.method.scoring import Context, ImageSource
+from c3l.method.other_images import ImageSource
+from c3l.method.scoring import Context
 from c3l.models.interface import InferenceModel
 from c3l.records import ImageRef, Rejected, Sample, ScoredPair, make_id
 from c3l.settings.schema import RunConfig

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from c3l.jobs.score_state import ScoreRow, list_shown
-from c3l.method.scoring import count_others
+from c3l.method.other_images import count_others
 from c3l.method.specificity import SpecificityTally, tell_specificity
 from c3l.progress import cut_line
 from c3l.records import Specificity, says_no

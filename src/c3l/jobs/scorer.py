@@ -10,7 +10,8 @@ from c3l.errors import BackendError, DataError
 from c3l.jobs.given_rows import GivenRows, open_given, read_given
 from c3l.jobs.kept_scores import KeptScores
 from c3l.jobs.pairs import Beyond, PairScore, describe_pair, tell_unit
-from c3l.method.scoring import Context, ImageSource, count_others, draw_pool, rescore, score_samples, tell_few_others
+from c3l.method.other_images import ImageSource, count_compared, count_others, draw_pool, tell_few_others
+from c3l.method.scoring import Context, rescore, score_samples
 from c3l.models.interface import InferenceModel
 from c3l.models.load import load_model, weights_hash
 from c3l.records import ImageRef, Rejected, Sample, ScoredPair, make_id
@@ -103,7 +104,7 @@ class Scorer:
             shown = {sample.image_id for sample in samples if sample.sample_id in there}
             of_scores = {one for name in shown for one in rows.sets.get(name, (name,))}
             most = max(map(len, rows.sets.values()), default=1)
-            compared = stands[: self._config.scoring.others + 2 * most - 1] if there else []  # none with those behind
+            compared = stands[: count_compared(self._config.scoring, most)] if there else []
             kept.check_images(rows.paths, of_scores.union(compared))
             new = [one for one in samples if one.sample_id not in there]
             made = kept.keep(self._measure(rows, new)) if new else iter(())

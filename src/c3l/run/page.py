@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from c3l.data.export_layouts import FILES, list_written
 from c3l.data.images import open_image
 from c3l.method.i2c import compute_i2c, unit_of
-from c3l.method.scoring import count_others
+from c3l.method.other_images import count_others
 from c3l.method.specificity import measure_specificity
 from c3l.records import EvalReport, FilterDecision, HeldOut, ImageRef, Provenance, Rejected, TuningStep, name_round
 from c3l.report.contents import ReportContents, TuningCurves

@@ -13,8 +13,8 @@ from c3l.data.roots import has_root
 from c3l.errors import DataError, RunLockedError
 from c3l.method.filtering import filter_samples, tell_unused
 from c3l.method.generation import parse
+from c3l.method.other_images import tell_few_others
 from c3l.method.prompts import choose_templates
-from c3l.method.scoring import tell_few_others
 from c3l.method.selection import select
 from c3l.progress import Progress
 from c3l.records import (

@@ -13,8 +13,9 @@ from c3l.executors.interface import LoadModel
 from c3l.executors.local import KeptModel
 from c3l.method.generation import Origin, generate, parse
 from c3l.method.i2c import unit_of
+from c3l.method.other_images import ImageSource, draw_pool
 from c3l.method.prompts import choose_templates
-from c3l.method.scoring import ImageSource, draw_pool, score_samples
+from c3l.method.scoring import score_samples
 from c3l.models.load import load_model, resolve_dtype
 from c3l.progress import Progress, format_seconds
 from c3l.records import Generation, ImageRef, Rejected, Sample, ScoredPair

@@ -13,8 +13,9 @@ from c3l.data.roots import has_root, is_empty_root
 from c3l.errors import DataError, StaleStageError
 from c3l.executors.interface import ShardTask, Work
 from c3l.method.generation import OpenImage, Origin, generate
+from c3l.method.other_images import ImageSource, draw_pool
 from c3l.method.prompts import choose_templates
-from c3l.method.scoring import ImageSource, draw_pool, rescore, score_samples
+from c3l.method.scoring import rescore, score_samples
 from c3l.models.interface import InferenceModel
 from c3l.records import Form, ImageRef, Sample, ScoredPair, ScoredSample
 from c3l.run.context import Context, save_settings

@@ -1,5 +1,6 @@
 import numpy as np
-from studies.picture_world.linear_probe import Examples, judge, name, said
+from studies.picture_world.linear_probe import Examples, judge, name
+from studies.picture_world.questions import everyday
 from studies.picture_world.scenes import Placed, Scene
 
 CAT, DOG = ("tabby", "cat", "animal"), ("beagle", "dog", "animal")
@@ -10,8 +11,8 @@ def scene(*names: tuple[str, ...]) -> Scene:
 
 
 def test_a_thing_is_called_as_people_call_it() -> None:
-    assert said(CAT) == "cat"
-    assert said(("bassoon", "instrument")) == "bassoon"
+    assert everyday(CAT) == "cat"
+    assert everyday(("bassoon", "instrument")) == "bassoon"
 
 
 def test_what_holds_of_many_other_scenes_is_not_specific() -> None:
