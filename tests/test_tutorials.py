@@ -104,7 +104,6 @@ def test_a_command_that_cannot_be_run_is_found() -> None:
 
 @pytest.mark.slow
 def test_the_readmes_python_says_what_it_prints(capfd: pytest.CaptureFixture[str], monkeypatch) -> None:
-    pytest.importorskip("gguf")
     monkeypatch.chdir(ROOT)
     [text] = [block.text for block in blocks(ROOT / "README.md") if block.language == "python"]
     exec(compile(text, "README.md", "exec"), {})

@@ -8,7 +8,6 @@ import pytest
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
 pytest.importorskip("ipykernel")
-pytest.importorskip("gguf")
 
 NUMBER = re.compile(r"[-+]\d\.\d\d")
 NOTEBOOK = Path(__file__).parents[2] / "examples/score_your_data.ipynb"

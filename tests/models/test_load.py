@@ -80,8 +80,6 @@ def test_a_broken_hash_cache_costs_only_time(folder, content):
 
 @pytest.mark.parametrize("name", ["folder", "builtin"])
 def test_hashing_loads_neither_torch_nor_transformers(name, folder):
-    if name == "builtin":
-        pytest.importorskip("gguf")
     code = (
         "import sys; from c3l.settings.schema import ModelConfig; from c3l.models.load import weights_hash;"
         f"weights_hash(ModelConfig(name={name if name == 'builtin' else str(folder)!r}));"

@@ -1,3 +1,4 @@
+import hashlib
 from typing import Any
 
 import torch
@@ -35,3 +36,11 @@ def test_the_language_model_still_knows_what_it_knew(processor: Any, model: Any)
     )
     tokens = model.generate(**inputs, max_new_tokens=12, do_sample=False)[0, inputs["input_ids"].shape[1] :]
     assert processor.tokenizer.decode(tokens) == "The capital of France is Paris.<|im_end|>"
+
+
+def test_the_weights_are_those_that_transformers_reads_from_the_file(model: Any) -> None:
+    """By ``from_pretrained(folder, gguf_file=...)``, which needs ten seconds and the package gguf."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(model.model.language_model.state_dict().items()):
+        digest.update(name.encode() + weight.numpy().tobytes())
+    assert digest.hexdigest() == "307a3ab69cf4ced7e0a679a9a7fff003ba5ae634b6934a3e6b4f0993d15902ea"

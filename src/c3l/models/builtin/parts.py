@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from importlib import metadata, util
+from importlib import metadata
 from pathlib import Path
 
 from c3l.errors import BackendError
@@ -37,10 +37,8 @@ def locate_parts() -> Parts:
     """Find the parts in the installed packages.
 
     Raises:
-        BackendError: A package or its data file is not there, or the reader of GGUF files is not.
+        BackendError: A package or its data file is not there.
     """
-    if util.find_spec("gguf") is None:
-        raise BackendError(f"the built-in LVLM needs the package gguf, not found here: {_REMEDY}")
     return Parts(
         language=_locate(LANGUAGE_PACKAGE, LANGUAGE_FILE),
         tower=_locate(TOWER_PACKAGE, TOWER_FILE),
