@@ -40,7 +40,7 @@ from c3l.storage.atomic import write_atomic
 from c3l.storage.job import Job, refuse_changes
 from c3l.storage.journal import read_lines
 
-EVALUATOR_VERSION = 3
+EVALUATOR_VERSION = 4
 SCORES, REVIEWS = "scores.json", "reviews.jsonl"
 
 
