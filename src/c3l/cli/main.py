@@ -23,6 +23,7 @@ from c3l.cli.options import (
     LIMIT,
     MODEL,
     OK,
+    RUN_IMAGES,
     SEED,
     STOPPED,
     Arguments,
@@ -206,7 +207,8 @@ def _score(
     from c3l.progress import make_progress
 
     progress, settings = make_progress(sys.stderr), resolve_config(None, given)
-    tell_unread(progress, given, "score --data", "model", "images", "columns", "scoring", "executor")
+    sections = ("model", "images", "columns", "scoring", "executor")
+    tell_unread(progress, given, "score --data", sections, RUN_IMAGES)
     end(score_file(data, out, settings, progress))
 
 

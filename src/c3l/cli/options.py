@@ -131,6 +131,7 @@ LIMIT = SettingOption(
 COLUMNS = SettingOption(
     "columns", "--columns", str | None, typer.Option(help="question=COL,answer=COL,image=COL (columns)")
 )
+RUN_IMAGES = ("images.near_duplicates", "images.near_distance")  # read where images are listed, by a run alone
 SEED = SettingOption("seed", "--seed", int | None, typer.Option(help="Seed of all that is drawn (seed)"))
 RUN_CONFIG = "YAML files of settings, or names of shipped ones; a later one wins; default: the run's own config.yaml"
 _SET = typer.Option(
@@ -231,12 +232,23 @@ def resolve_config(run: Path | None, arguments: Arguments) -> "RunConfig":
     return load_config(configs, overrides) if configs else load_saved(run / "config.yaml", overrides)
 
 
-def tell_unread(progress: "Progress", given: Arguments, command: str, *sections: str) -> None:
-    """Say which ``--set`` of a command without a run are of sections that it does not read."""
+def tell_unread(
+    progress: "Progress", given: Arguments, command: str, sections: Sequence[str], but: Sequence[str] = ()
+) -> None:
+    """Say which ``--set`` a command without a run does not read.
+
+    Args:
+        progress: Who is told.
+        given: What the command was given.
+        command: Its name.
+        sections: Those that it reads.
+        but: Keys of them that it does not read.
+    """
     read = (*sections, "seed", "max_error_rate")
     keys = [one.key for one in given.overrides[len(given.overrides) - len(given.typed) :]]
-    if unread := [key for key in keys if key.partition(".")[0] not in read]:
-        progress.note(f"{command} does not read {', '.join(unread)}: of --set it reads {', '.join(read)}")
+    if unread := [key for key in keys if key.partition(".")[0] not in read or key in but]:
+        without = f", without {', '.join(but)}" if but else ""
+        progress.note(f"{command} does not read {', '.join(unread)}: of --set it reads {', '.join(read)}{without}")
 
 
 def find_run(path: Path) -> "Run":
