@@ -131,6 +131,11 @@ def apply_remedy(remedy: Remedy, sent: Settings) -> Settings:
     return rest | {SYSTEM_TURN: "in the user's turn, a turn of its own is refused"}
 
 
+def tell_left_out(name: str) -> str:
+    """The note of a served model about a parameter that is not sent any more."""
+    return f"the server refuses {name}, and uses its own"
+
+
 def read_content(content: Any) -> str:
     """A message's answer: a text, or the texts of its parts; parts that are thoughts are none."""
     if isinstance(content, str):
