@@ -220,6 +220,7 @@ def test_a_letter_with_its_own_text_is_that_option_whatever_the_text_holds(text,
         ("B or C, a newt", "B"),
         ("B, not C: it is a newt", "B"),
         ("It is neither A nor B, but a toad", "C"),
+        ("It is not option A or B, but a toad", "C"),
         ("A and B are too small, it is a toad", "C"),
     ],
 )

@@ -27,7 +27,7 @@ _LINKS = (
 )
 _ARTICLE = re.compile(rf"(?<![^\W_])(?<![^\W_][ \t])[AI](?=[ \t]+(?!{_VERBS}|(?i:{_LINKS}))[^\W\d_]{{2}})")
 _EITHER = re.compile(
-    r"(?:\A|\b(?i:answer|option|choice)s?(?: is|:)?)[\W_]*(?:(?i:either)\W+)?[A-J]\W+or\W+[A-J](?![^\W_])"
+    r"(?:\A|\b(?i:answer|option|choice)(?: is|:))[\W_]*(?:(?i:either)\W+)?[A-J]\W+or\W+[A-J](?![^\W_])"
 )
 _UNSPACED = re.compile("[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")  # Thai, kana, Chinese, Korean
 
