@@ -9,8 +9,7 @@ import pytest
 
 from c3l.cli.tables import format_images, format_pairs, format_status
 from c3l.data.images import inspect_image
-from c3l.data.paths import BadImageError
-from c3l.errors import BackendError, ConfigError, DataError, RunLockedError, StaleStageError
+from c3l.errors import BackendError, BadImageError, ConfigError, DataError, RunLockedError, StaleStageError
 from c3l.progress import SilentProgress
 from c3l.records import ContrastiveGroup, FilterDecision, ImageRef, Sample, ScoredSample
 from c3l.run import pipeline
@@ -509,13 +508,41 @@ def test_pictures_that_are_gone_for_a_while_are_not_rejected_for_good(config, ro
     root.rename(root.with_name("away"))
     if left == "a folder":
         root.mkdir()
-    with pytest.raises(DataError, match="gone or empty, expected the images of the run; put them back"):
+    with pytest.raises(DataError, match="gone or empty, expected images; put them back"):
         walk(config, Loader())
     if left == "a folder":
         root.rmdir()
     root.with_name("away").rename(root)
     walk(config, Loader())
     assert read_all(config.run) == before
+
+
+@pytest.mark.parametrize("where", ["inspect_image", "generate", "score"])
+def test_pictures_that_go_away_in_the_middle_are_not_rejected_for_good(config, root, model, where, monkeypatch):
+    """As of a disk that is unmounted after some of a stage's images: the same command goes on when it is back."""
+
+    def then_unmount(work):
+        def do(*args):
+            done = work(*args)
+            if root.exists() and next(calls) == 2:
+                root.rename(root.with_name("away"))
+            return done
+
+        return do
+
+    calls = iter(range(1, 1000))
+    owner = pipeline if where == "inspect_image" else FakeModel
+    config = make_config(config.run, root, model, "generation.batch_size=1", "scoring.batch_size=1")
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, where, then_unmount(getattr(owner, where)))
+        with pytest.raises(DataError, match="gone or empty"):
+            walk(config, Loader())
+    root.with_name("away").rename(root)
+    walk(config, Loader())
+    resumed = read_all(config.run)
+    shutil.rmtree(config.run)
+    walk(config, Loader())
+    assert read_all(config.run) == resumed
 
 
 def test_damaged_settings_of_a_run_give_way_to_those_that_are_named(config, root, model, tmp_path):

@@ -39,7 +39,6 @@ from c3l.run.run_folder import Run, spell_path
 from c3l.run.shards import (
     ModelStage,
     begin,
-    check_image_root,
     discard,
     need,
     read_pairs,
@@ -212,8 +211,6 @@ def image_stage(context: Context) -> Stage:
         images = begin(context, "images", stored.info.shards, size)
         tell_changed_folder(context)
         return images
-    if stored is not None and stored.missing():
-        check_image_root(config)
     paths = read_list(context.run)
     near = look_for_near(context, paths)
     with context.progress.track("images", "images", len(paths)) as advance:

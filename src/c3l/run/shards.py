@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from c3l.data.images import open_image
-from c3l.data.roots import has_root, is_empty_root
+from c3l.data.roots import check_root
 from c3l.errors import DataError, StaleStageError
 from c3l.executors.interface import ShardTask, Work
 from c3l.method.generation import OpenImage, Origin, generate
@@ -42,20 +42,6 @@ VERBS = {
 def image_opener(config: RunConfig) -> OpenImage:
     """A function that opens the run's images, or raises DataError."""
     return lambda image: open_image(config.images.root, image, config.images)
-
-
-def check_image_root(config: RunConfig) -> None:
-    """Look whether the images are there at all, before each is rejected for good.
-
-    Raises:
-        DataError: If the image root is no folder, or an empty one, as that of a disk that is not mounted.
-    """
-    root = config.images.root
-    if not has_root(root) or is_empty_root(root):
-        raise DataError(
-            f"got the image root {root}, which is gone or empty, expected the images of the run; put them back, or "
-            "say where they lie now with --image-root"
-        )
 
 
 def need(context: Context, name: str) -> Stage:
@@ -166,7 +152,7 @@ def run_sharded(context: Context, wanted: ModelStage, prepare: Callable[[], None
     config = context.config.model_copy(update={"model": wanted.model})
     tasks = (ShardTask(wanted.name, shard, wanted.round, config, wanted.read(shard)) for shard in missing)
     if missing:
-        check_image_root(config)
+        check_root(config.images.root)  # before a model is loaded for nothing
         prepare()
     start, loading = time.monotonic(), context.executor.loading_seconds
     used: Counter[str] = Counter()
