@@ -19,6 +19,7 @@ from c3l.storage import atomic
 from c3l.storage import stage as stage_module
 from c3l.storage.atomic import write_atomic
 from c3l.storage.job import fingerprint
+from c3l.storage.lock import exclusive_lock
 from c3l.storage.stage import Stage
 from storage.crashes import FailingDisk, Killed, crash_everywhere
 
@@ -473,6 +474,19 @@ def test_leftovers_are_removed_when_a_run_is_opened(tmp_path: Path) -> None:
     (path / ".mine").write_text("stays")
     with Run.open(tmp_path / "run"):
         assert [found.name for found in path.iterdir()] == [".mine"]
+
+
+def test_what_another_process_is_writing_below_a_run_is_no_leftover(tmp_path: Path) -> None:
+    """As of ``c3l finetune --out runs/mine/ft`` while ``c3l report runs/mine`` is called."""
+    theirs = tmp_path / "run" / "ft" / "deep"
+    theirs.mkdir(parents=True)
+    (theirs / ".merged.c3l-tmp").mkdir()
+    with exclusive_lock(theirs.parent):
+        for _ in range(2):
+            with Run.open(tmp_path / "run"):
+                assert (theirs / ".merged.c3l-tmp").exists()
+    with Run.open(tmp_path / "run"):
+        assert not (theirs / ".merged.c3l-tmp").exists()
 
 
 def test_a_lock_whose_file_a_holder_has_just_removed_holds_nothing(

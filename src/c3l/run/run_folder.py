@@ -16,9 +16,9 @@ from c3l.errors import DataError, StaleStageError
 from c3l.records import MAX_ROUNDS, from_json, name_round, name_step
 from c3l.settings.evaluation import TaskName
 from c3l.settings.schema import RunConfig
-from c3l.storage.atomic import remove, remove_leftovers
+from c3l.storage.atomic import remove
 from c3l.storage.job import explain_changes, find_changes, plain, show_value
-from c3l.storage.lock import own_folder, shared_lock
+from c3l.storage.lock import own_folder, remove_leftovers, shared_lock
 from c3l.storage.stage import Stage, StageInfo, not_ours
 
 

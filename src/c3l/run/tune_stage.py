@@ -15,8 +15,8 @@ from c3l.run.context import Context
 from c3l.run.run_folder import Run, spell_path
 from c3l.run.shards import begin, image_opener, mark_begun
 from c3l.settings.schema import ModelConfig, RunConfig
-from c3l.storage.atomic import atomic_folder, remove, remove_leftovers
-from c3l.storage.lock import waiting_lock
+from c3l.storage.atomic import atomic_folder, remove
+from c3l.storage.lock import remove_leftovers, waiting_lock
 from c3l.storage.stage import Stage
 
 if TYPE_CHECKING:

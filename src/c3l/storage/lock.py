@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from c3l.errors import RunLockedError, StorageError
-from c3l.storage.atomic import durable, make_folder
+from c3l.storage.atomic import TEMPORARY, discard_leftover, durable, make_folder
 
 PATIENCE = 30.0  # seconds for those who share a folder to do what one of them does first
 
@@ -116,6 +116,29 @@ def own_folder(folder: Path, has_content: Callable[[], bool]) -> Iterator[None]:
                 with suppress(OSError):  # somebody else has put something in
                     for remove in ((folder / ".lock").unlink, *(one.rmdir for one in new)):
                         durable(remove)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files and folders that killed processes left under a folder that is locked.
+
+    What lies in a folder below it in which another process is at work is that one's, and no leftover.
+    """
+    with ExitStack() as held:
+        for place, folders, files in os.walk(folder):
+            left = sorted(name for name in (*folders, *files) if name.startswith(".") and name.endswith(TEMPORARY))
+            for name in left:
+                discard_leftover(Path(place, name))
+            folders[:] = [name for name in sorted({*folders} - {*left}) if _enter(held, Path(place, name))]
+
+
+def _enter(held: ExitStack, folder: Path) -> bool:
+    """Whether no other process is at work there, as none begins to be until the locks are let go."""
+    if (folder / ".lock").exists():
+        try:
+            held.enter_context(_hold(folder, fcntl.LOCK_EX | fcntl.LOCK_NB))
+        except (RunLockedError, StorageError):
+            return False
+    return True
 
 
 def _take(descriptor: int, path: Path, how: int) -> None:
