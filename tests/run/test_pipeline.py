@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -360,16 +359,30 @@ def test_a_verb_says_which_one_comes_before(config):
 
 
 def test_the_last_stages_do_without_the_model_folder(config, model):
-    class Named(FakeModel):
-        @property
-        def provenance(self):
-            return replace(super().provenance, model=str(model))
-
-    walk(config, Loader(Named))
+    walk(config, Loader())
     shutil.rmtree(model)
     for stages in (pipeline.run_select, pipeline.run_filter, pipeline.run_export, pipeline.run_report):
         walk(config, Loader(), stages, needs_model=False)
     assert (config.run / "report.html").exists()
+
+
+@pytest.mark.parametrize("stages", [pipeline.run_filter, pipeline.run_export, pipeline.run_report])
+def test_the_last_stages_take_no_other_model_than_the_run_was_made_with(config, root, model, stages):
+    others = [make_fake_model(model.with_name(name)) for name in ("scores", "scores_too")]
+    for number, folder in enumerate(others):
+        (folder / "config.json").write_text(f'{{"number": {number}}}')
+    by_first = make_config(config.run, root, model, f"scoring.model={others[0]}")
+    walk(by_first, Loader())
+    saved = (config.run / "config.yaml").read_bytes()
+    for other in (config, make_config(config.run, root, model, f"scoring.model={others[1]}")):
+        with pytest.raises(StaleStageError, match=r"draft/scored .* the model changed"):
+            walk(other, Loader(), stages, needs_model=False)
+    with pytest.raises(BackendError, match="nowhere"):
+        walk(make_config(config.run, root, model, "scoring.model=nowhere"), Loader(), stages, needs_model=False)
+    assert (config.run / "config.yaml").read_bytes() == saved
+    for folder in (model, *others):
+        shutil.rmtree(folder)
+    walk(by_first, Loader(), stages, needs_model=False)
 
 
 def test_a_selection_that_was_removed_comes_back(config):

@@ -120,7 +120,8 @@ def save_settings(run: Run, config: RunConfig) -> None:
 
 def _check_root(run: Run, root: Path | Address, links: FollowLinks) -> None:
     """Refuse another image root than the run's, unless all of the run's images have moved there."""
-    images, before = run.stored("images"), _read_root(run)
+    images, saved = run.stored("images"), _read_saved(run)
+    before = _absolute(saved.images.root) if saved is not None else None
     if images is None or root == before:
         return
     first = next(images.read(ImageRef), None)
@@ -143,11 +144,11 @@ def _absolute(root: Path | Address) -> Path | Address:
     return root.absolute() if isinstance(root, Path) else root
 
 
-def _read_root(run: Run) -> Path | Address | None:
-    """The image root that the run goes on with; None if its settings are gone or damaged."""
+def _read_saved(run: Run) -> RunConfig | None:
+    """The settings that the run goes on with; None if they are gone or damaged."""
     saved = run.path / "config.yaml"
     try:
-        return _absolute(load_saved(saved).images.root) if saved.exists() else None
+        return load_saved(saved) if saved.exists() else None
     except ConfigError:  # then a command that names others, by --config, mends them
         return None
 
@@ -158,8 +159,8 @@ def _resolve_models(run: Run, config: RunConfig, needs_model: bool) -> tuple[Mod
     dtypes = [stage.info.settings.get("model.dtype") for stage in (begun, scored) if stage is not None]
     if model.dtype == "auto" and (dtype := next(filter(None, dtypes), None)):
         model = model.model_copy(update={"dtype": dtype})
-    maker = begun.info.provenance if begun else None
-    if begun is not None and maker is not None and maker.model == model.name and not needs_model:
+    saved = _read_saved(run)
+    if begun is not None and saved is not None and _models_named(saved) == _models_named(config) and not needs_model:
         scorer = scored.info.settings["weights"] if scored and config.scoring.model else None
         return model, begun.info.settings["weights"], scorer
     weights = weights_hash(model)
@@ -168,3 +169,8 @@ def _resolve_models(run: Run, config: RunConfig, needs_model: bool) -> tuple[Mod
     if begun is None and config.executor.name == "local":
         check_device(model)
     return model.model_copy(update={"dtype": dtype}), weights, scorer
+
+
+def _models_named(config: RunConfig) -> tuple[object, ...]:
+    """All that says which models are meant: only what was begun with the same needs none of them to be there."""
+    return config.model.name, config.model.revision, config.model.image_side, config.scoring.model
