@@ -104,7 +104,7 @@ def open_context(
             generation = generation.model_copy(update={"templates": generation.templates.absolute()})
         config = config.model_copy(update={"model": model, "images": images, "generation": generation})
         _check_root(run, _absolute(images.root), images.follow_links)
-        plan = make_plan(config, weights, scorer)
+        plan = make_plan(config, weights, scorer, run)
         check_costly(run, plan)
         with closing(executor or make_executor(config.executor)) as chosen:
             yield Context(run, config, plan, chosen, progress, part)
