@@ -147,10 +147,9 @@ def _as_stored(asked: dict[str, Any], stored: Stage | None) -> dict[str, Any]:
     made_of = next((report.data for report in stored.read(EvalReport)), None)
     then = {"by": task["by"], "frames": task["frames"], "data": made_of}
     then |= {f"evaluation.judge.{key}": value for key, value in judge.items() if key != "endpoint"}
-    if {**asked, "data": asked["data"] or made_of} != {**asked, **then}:
-        return asked
+    asked = asked | {"data": asked["data"] or made_of}
     kept = {key: before[key] for key in ("evaluation.tasks", "evaluation.judge") if key in before}
-    return {key: value for key, value in asked.items() if key not in then} | kept
+    return {key: value for key, value in asked.items() if key not in then or value != then[key]} | kept
 
 
 def _plan_model(config: RunConfig, weights: str) -> dict[str, Any]:
