@@ -9,17 +9,20 @@ import pytest
 from c3l.cli.tables import format_images, format_pairs, format_status
 from c3l.data.images import inspect_image
 from c3l.errors import BackendError, BadImageError, ConfigError, DataError, RunLockedError, StaleStageError
+from c3l.executors.local import LocalExecutor
 from c3l.progress import SilentProgress
-from c3l.records import ContrastiveGroup, FilterDecision, ImageRef, Sample, ScoredSample
+from c3l.records import ContrastiveGroup, FilterDecision, ImageRef, Sample, ScoredSample, to_json
 from c3l.run import pipeline
+from c3l.run.context import open_context
 from c3l.run.pipeline import run_filter
-from c3l.run.plan import make_plan
+from c3l.run.plan import make_plan, sign_again
 from c3l.run.run_folder import Run
 from c3l.run.status import find_error_rate, read_states, summarise
 from c3l.settings.load import load_config
 from c3l.settings.schema import ExportConfig
-from c3l.storage.job import fingerprint
-from c3l.storage.stage import read_records
+from c3l.storage.atomic import write_atomic
+from c3l.storage.job import fingerprint, plain
+from c3l.storage.stage import Stage, StageInfo, read_records
 from fakes import FakeModel, fake_weights, write_pairs
 from runs import Loader, draw_pictures, make_config, make_fake_model, read_all, read_results, walk
 
@@ -335,6 +338,53 @@ def test_reparse_reads_the_same_texts_again_without_a_model(config):
     assert loader.times == 0
     assert read_all(config.run) == before, "the same pairs: what was made of them stays"
     assert {one.state for one in read_states(Run.reader(config.run))} == {"done"}
+
+
+def read_again(config, round=0):
+    with open_context(config, SilentProgress(), LocalExecutor(Loader()), needs_model=False, reparse=True) as context:
+        pipeline.run_reparse(context, round)
+
+
+def test_a_parser_that_gives_the_same_pairs_keeps_what_was_made_of_them(config, root, model, monkeypatch):
+    walk(config, Loader())
+    before = read_all(config.run)
+    monkeypatch.setattr("c3l.run.plan.PARSER_VERSION", 10**6)
+    with pytest.raises(StaleStageError, match=r"draft/scored .* the same with `c3l generate \S+ --reparse`"):
+        walk(config, Loader())
+    with pytest.raises(StaleStageError, match=r"draft/scored .*scoring\.no_image"):
+        read_again(make_config(config.run, root, model, "scoring.no_image=blank"))
+    sign, signed = Stage.sign_again, iter(range(100))
+
+    def sign_two(*args):
+        if next(signed) == 2:
+            raise KeyboardInterrupt
+        sign(*args)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Stage, "sign_again", sign_two)
+        read_again(config)
+    read_again(config)
+    loader = Loader()
+    walk(config, loader)
+    assert loader.times == 0
+    assert read_all(config.run).keys() == before.keys()
+    assert {one.state for one in read_states(Run.reader(config.run))} == {"done"}
+
+
+def test_texts_of_a_tuned_run_are_read_again_round_by_round(config, root, model, monkeypatch):
+    """Each stage that a tuned model made knows it by the fingerprint of its tuning."""
+    config = make_config(config.run, root, model, "rounds=1")
+    plan = make_plan(config, "w", None)
+    for stage in plan.values():
+        made = StageInfo(stage.name, stage.fingerprint, plain(stage.settings), 0)
+        write_atomic(config.run / stage.name / "stage.json", to_json(made) + "\n")
+    write_atomic(config.run / "decisions.jsonl", "")
+    monkeypatch.setattr("c3l.run.plan.PARSER_VERSION", 10**6)
+    run, now = Run(config.run), make_plan(config, "w", None)
+    for name, left in (("draft/parsed", ["refined/parsed"]), ("refined/parsed", [])):
+        sign_again(run, now, name)
+        stale = [one for one, stage in now.items() if run.stored(one).info.fingerprint != stage.fingerprint]
+        assert stale[:1] == left
 
 
 def test_reparse_throws_no_scores_away_unasked(config):

@@ -77,6 +77,7 @@ def open_context(
     executor: Executor | None = None,
     *,
     needs_model: bool = True,
+    reparse: bool = False,
     part: Part | None = None,
 ) -> Iterator[Context]:
     """The run folder for one writer, or one of several, with its settings checked against what lies there.
@@ -88,6 +89,7 @@ def open_context(
         progress: Who is told how far the run is.
         executor: Where shards run; by default where the settings say, until the end of the block.
         needs_model: False where no stage is asked for that could load the model: it may be gone by then.
+        reparse: True where texts are read again: what was made of their pairs may stay, as ``sign_again`` sees to.
         part: Which of the shards are to be made, beside others that make theirs.
 
     Raises:
@@ -105,7 +107,8 @@ def open_context(
         config = config.model_copy(update={"model": model, "images": images, "generation": generation})
         _check_root(run, _absolute(images.root), images.follow_links)
         plan = make_plan(config, weights, scorer, run)
-        check_costly(run, plan)
+        if not reparse:
+            check_costly(run, plan)
         with closing(executor or make_executor(config.executor)) as chosen:
             yield Context(run, config, plan, chosen, progress, part)
         save_settings(run, config)

@@ -17,13 +17,14 @@ from c3l.method.parsing import PARSER_VERSION
 from c3l.method.prompts import InstructionTemplate, choose_templates
 from c3l.method.scoring import SCORER_VERSION
 from c3l.records import EvalReport, name_round, name_step
-from c3l.run.run_folder import Run
+from c3l.run.run_folder import READ_BY, Run
 from c3l.settings.base import results_of
 from c3l.settings.schema import ExportConfig, RunConfig
-from c3l.storage.job import fingerprint
+from c3l.storage.job import find_changes, fingerprint, plain
 from c3l.storage.stage import Stage
 
 TUNER_VERSION = 3
+_TUNED_BY = ("weights", "ends_with")  # of a tuned model they are the fingerprint of its tuning
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +99,46 @@ def check_costly(run: Run, plan: Plan) -> None:
     for stage in plan.values():
         stored = run.stored(stage.name)
         if stage.costly and stored is not None:
-            run.stage(
-                stage.name,
-                fingerprint=stage.fingerprint,
-                settings=stage.settings,
-                shards=stored.info.shards,
-                shard_size=stored.info.shard_size,
-            )
+            _refuse_others(run, stage, stored)
+
+
+def _refuse_others(run: Run, stage: StagePlan, stored: Stage) -> None:
+    info = stored.info
+    run.stage(
+        stage.name,
+        fingerprint=stage.fingerprint,
+        settings=stage.settings,
+        shards=info.shards,
+        shard_size=info.shard_size,
+    )
+
+
+def sign_again(run: Run, plan: Plan, parsed: str) -> None:
+    """Make finished pairs, read again with the same outcome, those of the plan, and with them what was made of them.
+
+    Up to the pairs of the next round, which are read again by themselves.
+
+    Raises:
+        StaleStageError: If a costly stage was made with other settings than how texts are read.
+    """
+    new: dict[str, str] = {}  # fingerprints by those that they replace: later settings hold those of tunings
+    stages: list[tuple[Stage, StagePlan]] = []
+    for stage in list(plan.values())[list(plan).index(parsed) :]:
+        if stage.name != parsed and stage.name.endswith("/parsed"):
+            break
+        if (stored := run.stored(stage.name)) is None:
+            continue
+        before = stored.info.settings
+        if stage.name == parsed:  # what a tuned model wrote names it by the tuning as it was signed before
+            new |= {before[key]: stage.settings[key] for key in _TUNED_BY if key in before}
+        before = before | {key: new.get(before[key], before[key]) for key in _TUNED_BY if key in before}
+        if set(find_changes(before, plain(stage.settings))) <= READ_BY:
+            new[stored.info.fingerprint] = stage.fingerprint
+            stages.append((stored, stage))
+        elif stage.costly:
+            _refuse_others(run, stage, stored)
+    for stored, stage in reversed(stages):  # killed in between, what comes first is still to be signed
+        stored.sign_again(stage.fingerprint, stage.settings)
 
 
 def _plan_tuning(config: RunConfig, writer: str, round: int, groups: StagePlan) -> StagePlan:

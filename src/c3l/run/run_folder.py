@@ -44,6 +44,10 @@ STAGES: dict[str, tuple[str, ...]] = {  # in order; what `clean` removes of each
 }
 
 
+READ_BY = {"parsers", "parser_version"}
+"""The settings of a stage that say how texts are read: others may give the same pairs."""
+
+
 class Run:
     """A run folder. ``Run.open`` to write, ``Run.reader`` to look."""
 
@@ -184,6 +188,8 @@ def _find_default(key: str) -> Any:
 def _explain_settings(run: Path, old: StageInfo, new: StageInfo) -> str:
     back = spell_overrides(new.settings, old.settings)
     remedy = f"put it back with `{back}`, " if back else ""
+    if READ_BY & {*find_changes(old.settings, new.settings)}:
+        remedy += f"keep it where the pairs are the same with `c3l generate {spell_path(run)} --reparse`, "
     return (
         f"stage {old.stage} in {run} was made with other settings: {explain_changes(old.settings, new.settings)}; "
         f"{remedy}name another run folder, or remove it with `c3l clean {spell_path(run)} {old.stage}`"
