@@ -18,7 +18,7 @@ from c3l.run.pipeline import run_filter
 from c3l.run.plan import make_plan, sign_again
 from c3l.run.run_folder import Run
 from c3l.run.status import find_error_rate, read_states, summarise
-from c3l.settings.load import load_config
+from c3l.settings.load import load_config, load_saved
 from c3l.settings.schema import ExportConfig
 from c3l.storage.atomic import write_atomic
 from c3l.storage.job import fingerprint, plain
@@ -718,3 +718,13 @@ def test_templates_of_ones_own_are_found_from_elsewhere(config, tmp_path, monkey
     walk(fewer, Loader(), run_filter, needs_model=False)
     states = {one.name: one.state for one in read_states(Run.reader(config.run))}
     assert (states["filtered"], states["export"]) == ("done", "stale")
+    Path(tmp_path / "mine.yaml").unlink()
+    for name in ("run", "moved"):  # the run keeps a copy, also where its folder moves
+        config = config.model_copy(update={"run": config.run.rename(tmp_path / name)})
+        saved = load_saved(config.run / "config.yaml", [f"run={config.run}"])
+        walk(saved, Loader(), run_filter, needs_model=False)
+        walk(saved, Loader())
+        assert {one.state for one in read_states(Run.reader(config.run))} == {"done"}
+    elsewhere = ["generation.templates=nowhere.yaml"]
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: No such file"):
+        walk(load_saved(config.run / "config.yaml", elsewhere), Loader(), run_filter, needs_model=False)

@@ -15,7 +15,7 @@ from c3l.progress import Progress
 from c3l.records import ImageRef
 from c3l.run.plan import Plan, check_costly, make_plan
 from c3l.run.run_folder import Run, spell_path
-from c3l.settings.load import dump_config, load_saved
+from c3l.settings.load import dump_config, keep_templates, load_saved
 from c3l.settings.roots import Address
 from c3l.settings.schema import FollowLinks, ModelConfig, RunConfig
 from c3l.storage.atomic import write_atomic
@@ -115,10 +115,16 @@ def open_context(
 
 
 def save_settings(run: Run, config: RunConfig) -> None:
-    """Make these the settings that the run goes on with where nothing else is said."""
-    text, saved = dump_config(config), run.path / "config.yaml"
-    if not saved.exists() or saved.read_bytes() != text.encode():
-        write_atomic(saved, text)
+    """Make these the settings that the run goes on with where nothing else is said, with a copy of its templates."""
+    templates = config.generation.templates
+    if templates is not None and templates.exists():
+        _write_changed(keep_templates(run.path, templates), templates.read_bytes())
+    _write_changed(run.path / "config.yaml", dump_config(config).encode())
+
+
+def _write_changed(path: Path, content: bytes) -> None:
+    if not path.exists() or path.read_bytes() != content:
+        write_atomic(path, content)
 
 
 def _check_root(run: Run, root: Path | Address, links: FollowLinks) -> None:
