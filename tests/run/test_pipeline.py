@@ -199,7 +199,7 @@ def test_cheap_stages_are_made_again_when_their_settings_change(config, root, mo
 @pytest.mark.parametrize(
     ("override", "named"),
     [
-        ("seed=1", "seed: 0 -> 1"),
+        ("seed=1", "seed: 0 -> 1; put it back with `--set seed=0`"),
         ("generation.temperature=0.5", "--set generation.temperature=1.0"),
         ("generation.instructions=[brief_vqa]", "generation.instructions"),
         ("generation.pairs_per_image=3", "generation.pairs_per_image: 5 -> 3"),
@@ -217,6 +217,26 @@ def test_what_took_long_is_never_thrown_away_unasked(config, root, model, overri
         walk(make_config(config.run, root, model, override), Loader())
     assert named in str(caught.value)
     assert read_all(config.run) == before, "the saved settings stay those of the records"
+
+
+def test_how_many_others_were_shown_is_named_as_it_is_set(config, root, model):
+    def showing(others):
+        return make_config(config.run, root, model, "scoring.no_image=others", f"scoring.others={others}")
+
+    walk(showing(2), Loader())
+    with pytest.raises(StaleStageError, match=r"scoring\.others: 2 -> 3; put it back with `--set scoring\.others=2`"):
+        walk(showing(3), Loader())
+
+
+def test_a_random_subset_has_a_seed_of_its_own(config, root, model):
+    walk(config, Loader())
+    subsets = []
+    for seed in ("null", "1", "null"):
+        drawn = make_config(config.run, root, model, "filtering.rule=random", f"filtering.seed={seed}")
+        walk(drawn, Loader(), run_filter, needs_model=False)
+        subsets.append((config.run / "decisions.jsonl").read_bytes())
+    assert subsets[0] == subsets[2] != subsets[1]
+    assert "filtering.seed" not in make_plan(config, "w")["filtered"].settings, "finished runs stay so"
 
 
 def test_the_image_root_may_be_spelled_otherwise_or_move_but_not_be_another(config, root, model, tmp_path, monkeypatch):

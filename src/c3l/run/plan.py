@@ -79,7 +79,9 @@ def make_plan(
             writer = stages[-1].fingerprint
             stages += _plan_round(config, scorer, writer, round, stages[-1])
     scored = next(stage for stage in reversed(stages) if stage.name == f"{name_round(config.rounds)}/scored")
-    filtering = results_of("filtering", config.filtering)
+    # as in what was made before it had a seed of its own
+    unnamed = {"seed"} if config.filtering.seed is None else set()
+    filtering = results_of("filtering", config.filtering, unnamed)
     filtered = _plan("filtered", form | filtering | {"seed": config.seed}, scored)
     export = _plan("export", results_of("export", config.export), filtered)
     # of the export the tuning reads the pairs alone: more formats beside them make no other model

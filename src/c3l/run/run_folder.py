@@ -172,9 +172,22 @@ def spell_path(path: object) -> str:
     return shlex.quote(str(path))
 
 
+_SET_AS = {"others": "scoring.others"}  # a stage's settings that --set calls otherwise
+
+
+def explain_stage(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Each setting of a stage that differs, old -> new, as ``--set`` calls it."""
+    return explain_changes(_as_set(old), _as_set(new))
+
+
+def _as_set(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {_SET_AS.get(key, key): value for key, value in settings.items()}
+
+
 def spell_overrides(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """The ``--set`` options that turn the settings of a stage from the old into the new; may be empty."""
-    settable = [key for key in find_changes(old, new) if "." in key]
+    old, new = _as_set(old), _as_set(new)
+    settable = [key for key in find_changes(old, new) if "." in key or key == "seed"]
     values = {key: new[key] if key in new else _find_default(key) for key in settable}
     return " ".join(f"--set {shlex.quote(f'{key}={show_value(value)}')}" for key, value in plain(values).items())
 
@@ -191,7 +204,7 @@ def _explain_settings(run: Path, old: StageInfo, new: StageInfo) -> str:
     if READ_BY & {*find_changes(old.settings, new.settings)}:
         remedy += f"keep it where the pairs are the same with `c3l generate {spell_path(run)} --reparse`, "
     return (
-        f"stage {old.stage} in {run} was made with other settings: {explain_changes(old.settings, new.settings)}; "
+        f"stage {old.stage} in {run} was made with other settings: {explain_stage(old.settings, new.settings)}; "
         f"{remedy}name another run folder, or remove it with `c3l clean {spell_path(run)} {old.stage}`"
     )
 

@@ -19,10 +19,10 @@ from c3l.method.scoring import rescore, score_samples
 from c3l.models.interface import InferenceModel
 from c3l.records import Form, ImageRef, Sample, ScoredPair, ScoredSample
 from c3l.run.context import Context, save_settings
-from c3l.run.run_folder import STAGES, Run, spell_overrides, spell_path
+from c3l.run.run_folder import STAGES, Run, explain_stage, spell_overrides, spell_path
 from c3l.settings.schema import ModelConfig, RunConfig
 from c3l.storage.atomic import make_folder, remove
-from c3l.storage.job import explain_changes, plain
+from c3l.storage.job import plain
 from c3l.storage.lock import PATIENCE, waiting_lock
 from c3l.storage.stage import Stage
 
@@ -60,7 +60,7 @@ def need(context: Context, name: str) -> Stage:
         old, now = stage.info.settings, plain(plan.settings)
         command = f"{command} {spell_overrides(old, now)}".rstrip()
         raise StaleStageError(
-            f"stage {name} in {run.path} was made with other settings: {explain_changes(old, now)}; "
+            f"stage {name} in {run.path} was made with other settings: {explain_stage(old, now)}; "
             f"put them back, or make it again first, with `{command}`"
         )
     return stage
@@ -76,7 +76,7 @@ def begin(context: Context, name: str, shards: int, shard_size: int | None = Non
     stored = context.run.stored(name)
     if stored is not None and not plan.costly and stored.info.fingerprint != plan.fingerprint:
         discard(context.run, name)
-        context.progress.note(f"{name}: made again, {explain_changes(stored.info.settings, plain(plan.settings))}")
+        context.progress.note(f"{name}: made again, {explain_stage(stored.info.settings, plain(plan.settings))}")
     return context.run.stage(
         name, fingerprint=plan.fingerprint, settings=plan.settings, shards=shards, shard_size=shard_size
     )
