@@ -364,6 +364,17 @@ def test_a_second_writer_is_refused_and_a_reader_is_not(tmp_path: Path) -> None:
         pass
 
 
+def test_who_shares_a_run_is_not_taken_for_who_had_it_before(tmp_path: Path) -> None:
+    with Run.open(tmp_path / "run") as run:
+        begin(run).write_shard(0, shard(0))
+    with Run.share(tmp_path / "run"):
+        for _ in range(2):
+            with pytest.raises(RunLockedError, match=r"written by others that make parts of it \(--shard\); wait"):
+                Run.open(tmp_path / "run").__enter__()
+    with Run.open(tmp_path / "run"), pytest.raises(RunLockedError, match=f"by process {os.getpid()} on"):
+        Run.open(tmp_path / "run").__enter__()
+
+
 @pytest.mark.parametrize("taken", ["images/cat.jpg", "export/mine.json", "images.jsonl"])
 def test_a_folder_of_other_work_is_not_taken_for_a_run(taken: str, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("a run may live beside this")
