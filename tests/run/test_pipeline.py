@@ -15,7 +15,7 @@ from c3l.records import ContrastiveGroup, FilterDecision, ImageRef, Sample, Scor
 from c3l.run import pipeline
 from c3l.run.context import open_context
 from c3l.run.pipeline import run_filter
-from c3l.run.plan import make_plan, sign_again
+from c3l.run.plan import check_costly, make_plan, sign_again
 from c3l.run.run_folder import Run
 from c3l.run.status import find_error_rate, read_states, summarise
 from c3l.settings.load import load_config, load_saved
@@ -401,7 +401,9 @@ def test_texts_of_a_tuned_run_are_read_again_round_by_round(config, root, model,
     write_atomic(config.run / "decisions.jsonl", "")
     monkeypatch.setattr("c3l.run.plan.PARSER_VERSION", 10**6)
     run, now = Run(config.run), make_plan(config, "w", None)
-    for name, left in (("draft/parsed", ["refined/parsed"]), ("refined/parsed", [])):
+    for name, left, way in (("draft/parsed", ["refined/parsed"], ""), ("refined/parsed", [], " --round 1")):
+        with pytest.raises(StaleStageError, match=f"--reparse{way}`"):
+            check_costly(run, now)
         sign_again(run, now, name)
         stale = [one for one, stage in now.items() if run.stored(one).info.fingerprint != stage.fingerprint]
         assert stale[:1] == left

@@ -201,8 +201,11 @@ def _find_default(key: str) -> Any:
 def _explain_settings(run: Path, old: StageInfo, new: StageInfo) -> str:
     back = spell_overrides(new.settings, old.settings)
     remedy = f"put it back with `{back}`, " if back else ""
-    if READ_BY & {*find_changes(old.settings, new.settings)}:
-        remedy += f"keep it where the pairs are the same with `c3l generate {spell_path(run)} --reparse`, "
+    changed = {*find_changes(old.settings, new.settings)}
+    if changed & READ_BY and changed <= READ_BY | {"weights"}:  # the latter of what a tuned model wrote
+        round = next((one for one in range(1, MAX_ROUNDS + 1) if old.stage.startswith(f"{name_round(one)}/")), 0)
+        which = f" --round {round}" if round else ""
+        remedy += f"keep it where the pairs are the same with `c3l generate {spell_path(run)} --reparse{which}`, "
     return (
         f"stage {old.stage} in {run} was made with other settings: {explain_stage(old.settings, new.settings)}; "
         f"{remedy}name another run folder, or remove it with `c3l clean {spell_path(run)} {old.stage}`"

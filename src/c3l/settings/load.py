@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -72,11 +73,11 @@ def _find_kept(saved: Path) -> list[Override]:
     """The copy of a run's templates in the place of their file, where that is gone."""
     section = _read_yaml(saved).get("generation")
     named = section.get("templates") if isinstance(section, dict) else None
-    if not isinstance(named, str) or Path(named).exists():
+    if not isinstance(named, str) or os.path.exists(named):  # of any text, also what can be no path
         return []
     kept = keep_templates(saved.parent, Path(named))
     typed = f"the templates that {saved.parent} keeps"
-    return [Override("generation.templates", str(kept.absolute()), typed)] if kept.exists() else []
+    return [Override("generation.templates", str(kept.absolute()), typed)] if os.path.exists(kept) else []
 
 
 def _load(paths: Iterable[Path], overrides: Iterable[str | Override], doubt: str = "") -> RunConfig:
