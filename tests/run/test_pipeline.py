@@ -373,16 +373,6 @@ def test_a_parser_that_gives_the_same_pairs_keeps_what_was_made_of_them(config, 
         walk(config, Loader())
     with pytest.raises(StaleStageError, match=r"draft/scored .*scoring\.no_image"):
         read_again(make_config(config.run, root, model, "scoring.no_image=blank"))
-    sign, signed = Stage.sign_again, iter(range(100))
-
-    def sign_two(*args):
-        if next(signed) == 2:
-            raise KeyboardInterrupt
-        sign(*args)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Stage, "sign_again", sign_two)
-        read_again(config)
     read_again(config)
     loader = Loader()
     walk(config, loader)
@@ -399,11 +389,26 @@ def test_texts_of_a_tuned_run_are_read_again_round_by_round(config, root, model,
         made = StageInfo(stage.name, stage.fingerprint, plain(stage.settings), 0)
         write_atomic(config.run / stage.name / "stage.json", to_json(made) + "\n")
     write_atomic(config.run / "decisions.jsonl", "")
+    sign = Stage.sign_again
+
+    def kill_at(number):
+        signed = iter(range(1, number + 1))
+
+        def do(*args):
+            if next(signed) == number:
+                raise KeyboardInterrupt
+            sign(*args)
+
+        return do
+
     monkeypatch.setattr("c3l.run.plan.PARSER_VERSION", 10**6)
     run, now = Run(config.run), make_plan(config, "w", None)
     for name, left, way in (("draft/parsed", ["refined/parsed"], ""), ("refined/parsed", [], " --round 1")):
         with pytest.raises(StaleStageError, match=f"--reparse{way}`"):
             check_costly(run, now)
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Stage, "sign_again", kill_at(5))
+            sign_again(run, now, name)
         sign_again(run, now, name)
         stale = [one for one, stage in now.items() if run.stored(one).info.fingerprint != stage.fingerprint]
         assert stale[:1] == left
