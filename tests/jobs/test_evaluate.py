@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from c3l.cli.main import main
-from c3l.data.paths import BadImageError
-from c3l.errors import DataError, StaleStageError, TooManyRejectedError
+from c3l.errors import BadImageError, DataError, StaleStageError, TooManyRejectedError
 from c3l.evaluation.pictures import open_item_image
 from c3l.evaluation.task import Item, Prediction
 from c3l.jobs import evaluate as benchmarking

@@ -170,7 +170,7 @@ def _generate(
     if reparse and shard is not None:
         raise ConfigError("got --reparse with --shard, but reading texts again needs no model: leave --shard out")
     stages = partial(run_reparse if reparse else run_generate, round=round)
-    run_stages(settings, stages, needs_model=not reparse, shard=shard)
+    run_stages(settings, stages, needs_model=not reparse, reparse=reparse, shard=shard)
 
 
 @app.command("score")

@@ -269,7 +269,12 @@ def find_run(path: Path) -> "Run":
 
 
 def run_stages(
-    config: "RunConfig", stages: "Callable[[Context], None]", *, needs_model: bool = True, shard: str | None = None
+    config: "RunConfig",
+    stages: "Callable[[Context], None]",
+    *,
+    needs_model: bool = True,
+    reparse: bool = False,
+    shard: str | None = None,
 ) -> None:
     """Run stages, or a part of their shards, print the summary, and exit with 3 where too much was rejected."""
     from c3l.progress import make_progress
@@ -282,7 +287,7 @@ def run_stages(
     part = None if shard is None else read_part(shard)
     if part is not None:
         list_images(config, progress)
-    with open_context(config, progress, needs_model=needs_model, part=part) as context:
+    with open_context(config, progress, needs_model=needs_model, reparse=reparse, part=part) as context:
         stages(context)
     summary = summarise(Run.reader(config.run))
     lost = tell_lost(summary, config)

@@ -75,6 +75,22 @@ def check_benchmark(task: BenchmarkConfig, config: RunConfig) -> None:
     check_images(benchmark.items, root, config.max_error_rate, config.images.follow_links)
 
 
+def describe_benchmark(task: BenchmarkConfig, config: RunConfig) -> dict[str, Any]:
+    """What its figures depend on beside the model: no path and no address, so that files and servers may move.
+
+    ``data`` is None where a file is not there.
+    """
+    try:
+        hashes = hash_files(task)
+    except OSError:
+        hashes = None
+    rules = config.evaluation
+    asked: dict[str, Any] = {"data": hashes, "by": task.by, "frames": task.frames, "evaluation.blind": rules.blind}
+    if rules.max_new_tokens is not None:
+        asked["evaluation.max_new_tokens"] = rules.max_new_tokens
+    return asked | (results_of("evaluation.judge", rules.judge) if task.task == "llava_bench" else {})
+
+
 def evaluate_files(
     task: BenchmarkConfig,
     out: Path,
