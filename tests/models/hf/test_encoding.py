@@ -1,4 +1,4 @@
-from copy import deepcopy
+from copy import copy, deepcopy
 
 import pytest
 from studies.families.folder import write_folder
@@ -9,6 +9,7 @@ from c3l.models.hf.encoded import EncodedPrompt, EncodedRow
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.expansion import learn_expansion
 from c3l.models.hf.processors import load_processor
+from hub_layouts import edit_json
 from tiny_models import FAMILIES, make_picture
 
 
@@ -117,9 +118,35 @@ def test_generation_prompts_are_padded_on_the_left(encoder):
     assert inputs["input_ids"][:, -1].unique().numel() == 1
 
 
-def test_a_processor_without_chat_template_is_refused(tiny):
-    from copy import copy
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_length_that_the_tokenizer_once_cut_at_cuts_no_prompt(family, tiny, recwarn):
+    processor = copy(tiny(family).processor)
+    whole = ChatEncoder(processor)
+    processor.tokenizer = deepcopy(processor.tokenizer)
+    processor.tokenizer.init_kwargs["max_length"] = 8
+    encoder = ChatEncoder(processor)
+    for image in (make_picture(1), None):
+        assert encoder.encode_prompt("What is it?", image).ids == whole.encode_prompt("What is it?", image).ids
+    pictures = [make_picture(1), make_picture(2)]
+    found, expected = (one.encode_for_generation(["What?", "And?"], pictures) for one in (encoder, whole))
+    assert found["input_ids"].equal(expected["input_ids"])
+    assert not [one for one in recwarn if "max_length" in str(one.message)]
 
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "tokenizer_config.json"])
+def test_a_folder_of_a_tokenizer_that_once_cut_texts_encodes_whole_prompts(file, folder):
+    def encode():
+        encoder = ChatEncoder(load_processor(str(folder), "main", trust_remote_code=False))
+        return encoder.encode_prompt("What is it?", make_picture(1)).ids
+
+    whole = encode()
+    truncation = {"max_length": 8, "strategy": "LongestFirst", "stride": 0, "direction": "Right"}
+    cuts = {"max_length": 8, "stride": 0, "truncation_side": "right", "truncation_strategy": "longest_first"}
+    edit_json(folder / file, lambda it: it.update(cuts if "config" in file else {"truncation": truncation}))
+    assert encode() == whole
+
+
+def test_a_processor_without_chat_template_is_refused(tiny):
     processor = copy(tiny("llava").processor)
     processor.chat_template = None
     with pytest.raises(BackendError, match="chat template"):
@@ -192,8 +219,6 @@ def test_what_could_melt_into_the_text_is_not_learned(encoder):
     ("header", "first"), [("assistant:\n", "Y"), ("assistant: <|im_end|>", "Y"), ("assistant:", "\u2581")]
 )
 def test_an_answer_begins_with_the_space_of_its_tokenizer_only_where_the_template_leaves_one_out(header, first, tiny):
-    from copy import deepcopy
-
     from tokenizers import Tokenizer, decoders, pre_tokenizers
     from tokenizers.models import BPE
     from transformers import PreTrainedTokenizerFast

@@ -293,7 +293,9 @@ class ChatEncoder:
         return {key: value for key, value in output.items() if isinstance(value, Tensor)}
 
     def _call(self, texts: Sequence[str], images: Sequence[Shown] | None, **padding: Any) -> Any:
-        options = {**self._begins.options(texts[0]), "return_tensors": "pt", **padding}
+        # a tokenizer that was saved while it cut texts would have the processor cut every prompt, or else tell of it
+        whole = {"truncation": False, "verbose": False}
+        options = {**self._begins.options(texts[0]), **whole, "return_tensors": "pt", **padding}
         return self._processor(images=self._nest(images), text=list(texts), **options)
 
     def _nest(self, images: Sequence[Shown] | None) -> list[Any] | None:
