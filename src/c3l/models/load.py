@@ -172,11 +172,11 @@ def merge_adapter(config: ModelConfig, adapter: Path, folder: Path) -> None:
         BackendError: If the model or the adapter cannot be loaded, or the adapter is of another model.
     """
     from c3l.models.hf.adapters import merge_folder
-    from c3l.models.hf.processors import save_processor
+    from c3l.models.hf.saved import FolderWriter
 
     model, processor = _read(config, weights_hash(config), _choose_dtype(config), "cpu")
-    merge_folder(model, adapter).save_pretrained(str(folder))
-    save_processor(processor, folder)
+    writer = FolderWriter(model, processor)
+    writer.write(merge_folder(model, adapter), folder)
 
 
 def _describe(config: ModelConfig, weights: str, device: str, dtype: "torch.dtype | str", seed: int) -> Provenance:
