@@ -180,6 +180,25 @@ def test_a_stopped_one_goes_on_to_the_same_model(place, method, world, whole, tm
     assert not (tmp_path / "cut" / "checkpoints").exists()
 
 
+def test_what_a_tracker_was_told_stays_and_goes_with_what_was_not_learned(world, tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard")
+    root, data = world
+    out, told = tmp_path / "out", ("finetuning.report_to=tensorboard", "finetuning.max_steps=1")
+
+    def stop_at_once(self, args, state, control, **_):
+        raise Stopped
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Advance, "on_step_end", stop_at_once)
+        with pytest.raises(Stopped):
+            finetune_files([data], out, configure(root, *told), SilentProgress())
+    [begun] = out.glob("tracking/*/events*")
+    finetune_files([data], out, configure(root, *told, "finetuning.lora_r=2"), SilentProgress())
+    [events] = out.glob("tracking/*/events*")
+    assert events != begun
+    assert not (out / "checkpoints").exists()
+
+
 def test_two_processes_learn_as_one_with_twice_the_batch(world, tmp_path, in_float64):
     """Two pictures in twelve rows, two a process and step: some batches have none, and the connector learns nothing."""
     root, _ = world

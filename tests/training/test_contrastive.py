@@ -370,5 +370,11 @@ def test_nothing_to_tune_on_is_said(tiny, tmp_path):
         tune(make_lvlm(tiny("llava"), config), [], open_item_image, config, TrainingPlace(0, tmp_path))
 
 
+def test_what_a_tracker_is_told_lies_beside_the_checkpoints_which_are_removed(tiny, tmp_path):
+    pytest.importorskip("tensorboard")
+    tune_tiny(tiny("llava"), tmp_path / "checkpoints", max_steps=1, report_to=("tensorboard",))
+    assert len([*tmp_path.rglob("events*")]) == len([*tmp_path.glob("tracking/*/events*")]) == 1
+
+
 def test_a_seed_that_numpy_does_not_take_is_none_of_the_users_business(tiny, tmp_path):
     assert make_arguments(ContrastiveConfig(), TrainingPlace(2**32 + 5, tmp_path), 1, on_cpu=True).seed == 5

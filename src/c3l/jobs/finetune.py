@@ -125,7 +125,9 @@ def _resume(data: Sequence[Path], job: Job, config: RunConfig) -> tuple[RunConfi
     except StaleStageError:
         if _has_learned(job.folder):
             raise
-        for name in (CHECKPOINTS, REJECTED):
+        from c3l.training.arguments import TRACKING
+
+        for name in (CHECKPOINTS, REJECTED, TRACKING):
             if (job.folder / name).exists():
                 remove(job.folder / name)
         job.forget()

@@ -13,6 +13,8 @@ from transformers import TrainingArguments
 from c3l.settings.tuning import TrainerSettings
 
 SEEDS = 2**32  # numpy takes no larger one
+TRACKING = "tracking"
+"""Beside the checkpoints: what trackers write into the trainer's folder by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
