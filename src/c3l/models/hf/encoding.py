@@ -53,7 +53,7 @@ class ChatEncoder:
             model: Its model, which may end its turns with other tokens than the tokenizer's own end.
 
         Raises:
-            BackendError: If the processor has no chat template, or no tokenizer.
+            BackendError: If the processor has no chat template, no tokenizer, or one that ends every prompt.
         """
         self._processed = ProcessedImages(getattr(processor, "image_processor", None))
         self._processor = copy(processor)
@@ -69,10 +69,15 @@ class ChatEncoder:
         self._begins = Begins(processor, self.tokenizer)
         self.chats = Chats(self._processor, self.tokenizer, self._tokenise)
         self.render, self.render_to_answer = self.chats.render, self.chats.render_to_answer
+        written = write_chat(self.render)
+        if told := self._begins.tell_end(written):
+            self._processor.tokenizer = self.tokenizer = self._begins.without_end(self.tokenizer)
+        self.notes = (*self.chats.notes, told)
+        """What is done otherwise with this model than with most, a line each; some are empty."""
         self.thinking = self.chats.thinking
         self.turn_end = find_turn_end(self.render, self.tokenizer)
         ends = () if model is None else stop_ids(model, self)
-        self.control = find_control_tokens(processor, self.tokenizer, write_chat(self.render), ends)
+        self.control = find_control_tokens(processor, self.tokenizer, written, ends)
         render_said = partial(self.render, add_generation_prompt=False)
         self._lead = find_lead(self.render_to_answer, render_said, self._tokenise, self.tokenizer.added_tokens_encoder)
         self._placeholder = _placeholder(processor, self.tokenizer)

@@ -68,7 +68,7 @@ class FinetunableHfModel:
         self._conversations = ConversationEncoder(self._encoder, stop_ids(model, self._encoder))
         self._positions = count_positions(model)
         self._longest = min(config.max_length, self._positions or config.max_length)
-        self.provenance = add_notes(provenance, [*self._encoder.chats.notes, self._tell_length(config)])
+        self.provenance = add_notes(provenance, [*self._encoder.notes, self._tell_length(config)])
         if config.taught_share is not None:
             _check_gains(model, self._encoder)
         between = find_connectors(model)

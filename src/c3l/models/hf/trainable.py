@@ -61,7 +61,7 @@ class TrainableHfModel(nn.Module):
         self._writer = FolderWriter(model, processor)
         self._encoder = ChatEncoder(processor, model)
         self._positions = count_positions(model)
-        self._provenance = add_notes(provenance, self._encoder.chats.notes)
+        self._provenance = add_notes(provenance, self._encoder.notes)
         self._vision = VisionEncoder(model, self._encoder)
         self._features = FeatureStore(self._vision, model)
         forcing = TeacherForcing(model, self._encoder, self._vision)
