@@ -10,7 +10,7 @@ from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.expansion import learn_expansion
 from c3l.models.hf.processors import load_processor
 from hub_layouts import edit_json
-from tiny_models import FAMILIES, make_picture
+from tiny_models import FAMILIES, load_tiny, make_picture
 
 
 @pytest.fixture
@@ -144,6 +144,19 @@ def test_a_folder_of_a_tokenizer_that_once_cut_texts_encodes_whole_prompts(file,
     cuts = {"max_length": 8, "stride": 0, "truncation_side": "right", "truncation_strategy": "longest_first"}
     edit_json(folder / file, lambda it: it.update(cuts if "config" in file else {"truncation": truncation}))
     assert encode() == whole
+
+
+def test_token_types_that_a_tokenizer_gives_and_the_model_does_not_read_are_left_out(folder, tiny):
+    names = {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
+    edit_json(folder / "tokenizer_config.json", lambda it: it.update(names))
+    llava = load_tiny("llava", folder)
+    assert ChatEncoder(llava.processor).encode_prompt("What?", make_picture(1)).types
+    encoder = ChatEncoder(llava.processor, llava.model)
+    assert not encoder.encode_prompt("What?", make_picture(1)).types
+    inputs = encoder.encode_for_generation(["What?"], [make_picture(1)])
+    assert llava.model.generate(**inputs, max_new_tokens=1, do_sample=False).shape[0] == 1
+    gemma = tiny("gemma3")
+    assert ChatEncoder(gemma.processor, gemma.model).encode_prompt("What?", make_picture(1)).types
 
 
 def test_a_processor_without_chat_template_is_refused(tiny):

@@ -13,6 +13,7 @@ are; prompts to be continued by ``generate`` are padded on the left. The end-of-
 not scored: S(I2C) is about what the answer says, not about where it stops.
 """
 
+import inspect
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -28,7 +29,7 @@ from c3l.models.hf.along import ALONG_KEYS, lay_along
 from c3l.models.hf.begins import Begins
 from c3l.models.hf.chats import Chats, Ending, ask
 from c3l.models.hf.control import find_control_tokens, write_chat
-from c3l.models.hf.encoded import TEXT_KEYS, EncodedPrompt, EncodedRow, RowBatch, pad, to_prompt
+from c3l.models.hf.encoded import TEXT_KEYS, TYPE_KEYS, EncodedPrompt, EncodedRow, RowBatch, pad, to_prompt
 from c3l.models.hf.expansion import Expansion, learn_expansion
 from c3l.models.hf.header import find_turn_end
 from c3l.models.hf.lead import find_lead
@@ -50,7 +51,8 @@ class ChatEncoder:
 
         Args:
             processor: With a tokenizer and a chat template.
-            model: Its model, which may end its turns with other tokens than the tokenizer's own end.
+            model: Its model, which may end its turns with other tokens than the tokenizer's own end, and read no token
+                types.
 
         Raises:
             BackendError: If the processor has no chat template, no tokenizer, or one that ends every prompt.
@@ -77,6 +79,9 @@ class ChatEncoder:
         self.thinking = self.chats.thinking
         self.turn_end = find_turn_end(self.render, self.tokenizer)
         ends = () if model is None else stop_ids(model, self)
+        # tokenizers of BERT's kind give token types, whether or not the model reads any
+        read = TYPE_KEYS if model is None else inspect.signature(model.forward).parameters
+        self._unread = frozenset(TYPE_KEYS).difference(read)
         self.control = find_control_tokens(processor, self.tokenizer, written, ends)
         render_said = partial(self.render, add_generation_prompt=False)
         self._lead = find_lead(self.render_to_answer, render_said, self._tokenise, self.tokenizer.added_tokens_encoder)
@@ -295,7 +300,7 @@ class ChatEncoder:
     def process(self, texts: Sequence[str], images: Sequence[Shown] | None, **padding: Any) -> dict[str, Tensor]:
         """What the processor makes of chats as the template writes them, and of the images of each."""
         output = self._call(texts, images, **padding)
-        return {key: value for key, value in output.items() if isinstance(value, Tensor)}
+        return {key: value for key, value in output.items() if isinstance(value, Tensor) and key not in self._unread}
 
     def _call(self, texts: Sequence[str], images: Sequence[Shown] | None, **padding: Any) -> Any:
         # a tokenizer that was saved while it cut texts would have the processor cut every prompt, or else tell of it
