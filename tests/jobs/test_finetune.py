@@ -338,6 +338,21 @@ def test_a_missing_package_is_one_line_before_the_model_is_loaded(world, tmp_pat
     assert capsys.readouterr().err.strip() == "c3l: finetuning needs trl: pip install 'c3l[train]'"
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("finetuning.report_to=nonsense", "got finetuning.report_to=nonsense: nonsense is not supported, only "),
+        ("model.dtype=float16", "got model.dtype=float16 for a tuning on a CPU, "),
+    ],
+)
+def test_what_would_end_the_tuning_is_one_line_before_the_model_is_loaded(override, said, world, tmp_path, monkeypatch):
+    root, data = world
+    monkeypatch.setattr(finetuning, "load_finetunable", None)
+    with pytest.raises(ConfigError, match=said):
+        finetune_files([data], tmp_path / "out", configure(root, override), SilentProgress())
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_file_where_the_folder_is_to_be_is_one_line(world, tmp_path, capsys):
     root, data = world
     (tmp_path / "out").write_text("")

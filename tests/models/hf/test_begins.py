@@ -76,5 +76,5 @@ def test_the_given_tokenizer_still_ends_its_texts(tiny):
 
 def test_a_tokenizer_that_cannot_be_told_to_leave_it_out_is_refused(tiny):
     encoder, _ = encoder_of(tiny, NONE, "<s>", ends="<|im_end|>")
-    with pytest.raises(BackendError, match="behind every text, .*: set add_eos_token to false"):
+    with pytest.raises(BackendError, match=r"behind every text, .*: set add_eos_token to false"):
         encoder._begins.without_end(object())

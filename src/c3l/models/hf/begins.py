@@ -58,8 +58,8 @@ class Begins:
         """
         if not hasattr(tokenizer, "backend_tokenizer"):
             raise BackendError(
-                f"{type(tokenizer).__name__} puts {self._behind!r} behind every text, expected nothing between a prompt "
-                "and its answer: set add_eos_token to false in tokenizer_config.json"
+                f"{type(tokenizer).__name__} puts {self._behind!r} behind every text, expected nothing between a "
+                "prompt and its answer: set add_eos_token to false in tokenizer_config.json"
             )
         tokenizer = deepcopy(tokenizer)
         tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
