@@ -180,6 +180,25 @@ def test_a_stopped_one_goes_on_to_the_same_model(place, method, world, whole, tm
     assert not (tmp_path / "cut" / "checkpoints").exists()
 
 
+def test_what_a_tracker_was_told_stays_and_goes_with_what_was_not_learned(world, tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard")
+    root, data = world
+    out, told = tmp_path / "out", ("finetuning.report_to=tensorboard", "finetuning.max_steps=1")
+
+    def stop_at_once(self, args, state, control, **_):
+        raise Stopped
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Advance, "on_step_end", stop_at_once)
+        with pytest.raises(Stopped):
+            finetune_files([data], out, configure(root, *told), SilentProgress())
+    [begun] = out.glob("tracking/*/events*")
+    finetune_files([data], out, configure(root, *told, "finetuning.lora_r=2"), SilentProgress())
+    [events] = out.glob("tracking/*/events*")
+    assert events != begun
+    assert not (out / "checkpoints").exists()
+
+
 def test_two_processes_learn_as_one_with_twice_the_batch(world, tmp_path, in_float64):
     """Two pictures in twelve rows, two a process and step: some batches have none, and the connector learns nothing."""
     root, _ = world
@@ -317,6 +336,21 @@ def test_a_missing_package_is_one_line_before_the_model_is_loaded(world, tmp_pat
     monkeypatch.setattr(finetuning, "load_finetunable", None)
     assert main(name_all(root, data, tmp_path / "out")) == 2
     assert capsys.readouterr().err.strip() == "c3l: finetuning needs trl: pip install 'c3l[train]'"
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("finetuning.report_to=nonsense", "got finetuning.report_to=nonsense: nonsense is not supported, only "),
+        ("model.dtype=float16", "got model.dtype=float16 for a tuning on a CPU, "),
+    ],
+)
+def test_what_would_end_the_tuning_is_one_line_before_the_model_is_loaded(override, said, world, tmp_path, monkeypatch):
+    root, data = world
+    monkeypatch.setattr(finetuning, "load_finetunable", None)
+    with pytest.raises(ConfigError, match=said):
+        finetune_files([data], tmp_path / "out", configure(root, override), SilentProgress())
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_file_where_the_folder_is_to_be_is_one_line(world, tmp_path, capsys):

@@ -135,6 +135,29 @@ def test_a_run_asks_for_the_packages_of_finetuning_before_its_work(world, tmp_pa
 
 
 @pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("finetuning.report_to=nonsense", r"finetuning\.report_to=nonsense: .* only .*tensorboard"),
+        ("contrastive.report_to=nonsense", r"contrastive\.report_to=nonsense: .* only .*tensorboard"),
+        (
+            "finetuning.mixed_precision=fp16",
+            r"finetuning\.mixed_precision=fp16 .* on a CPU, .* set it to no or bf16",
+        ),
+        (
+            "contrastive.mixed_precision=fp16",
+            r"contrastive\.mixed_precision=fp16 .* on a CPU, .* set it to no or bf16",
+        ),
+        ("model.dtype=float16", "model.dtype=float16 for a tuning on a CPU, .* set --dtype bfloat16 or float32"),
+    ],
+)
+def test_a_tuning_that_would_end_at_once_is_refused_before_the_run(override, said, world, tmp_path):
+    loader = Loader()
+    with pytest.raises(ConfigError, match=said):
+        walk(configure(world, tmp_path / "run", "rounds=1", "model.device=cpu", override), loader, run_method)
+    assert loader.times == 0
+
+
+@pytest.mark.parametrize(
     ("overrides", "said"),
     [
         (["export.formats=[swift]"], "add llava to export.formats"),

@@ -238,15 +238,10 @@ def test_a_bfloat16_model_trains_in_its_own_arithmetic(tiny, tmp_path):
     assert tuning.measured[0].likelihood == pytest.approx(wide.measured[0].likelihood, rel=0.02)
 
 
-def test_the_loss_of_a_float16_model_is_scaled_where_there_is_a_scaler():
-    for dtype, on_cpu, asked, expected in (
-        ("float16", False, "no", "fp16"),
-        ("float16", False, "bf16", "bf16"),
-        ("float16", True, "no", "no"),
-        ("bfloat16", False, "no", "no"),
-    ):
+def test_the_loss_of_a_float16_model_is_scaled():
+    for dtype, asked, expected in (("float16", "no", "fp16"), ("float16", "bf16", "bf16"), ("bfloat16", "no", "no")):
         recipe = ContrastiveConfig(mixed_precision=asked)
-        assert scale_loss(recipe, dtype, on_cpu=on_cpu).mixed_precision == expected
+        assert scale_loss(recipe, dtype).mixed_precision == expected
 
 
 def test_the_projection_has_its_own_rate_and_both_follow_the_schedule(tiny, tmp_path):
@@ -368,6 +363,12 @@ def test_nothing_to_tune_on_is_said(tiny, tmp_path):
     config = ContrastiveConfig(**SHORT)
     with pytest.raises(DataError, match="0 groups to tune on"):
         tune(make_lvlm(tiny("llava"), config), [], open_item_image, config, TrainingPlace(0, tmp_path))
+
+
+def test_what_a_tracker_is_told_lies_beside_the_checkpoints_which_are_removed(tiny, tmp_path):
+    pytest.importorskip("tensorboard")
+    tune_tiny(tiny("llava"), tmp_path / "checkpoints", max_steps=1, report_to=("tensorboard",))
+    assert len([*tmp_path.rglob("events*")]) == len([*tmp_path.glob("tracking/*/events*")]) == 1
 
 
 def test_a_seed_that_numpy_does_not_take_is_none_of_the_users_business(tiny, tmp_path):

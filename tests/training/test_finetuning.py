@@ -1,5 +1,6 @@
 """Instruction tuning of tiny real models: what is taught, that the picture matters, and exact resume."""
 
+import json
 from copy import deepcopy
 from functools import cache
 
@@ -19,7 +20,7 @@ from c3l.settings.tuning import FinetuningConfig
 from c3l.training.arguments import TrainingPlace, count_steps
 from c3l.training.checkpoints import WEIGHTS, find_checkpoint
 from c3l.training.finetuning import TextConversation, finetune, make_trainer
-from tiny_models import FAMILIES, Tiny, make_picture
+from tiny_models import FAMILIES, Tiny, load_tiny, make_picture
 from wide import widen
 
 PROVENANCE = {name: Provenance("tiny", "", "hf", name, "cpu", 0, {}) for name in ("float32", "bfloat16")}
@@ -213,6 +214,19 @@ def test_what_a_family_keeps_in_float32_is_saved_so(tiny, tmp_path):
         saved = load_file(tmp_path / method / "model.safetensors")
         wide = {name.rpartition(".")[2]: value for name, value in saved.items() if value.dtype == torch.float32}
         assert wide == {"kept_buffer": torch.tensor([1 / 3]), "kept_weight": torch.tensor([1 / 3])}
+
+
+def test_a_model_is_saved_with_the_configs_that_it_came_with(copy_tiny, tmp_path):
+    """As Vicuna's, with settings of sampling that greedy decoding does not use, and without a begin token."""
+    folder = copy_tiny("llava", tmp_path / "llava")
+    sampling = {"do_sample": False, "temperature": 0.9, "top_p": 0.6, "eos_token_id": 258, "pad_token_id": 256}
+    (folder / "generation_config.json").write_text(json.dumps(sampling))
+    lvlm, _ = run(load_tiny("llava", folder), tmp_path / "c", max_steps=1)
+    lvlm.save_merged(tmp_path / "merged")
+    found = json.loads((tmp_path / "merged/generation_config.json").read_text())
+    assert found == sampling | {"transformers_version": found["transformers_version"]}
+    one, two = (json.loads((place / "config.json").read_text()) for place in (folder, tmp_path / "merged"))
+    assert one == two
 
 
 def test_a_family_that_trl_would_scale_otherwise_is_taught_its_own_numbers(tiny, tmp_path, caplog, in_float64):

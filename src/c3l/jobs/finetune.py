@@ -22,7 +22,7 @@ from c3l.data.sources import check_files, hash_files, list_files
 from c3l.errors import ConfigError, DataError, StaleStageError, TooManyRejectedError, tell_rejected, tell_too_many
 from c3l.jobs.learnable import iterate_rows, make_opener, mark_cut, note_unused, read_learnable, to_texts
 from c3l.jobs.taught_tokens import TokenChoice, count_tokens, tell_tokens, weigh_tokens
-from c3l.models.load import choose_dtype, load_finetunable, weights_hash
+from c3l.models.load import check_precision, choose_dtype, load_finetunable, weights_hash
 from c3l.models.tunable import FinetunableModel
 from c3l.progress import Progress, SilentProgress
 from c3l.records import Rejected, from_json, to_json
@@ -42,15 +42,20 @@ SUMMARY, LOG, REJECTED = "finetune.json", "log.jsonl", "rejected.jsonl"
 _LOOKED, _WEIGHED = "looked.json", "weighed.jsonl"
 
 
-def check_packages() -> None:
-    """Look whether the packages of the extra `train` are there, before anything is loaded.
+def check_finetuning(config: RunConfig) -> None:
+    """Look whether it can be tuned as it is asked for, before anything is loaded.
 
     Raises:
-        ConfigError: If one is not.
+        ConfigError: If a package or a tracker is missing, or the precision is none for the device.
     """
     missing = [name for name in ("trl", "datasets") if find_spec(name) is None]
     if missing:
         raise ConfigError(f"finetuning needs {' and '.join(missing)}: pip install 'c3l[train]'")
+    check_precision(config.model, "finetuning", config.finetuning)
+    if config.finetuning.report_to:
+        from c3l.training.arguments import check_trackers
+
+        check_trackers("finetuning", config.finetuning.report_to)
 
 
 def finetune_files(
@@ -125,7 +130,9 @@ def _resume(data: Sequence[Path], job: Job, config: RunConfig) -> tuple[RunConfi
     except StaleStageError:
         if _has_learned(job.folder):
             raise
-        for name in (CHECKPOINTS, REJECTED):
+        from c3l.training.arguments import TRACKING
+
+        for name in (CHECKPOINTS, REJECTED, TRACKING):
             if (job.folder / name).exists():
                 remove(job.folder / name)
         job.forget()
@@ -172,7 +179,7 @@ def _make(
     begin: Callable[[], None],
 ) -> dict[str, Any]:
     """Read the rows, then train on those that can be learned; returns the summary, which lies there from then on."""
-    check_packages()
+    check_finetuning(config)
     if layout := recognise(data, config.columns.named):
         progress.note(layout)
     start = time.monotonic()
@@ -225,7 +232,7 @@ def _train(
 
 def _join(data: Sequence[Path], job: Job, config: RunConfig) -> None:
     """Take part in a tuning as one of several processes."""
-    check_packages()
+    check_finetuning(config)
     from c3l.training.arguments import TrainingPlace
     from c3l.training.finetuning import finetune
 

@@ -12,14 +12,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from c3l.errors import BackendError, C3LError, find_remedy, one_line
+from c3l.errors import BackendError, C3LError, ConfigError, find_remedy, one_line
 from c3l.models.hashing import hash_folder
 from c3l.models.interface import InferenceModel
 from c3l.models.places import find_commit, find_folder
 from c3l.models.tunable import FinetunableModel, TrainableModel
 from c3l.records import Provenance
 from c3l.settings.schema import ModelConfig, RunConfig
-from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig
+from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig, TrainerSettings
 
 if TYPE_CHECKING:
     import torch
@@ -172,11 +172,11 @@ def merge_adapter(config: ModelConfig, adapter: Path, folder: Path) -> None:
         BackendError: If the model or the adapter cannot be loaded, or the adapter is of another model.
     """
     from c3l.models.hf.adapters import merge_folder
-    from c3l.models.hf.processors import save_processor
+    from c3l.models.hf.saved import FolderWriter
 
     model, processor = _read(config, weights_hash(config), _choose_dtype(config), "cpu")
-    merge_folder(model, adapter).save_pretrained(str(folder))
-    save_processor(processor, folder)
+    writer = FolderWriter(model, processor)
+    writer.write(merge_folder(model, adapter), folder)
 
 
 def _describe(config: ModelConfig, weights: str, device: str, dtype: "torch.dtype | str", seed: int) -> Provenance:
@@ -215,6 +215,28 @@ def check_device(config: ModelConfig) -> None:
     """
     if config.backend == "hf":
         _choose_device(config)
+
+
+def check_precision(config: ModelConfig, section: str, recipe: TrainerSettings) -> None:
+    """Look before a tuning whether it is to be one in float16 on a CPU.
+
+    Gradients are too small for that dtype unless the loss is scaled, which ``Trainer`` does on cards alone.
+
+    Raises:
+        ConfigError: If it is.
+    """
+    if config.dtype == "float16":
+        got, remedy = "model.dtype=float16", "set --dtype bfloat16 or float32"
+    elif recipe.mixed_precision == "fp16":
+        got, remedy = f"{section}.mixed_precision=fp16", "set it to no or bf16"
+    else:
+        return
+    import torch
+
+    from c3l.models.hf.sharding import is_sharded
+
+    if _choose_device(config) == "cpu" and not (is_sharded() and torch.cuda.is_available()):
+        raise ConfigError(f"got {got} for a tuning on a CPU, where no loss of float16 is scaled: {remedy}")
 
 
 def _choose_device(config: ModelConfig) -> str:

@@ -9,14 +9,14 @@ from c3l.data.parquet import check_parquet
 from c3l.executors.interface import LoadModel
 from c3l.executors.local import KeptModel, LocalExecutor
 from c3l.jobs.evaluate import Wanted, check_benchmark, evaluate_files
-from c3l.jobs.finetune import check_packages, finetune_files
+from c3l.jobs.finetune import check_finetuning, finetune_files
 from c3l.models.interface import InferenceModel
 from c3l.models.load import load_model
-from c3l.records import EvalReport
+from c3l.records import EvalReport, name_step
 from c3l.run.context import Context
 from c3l.run.run_folder import Run
 from c3l.run.shards import begin, mark_begun
-from c3l.run.tune_stage import MERGED, ensure_writer, writer_of
+from c3l.run.tune_stage import MERGED, check_tuning, ensure_writer, writer_of
 from c3l.settings.columns import ColumnsConfig
 from c3l.settings.evaluation import BenchmarkConfig
 from c3l.settings.schema import ModelConfig, RunConfig
@@ -28,7 +28,7 @@ Who = Literal["base", "tuned", "finetuned"]
 
 
 def check_tasks(context: Context) -> None:
-    """Look for what the export, finetuning and the benchmarks still need, before hours of work that would end there.
+    """Look for what tunings, the export and the benchmarks still need, before hours of work that would end there.
 
     Raises:
         DataError: If a file, or a folder of images, is not there or not what it should be.
@@ -36,12 +36,14 @@ def check_tasks(context: Context) -> None:
         ConfigError: If a package, or a setting that a task needs, is missing.
     """
     config = context.config
+    if not all(_is_done(context, name_step("tuned", round)) for round in range(1, config.rounds + 1)):
+        check_tuning(config)
     if not _is_done(context, "export"):
         for name in config.export.formats:
             if FILES[name].endswith(".parquet"):
                 check_parquet(name)
     if config.finetuning.enabled and not _is_done(context, FINETUNED):
-        check_packages()
+        check_finetuning(config)
     for task in config.evaluation.tasks:
         if not _is_done(context, f"{EVALUATION}/{task.task}"):
             check_benchmark(task, config)

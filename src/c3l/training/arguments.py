@@ -2,17 +2,21 @@
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import TrainingArguments
+from transformers.integrations import get_reporting_integration_callbacks
 
+from c3l.errors import ConfigError, one_line
 from c3l.settings.tuning import TrainerSettings
 
 SEEDS = 2**32  # numpy takes no larger one
+TRACKING = "tracking"
+"""Beside the checkpoints: what trackers write into the trainer's folder by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,22 @@ class TrainingPlace:
     seed: int
     folder: Path
     advance: Callable[[int], None] = lambda steps: None
+
+
+def check_trackers(section: str, names: Sequence[str]) -> None:
+    """Look before a tuning whether each of its trackers can be told, as ``Trainer`` will make them.
+
+    Raises:
+        ConfigError: If there is none of that name, or it is not installed.
+    """
+    if tuple(names) in (("all",), ("none",)):  # words of ``Trainer``'s own
+        return
+    for name in names:
+        try:
+            [make] = get_reporting_integration_callbacks([name])
+            make()
+        except (ValueError, RuntimeError, ImportError) as error:  # each says what it expects
+            raise ConfigError(f"got {section}.report_to={name}: {one_line(error)}") from None
 
 
 def share_arguments(config: TrainerSettings, place: TrainingPlace, steps: int, *, on_cpu: bool) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,13 @@ from accelerate.utils import save_fsdp_optimizer
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainerState
+from transformers.integrations import TensorBoardCallback
 from transformers.trainer import SCHEDULER_NAME
 
 from c3l.errors import BackendError, DataError
 from c3l.models.tunable import Pieces
 from c3l.storage.atomic import write_atomic
+from c3l.training.arguments import TRACKING
 from c3l.training.sharing import gather, gather_weights, put, shard_model
 
 WEIGHTS = "model.safetensors"  # of a checkpoint: what is trained, nothing else
@@ -94,6 +97,11 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.sums: dict[str, float] = {}
+        for callback in self.callback_handler.callbacks:
+            if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
+                # a folder of each start, as its own choice is; but that lies among the checkpoints, which are removed
+                start = time.strftime("%Y-%m-%d_%H-%M-%S")
+                callback.logging_dir = str(Path(self.args.output_dir).with_name(TRACKING) / start)
         self.add_callback(_AsAsked())
         self.add_callback(_SumsKept(self))
         self.checkpoint: Checkpoint | None = None

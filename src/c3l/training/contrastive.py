@@ -85,7 +85,7 @@ def tune(
     collate = GroupCollator(lvlm, open_image)
     on_cpu = choose_cpu(next(lvlm.parameters()).device, lvlm.pieces)
     steps = count_steps(len(groups), config, count_processes())
-    scaled = scale_loss(config, lvlm.provenance.dtype, on_cpu=on_cpu)
+    scaled = scale_loss(config, lvlm.provenance.dtype)
     trainer = ContrastiveTrainer(
         model=model,
         args=make_arguments(scaled, place, steps, on_cpu=on_cpu),
@@ -111,12 +111,9 @@ def count_steps(groups: int, config: ContrastiveConfig, processes: int = 1) -> i
     return arguments.count_steps(groups - count_held_out(groups, config.held_out), config, processes)
 
 
-def scale_loss(config: ContrastiveConfig, dtype: str, *, on_cpu: bool) -> ContrastiveConfig:
-    """The recipe of a model of this dtype: in float16 gradients are too small for it unless autocast scales the loss.
-
-    On CPUs Trainer has no such scaling.
-    """
-    if dtype != "float16" or config.mixed_precision != "no" or on_cpu:
+def scale_loss(config: ContrastiveConfig, dtype: str) -> ContrastiveConfig:
+    """The recipe of a model of this dtype: in float16 gradients are too small, unless autocast scales the loss."""
+    if dtype != "float16" or config.mixed_precision != "no":
         return config
     return config.model_copy(update={"mixed_precision": "fp16"})
 

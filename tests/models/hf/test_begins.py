@@ -5,6 +5,7 @@ from copy import copy, deepcopy
 import pytest
 from tokenizers.processors import TemplateProcessing
 
+from c3l.errors import BackendError
 from c3l.models.hf.encoding import ChatEncoder
 from tiny_models import CHAT_TEMPLATE, make_picture
 
@@ -13,12 +14,13 @@ NONE = PLAIN.replace("{{ bos_token }}", "")
 ITS_OWN = PLAIN.replace("{{ bos_token }}", "<unk>")  # the tokenizer calls another one its begin token
 
 
-def encoder_of(tiny, template, adds):
+def encoder_of(tiny, template, adds, ends=""):
     processor = copy(tiny("llava").processor)
     processor.tokenizer, processor.chat_template = deepcopy(processor.tokenizer), template
     number = processor.tokenizer.convert_tokens_to_ids(adds)
+    known = [(token, processor.tokenizer.convert_tokens_to_ids(token)) for token in (adds, ends) if token]
     processor.tokenizer._tokenizer.post_processor = TemplateProcessing(
-        single=f"{adds} $A", special_tokens=[(adds, number)]
+        single=f"{adds} $A {ends}".strip(), special_tokens=known
     )
     return ChatEncoder(processor), number
 
@@ -45,3 +47,34 @@ def test_a_processor_that_asks_for_none_is_left_to_it(tiny):
     encoder = ChatEncoder(processor)
     assert number not in encoder.encode_prompt("Is it?", make_picture(1)).ids
     assert number not in encoder.encode_plain("Is it?")
+
+
+@pytest.mark.parametrize("template", [PLAIN, NONE], ids=["both", "tokenizer alone"])
+def test_what_the_tokenizer_puts_behind_a_text_is_left_out(template, tiny):
+    encoder, _ = encoder_of(tiny, template, "<s>", ends="<|im_end|>")
+    usual, _ = encoder_of(tiny, template, "<s>")
+    pictures = [make_picture(1), make_picture(2)]
+    for image in (pictures[0], None):
+        assert encoder.encode_prompt("Is it?", image).ids == usual.encode_prompt("Is it?", image).ids
+    assert encoder.encode_plain("Is it?") == usual.encode_plain("Is it?")
+    one, two = (each.encode_for_generation(["Is it?", "So?"], pictures) for each in (encoder, usual))
+    assert one["input_ids"].equal(two["input_ids"])
+    told = "the tokenizer puts '<|im_end|>' behind every text, which is left out of prompts"
+    assert (told in encoder.notes) is (template == NONE)
+
+
+def test_the_given_tokenizer_still_ends_its_texts(tiny):
+    processor = encoder_of(tiny, NONE, "<s>", ends="<|im_end|>")[0]._processor
+    processor.tokenizer = deepcopy(processor.tokenizer)
+    end = processor.tokenizer.eos_token_id
+    processor.tokenizer._tokenizer.post_processor = TemplateProcessing(
+        single="$A <|im_end|>", special_tokens=[("<|im_end|>", end)]
+    )
+    assert end not in ChatEncoder(processor).tokenizer("A")["input_ids"]
+    assert processor.tokenizer("A")["input_ids"][-1] == end
+
+
+def test_a_tokenizer_that_cannot_be_told_to_leave_it_out_is_refused(tiny):
+    encoder, _ = encoder_of(tiny, NONE, "<s>", ends="<|im_end|>")
+    with pytest.raises(BackendError, match=r"behind every text, .*: set add_eos_token to false"):
+        encoder._begins.without_end(object())

@@ -1,4 +1,4 @@
-from copy import deepcopy
+from copy import copy, deepcopy
 
 import pytest
 from studies.families.folder import write_folder
@@ -9,7 +9,8 @@ from c3l.models.hf.encoded import EncodedPrompt, EncodedRow
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.expansion import learn_expansion
 from c3l.models.hf.processors import load_processor
-from tiny_models import FAMILIES, make_picture
+from hub_layouts import edit_json
+from tiny_models import FAMILIES, load_tiny, make_picture
 
 
 @pytest.fixture
@@ -117,9 +118,48 @@ def test_generation_prompts_are_padded_on_the_left(encoder):
     assert inputs["input_ids"][:, -1].unique().numel() == 1
 
 
-def test_a_processor_without_chat_template_is_refused(tiny):
-    from copy import copy
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_length_that_the_tokenizer_once_cut_at_cuts_no_prompt(family, tiny, recwarn):
+    processor = copy(tiny(family).processor)
+    whole = ChatEncoder(processor)
+    processor.tokenizer = deepcopy(processor.tokenizer)
+    processor.tokenizer.init_kwargs["max_length"] = 8
+    encoder = ChatEncoder(processor)
+    for image in (make_picture(1), None):
+        assert encoder.encode_prompt("What is it?", image).ids == whole.encode_prompt("What is it?", image).ids
+    pictures = [make_picture(1), make_picture(2)]
+    found, expected = (one.encode_for_generation(["What?", "And?"], pictures) for one in (encoder, whole))
+    assert found["input_ids"].equal(expected["input_ids"])
+    assert not [one for one in recwarn if "max_length" in str(one.message)]
 
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "tokenizer_config.json"])
+def test_a_folder_of_a_tokenizer_that_once_cut_texts_encodes_whole_prompts(file, folder):
+    def encode():
+        encoder = ChatEncoder(load_processor(str(folder), "main", trust_remote_code=False))
+        return encoder.encode_prompt("What is it?", make_picture(1)).ids
+
+    whole = encode()
+    truncation = {"max_length": 8, "strategy": "LongestFirst", "stride": 0, "direction": "Right"}
+    cuts = {"max_length": 8, "stride": 0, "truncation_side": "right", "truncation_strategy": "longest_first"}
+    edit_json(folder / file, lambda it: it.update(cuts if "config" in file else {"truncation": truncation}))
+    assert encode() == whole
+
+
+def test_token_types_that_a_tokenizer_gives_and_the_model_does_not_read_are_left_out(folder, tiny):
+    names = {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
+    edit_json(folder / "tokenizer_config.json", lambda it: it.update(names))
+    llava = load_tiny("llava", folder)
+    assert ChatEncoder(llava.processor).encode_prompt("What?", make_picture(1)).types
+    encoder = ChatEncoder(llava.processor, llava.model)
+    assert not encoder.encode_prompt("What?", make_picture(1)).types
+    inputs = encoder.encode_for_generation(["What?"], [make_picture(1)])
+    assert llava.model.generate(**inputs, max_new_tokens=1, do_sample=False).shape[0] == 1
+    gemma = tiny("gemma3")
+    assert ChatEncoder(gemma.processor, gemma.model).encode_prompt("What?", make_picture(1)).types
+
+
+def test_a_processor_without_chat_template_is_refused(tiny):
     processor = copy(tiny("llava").processor)
     processor.chat_template = None
     with pytest.raises(BackendError, match="chat template"):
@@ -192,8 +232,6 @@ def test_what_could_melt_into_the_text_is_not_learned(encoder):
     ("header", "first"), [("assistant:\n", "Y"), ("assistant: <|im_end|>", "Y"), ("assistant:", "\u2581")]
 )
 def test_an_answer_begins_with_the_space_of_its_tokenizer_only_where_the_template_leaves_one_out(header, first, tiny):
-    from copy import deepcopy
-
     from tokenizers import Tokenizer, decoders, pre_tokenizers
     from tokenizers.models import BPE
     from transformers import PreTrainedTokenizerFast

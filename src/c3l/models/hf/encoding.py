@@ -13,6 +13,7 @@ are; prompts to be continued by ``generate`` are padded on the left. The end-of-
 not scored: S(I2C) is about what the answer says, not about where it stops.
 """
 
+import inspect
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -28,7 +29,7 @@ from c3l.models.hf.along import ALONG_KEYS, lay_along
 from c3l.models.hf.begins import Begins
 from c3l.models.hf.chats import Chats, Ending, ask
 from c3l.models.hf.control import find_control_tokens, write_chat
-from c3l.models.hf.encoded import TEXT_KEYS, EncodedPrompt, EncodedRow, RowBatch, pad, to_prompt
+from c3l.models.hf.encoded import TEXT_KEYS, TYPE_KEYS, EncodedPrompt, EncodedRow, RowBatch, pad, to_prompt
 from c3l.models.hf.expansion import Expansion, learn_expansion
 from c3l.models.hf.header import find_turn_end
 from c3l.models.hf.lead import find_lead
@@ -50,10 +51,11 @@ class ChatEncoder:
 
         Args:
             processor: With a tokenizer and a chat template.
-            model: Its model, which may end its turns with other tokens than the tokenizer's own end.
+            model: Its model, which may end its turns with other tokens than the tokenizer's own end, and read no token
+                types.
 
         Raises:
-            BackendError: If the processor has no chat template, or no tokenizer.
+            BackendError: If the processor has no chat template, no tokenizer, or one that ends every prompt.
         """
         self._processed = ProcessedImages(getattr(processor, "image_processor", None))
         self._processor = copy(processor)
@@ -69,10 +71,18 @@ class ChatEncoder:
         self._begins = Begins(processor, self.tokenizer)
         self.chats = Chats(self._processor, self.tokenizer, self._tokenise)
         self.render, self.render_to_answer = self.chats.render, self.chats.render_to_answer
+        written = write_chat(self.render)
+        if told := self._begins.tell_end(written):
+            self._processor.tokenizer = self.tokenizer = self._begins.without_end(self.tokenizer)
+        self.notes = (*self.chats.notes, told)
+        """What is done otherwise with this model than with most, a line each; some are empty."""
         self.thinking = self.chats.thinking
         self.turn_end = find_turn_end(self.render, self.tokenizer)
         ends = () if model is None else stop_ids(model, self)
-        self.control = find_control_tokens(processor, self.tokenizer, write_chat(self.render), ends)
+        # tokenizers of BERT's kind give token types, whether or not the model reads any
+        read = TYPE_KEYS if model is None else inspect.signature(model.forward).parameters
+        self._unread = frozenset(TYPE_KEYS).difference(read)
+        self.control = find_control_tokens(processor, self.tokenizer, written, ends)
         render_said = partial(self.render, add_generation_prompt=False)
         self._lead = find_lead(self.render_to_answer, render_said, self._tokenise, self.tokenizer.added_tokens_encoder)
         self._placeholder = _placeholder(processor, self.tokenizer)
@@ -290,10 +300,12 @@ class ChatEncoder:
     def process(self, texts: Sequence[str], images: Sequence[Shown] | None, **padding: Any) -> dict[str, Tensor]:
         """What the processor makes of chats as the template writes them, and of the images of each."""
         output = self._call(texts, images, **padding)
-        return {key: value for key, value in output.items() if isinstance(value, Tensor)}
+        return {key: value for key, value in output.items() if isinstance(value, Tensor) and key not in self._unread}
 
     def _call(self, texts: Sequence[str], images: Sequence[Shown] | None, **padding: Any) -> Any:
-        options = {**self._begins.options(texts[0]), "return_tensors": "pt", **padding}
+        # a tokenizer that was saved while it cut texts would have the processor cut every prompt, or else tell of it
+        whole = {"truncation": False, "verbose": False}
+        options = {**self._begins.options(texts[0]), **whole, "return_tensors": "pt", **padding}
         return self._processor(images=self._nest(images), text=list(texts), **options)
 
     def _nest(self, images: Sequence[Shown] | None) -> list[Any] | None:

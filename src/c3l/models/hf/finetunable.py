@@ -24,8 +24,8 @@ from c3l.models.hf.encoded import pad
 from c3l.models.hf.encoding import ChatEncoder, stop_ids
 from c3l.models.hf.limits import count_positions, find_excess
 from c3l.models.hf.logits import pick
-from c3l.models.hf.processors import save_processor
 from c3l.models.hf.rival import find_gap
+from c3l.models.hf.saved import FolderWriter
 from c3l.models.hf.sharding import find_pieces, is_sharded, touch
 from c3l.models.hf.trainable import find_targets
 from c3l.models.hf.trials import PROMPTS, draw, has_bare_chats
@@ -58,16 +58,17 @@ class FinetunableHfModel:
             config: Method, adapters and length.
 
         Raises:
-            BackendError: If the connector is to learn and does not stand apart.
+            BackendError: If it could not be saved, or the connector is to learn and does not stand apart.
         """
         self.processor = processor
+        self._writer = FolderWriter(model, processor)
         self._model, self._dtype = model, model.dtype
         self._dtypes = {name: tensor.dtype for name, tensor in _tensors(model)}
         self._encoder = ChatEncoder(processor, model)
         self._conversations = ConversationEncoder(self._encoder, stop_ids(model, self._encoder))
         self._positions = count_positions(model)
         self._longest = min(config.max_length, self._positions or config.max_length)
-        self.provenance = add_notes(provenance, [*self._encoder.chats.notes, self._tell_length(config)])
+        self.provenance = add_notes(provenance, [*self._encoder.notes, self._tell_length(config)])
         if config.taught_share is not None:
             _check_gains(model, self._encoder)
         between = find_connectors(model)
@@ -229,8 +230,7 @@ class FinetunableHfModel:
         whole = self.module.merge_and_unload() if hasattr(self.module, "peft_config") else self.module
         for name, tensor in _tensors(whole):  # some families keep a few in float32, whatever the rest is
             tensor.data = tensor.data.to(self._dtypes.get(name, tensor.dtype))
-        whole.save_pretrained(str(folder))
-        save_processor(self.processor, folder)
+        self._writer.write(whole, folder)
 
     def _tell_length(self, config: FinetuningConfig) -> str:
         if self._longest == config.max_length:

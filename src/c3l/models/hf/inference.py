@@ -53,7 +53,7 @@ class HfModel:
         self._processor = processor
         self._encoder = ChatEncoder(processor, model)
         self._positions = count_positions(model)
-        self._provenance = add_notes(provenance, self._encoder.chats.notes)
+        self._provenance = add_notes(provenance, self._encoder.notes)
         self._vision = VisionEncoder(model, self._encoder)
         self._forcing = TeacherForcing(model, self._encoder, self._vision)
         self._standing: dict[int, tuple[Shown, ImageFeatures]] = {}

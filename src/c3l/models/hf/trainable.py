@@ -20,8 +20,8 @@ from c3l.models.hf.layout import image_token_id, keep_flex, make_path, reading_p
 from c3l.models.hf.limits import count_positions, find_excess
 from c3l.models.hf.logits import log_probs, pick
 from c3l.models.hf.packing import pack
-from c3l.models.hf.processors import save_processor
 from c3l.models.hf.remembered import remember
+from c3l.models.hf.saved import FolderWriter
 from c3l.models.hf.sharding import find_pieces
 from c3l.models.hf.vision import FeatureStore, VisionEncoder, move
 from c3l.models.interface import Unfit
@@ -53,12 +53,15 @@ class TrainableHfModel(nn.Module):
             processor: Its processor, with a chat template.
             provenance: Comes back from the property of that name.
             config: Rank, scale and dropout of the adapters.
+
+        Raises:
+            BackendError: If it could not be saved, or adapters cannot be placed in it.
         """
         super().__init__()
-        self._processor = processor
+        self._writer = FolderWriter(model, processor)
         self._encoder = ChatEncoder(processor, model)
         self._positions = count_positions(model)
-        self._provenance = add_notes(provenance, self._encoder.chats.notes)
+        self._provenance = add_notes(provenance, self._encoder.notes)
         self._vision = VisionEncoder(model, self._encoder)
         self._features = FeatureStore(self._vision, model)
         forcing = TeacherForcing(model, self._encoder, self._vision)
@@ -261,9 +264,7 @@ class TrainableHfModel(nn.Module):
 
     def save_merged(self, folder: Path) -> None:
         """Write an ordinary model folder with the adapter merged in; ends the tuning of this object."""
-        merged = self.lvlm.merge_and_unload()
-        merged.save_pretrained(str(folder))
-        save_processor(self._processor, folder)
+        self._writer.write(self.lvlm.merge_and_unload(), folder)
 
 
 def is_tower(name: str) -> bool:

@@ -55,7 +55,7 @@ class VllmModel:
         positions = count_positions(outline)
         self._positions = min(positions or self._engine.positions, self._engine.positions)
         versions = {**provenance.versions, "vllm": self._engine.version}
-        notes = [*self._encoder.chats.notes, _NOTE]
+        notes = [*self._encoder.notes, _NOTE]
         self._provenance = add_notes(replace(provenance, versions=versions, device=self._engine.device), notes)
         self._name = config.name
         self._check_pixels()
