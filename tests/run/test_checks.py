@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
-from c3l.errors import OutOfMemoryError
+from c3l.errors import C3LError, OutOfMemoryError
 from c3l.models.interface import ScoreRequest
 from c3l.models.load import load_model
 from c3l.progress import SilentProgress
 from c3l.run.checks import check
 from fakes import FakeModel
-from runs import Loader, draw_pictures, make_config
+from runs import Loader, draw_pictures, make_config, make_fake_model, walk
 
 
 def run_check(config, model):
@@ -170,3 +170,25 @@ def test_a_package_for_near_duplicates_that_is_missing_is_a_failed_check(tmp_pat
     text, summary = run_check(make_config(tmp_path / "run", root, "fake", "images.near_duplicates=drop"), FakeModel())
     assert "images: images.near_duplicates needs imagehash: pip install 'c3l[dedup]' - NOT OK" in text
     assert summary["failed"] == ["images"]
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("evaluation.tasks={task: pope, data: nothere.json, image_root: nope}", "nope"),
+        ("report_to=trackio", "report_to=trackio needs trackio"),
+        ("rounds=1", "can write and score, but not be tuned; set rounds=0"),
+    ],
+)
+def test_what_a_run_would_refuse_at_once_is_a_failed_check(tmp_path, monkeypatch, override, told):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    root = draw_pictures(tmp_path / "p")
+    (root / "broken.jpg").unlink()
+    model = make_fake_model(tmp_path / "model")
+    config = make_config(tmp_path / "run", root, f"vllm:{model}" if override == "rounds=1" else model, override)
+    text, summary = run_check(config, FakeModel())
+    assert summary["failed"] == ["settings"]
+    with pytest.raises(C3LError, match=told) as refused:
+        walk(config, Loader(), needs_model=False)
+    assert f"settings: {refused.value} - NOT OK" in text
+    assert not config.run.exists()

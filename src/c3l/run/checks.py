@@ -1,4 +1,4 @@
-"""Look before a long run: every image, the disk, the model, its prompt, and whether the image moves a score."""
+"""Look before a long run: images, settings, disk, the model, its prompt, and whether the image moves a score."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -20,6 +20,8 @@ from c3l.models.load import load_model
 from c3l.progress import Progress
 from c3l.records import AnswerScores, ImageRef, Rejected
 from c3l.run.estimates import find_room
+from c3l.run.pipeline import check_ahead
+from c3l.run.run_folder import Run
 from c3l.settings.abilities import check_scorer
 from c3l.settings.schema import RunConfig
 
@@ -33,7 +35,7 @@ Lines = Iterator[str | dict[str, Any]]
 def check(config: RunConfig, progress: Progress, load: LoadModel = load_model) -> Lines:
     """Lines for a person as each check ends, then ``{"ok": ..., "failed": [...]}``; writes nothing.
 
-    Without an image that can be used nothing further is checked, and without the model no score.
+    Without an image that can be used neither disk nor model are looked at, and without the model no score.
     """
     failed: list[str] = []
     good: list[ImageRef] = []
@@ -51,10 +53,20 @@ def check(config: RunConfig, progress: Progress, load: LoadModel = load_model) -
         yield f"images: {error} {_mark(False)}"
     if (bad or not good) and not failed:
         failed.append("images")
+    yield from _check_ahead(config, failed)
     if good:
         yield from _check_disk(config, good, failed)
         yield from _check_model(config, load, good, failed)
     yield {"ok": not failed, "failed": failed, "images": len(good), "bad_images": len(bad)}
+
+
+def _check_ahead(config: RunConfig, failed: list[str]) -> Iterator[str]:
+    """What a run looks for before its first stage."""
+    try:
+        check_ahead(Run(config.run), config)
+    except C3LError as error:
+        failed.append("settings")
+        yield f"settings: {error} {_mark(False)}"
 
 
 def _check_disk(config: RunConfig, good: Sequence[ImageRef], failed: list[str]) -> Iterator[str]:
