@@ -242,3 +242,14 @@ def test_yes_is_no_number_in_a_list_either():
 
 def test_yes_is_what_a_switch_takes():
     assert load_config(None, ["images.unpack=yes", "images.root=a"]).images.unpack is True
+
+
+def test_home_is_found_in_every_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = tmp_path / "config.yaml"
+    file.write_text("run: ~/run\nimages: {root: ~/images}\ngeneration: {templates: ~/mine.yaml}\n")
+    config = load_config(file, ["evaluation.tasks={task: pope, data: ~/pope.json, image_root: ~/coco}"])
+    [task] = config.evaluation.tasks
+    found = (config.run, config.images.root, config.generation.templates, *task.data, task.image_root)
+    assert [path.relative_to(tmp_path).name for path in found] == ["run", "images", "mine.yaml", "pope.json", "coco"]
+    assert load_config(None, ["run=~nobody-of-that-name/run"]).run == Path("~nobody-of-that-name/run")

@@ -10,7 +10,7 @@ from c3l.data.same_images import SeenImage, find_other
 from c3l.errors import ConfigError, StaleStageError
 from c3l.executors.choose import make_executor
 from c3l.executors.interface import Executor
-from c3l.models.load import check_device, resolve_dtype, weights_hash
+from c3l.models.load import check_device, resolve_dtype, settle_name, weights_hash
 from c3l.progress import Progress
 from c3l.records import ImageRef
 from c3l.run.plan import Plan, check_costly, make_plan
@@ -95,20 +95,30 @@ def open_context(
         StaleStageError: If a stage that took long was made with other settings, or of the images of another folder.
         BackendError: If there is no such model.
     """
+    config = settle_paths(config)
     with Run.share(config.run) if part else Run.open(config.run) as run:
         model, weights, scorer = _resolve_models(run, config, needs_model)
-        # so that another working directory finds it; else it is told as it was named
-        images = config.images.model_copy(update={"root": settle_root(config.images.root)})
-        generation = config.generation
-        if generation.templates is not None:
-            generation = generation.model_copy(update={"templates": generation.templates.absolute()})
-        config = config.model_copy(update={"model": model, "images": images, "generation": generation})
-        _check_root(run, _absolute(images.root), images.follow_links)
+        config = config.model_copy(update={"model": model})
+        _check_root(run, _absolute(config.images.root), config.images.follow_links)
         plan = make_plan(config, weights, scorer)
         check_costly(run, plan)
         with closing(executor or make_executor(config.executor)) as chosen:
             yield Context(run, config, plan, chosen, progress, part)
         save_settings(run, config)
+
+
+def settle_paths(config: RunConfig) -> RunConfig:
+    """The settings as another working directory reads them; a folder that is not there is told as it was named."""
+    templates = config.generation.templates and config.generation.templates.absolute()
+    scorer = config.scoring.model and settle_name(config.scoring.model)
+    changed: dict[str, dict[str, object]] = {
+        "model": {"name": settle_name(config.model.name)},
+        "images": {"root": settle_root(config.images.root)},
+        "generation": {"templates": templates},
+        "scoring": {"model": scorer},
+    }
+    sections = {name: getattr(config, name).model_copy(update=values) for name, values in changed.items()}
+    return config.model_copy(update=sections)
 
 
 def save_settings(run: Run, config: RunConfig) -> None:

@@ -11,6 +11,7 @@ from c3l.data.finding import find_some
 from c3l.data.roots import has_root
 from c3l.errors import C3LError
 from c3l.method.prompts import choose_templates
+from c3l.models.load import settle_name
 from c3l.progress import format_seconds
 from c3l.records import name_round, name_step
 from c3l.run.run_folder import STAGES, Run
@@ -240,7 +241,12 @@ def _measure(path: Path, config: RunConfig) -> tuple[float, float, float] | None
             continue
         stage = Run(path).stored(name)
         maker = stage.info.provenance if stage else None
-        if stage is None or maker is None or not stage.info.inputs or maker.model != config.model.name:
+        if (
+            stage is None
+            or maker is None
+            or not stage.info.inputs
+            or settle_name(maker.model) != settle_name(config.model.name)
+        ):
             return None
         rates.append(_seconds_each(stage))
     return rates[0], rates[1], rates[2]
