@@ -19,8 +19,10 @@ from c3l.models.interface import InferenceModel, Pair, ScoreRequest, Unfit
 from c3l.models.load import load_model
 from c3l.progress import Progress
 from c3l.records import AnswerScores, ImageRef, Rejected
+from c3l.run.context import plan_ahead
 from c3l.run.estimates import find_room
 from c3l.run.pipeline import check_ahead
+from c3l.run.plan import Plan
 from c3l.run.run_folder import Run
 from c3l.settings.abilities import check_scorer
 from c3l.settings.schema import RunConfig
@@ -53,24 +55,21 @@ def check(config: RunConfig, progress: Progress, load: LoadModel = load_model) -
         yield f"images: {error} {_mark(False)}"
     if (bad or not good) and not failed:
         failed.append("images")
-    yield from _check_ahead(config, failed)
-    if good:
-        yield from _check_disk(config, good, failed)
-        yield from _check_model(config, load, good, failed)
-    yield {"ok": not failed, "failed": failed, "images": len(good), "bad_images": len(bad)}
-
-
-def _check_ahead(config: RunConfig, failed: list[str]) -> Iterator[str]:
-    """What a run looks for before its first stage."""
-    try:
+    plan: Plan = {}
+    try:  # as a run does before its first stage
+        plan = plan_ahead(Run(config.run), config)
         check_ahead(Run(config.run), config)
     except C3LError as error:
         failed.append("settings")
         yield f"settings: {error} {_mark(False)}"
+    if good:
+        yield from _check_disk(config, good, plan, failed)
+        yield from _check_model(config, load, good, failed)
+    yield {"ok": not failed, "failed": failed, "images": len(good), "bad_images": len(bad)}
 
 
-def _check_disk(config: RunConfig, good: Sequence[ImageRef], failed: list[str]) -> Iterator[str]:
-    room = find_room(config, len(good))
+def _check_disk(config: RunConfig, good: Sequence[ImageRef], plan: Plan, failed: list[str]) -> Iterator[str]:
+    room = find_room(config, len(good), plan)
     yield f"disk: {room.told} {_mark(not room.remedy)}"
     if room.remedy:
         failed.append("disk")

@@ -95,16 +95,36 @@ def open_context(
         StaleStageError: If a stage that took long was made with other settings, or of the images of another folder.
         BackendError: If there is no such model.
     """
-    config = settle_paths(config)
     with Run.share(config.run) if part else Run.open(config.run) as run:
-        model, weights, scorer = _resolve_models(run, config, needs_model)
-        config = config.model_copy(update={"model": model})
-        _check_root(run, _absolute(config.images.root), config.images.follow_links)
-        plan = make_plan(config, weights, scorer)
-        check_costly(run, plan)
+        config, plan = _go_on(run, config, needs_model)
         with closing(executor or make_executor(config.executor)) as chosen:
             yield Context(run, config, plan, chosen, progress, part)
         save_settings(run, config)
+
+
+def _go_on(run: Run, config: RunConfig, needs_model: bool) -> tuple[RunConfig, Plan]:
+    """The settings that the run goes on with, checked against what lies there, and what its stages depend on."""
+    config = settle_paths(config)
+    model, weights, scorer = _resolve_models(run, config, needs_model)
+    config = config.model_copy(update={"model": model})
+    _check_root(run, _absolute(config.images.root), config.images.follow_links)
+    plan = make_plan(config, weights, scorer)
+    check_costly(run, plan)
+    return config, plan
+
+
+def plan_ahead(run: Run, config: RunConfig) -> Plan:
+    """What the stages would depend on, for who only looks; a model that has not written yet need not be there.
+
+    Raises:
+        StaleStageError: As ``open_context``.
+        BackendError: If a model is named other than in the run so far, and there is none.
+    """
+    if run.stored("draft/generated") is not None:
+        return _go_on(run, config, needs_model=False)[1]
+    plan = make_plan(config.with_dtype("float32"), weights="")  # of which only the images can be there
+    check_costly(run, plan)
+    return plan
 
 
 def settle_paths(config: RunConfig) -> RunConfig:

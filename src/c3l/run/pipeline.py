@@ -66,7 +66,7 @@ def run_method(context: Context) -> None:
     _need_images(context, images)
     if few := tell_few_others(context.config.scoring, images.info.out.get("imageref", 0)):
         context.progress.note(few)
-    room = find_room(context.config, images.info.out.get("imageref", 0))
+    room = find_room(context.config, images.info.out.get("imageref", 0), context.plan)
     if room.remedy:
         context.progress.note(f"disk: {room.told}: {room.remedy}")
     parsed, scored = write_and_score(context, images, round=0)
