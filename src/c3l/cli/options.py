@@ -207,7 +207,7 @@ def resolve_run_config(folder: Path | None, run: Path | None, arguments: Argumen
     chosen = folder or run
     if chosen is None and not arguments.configs:
         named = [one.value for one in arguments.overrides if one.key == "run"]
-        chosen = expand_home(Path(str(named[-1]))) if named else RunConfig().run
+        chosen = expand_home(str(named[-1])) if named else RunConfig().run
     return resolve_config(chosen, arguments)
 
 

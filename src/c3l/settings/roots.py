@@ -8,9 +8,9 @@ from pydantic import AfterValidator, PlainSerializer, PlainValidator
 from pydantic_core import PydanticCustomError
 
 
-def expand_home(path: Path) -> Path:
-    """The path with the folder that a ``~`` before it stands for, of which only shells know by themselves."""
-    return Path(os.path.expanduser(path))  # Path's own raises for a user who is not there
+def expand_home(path: str | Path) -> Path:
+    """The path with somebody's home for a ``~`` at its beginning; one that names nobody's, as `~$a.png`, as it is."""
+    return Path(os.path.expanduser(path))
 
 
 HomePath = Annotated[Path, AfterValidator(expand_home)]
@@ -30,7 +30,7 @@ def read_root(given: Any) -> "Path | Address":
         raise PydanticCustomError("path_type", "not a folder or an address")
     if isinstance(given, str) and "://" in given:
         return Address(given.rstrip("/"))
-    return expand_home(Path(given))
+    return expand_home(given)
 
 
 ImageRoot = Annotated[Path | Address, PlainValidator(read_root), PlainSerializer(str)]

@@ -58,6 +58,7 @@ class ModelConfig(Settings):
 
     name: str = Field(
         "builtin",
+        min_length=1,
         description="`builtin`, a folder, or a hub id; `openai:NAME` for a served one, `vllm:NAME` for a folder or hub "
         "id that vLLM runs, docs/backends.md",
     )
@@ -206,6 +207,7 @@ class ScoringConfig(Settings):
     batch_size: int = Field(4, ge=1, description="Images a batch, each with all its pairs; changes speed only")
     model: str | None = Field(
         None,
+        min_length=1,
         description="Another model that scores, `builtin`, a folder, a hub id or `vllm:NAME`; null: that of the config",
     )
     scorer: Literal["base", "tuned"] = Field(
