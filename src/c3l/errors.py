@@ -17,6 +17,20 @@ class DataError(C3LError):
     """A file or row that the user supplied cannot be used as it is."""
 
 
+class BadImageError(DataError):
+    """An image, or the path to one, that is refused.
+
+    Attributes:
+        reason: A fixed word, the one that the ``Rejected`` record carries.
+        detail: One line for a person.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
 class TooManyRejectedError(DataError):
     """So much of what the user supplied cannot be used that going on would be for nothing."""
 

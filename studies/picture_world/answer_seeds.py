@@ -20,7 +20,8 @@ from c3l.run.run_folder import Run
 from c3l.run.shards import image_opener
 from c3l.settings.load import load_config
 from c3l.settings.schema import ModelConfig, RunConfig
-from c3l.storage.atomic import atomic_folder, remove_leftovers, write_atomic
+from c3l.storage.atomic import atomic_folder, write_atomic
+from c3l.storage.lock import remove_leftovers
 from c3l.training.groups import TextGroup
 from studies.picture_world.answer_tuning import ADAPTER, SUMMARY, contrast, prefer
 from studies.picture_world.answering import (

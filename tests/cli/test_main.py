@@ -168,6 +168,11 @@ def test_a_setting_that_a_command_without_a_run_does_not_read_is_named(options, 
     assert "none.json" in error
     assert main([*command.split(), "--set", "model.device=cpu"]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
+    near, limit = "images.near_distance", "images.limit"
+    assert main([*command.split(), "--set", "images.min_side=9", "--set", f"{near}=3", "--set", f"{limit}=3"]) == 1
+    told, error = capsys.readouterr().err.splitlines()
+    assert f" does not read {near if section == 'scoring' else f'{near}, {limit}'}: of --set" in told
+    assert near in told.partition("without")[2]
 
 
 def test_score_data_without_a_single_score_says_why_and_is_no_success(options, capsys):

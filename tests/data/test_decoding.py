@@ -17,7 +17,7 @@ from tests.data.drawn import BLACK, BLUE, GREEN, RED, WHITE, corner, encode, exi
 
 from c3l.data import decoding
 from c3l.data.images import inspect_image, open_image
-from c3l.data.paths import BadImageError
+from c3l.errors import BadImageError
 from c3l.records import ImageRef, Rejected, make_id
 from c3l.settings.schema import ImagesConfig
 

@@ -8,8 +8,7 @@ from tests.data.drawn import RED, encode, flat
 
 from c3l.data.finding import find_images, list_images
 from c3l.data.images import inspect_image, open_image
-from c3l.data.paths import BadImageError
-from c3l.errors import DataError
+from c3l.errors import BadImageError, DataError
 from c3l.records import ImageRef
 from c3l.settings.schema import ImagesConfig
 

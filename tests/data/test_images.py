@@ -8,8 +8,8 @@ from tests.data.drawn import GREEN, RED, encode, flat
 
 from c3l.data.finding import list_images
 from c3l.data.images import image_id_of, inspect_image, open_image
-from c3l.data.paths import BadImageError
 from c3l.data.roots import resolve_under
+from c3l.errors import BadImageError, DataError
 from c3l.records import ImageRef, Rejected, make_id
 from c3l.settings.schema import ImagesConfig
 
@@ -23,6 +23,28 @@ def test_a_changed_file_is_not_taken_for_the_picture_that_the_run_began_with(tmp
     (tmp_path / "x.png").write_bytes(encode(flat(GREEN)))
     with pytest.raises(BadImageError, match="changed_image"):
         open_image(tmp_path, reference, RULES)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_root_that_is_away_is_not_one_bad_image_after_the_other(there: bool, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    if there:  # as the folder of a disk that is not mounted
+        root.mkdir()
+    with pytest.raises(DataError, match="is gone or empty, expected images; put them back"):
+        inspect_image(root, "x.png", RULES)
+    root.mkdir(exist_ok=True)
+    (root / "y.png").write_bytes(encode(flat(RED)))
+    verdict = inspect_image(root, "x.png", RULES)
+    assert isinstance(verdict, Rejected) and verdict.reason == "missing_image"
+
+
+def test_a_root_that_was_closed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match=r"cannot be read \(Permission denied\), expected images"):
+        inspect_image(tmp_path, "x.png", RULES)
 
 
 def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.data.drawn import RED, corner, encode, exif_6, noise, png_chunk, turned
 
 from c3l.data.images import open_image
-from c3l.data.paths import BadImageError
+from c3l.errors import BadImageError
 from c3l.settings.schema import ImagesConfig
 
 RULES = ImagesConfig()

@@ -13,10 +13,9 @@ from PIL import Image
 from c3l.data import remote
 from c3l.data.finding import find_images
 from c3l.data.images import inspect_image, open_image
-from c3l.data.paths import BadImageError
 from c3l.data.roots import has_root, resolve_under
 from c3l.data.same_images import SeenImage, find_other, sign_image
-from c3l.errors import ConfigError, DataError
+from c3l.errors import BadImageError, ConfigError, DataError
 from c3l.jobs.score import score_file
 from c3l.progress import SilentProgress
 from c3l.records import ImageRef, Rejected

@@ -165,3 +165,64 @@ PLAIN = {"A": "frog", "B": "newt", "C": "toad", "D": "fish"}
 )  # fmt: skip
 def test_a_letter_that_is_a_part_of_another_word_is_no_choice(text, matched):
     assert match_option(text, PLAIN) == matched
+
+
+SCENES = {"A": "A man", "B": "A man and a dog", "C": "A dog", "D": "A boat"}
+LABELS = {"A": "Vitamin A", "B": "Vitamin C", "C": "Vitamin A and C", "D": "none of them"}
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "matched"),
+    [
+        ("B\nA frog is too small.", PLAIN, "B"),
+        ("The answer is B. A frog would be green.", PLAIN, "B"),
+        ("**C**\n\nA small animal", PLAIN, "C"),
+        ("B.\n\nExplanation: A man looks at a frog.", PLAIN, "B"),
+        ("A closer look shows skin, so the answer is B.", PLAIN, "B"),
+        ("B\nA man is walking.", SCENES, "B"),
+        ("The answer is B: A man and a dog.", SCENES, "B"),
+        ("B. I see a frog", {**dict(zip("ABCDEFGH", "stuvwxyz", strict=True)), "I": "q"}, "B"),
+        # A is a letter, or may be one
+        ("A and B", PLAIN, None),
+        ("B. A is too small", PLAIN, None),
+        ("A shows a cat, B shows a dog", PLAIN, None),
+        ("Sample A froze before sample B", PLAIN, None),
+        ("A only, not B", PLAIN, None),
+        ("A\nA frog is green.", PLAIN, "A"),
+        # a label is no choice where a text says which
+        ("A vitamin C pill", LABELS, "B"),
+    ],
+)
+def test_an_article_is_no_second_choice(text, options, matched):
+    assert match_option(text, options) == matched
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "matched"),
+    [
+        ("B. A man and a dog", SCENES, "B"),
+        ("(B) a man and a dog.", SCENES, "B"),
+        ("**C.** Vitamin A and C", LABELS, "C"),
+        ("b) Vitamin C", LABELS, "B"),
+        ("A man", SCENES, "A"),
+        ("b", {"A": "cat", "B": "+"}, None),
+    ],
+)
+def test_a_letter_with_its_own_text_is_that_option_whatever_the_text_holds(text, options, matched):
+    assert match_option(text, options) == matched
+
+
+@pytest.mark.parametrize(
+    ("text", "matched"),
+    [
+        ("C or D, most likely a frog", None),
+        ("The answer is either (C) or (D), as a frog is green", None),
+        ("B or C, a newt", "B"),
+        ("B, not C: it is a newt", "B"),
+        ("It is neither A nor B, but a toad", "C"),
+        ("It is not option A or B, but a toad", "C"),
+        ("A and B are too small, it is a toad", "C"),
+    ],
+)
+def test_of_two_letters_a_text_decides_but_no_third_where_either_is_the_answer(text, matched):
+    assert match_option(text, PLAIN) == matched

@@ -118,12 +118,28 @@ def test_without_blind_nothing_is_asked_twice():
         ("Yes.", "Yes.", "", False),
         ("<think>no</think>\n\nYes.", "Yes.", "<think>no</think>\n\nYes.", False),
         ("<think>no, no", "", "<think>no, no", True),
+        ("<think>no</think>", "", "<think>no</think>", True),
+        ("", "", "", False),
     ],
 )
 def test_an_answer_is_what_stands_behind_its_thoughts(written, text, raw, failed):
     [made] = ask(FakeModel(write=lambda request: written), ASKED[:1])
     assert (made.text, made.blind_text, made.raw, made.blind_raw) == (text, text, raw, raw)
-    assert bool(made.failed) is failed
+    assert (bool(made.failed), bool(made.blind_failed)) == (failed, failed)
+
+
+@pytest.mark.parametrize("written", ["", " \n"])
+def test_an_answer_without_a_word_is_none_where_its_tokens_were_used_up(written):
+    ended, cut = (ask(FakeModel(lambda request: written, reason), ASKED[:1])[0] for reason in ("stop", "length"))
+    assert (ended.text, ended.failed, ended.blind_failed) == (written, "", "")
+    assert cut.failed == cut.blind_failed == "its tokens were used up before an answer; raise evaluation.max_new_tokens"
+
+
+def test_a_blind_answer_that_ends_inside_its_thought_fails_the_blind_figures_alone():
+    fake = FakeModel(write=lambda request: "<think>I do not see" if request.image is None else "Yes.")
+    [made] = ask(fake, ASKED[:1])
+    assert (made.text, made.failed) == ("Yes.", "")
+    assert "inside a thought" in made.without_image().failed
 
 
 def test_what_the_model_cannot_be_shown_is_a_failure_with_its_reason(tiny):

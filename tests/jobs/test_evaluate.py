@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from c3l.cli.main import main
-from c3l.data.paths import BadImageError
-from c3l.errors import DataError, StaleStageError, TooManyRejectedError
+from c3l.errors import BadImageError, DataError, StaleStageError, TooManyRejectedError
 from c3l.evaluation.pictures import open_item_image
 from c3l.evaluation.task import Item, Prediction
 from c3l.jobs import evaluate as benchmarking
@@ -21,7 +20,7 @@ from c3l.records import Provenance, to_json
 from c3l.settings.evaluation import BenchmarkConfig
 from c3l.settings.load import load_config
 from c3l.settings.schema import ImagesConfig
-from chat_server import completion, refuse_as_new_models, serve
+from chat_server import completion, refusal, refuse_as_new_models, serve
 from fakes import FakeModel
 from runs import draw_pictures
 
@@ -265,6 +264,26 @@ def test_a_judge_that_refuses_parameters_reviews_and_the_report_says_what_was_se
     assert report.figures[0].seen.value == pytest.approx(50)
     assert json.loads(report.settings["judge_settings"])["max_completion_tokens"] == 99
     assert report.settings["reviews"] == "0 on their first line as the original, 4 unwrapped, 0 not read"
+
+
+@pytest.mark.parametrize(
+    ("refused", "told"),
+    [
+        ((), "greedy, at most 128 new tokens"),
+        (("temperature",), "at the server's own temperature, at most 128 new tokens"),
+        (("max_tokens", "max_completion_tokens"), "greedy, with no limit of ours on new tokens"),
+    ],
+)
+def test_the_report_says_how_a_server_decodes_that_refuses_to_be_told(world, task, tmp_path, refused, told):
+    def answer(number):
+        name = next((name for name in refused if name in server.bodies[-1]), None)
+        said = f"Unsupported parameter: '{name}' is not supported with this model."
+        return refusal(said, name, "unsupported_parameter") if name else completion("Yes.")
+
+    with serve(answer) as server:
+        config = load_config(None, ["model.name=openai:m", f"model.endpoint={server.url}"])
+        [report, _] = evaluate_files(task, tmp_path / "out", config, SilentProgress())
+    assert report.settings["decoding"] == told
 
 
 def test_reviews_that_cannot_be_read_are_quoted_and_in_the_summary(world, tmp_path, capsys):

@@ -174,6 +174,16 @@ def test_a_limit_that_the_rule_does_not_look_at_is_told(settings: dict[str, Any]
     assert told in line and bool(line) == bool(told)
 
 
+def test_a_seed_of_its_own_draws_what_that_seed_of_the_run_does() -> None:
+    pool = [scored(f"{n:03}", float(n)) for n in range(200)]
+
+    def draw(run: int, own: int | None) -> str:
+        rows = filter_samples(pool, FilteringConfig(rule="random", seed=own), run)
+        return "".join(row.sample_id for row in rows if row.kept)
+
+    assert draw(0, 1) == draw(1, None) != draw(0, None)
+
+
 def test_random_hangs_on_seed_and_id_alone() -> None:
     pool = [scored(f"{n:03}", float(n)) for n in range(200)]
     first, second = kept(pool, 0, rule="random"), kept(pool, 1, rule="random")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 from PIL import Image
 
-from c3l.errors import BackendError, ConfigError, DataError
+from c3l.errors import BackendError, BadImageError, ConfigError, DataError
 from c3l.method.generation import Origin, generate, parse
 from c3l.method.prompts import InstructionTemplate
 from c3l.models.interface import Completion, GenerateRequest, Sampling
@@ -107,7 +107,7 @@ def test_the_model_gets_what_the_config_says() -> None:
 def test_a_picture_that_does_not_open_is_rejected_and_the_others_go_on() -> None:
     def open_most(image: ImageRef) -> Image.Image:
         if image.image_id in ("image0", "image3"):
-            raise DataError("0.png is an HTML page, expected a picture; fetch it again")
+            raise BadImageError("not_an_image", "0.png is an HTML page")
         return open_image(image)
 
     config = GenerationConfig(batch_size=3)
@@ -118,9 +118,17 @@ def test_a_picture_that_does_not_open_is_rejected_and_the_others_go_on() -> None
         "image0",
         "generation",
         "unreadable_image",
-        "0.png is an HTML page, expected a picture; fetch it again",
+        "not_an_image: 0.png is an HTML page",
     )
     assert results[2:6] == run(FakeModel())[2:6]
+
+
+def test_what_ails_all_images_rejects_none_of_them() -> None:
+    def reach_nothing(image: ImageRef) -> Image.Image:
+        raise DataError("cannot read s3://bucket: 503 Slow Down")
+
+    with pytest.raises(DataError, match="503"):
+        list(generate(IMAGES, FakeModel(), reach_nothing, [PLAIN], GenerationConfig(), Origin(0)))
 
 
 def test_pictures_are_opened_once_and_only_a_few_ahead(monkeypatch: pytest.MonkeyPatch) -> None:

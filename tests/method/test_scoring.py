@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from c3l.errors import BackendError, DataError, OutOfMemoryError
+from c3l.errors import BackendError, BadImageError, OutOfMemoryError
 from c3l.method.other_images import ImageSource, count_others, draw_pool, tell_few_others
 from c3l.method.scoring import rescore, score_samples
 from c3l.records import AnswerScores, ImageRef, Rejected, Sample, ScoredPair
@@ -250,12 +250,12 @@ def test_beside_the_pictures_of_a_set_alone_stand_grey_ones_of_their_sizes():
 def test_a_set_of_which_a_picture_does_not_open_is_rejected_and_no_other():
     def fail_on_third(ref):
         if ref.image_id == "i3":
-            raise DataError("half a file")
+            raise BadImageError("truncated_image", "half a file")
         return open_image(ref)
 
     outcomes = run_sets(SetModel(), fail_on_third, no_image="drop")
     assert [getattr(it, "reason", "") for it in outcomes] == ["", "", "unreadable_image", ""]
-    assert outcomes[2].detail == "half a file"
+    assert outcomes[2].detail == "truncated_image: half a file"
 
 
 def test_samples_about_several_pictures_are_halved_where_they_do_not_fit():
@@ -277,7 +277,7 @@ def test_what_a_long_pool_may_show_is_what_a_short_one_of_it_shows():
 def test_others_that_do_not_open_are_left_out():
     def open_some(ref):
         if ref.image_id not in ("i0", "i3"):
-            raise DataError("half a file")
+            raise BadImageError("truncated_image", "half a file")
         return open_image(ref)
 
     for opens, pixels in (
@@ -299,14 +299,14 @@ def test_other_modes_open_no_other_picture():
 def test_another_picture_that_does_not_open_is_replaced():
     def fail_on_third(ref):
         if ref.image_id == "i3":
-            raise DataError("half a file")
+            raise BadImageError("truncated_image", "half a file")
         return open_image(ref)
 
     model = FakeModel()
     outcomes = run(model=model, open_image=fail_on_third, no_image="others", others=4)
     rejected = [it for it in outcomes if isinstance(it, Rejected)]
     assert [(it.id, it.reason, it.detail) for it in rejected] == [
-        (name, "unreadable_image", "half a file") for name in ("si30", "si31")
+        (name, "unreadable_image", "truncated_image: half a file") for name in ("si30", "si31")
     ]
     assert all(len(others) == 4 and 3 not in others for others in others_of(model).values())
 
@@ -319,7 +319,7 @@ def test_where_few_others_open_those_among_them_have_fewer_and_all_are_scored():
 
     def open_few(ref):
         if ref.image_id not in opens:
-            raise DataError("not there")
+            raise BadImageError("missing_image", "not there")
         return open_image(ref)
 
     refs = {one: ImageRef(one, one, "", 8, 8) for one in ids}

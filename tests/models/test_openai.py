@@ -188,14 +188,15 @@ def test_what_a_server_cuts_filters_or_refuses_is_told_and_the_next_goes_on() ->
             "Prompt 1?": completion("", "content_filter"),
             "Prompt 2?": refusal("This prompt was flagged by our content policy."),
             "Prompt 3?": completion(None, "length", reasoning_content="I think"),
+            "Prompt 4?": completion("\n", reasoning="I think"),
         }
         return replies.get(asked, completion(words(body)))
 
     with served(moody) as server:
-        made = ask(load(server), *(request(number) for number in range(5)))
-    assert [one.finish_reason for one in made] == ["length", "refused", "refused", "length", "stop"]
+        made = ask(load(server), *(request(number) for number in range(6)))
+    assert [one.finish_reason for one in made] == ["length", "refused", "refused", "length", "stop", "stop"]
     assert "flagged" in made[2].problem
-    assert made[3].text == "<think>I think"
+    assert [one.text for one in made[3:5]] == ["<think>I think", "<think>I think</think>"]
 
 
 def test_parameters_that_a_server_refuses_are_sent_otherwise_from_then_on() -> None:

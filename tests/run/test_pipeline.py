@@ -2,27 +2,27 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from c3l.cli.tables import format_images, format_pairs, format_status
 from c3l.data.images import inspect_image
-from c3l.data.paths import BadImageError
-from c3l.errors import BackendError, ConfigError, DataError, RunLockedError, StaleStageError
+from c3l.errors import BackendError, BadImageError, ConfigError, DataError, RunLockedError, StaleStageError
+from c3l.executors.local import LocalExecutor
 from c3l.progress import SilentProgress
-from c3l.records import ContrastiveGroup, FilterDecision, ImageRef, Sample, ScoredSample
+from c3l.records import ContrastiveGroup, FilterDecision, ImageRef, Sample, ScoredSample, to_json
 from c3l.run import pipeline
+from c3l.run.context import open_context
 from c3l.run.pipeline import run_filter
-from c3l.run.plan import make_plan
+from c3l.run.plan import check_costly, make_plan, sign_again
 from c3l.run.run_folder import Run
 from c3l.run.status import find_error_rate, read_states, summarise
-from c3l.settings.load import dump_config, load_config
+from c3l.settings.load import dump_config, load_config, load_saved
 from c3l.settings.schema import ExportConfig
 from c3l.storage.atomic import write_atomic
-from c3l.storage.job import fingerprint
-from c3l.storage.stage import read_records
+from c3l.storage.job import fingerprint, plain
+from c3l.storage.stage import Stage, StageInfo, read_records
 from fakes import FakeModel, fake_weights, write_pairs
 from runs import Loader, draw_pictures, make_config, make_fake_model, read_all, read_results, walk
 
@@ -199,7 +199,7 @@ def test_cheap_stages_are_made_again_when_their_settings_change(config, root, mo
 @pytest.mark.parametrize(
     ("override", "named"),
     [
-        ("seed=1", "seed: 0 -> 1"),
+        ("seed=1", "seed: 0 -> 1; put it back with `--set seed=0`"),
         ("generation.temperature=0.5", "--set generation.temperature=1.0"),
         ("generation.instructions=[brief_vqa]", "generation.instructions"),
         ("generation.pairs_per_image=3", "generation.pairs_per_image: 5 -> 3"),
@@ -217,6 +217,26 @@ def test_what_took_long_is_never_thrown_away_unasked(config, root, model, overri
         walk(make_config(config.run, root, model, override), Loader())
     assert named in str(caught.value)
     assert read_all(config.run) == before, "the saved settings stay those of the records"
+
+
+def test_how_many_others_were_shown_is_named_as_it_is_set(config, root, model):
+    def showing(others):
+        return make_config(config.run, root, model, "scoring.no_image=others", f"scoring.others={others}")
+
+    walk(showing(2), Loader())
+    with pytest.raises(StaleStageError, match=r"scoring\.others: 2 -> 3; put it back with `--set scoring\.others=2`"):
+        walk(showing(3), Loader())
+
+
+def test_a_random_subset_has_a_seed_of_its_own(config, root, model):
+    walk(config, Loader())
+    subsets = []
+    for seed in ("null", "1", "null"):
+        drawn = make_config(config.run, root, model, "filtering.rule=random", f"filtering.seed={seed}")
+        walk(drawn, Loader(), run_filter, needs_model=False)
+        subsets.append((config.run / "decisions.jsonl").read_bytes())
+    assert subsets[0] == subsets[2] != subsets[1]
+    assert "filtering.seed" not in make_plan(config, "w")["filtered"].settings, "finished runs stay so"
 
 
 def test_the_image_root_may_be_spelled_otherwise_or_move_but_not_be_another(config, root, model, tmp_path, monkeypatch):
@@ -340,6 +360,60 @@ def test_reparse_reads_the_same_texts_again_without_a_model(config):
     assert {one.state for one in read_states(Run.reader(config.run))} == {"done"}
 
 
+def read_again(config, round=0):
+    with open_context(config, SilentProgress(), LocalExecutor(Loader()), needs_model=False, reparse=True) as context:
+        pipeline.run_reparse(context, round)
+
+
+def test_a_parser_that_gives_the_same_pairs_keeps_what_was_made_of_them(config, root, model, monkeypatch):
+    walk(config, Loader())
+    before = read_all(config.run)
+    monkeypatch.setattr("c3l.run.plan.PARSER_VERSION", 10**6)
+    with pytest.raises(StaleStageError, match=r"draft/scored .* the same with `c3l generate \S+ --reparse`"):
+        walk(config, Loader())
+    with pytest.raises(StaleStageError, match=r"draft/scored .*scoring\.no_image"):
+        read_again(make_config(config.run, root, model, "scoring.no_image=blank"))
+    read_again(config)
+    loader = Loader()
+    walk(config, loader)
+    assert loader.times == 0
+    assert read_all(config.run).keys() == before.keys()
+    assert {one.state for one in read_states(Run.reader(config.run))} == {"done"}
+
+
+def test_texts_of_a_tuned_run_are_read_again_round_by_round(config, root, model, monkeypatch):
+    """Each stage that a tuned model made knows it by the fingerprint of its tuning."""
+    config = make_config(config.run, root, model, "rounds=1")
+    plan = make_plan(config, "w", None)
+    for stage in plan.values():
+        made = StageInfo(stage.name, stage.fingerprint, plain(stage.settings), 0)
+        write_atomic(config.run / stage.name / "stage.json", to_json(made) + "\n")
+    write_atomic(config.run / "decisions.jsonl", "")
+    sign = Stage.sign_again
+
+    def kill_at(number):
+        signed = iter(range(1, number + 1))
+
+        def do(*args):
+            if next(signed) == number:
+                raise KeyboardInterrupt
+            sign(*args)
+
+        return do
+
+    monkeypatch.setattr("c3l.run.plan.PARSER_VERSION", 10**6)
+    run, now = Run(config.run), make_plan(config, "w", None)
+    for name, left, way in (("draft/parsed", ["refined/parsed"], ""), ("refined/parsed", [], " --round 1")):
+        with pytest.raises(StaleStageError, match=f"--reparse{way}`"):
+            check_costly(run, now)
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Stage, "sign_again", kill_at(5))
+            sign_again(run, now, name)
+        sign_again(run, now, name)
+        stale = [one for one, stage in now.items() if run.stored(one).info.fingerprint != stage.fingerprint]
+        assert stale[:1] == left
+
+
 def test_reparse_throws_no_scores_away_unasked(config):
     walk(config, Loader())
     right = read_all(config.run)
@@ -362,16 +436,30 @@ def test_a_verb_says_which_one_comes_before(config):
 
 
 def test_the_last_stages_do_without_the_model_folder(config, model):
-    class Named(FakeModel):
-        @property
-        def provenance(self):
-            return replace(super().provenance, model=str(model))
-
-    walk(config, Loader(Named))
+    walk(config, Loader())
     shutil.rmtree(model)
     for stages in (pipeline.run_select, pipeline.run_filter, pipeline.run_export, pipeline.run_report):
         walk(config, Loader(), stages, needs_model=False)
     assert (config.run / "report.html").exists()
+
+
+@pytest.mark.parametrize("stages", [pipeline.run_filter, pipeline.run_export, pipeline.run_report])
+def test_the_last_stages_take_no_other_model_than_the_run_was_made_with(config, root, model, stages):
+    others = [make_fake_model(model.with_name(name)) for name in ("scores", "scores_too")]
+    for number, folder in enumerate(others):
+        (folder / "config.json").write_text(f'{{"number": {number}}}')
+    by_first = make_config(config.run, root, model, f"scoring.model={others[0]}")
+    walk(by_first, Loader())
+    saved = (config.run / "config.yaml").read_bytes()
+    for other in (config, make_config(config.run, root, model, f"scoring.model={others[1]}")):
+        with pytest.raises(StaleStageError, match=r"draft/scored .* the model changed"):
+            walk(other, Loader(), stages, needs_model=False)
+    with pytest.raises(BackendError, match="nowhere"):
+        walk(make_config(config.run, root, model, "scoring.model=nowhere"), Loader(), stages, needs_model=False)
+    assert (config.run / "config.yaml").read_bytes() == saved
+    for folder in (model, *others):
+        shutil.rmtree(folder)
+    walk(by_first, Loader(), stages, needs_model=False)
 
 
 def test_a_selection_that_was_removed_comes_back(config):
@@ -510,13 +598,41 @@ def test_pictures_that_are_gone_for_a_while_are_not_rejected_for_good(config, ro
     root.rename(root.with_name("away"))
     if left == "a folder":
         root.mkdir()
-    with pytest.raises(DataError, match="gone or empty, expected the images of the run; put them back"):
+    with pytest.raises(DataError, match="gone or empty, expected images; put them back"):
         walk(config, Loader())
     if left == "a folder":
         root.rmdir()
     root.with_name("away").rename(root)
     walk(config, Loader())
     assert read_all(config.run) == before
+
+
+@pytest.mark.parametrize("where", ["inspect_image", "generate", "score"])
+def test_pictures_that_go_away_in_the_middle_are_not_rejected_for_good(config, root, model, where, monkeypatch):
+    """As of a disk that is unmounted after some of a stage's images: the same command goes on when it is back."""
+
+    def then_unmount(work):
+        def do(*args):
+            done = work(*args)
+            if root.exists() and next(calls) == 2:
+                root.rename(root.with_name("away"))
+            return done
+
+        return do
+
+    calls = iter(range(1, 1000))
+    owner = pipeline if where == "inspect_image" else FakeModel
+    config = make_config(config.run, root, model, "generation.batch_size=1", "scoring.batch_size=1")
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, where, then_unmount(getattr(owner, where)))
+        with pytest.raises(DataError, match="gone or empty"):
+            walk(config, Loader())
+    root.with_name("away").rename(root)
+    walk(config, Loader())
+    resumed = read_all(config.run)
+    shutil.rmtree(config.run)
+    walk(config, Loader())
+    assert read_all(config.run) == resumed
 
 
 def test_damaged_settings_of_a_run_give_way_to_those_that_are_named(config, root, model, tmp_path):
@@ -647,3 +763,13 @@ def test_templates_of_ones_own_are_found_from_elsewhere(config, tmp_path, monkey
     walk(fewer, Loader(), run_filter, needs_model=False)
     states = {one.name: one.state for one in read_states(Run.reader(config.run))}
     assert (states["filtered"], states["export"]) == ("done", "stale")
+    Path(tmp_path / "mine.yaml").unlink()
+    for name in ("run", "moved"):  # the run keeps a copy, also where its folder moves
+        config = config.model_copy(update={"run": config.run.rename(tmp_path / name)})
+        saved = load_saved(config.run / "config.yaml", [f"run={config.run}"])
+        walk(saved, Loader(), run_filter, needs_model=False)
+        walk(saved, Loader())
+        assert {one.state for one in read_states(Run.reader(config.run))} == {"done"}
+    elsewhere = ["generation.templates=nowhere.yaml"]
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: No such file"):
+        walk(load_saved(config.run / "config.yaml", elsewhere), Loader(), run_filter, needs_model=False)

@@ -19,6 +19,7 @@ from c3l.storage import atomic
 from c3l.storage import stage as stage_module
 from c3l.storage.atomic import write_atomic
 from c3l.storage.job import fingerprint
+from c3l.storage.lock import exclusive_lock
 from c3l.storage.stage import Stage
 from storage.crashes import FailingDisk, Killed, crash_everywhere
 
@@ -363,6 +364,17 @@ def test_a_second_writer_is_refused_and_a_reader_is_not(tmp_path: Path) -> None:
         pass
 
 
+def test_who_shares_a_run_is_not_taken_for_who_had_it_before(tmp_path: Path) -> None:
+    with Run.open(tmp_path / "run") as run:
+        begin(run).write_shard(0, shard(0))
+    with Run.share(tmp_path / "run"):
+        for _ in range(2):
+            with pytest.raises(RunLockedError, match=r"written by others that make parts of it \(--shard\); wait"):
+                Run.open(tmp_path / "run").__enter__()
+    with Run.open(tmp_path / "run"), pytest.raises(RunLockedError, match=f"by process {os.getpid()} on"):
+        Run.open(tmp_path / "run").__enter__()
+
+
 @pytest.mark.parametrize("taken", ["images/cat.jpg", "export/mine.json", "images.jsonl"])
 def test_a_folder_of_other_work_is_not_taken_for_a_run(taken: str, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("a run may live beside this")
@@ -473,6 +485,19 @@ def test_leftovers_are_removed_when_a_run_is_opened(tmp_path: Path) -> None:
     (path / ".mine").write_text("stays")
     with Run.open(tmp_path / "run"):
         assert [found.name for found in path.iterdir()] == [".mine"]
+
+
+def test_what_another_process_is_writing_below_a_run_is_no_leftover(tmp_path: Path) -> None:
+    """As of ``c3l finetune --out runs/mine/ft`` while ``c3l report runs/mine`` is called."""
+    theirs = tmp_path / "run" / "ft" / "deep"
+    theirs.mkdir(parents=True)
+    (theirs / ".merged.c3l-tmp").mkdir()
+    with exclusive_lock(theirs.parent):
+        for _ in range(2):
+            with Run.open(tmp_path / "run"):
+                assert (theirs / ".merged.c3l-tmp").exists()
+    with Run.open(tmp_path / "run"):
+        assert not (theirs / ".merged.c3l-tmp").exists()
 
 
 def test_a_lock_whose_file_a_holder_has_just_removed_holds_nothing(

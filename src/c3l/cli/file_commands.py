@@ -12,6 +12,7 @@ from c3l.cli.options import (
     DTYPE,
     IMAGE_ROOT,
     MODEL,
+    RUN_IMAGES,
     SEED,
     Arguments,
     SettingOption,
@@ -85,7 +86,8 @@ def finetune(
     if not given.has("images.root"):
         raise ConfigError("c3l finetune needs --image-root, the folder that the file's image paths begin in")
     settings = resolve_config(None, given)
-    tell_unread(progress, given, "finetune", "model", "images", "columns", "finetuning")
+    sections = ("model", "images", "columns", "finetuning")
+    tell_unread(progress, given, "finetune", sections, ("images.limit", *RUN_IMAGES))
     end(finetune_files(data, out, settings, progress))
 
 
@@ -136,7 +138,8 @@ def evaluate(
     wanted = {"task": task, "data": data, "image_root": image_root, "by": by, "frames": frames}
     chosen = make_section(BenchmarkConfig, {key: value for key, value in wanted.items() if value is not None})
     progress = make_progress(sys.stderr)
-    tell_unread(progress, given, "evaluate", "model", "images", "evaluation", "executor")
+    unread = ("images.root", "images.limit", "images.unpack", *RUN_IMAGES, "evaluation.tasks")
+    tell_unread(progress, given, "evaluate", ("model", "images", "evaluation", "executor"), unread)
     reports = evaluate_files(chosen, out, settings, progress, wanted=Wanted(baseline, rescore, limit))
     print_lines(format_reports(reports))
     end({**_summarise(out, reports), "above_max_error_rate": failed_too_often(reports[0], settings)})

@@ -23,6 +23,7 @@ from c3l.cli.options import (
     LIMIT,
     MODEL,
     OK,
+    RUN_IMAGES,
     SEED,
     STOPPED,
     Arguments,
@@ -169,7 +170,7 @@ def _generate(
     if reparse and shard is not None:
         raise ConfigError("got --reparse with --shard, but reading texts again needs no model: leave --shard out")
     stages = partial(run_reparse if reparse else run_generate, round=round)
-    run_stages(settings, stages, needs_model=not reparse, shard=shard)
+    run_stages(settings, stages, needs_model=not reparse, reparse=reparse, shard=shard)
 
 
 @app.command("score")
@@ -206,7 +207,8 @@ def _score(
     from c3l.progress import make_progress
 
     progress, settings = make_progress(sys.stderr), resolve_config(None, given)
-    tell_unread(progress, given, "score --data", "model", "images", "columns", "scoring", "executor")
+    sections = ("model", "images", "columns", "scoring", "executor")
+    tell_unread(progress, given, "score --data", sections, RUN_IMAGES)
     end(score_file(data, out, settings, progress))
 
 

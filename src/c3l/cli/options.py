@@ -131,6 +131,7 @@ LIMIT = SettingOption(
 COLUMNS = SettingOption(
     "columns", "--columns", str | None, typer.Option(help="question=COL,answer=COL,image=COL (columns)")
 )
+RUN_IMAGES = ("images.near_duplicates", "images.near_distance")  # read where images are listed, by a run alone
 SEED = SettingOption("seed", "--seed", int | None, typer.Option(help="Seed of all that is drawn (seed)"))
 RUN_CONFIG = "YAML files of settings, or names of shipped ones; a later one wins; default: the run's own config.yaml"
 _SET = typer.Option(
@@ -233,12 +234,23 @@ def resolve_config(run: Path | None, arguments: Arguments) -> "RunConfig":
     return load_config(configs, overrides) if configs else load_saved(run / "config.yaml", overrides)
 
 
-def tell_unread(progress: "Progress", given: Arguments, command: str, *sections: str) -> None:
-    """Say which ``--set`` of a command without a run are of sections that it does not read."""
+def tell_unread(
+    progress: "Progress", given: Arguments, command: str, sections: Sequence[str], but: Sequence[str] = ()
+) -> None:
+    """Say which ``--set`` a command without a run does not read.
+
+    Args:
+        progress: Who is told.
+        given: What the command was given.
+        command: Its name.
+        sections: Those that it reads.
+        but: Keys of them that it does not read.
+    """
     read = (*sections, "seed", "max_error_rate")
     keys = [one.key for one in given.overrides[len(given.overrides) - len(given.typed) :]]
-    if unread := [key for key in keys if key.partition(".")[0] not in read]:
-        progress.note(f"{command} does not read {', '.join(unread)}: of --set it reads {', '.join(read)}")
+    if unread := [key for key in keys if key.partition(".")[0] not in read or key in but]:
+        without = f", without {', '.join(but)}" if but else ""
+        progress.note(f"{command} does not read {', '.join(unread)}: of --set it reads {', '.join(read)}{without}")
 
 
 def find_run(path: Path) -> "Run":
@@ -259,7 +271,12 @@ def find_run(path: Path) -> "Run":
 
 
 def run_stages(
-    config: "RunConfig", stages: "Callable[[Context], None]", *, needs_model: bool = True, shard: str | None = None
+    config: "RunConfig",
+    stages: "Callable[[Context], None]",
+    *,
+    needs_model: bool = True,
+    reparse: bool = False,
+    shard: str | None = None,
 ) -> None:
     """Run stages, or a part of their shards, print the summary, and exit with 3 where too much was rejected."""
     from c3l.progress import make_progress
@@ -272,7 +289,7 @@ def run_stages(
     part = None if shard is None else read_part(shard)
     if part is not None:
         list_images(config, progress)
-    with open_context(config, progress, needs_model=needs_model, part=part) as context:
+    with open_context(config, progress, needs_model=needs_model, reparse=reparse, part=part) as context:
         stages(context)
     summary = summarise(Run.reader(config.run))
     lost = tell_lost(summary, config)

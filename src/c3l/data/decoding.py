@@ -13,9 +13,8 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from c3l.data.magic import HEAD, tell_kind
-from c3l.data.paths import BadImageError
 from c3l.data.pngchunks import without_texts
-from c3l.errors import name_error
+from c3l.errors import BadImageError, name_error
 from c3l.settings.schema import ImagesConfig
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")

@@ -4,10 +4,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from c3l.data.paths import BadImageError, clean_path
+from c3l.data.paths import clean_path
 from c3l.data.remote import list_address
 from c3l.data.roots import may_follow
-from c3l.errors import DataError
+from c3l.errors import BadImageError, DataError
 from c3l.settings.roots import Address
 from c3l.settings.schema import FollowLinks, ImagesConfig
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from PIL import Image
 
 from c3l.data.decoding import decode_image
-from c3l.data.paths import BadImageError
 from c3l.data.remote import MAX_BYTES
-from c3l.data.roots import name_under, resolve_under
+from c3l.data.roots import check_root, name_under, resolve_under
+from c3l.errors import BadImageError
 from c3l.records import ImageRef, Rejected, make_id
 from c3l.settings.roots import Address
 from c3l.settings.schema import FollowLinks, ImagesConfig
@@ -48,9 +48,14 @@ def read_image_bytes(root: Path | Address, image: ImageRef | str, links: FollowL
 
     Raises:
         BadImageError: For a bad path, an unreadable, empty, too large or changed file.
+        DataError: If it is not this image alone that cannot be read, as the image root is gone (``check_root``).
     """
     relative = image if isinstance(image, str) else image.path
-    content = _read_regular(resolve_under(root, relative, links), relative)
+    try:
+        content = _read_regular(resolve_under(root, relative, links), relative)
+    except BadImageError:
+        check_root(root)  # what cannot be read just now is not to be rejected for good
+        raise
     if not content:
         raise BadImageError("empty_file", f"{relative!a} has zero bytes")
     if isinstance(image, ImageRef) and hashlib.sha256(content).hexdigest() != image.sha256:

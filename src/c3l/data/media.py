@@ -25,8 +25,9 @@ from c3l.data.beside import (
     walk,
 )
 from c3l.data.names import fold_name
-from c3l.data.paths import BadImageError, clean_path
+from c3l.data.paths import clean_path
 from c3l.data.rejection import BadRowError, is_utf8
+from c3l.errors import BadImageError
 
 MAIN = "image images".split()
 _OTHER_KEY = re.compile(  # `video`, `audio_path`

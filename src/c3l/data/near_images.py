@@ -10,8 +10,7 @@ import numpy as np
 from PIL.Image import Image
 
 from c3l.data.images import open_image
-from c3l.data.paths import BadImageError
-from c3l.errors import ConfigError
+from c3l.errors import BadImageError, ConfigError
 from c3l.records import ImageRef, Rejected
 from c3l.settings.schema import ImagesConfig
 

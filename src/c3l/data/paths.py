@@ -2,24 +2,10 @@
 
 import re
 
-from c3l.errors import DataError
+from c3l.errors import BadImageError
 
 # A URL, one that holds its image, or a Windows drive; `Screenshot:1.png` is a name like any other.
 _ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|data:image/|[A-Za-z]:", re.IGNORECASE)
-
-
-class BadImageError(DataError):
-    """An image, or the path to one, that is refused.
-
-    Attributes:
-        reason: A fixed word, the one that the ``Rejected`` record carries.
-        detail: One line for a person.
-    """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
 
 
 def clean_path(relative: str) -> str:

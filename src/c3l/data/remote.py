@@ -13,8 +13,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
-from c3l.data.paths import BadImageError, clean_path
-from c3l.errors import ConfigError, DataError, StorageError, name_error
+from c3l.data.paths import clean_path
+from c3l.errors import BadImageError, ConfigError, DataError, StorageError, name_error
 from c3l.records import make_id
 from c3l.settings.cache import cache_folder
 from c3l.settings.roots import Address

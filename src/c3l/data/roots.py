@@ -3,8 +3,9 @@
 import os
 from pathlib import Path
 
-from c3l.data.paths import BadImageError, clean_path, shorten_path
+from c3l.data.paths import clean_path, shorten_path
 from c3l.data.remote import fetch, has_address
+from c3l.errors import BadImageError, DataError
 from c3l.settings.roots import Address
 from c3l.settings.schema import FollowLinks
 
@@ -16,12 +17,33 @@ def has_root(root: Path | Address) -> bool:
         ConfigError: If what opens the address is not installed.
         DataError: If its server does not answer.
     """
-    return has_address(root) if isinstance(root, Address) else root.is_dir()
+    return has_address(root) if isinstance(root, Address) else os.path.isdir(root)  # a broken disk too holds none
 
 
-def is_empty_root(root: Path | Address) -> bool:
-    """Whether a root that is there holds nothing, as the folder of a disk that is not mounted."""
-    return isinstance(root, Path) and not any(root.iterdir())
+def check_root(root: Path | Address) -> None:
+    """Look whether the images are there at all: without their disk or server each of them would seem to be gone.
+
+    Raises:
+        ConfigError: If what opens the address is not installed.
+        DataError: If the root is no folder, a closed one, or an empty one, as that of a disk that is not mounted.
+    """
+    try:
+        if has_root(root) and not _is_empty(root):
+            return
+        got = "is gone or empty"
+    except OSError as error:
+        got = f"cannot be read ({error.strerror})"
+    raise DataError(
+        f"got the image root {root}, which {got}, expected images; put them back, or say where they lie now with "
+        "--image-root"
+    )
+
+
+def _is_empty(root: Path | Address) -> bool:
+    if isinstance(root, Address):
+        return False
+    with os.scandir(root) as entries:  # not all of them, there may be millions
+        return next(entries, None) is None
 
 
 def settle_root(root: Path | Address) -> Path | Address:

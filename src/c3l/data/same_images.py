@@ -6,8 +6,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from c3l.data.images import read_image_bytes
-from c3l.data.paths import BadImageError
 from c3l.data.roots import resolve_under
+from c3l.errors import BadImageError
 from c3l.settings.roots import Address
 from c3l.settings.schema import FollowLinks
 

@@ -18,10 +18,10 @@ from c3l.data.beside import OTHER_ENDINGS
 from c3l.data.finding import ENDINGS
 from c3l.data.layouts import TURN_KEYS, name_layout
 from c3l.data.media import MAIN
-from c3l.data.paths import BadImageError, clean_path
+from c3l.data.paths import clean_path
 from c3l.data.rejection import BadRow
 from c3l.data.remote import MAX_BYTES
-from c3l.errors import DataError, one_line
+from c3l.errors import BadImageError, DataError, one_line
 from c3l.markup.placeholders import PLACEHOLDER
 
 MAX_TEXT = 2**24  # bytes of a sample's JSON or text

@@ -19,21 +19,40 @@ _NUMBER = re.compile(r"-?\.?\d+(?:[.,]\d+)*")
 _NEGATIVE = re.compile(r"\b(?:minus|negative|below)\b")
 _ORDERS = frozenset(["<", ">", "<=", ">=", "\u2264", "\u2265", "+"])
 _VERBS = r"(?:is|was|because|since|as|seems|appears|would|should|matches|best)\b"  # what an article never precedes
+# The A of "B. A dog barks" and the I of "B, I think"; but not the A of "Sample A froze" or, as far as can be told, of
+# "B is wet, A contains air": where letters are labels, two of them stay two.
+_LINKS = (
+    r"(?:and|or|nor|but|not|than|over|vs|versus|to|in|on|of|for|from|with|are|were|has|had|did|can|could|may|might|must"
+    r"|will|rather|also|only|alone|too|then|before|after|maybe|perhaps|[a-z]+ly|[a-z]+[^\Waius]s)\b"
+)
+_ARTICLE = re.compile(rf"(?<![^\W_])(?<![^\W_][ \t])[AI](?=[ \t]+(?!{_VERBS}|(?i:{_LINKS}))[^\W\d_]{{2}})")
+_EITHER = re.compile(
+    r"(?:\A|\b(?i:answer|option|choice)(?: is|:))[\W_]*(?:(?i:either)\W+)?[A-J]\W+or\W+[A-J](?![^\W_])"
+)
 _UNSPACED = re.compile("[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")  # Thai, kana, Chinese, Korean
 
 
 def match_option(text: str, options: Mapping[str, str]) -> str | None:
     """The letter of the one option that an answer names, None if it names none or several.
 
-    First an option that is all the answer, unless that is a bare letter; then a letter that stands there as a word of
-    its own, then the text of an option; nothing is guessed and no model is asked.
+    First an option that is all the answer, unless that is a bare letter, or all but the letter before it; then a letter
+    that stands there as a word of its own, then the text of an option, which "C or D" keeps to these two; nothing is
+    guessed and no model is asked.
 
     Args:
         text: What was written.
         options: Letter -> text.
     """
     text, options = text.translate(WIDE), {letter: option.translate(WIDE) for letter, option in options.items()}
-    return _one(_equals(text, options)) or _one(_letters(text, options)) or _one(_texts(text, options))
+    whole = _one(_equals(text, options)) or _one(_repeats(text, options))
+    bare, by_text = _ARTICLE.sub(" ", text), _one(_texts(text, options))
+    letters = _letters(bare, options)
+    if by_text not in letters and _EITHER.search(text):
+        by_text = None
+    # behind an article a letter may be a label, as in "A vitamin C pill": there it counts less than a text
+    before = _ALONE.findall(_ARTICLE.split(text, maxsplit=1)[0])
+    first = letters if any(letter in before for letter in options) else _letters(text, options)
+    return whole or _one(first) or by_text or _one(letters)
 
 
 def equals_letter(text: str, options: Mapping[str, str]) -> str | None:
@@ -52,6 +71,12 @@ def _equals(text: str, options: Mapping[str, str]) -> list[str]:
         return found
     is_text = " " in folded or _UNSPACED.search(folded)
     return [letter for letter, option in options.items() if is_text and _fold(option) == folded]
+
+
+def _repeats(text: str, options: Mapping[str, str]) -> list[str]:
+    """The option whose letter and text are all the answer: an option may speak of others, as "B. Both A and C"."""
+    said = _fold(text)
+    return [letter for letter, option in options.items() if _fold(option) and _fold(f"{letter} {option}") == said]
 
 
 def _bare(text: str) -> str:

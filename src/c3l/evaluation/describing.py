@@ -5,6 +5,7 @@ import json
 from c3l.evaluation.judges import Judge
 from c3l.evaluation.panel import ReviewLog
 from c3l.evaluation.task import Benchmark
+from c3l.models.refusals import tell_left_out
 from c3l.records import Provenance
 from c3l.settings.schema import RunConfig
 
@@ -26,7 +27,7 @@ def describe_setup(
     """
     about = {
         "prompt": benchmark.items[0].prompt,
-        "decoding": f"greedy, at most {length} new tokens",
+        "decoding": _tell_decoding(length, maker),
         "interval": "95%, bootstrap over units",
     }
     if judge is not None:
@@ -40,3 +41,10 @@ def describe_setup(
     if maker.notes:
         about["notes"] = "; ".join(maker.notes)
     return about
+
+
+def _tell_decoding(length: int, maker: Provenance) -> str:
+    """How answers were drawn, and how long they may be: a server may refuse to be told either."""
+    is_own, is_endless = (tell_left_out(name) in maker.notes for name in ("temperature", "max_completion_tokens"))
+    drawn = "at the server's own temperature" if is_own else "greedy"
+    return f"{drawn}, {'with no limit of ours on' if is_endless else f'at most {length}'} new tokens"

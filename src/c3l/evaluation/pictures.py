@@ -9,10 +9,9 @@ from PIL.Image import Image
 
 from c3l.data.decoding import decode_image
 from c3l.data.images import open_image
-from c3l.data.paths import BadImageError
 from c3l.data.roots import resolve_under
 from c3l.data.same_images import SeenImage, sign_image
-from c3l.errors import TooManyRejectedError
+from c3l.errors import BadImageError, TooManyRejectedError
 from c3l.evaluation.task import Item
 from c3l.settings.schema import FollowLinks, ImagesConfig
 

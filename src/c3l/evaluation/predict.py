@@ -17,6 +17,7 @@ from c3l.records import AnswerScores
 
 OpenItemImage = Callable[[str], Image]
 
+_MORE_ROOM = "raise evaluation.max_new_tokens"
 _NOT_FINITE = "a choice has no token, or its likelihood is not finite"
 
 
@@ -44,8 +45,8 @@ def predict(
     Items that follow each other and show the same image share the opened image and come into one batch, so that a
     backend can encode it once, and read once what their prompts begin with. A prompt that several of them have is asked
     blind once. An item whose image does not open, that does not fit into memory alone or into the model's positions,
-    or whose answer ends inside a thought, is a failed prediction; where only the blind answer fails, the other counts.
-    Thoughts before an answer are cut off it.
+    or whose answer is a thought alone, or has no word when its tokens are used up, is a failed prediction; where only
+    the blind answer fails, the other counts. Thoughts before an answer are cut off it.
 
     Args:
         items: What to ask.
@@ -126,33 +127,40 @@ def _write(
 
 
 def _read(job: _OpenedItem, answer: Completion, blind: Completion | None, model: InferenceModel) -> Prediction:
-    text, raw = _split(answer)
-    blind_text, blind_raw = (None, "") if blind is None else _split(blind)
-    problem = _find_problem(answer)
-    if text is None and not problem:
-        problem = f"the answer ends inside a thought of {len(raw)} characters; raise evaluation.max_new_tokens"
+    text, raw, failed = _judge(answer)
+    blind_text, blind_raw, blind_failed = _judge(blind) if blind else (None, "", "")
     return Prediction(
         job.item.item_id,
-        text or "",
-        failed=problem,
-        blind_text=None if blind is None else blind_text or "",
+        text,
+        failed=failed,
+        blind_text=blind_text,
         raw=raw,
         blind_raw=blind_raw,
         respelled=model.find_control_token(job.item.prompt) or "",
-        blind_failed=_find_problem(blind) if blind else "",
+        blind_failed=blind_failed,
     )
 
 
-def _split(answer: Completion) -> tuple[str | None, str]:
-    """An answer without its thoughts, None if it ends inside one; and all of it, if that is more."""
+def _judge(answer: Completion) -> tuple[str, str, str]:
+    """An answer without its thoughts; all of it, if that is more; why it is none, empty if it is one."""
     text = cut_thoughts(answer.text)
-    return text, "" if text == answer.text else answer.text
+    return text or "", "" if text == answer.text else answer.text, _find_problem(answer, text)
 
 
-def _find_problem(answer: Completion) -> str:
+def _find_problem(answer: Completion, text: str | None) -> str:
     if answer.finish_reason == "non_finite_logits":
         return "the model gave numbers that are not finite; try --dtype float32"
-    return f"{answer.finish_reason}: {answer.problem}" if answer.finish_reason in ("too_long", "refused") else ""
+    if answer.finish_reason in ("too_long", "refused"):
+        return f"{answer.finish_reason}: {answer.problem}"
+    if text is None:
+        return f"the answer ends inside a thought of {len(answer.text)} characters; {_MORE_ROOM}"
+    if text.strip():
+        return ""
+    if answer.finish_reason == "length":  # a server may think out of sight
+        return f"its tokens were used up before an answer; {_MORE_ROOM}"
+    if text != answer.text:
+        return f"no answer follows a thought of {len(answer.text)} characters; turn thinking off, or {_MORE_ROOM}"
+    return ""  # the model chose to say nothing
 
 
 def _compare(jobs: Sequence[_OpenedItem], model: InferenceModel, *, blind: bool) -> dict[str, Prediction]:

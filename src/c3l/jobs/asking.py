@@ -9,9 +9,8 @@ from pathlib import Path
 
 from PIL.Image import Image
 
-from c3l.data.paths import BadImageError
 from c3l.data.same_images import find_other
-from c3l.errors import StaleStageError
+from c3l.errors import BadImageError, StaleStageError
 from c3l.evaluation.pictures import IMAGE_ROOT, check_images, open_item_image, read_signature, sign_item_image
 from c3l.evaluation.predict import predict
 from c3l.evaluation.reading import find_image_root

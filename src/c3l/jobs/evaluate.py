@@ -40,7 +40,7 @@ from c3l.storage.atomic import write_atomic
 from c3l.storage.job import Job, refuse_changes
 from c3l.storage.journal import read_lines
 
-EVALUATOR_VERSION = 3
+EVALUATOR_VERSION = 4
 SCORES, REVIEWS = "scores.json", "reviews.jsonl"
 
 
@@ -73,6 +73,22 @@ def check_benchmark(task: BenchmarkConfig, config: RunConfig) -> None:
     root = find_image_root(task)
     benchmark = read_benchmark(task, _make_judge(task, Path(), config, load_model), config.evaluation.judge)
     check_images(benchmark.items, root, config.max_error_rate, config.images.follow_links)
+
+
+def describe_benchmark(task: BenchmarkConfig, config: RunConfig) -> dict[str, Any]:
+    """What its figures depend on beside the model: no path and no address, so that files and servers may move.
+
+    ``data`` is None where a file is not there.
+    """
+    try:
+        hashes = hash_files(task)
+    except OSError:
+        hashes = None
+    rules = config.evaluation
+    asked: dict[str, Any] = {"data": hashes, "by": task.by, "frames": task.frames, "evaluation.blind": rules.blind}
+    if rules.max_new_tokens is not None:
+        asked["evaluation.max_new_tokens"] = rules.max_new_tokens
+    return asked | (results_of("evaluation.judge", rules.judge) if task.task == "llava_bench" else {})
 
 
 def evaluate_files(

@@ -15,7 +15,7 @@ from c3l.data.layouts import TABLE
 from c3l.data.rejection import BadRowError, check_text
 from c3l.data.shown import check_shown, trim_question
 from c3l.data.turns import read_talk
-from c3l.errors import DataError
+from c3l.errors import BadImageError, DataError
 from c3l.method.scoring import Context
 from c3l.records import Sample, make_id
 from c3l.settings.roots import expand_home
@@ -98,15 +98,15 @@ def open_given(image: Any, rules: ImagesConfig) -> "Image":
     """An image as a row gives it, in RGB and upright.
 
     Raises:
-        DataError: If it cannot be read or used.
+        BadImageError: If it cannot be read or used.
     """
     if isinstance(image, str | Path):
         try:
             image = expand_home(image).read_bytes()
         except OSError as error:
-            raise DataError(f"cannot read {image}: {error.strerror}") from None
+            raise BadImageError("unreadable_file", f"cannot read {image}: {error.strerror}") from None
         except ValueError as error:  # no name of a file, as with NUL
-            raise DataError(f"cannot read {str(image)!a}: {error}") from None
+            raise BadImageError("bad_path", f"cannot read {str(image)!a}: {error}") from None
     return decode_image(image, rules) if isinstance(image, bytes) else settle_image(image, rules)
 
 
@@ -238,6 +238,6 @@ def _name(image: Any, rules: ImagesConfig, number: int, place: int) -> str:
         return make_id("image", sha256(image).hexdigest())
     try:
         seen = settle_image(image, rules)
-    except DataError:  # it is told where it is opened
+    except BadImageError:  # it is told where it is opened
         return make_id("unreadable", number, place)
     return make_id("image", *seen.size, sha256(seen.tobytes()).hexdigest())

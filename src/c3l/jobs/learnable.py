@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from c3l.data.formats import ConversationRow, read_conversations
 from c3l.data.images import image_id_of, open_image
-from c3l.data.paths import BadImageError
 from c3l.data.sources import name_files
+from c3l.errors import BadImageError
 from c3l.models.tunable import Conversation, FinetunableModel
 from c3l.records import Rejected
 from c3l.settings.schema import RunConfig

@@ -19,11 +19,10 @@ from c3l.data.formats import NOT_TAUGHT, BadTurn, Turn, read_llava
 from c3l.data.images import image_id_of
 from c3l.data.media import list_paths
 from c3l.data.noted import tell_noted
-from c3l.data.paths import BadImageError
 from c3l.data.recognise import recognise
 from c3l.data.roots import has_root, resolve_under, settle_root
 from c3l.data.sources import check_files, list_files, name_files
-from c3l.errors import DataError, StorageError, TooManyRejectedError, tell_rejected
+from c3l.errors import BadImageError, DataError, StorageError, TooManyRejectedError, tell_rejected
 from c3l.executors.choose import make_executor
 from c3l.executors.interface import Executor, LoadModel, ShardTask, in_order
 from c3l.jobs.score_rows import Item, find_source, make_context, make_rejected_row, make_row, make_sample

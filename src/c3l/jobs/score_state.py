@@ -18,10 +18,9 @@ from pydantic import ValidationError
 from c3l.data.dataset_info import name_entries
 from c3l.data.formats import READER_VERSION
 from c3l.data.images import open_image
-from c3l.data.paths import BadImageError
 from c3l.data.same_images import SeenImage, find_other, sign_image
 from c3l.data.sources import hash_files
-from c3l.errors import StaleStageError
+from c3l.errors import BadImageError, StaleStageError
 from c3l.method.scoring import SCORER_VERSION
 from c3l.models.load import choose_dtype, weights_hash
 from c3l.progress import Progress

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from c3l.errors import BackendError, DataError
+from c3l.errors import BackendError, BadImageError
 from c3l.jobs.given_rows import GivenRows, open_given, read_given
 from c3l.jobs.kept_scores import KeptScores
 from c3l.jobs.pairs import Beyond, PairScore, describe_pair, tell_unit
@@ -116,7 +116,7 @@ class Scorer:
         """Whether an image opens by now; one that does not stands for no other."""
         try:
             open_given(image(), self._config.images)
-        except DataError:
+        except BadImageError:
             return False
         return True
 

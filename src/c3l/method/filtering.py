@@ -24,12 +24,13 @@ def filter_samples(scored: Iterable[ScoredPair], config: FilteringConfig, seed: 
     Args:
         scored: Samples with finite S(I2C), each once.
         config: The rule and its numbers.
-        seed: Orders the pairs under the rule ``random``.
+        seed: Orders the pairs under the rule ``random``, where ``config`` names no other.
 
     Raises:
         ConfigError: If the form of ``first`` needs numbers that were not measured.
     """
     samples = {one.sample.sample_id: one for one in scored}
+    seed = seed if config.seed is None else config.seed
     verdicts: dict[str, tuple[bool, str]] = {}
     for where, stratum in _strata(samples.values(), config):
         verdicts |= _judge(stratum, where, config, seed)
@@ -50,6 +51,7 @@ def filter_samples(scored: Iterable[ScoredPair], config: FilteringConfig, seed: 
 _READ_BY: dict[str, tuple[FilterRule, ...]] = {  # settings that say nothing under other rules
     "min_score": ("threshold",),
     "max_score": ("threshold",),
+    "seed": ("random",),
     "band": ("band",),
     "first": ("top_fraction", "top_k"),
     "count": ("top_fraction", "top_k", "random", "longest", "lowest"),

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from PIL.Image import Image
 
-from c3l.errors import BackendError, ConfigError, DataError
+from c3l.errors import BackendError, BadImageError, ConfigError
 from c3l.markup.thoughts import cut_thoughts
 from c3l.method.batching import map_ahead, run_batches
 from c3l.method.pair_checks import check_pair, excerpt, fold, is_refusal
@@ -54,14 +54,14 @@ def generate(
     """What the model writes, or why it does not: one result for each image and each template, in that order.
 
     Each request is seeded by where it comes from, so that batch size, order and resume change nothing.
-    Rejections: ``unreadable_image`` where ``open_image`` raises DataError, ``oom`` where a request does not
+    Rejections: ``unreadable_image`` where ``open_image`` raises BadImageError, ``oom`` where a request does not
     fit alone, ``too_long`` where the prompt leaves no position to write at, ``non_finite_logits`` where the model
     breaks down, ``refused`` where a server will not answer.
 
     Args:
         images: What to write about.
         model: The LVLM; gets at most ``config.batch_size`` requests at once.
-        open_image: Gives the RGB image, or raises DataError.
+        open_image: Gives the RGB image, or raises BadImageError.
         templates: Which instructions to give for every image.
         config: Number of pairs and sampling.
         origin: Where the texts come from.
@@ -133,7 +133,7 @@ def _open(image: ImageRef, open_image: OpenImage, model: InferenceModel) -> tupl
     """The image, for which the model does in advance what it can; or why there is none."""
     try:
         picture = open_image(image)
-    except DataError as error:
+    except BadImageError as error:
         return None, str(error)
     model.prepare(picture)
     return picture, ""

@@ -10,7 +10,7 @@ from threading import Lock
 from PIL.Image import Image, Resampling
 from PIL.Image import new as new_image
 
-from c3l.errors import DataError
+from c3l.errors import BadImageError
 from c3l.method.generation import OpenImage
 from c3l.models.interface import Shown
 from c3l.records import ImageRef, make_id
@@ -28,7 +28,7 @@ class ImageSource:
 
     Attributes:
         refs: By id: those of the samples, and those of the pool.
-        open: Opens one as RGB, or raises DataError.
+        open: Opens one as RGB, or raises BadImageError.
         pool: Ids of all images of the run, from which the ``others`` mode draws.
         sets: Of samples about several images the ids of these, in order, by what such a sample has as ``image_id``.
     """
@@ -102,7 +102,7 @@ class OtherImages:
             if image_id not in self._opened:
                 try:
                     self._opened[image_id] = self._images.open(self._images.refs[image_id])
-                except DataError:
+                except BadImageError:
                     self._opened[image_id] = None
             return self._opened[image_id]
 

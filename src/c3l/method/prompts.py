@@ -112,13 +112,16 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the templates {path}: {error}") from None
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise ConfigError(
+            f"cannot read the templates {path}: {why}; name a YAML file of templates with --set generation.templates="
+        ) from None
 
 
 def _add(templates: dict[str, InstructionTemplate], text: str, where: str) -> None:
     try:
         entries = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, AttributeError) as error:  # such as a date that there is not
         raise ConfigError(f"{where}: not YAML: {one_line(error, 3000)}") from None
     if not isinstance(entries, list):
         got = type(entries).__name__

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from c3l.errors import BackendError, DataError
+from c3l.errors import BackendError, BadImageError
 from c3l.markup.placeholders import EXACT
 from c3l.method.batching import map_ahead, run_batches
 from c3l.method.i2c import compute_i2c
@@ -145,7 +145,7 @@ def _open_job(
     image_id = first.image_id
     try:
         shown = _open_images(image_id, images)
-    except DataError as error:
+    except BadImageError as error:
         problem = "unreadable_image", str(error)
         return _OpenedPairs(samples, None, problem)
     others = draw(image_id, shown)
@@ -158,11 +158,11 @@ def _open_images(image_id: str, images: ImageSource) -> Shown:
     """The image of a sample, or its several.
 
     Raises:
-        DataError: If one of them does not open, or is not there.
+        BadImageError: If one of them does not open, or is not there.
     """
     ids = images.list_ids(image_id)
     if missing := [one for one in ids if one not in images.refs]:
-        raise DataError(f"image {missing[0]} is not among the images of the run")
+        raise BadImageError("missing_image", f"{missing[0]} is not among the images of the run")
     opened = tuple(images.open(images.refs[one]) for one in ids)
     return opened if image_id in images.sets else opened[0]
 

@@ -20,7 +20,15 @@ from PIL.Image import Image
 from c3l.errors import BackendError, ConfigError
 from c3l.models.interface import Completion, GenerateRequest, Sampling, ScoreRequest
 from c3l.models.notes import add_notes
-from c3l.models.refusals import apply_remedy, read_content, read_refusal, tell_error, without_echo
+from c3l.models.refusals import (
+    apply_remedy,
+    find_reasoning,
+    read_content,
+    read_refusal,
+    tell_error,
+    tell_left_out,
+    without_echo,
+)
 from c3l.records import NoImageMode, Provenance
 from c3l.settings.schema import SERVED, ModelConfig
 
@@ -70,7 +78,8 @@ class OpenAIModel:
         self._holds_schema: bool | None = None  # unknown until one is asked for
         self._usage = {"tokens_in": 0, "tokens_out": 0}
         self._lock, self._provenance = Lock(), provenance
-        self._provenance = add_notes(provenance, self._probe())
+        found = self._probe()  # which may itself note what the server refuses
+        self._provenance = add_notes(self._provenance, found)
         self.take_usage()
 
     @property
@@ -257,7 +266,7 @@ class OpenAIModel:
         with self._lock:
             if name not in self._left_out:
                 self._left_out |= {name}
-                self._provenance = add_notes(self._provenance, [f"the server refuses {name}, and uses its own"])
+                self._provenance = add_notes(self._provenance, [tell_left_out(name)])
 
     def _read(self, request: GenerateRequest, reply: Any) -> _Written:
         choices = getattr(reply, "choices", None)
@@ -267,12 +276,11 @@ class OpenAIModel:
             )
         message, reason = getattr(choices[0], "message", None), getattr(choices[0], "finish_reason", None)
         text, usage = read_content(getattr(message, "content", None)), getattr(reply, "usage", None)
-        thought = next((getattr(message, name, None) for name in ("reasoning_content", "reasoning")), None)
         ends: Literal["length", "stop", "refused"] = (
             "length" if reason == "length" else "refused" if reason == "content_filter" else "stop"
         )
-        if not text and thought and ends == "length":
-            text = f"<think>{read_content(thought)}"  # it ends inside its thought, which the parser tells
+        if not text.strip() and (thought := find_reasoning(message)):  # as a model here would have written it
+            text = f"<think>{read_content(thought)}" + ("" if ends == "length" else "</think>")
         problem = "the server's content filter" if ends == "refused" else ""
         completion = Completion(request.request_id, text, ends, problem)
         return _Written(

@@ -131,6 +131,11 @@ def apply_remedy(remedy: Remedy, sent: Settings) -> Settings:
     return rest | {SYSTEM_TURN: "in the user's turn, a turn of its own is refused"}
 
 
+def tell_left_out(name: str) -> str:
+    """The note of a served model about a parameter that is not sent any more."""
+    return f"the server refuses {name}, and uses its own"
+
+
 def read_content(content: Any) -> str:
     """A message's answer: a text, or the texts of its parts; parts that are thoughts are none."""
     if isinstance(content, str):
@@ -150,15 +155,20 @@ def _read_part(part: Any) -> str:
     return text if fields.get("type", "text") in ("text", "output_text") and isinstance(text, str) else ""
 
 
+def find_reasoning(message: Any) -> Any:
+    """What a message holds of a thought beside its answer, in whichever field the server puts it; None if nothing."""
+    fields = (getattr(message, name, None) for name in ("reasoning_content", "reasoning", "reasoning_details"))
+    return next((field for field in fields if field), None)
+
+
 def explain_silence(message: Any, reason: str | None) -> str:
     """Why a message has no answer, to be put behind words that say so."""
     refusal = getattr(message, "refusal", None)
     if isinstance(refusal, str) and refusal:
         return f": it refuses, {refusal[:100]!a}"
-    thought = any(getattr(message, name, None) for name in ("reasoning_content", "reasoning", "reasoning_details"))
     if reason == "length":
         told = "its tokens were used up before it (finish_reason length), by thinking"
         return f": {told}; raise evaluation.judge.max_tokens"
-    if thought:
+    if find_reasoning(message):
         return f": there is reasoning, but content is empty ({reason}); turn its thinking off or look at the server"
     return f" ({reason})"

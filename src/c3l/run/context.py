@@ -15,7 +15,7 @@ from c3l.progress import Progress
 from c3l.records import ImageRef
 from c3l.run.plan import Plan, check_costly, make_plan
 from c3l.run.run_folder import Run, spell_path
-from c3l.settings.load import dump_config, load_saved
+from c3l.settings.load import dump_config, keep_templates, load_saved
 from c3l.settings.roots import Address
 from c3l.settings.schema import FollowLinks, ModelConfig, RunConfig
 from c3l.storage.atomic import write_atomic
@@ -77,6 +77,7 @@ def open_context(
     executor: Executor | None = None,
     *,
     needs_model: bool = True,
+    reparse: bool = False,
     part: Part | None = None,
 ) -> Iterator[Context]:
     """The run folder for one writer, or one of several, with its settings checked against what lies there.
@@ -88,6 +89,7 @@ def open_context(
         progress: Who is told how far the run is.
         executor: Where shards run; by default where the settings say, until the end of the block.
         needs_model: False where no stage is asked for that could load the model: it may be gone by then.
+        reparse: True where texts are read again: what was made of their pairs may stay, as ``sign_again`` sees to.
         part: Which of the shards are to be made, beside others that make theirs.
 
     Raises:
@@ -97,20 +99,20 @@ def open_context(
     """
     with Run.share(config.run) if part else Run.open(config.run) as run:
         config, plan = _go_on(run, config, needs_model)
+        if not reparse:
+            check_costly(run, plan)
         with closing(executor or make_executor(config.executor)) as chosen:
             yield Context(run, config, plan, chosen, progress, part)
         save_settings(run, config)
 
 
 def _go_on(run: Run, config: RunConfig, needs_model: bool) -> tuple[RunConfig, Plan]:
-    """The settings that the run goes on with, checked against what lies there, and what its stages depend on."""
+    """The settings that the run goes on with, of the same images, and what its stages depend on."""
     config = settle_paths(config)
     model, weights, scorer = _resolve_models(run, config, needs_model)
     config = config.model_copy(update={"model": model})
     _check_root(run, _absolute(config.images.root), config.images.follow_links)
-    plan = make_plan(config, weights, scorer)
-    check_costly(run, plan)
-    return config, plan
+    return config, make_plan(config, weights, scorer, run)
 
 
 def plan_ahead(run: Run, config: RunConfig) -> Plan:
@@ -121,8 +123,9 @@ def plan_ahead(run: Run, config: RunConfig) -> Plan:
         BackendError: If a model is named other than in the run so far, and there is none.
     """
     if run.stored("draft/generated") is not None:
-        return _go_on(run, config, needs_model=False)[1]
-    plan = make_plan(config.with_dtype("float32"), weights="")  # of which only the images can be there
+        _, plan = _go_on(run, config, needs_model=False)
+    else:
+        plan = make_plan(config.with_dtype("float32"), weights="")  # of which only the images can be there
     check_costly(run, plan)
     return plan
 
@@ -142,15 +145,22 @@ def settle_paths(config: RunConfig) -> RunConfig:
 
 
 def save_settings(run: Run, config: RunConfig) -> None:
-    """Make these the settings that the run goes on with where nothing else is said."""
-    text, saved = dump_config(config), run.path / "config.yaml"
-    if not saved.exists() or saved.read_bytes() != text.encode():
-        write_atomic(saved, text)
+    """Make these the settings that the run goes on with where nothing else is said, with a copy of its templates."""
+    templates = config.generation.templates
+    if templates is not None and templates.exists():
+        _write_changed(keep_templates(run.path, templates), templates.read_bytes())
+    _write_changed(run.path / "config.yaml", dump_config(config).encode())
+
+
+def _write_changed(path: Path, content: bytes) -> None:
+    if not path.exists() or path.read_bytes() != content:
+        write_atomic(path, content)
 
 
 def _check_root(run: Run, root: Path | Address, links: FollowLinks) -> None:
     """Refuse another image root than the run's, unless all of the run's images have moved there."""
-    images, before = run.stored("images"), _read_root(run)
+    images, saved = run.stored("images"), _read_saved(run)
+    before = _absolute(saved.images.root) if saved is not None else None
     if images is None or root == before:
         return
     first = next(images.read(ImageRef), None)
@@ -173,11 +183,11 @@ def _absolute(root: Path | Address) -> Path | Address:
     return root.absolute() if isinstance(root, Path) else root
 
 
-def _read_root(run: Run) -> Path | Address | None:
-    """The image root that the run goes on with; None if its settings are gone or damaged."""
+def _read_saved(run: Run) -> RunConfig | None:
+    """The settings that the run goes on with; None if they are gone or damaged."""
     saved = run.path / "config.yaml"
     try:
-        return _absolute(load_saved(saved).images.root) if saved.exists() else None
+        return load_saved(saved) if saved.exists() else None
     except ConfigError:  # then a command that names others, by --config, mends them
         return None
 
@@ -188,8 +198,9 @@ def _resolve_models(run: Run, config: RunConfig, needs_model: bool) -> tuple[Mod
     dtypes = [stage.info.settings.get("model.dtype") for stage in (begun, scored) if stage is not None]
     if model.dtype == "auto" and (dtype := next(filter(None, dtypes), None)):
         model = model.model_copy(update={"dtype": dtype})
-    maker = begun.info.provenance if begun else None
-    if begun is not None and maker is not None and maker.model == model.name and not needs_model:
+    saved = _read_saved(run)
+    same = saved is not None and _models_named(settle_paths(saved)) == _models_named(config)
+    if begun is not None and same and not needs_model:
         scorer = scored.info.settings["weights"] if scored and config.scoring.model else None
         return model, begun.info.settings["weights"], scorer
     weights = weights_hash(model)
@@ -198,3 +209,8 @@ def _resolve_models(run: Run, config: RunConfig, needs_model: bool) -> tuple[Mod
     if begun is None and config.executor.name == "local":
         check_device(model)
     return model.model_copy(update={"dtype": dtype}), weights, scorer
+
+
+def _models_named(config: RunConfig) -> tuple[object, ...]:
+    """All that says which models are meant: only what was begun with the same needs none of them to be there."""
+    return config.model.name, config.model.revision, config.model.image_side, config.scoring.model

@@ -35,11 +35,11 @@ from c3l.run.export_stage import export_stage
 from c3l.run.image_list import freeze_list, look_for_near, read_list, tell_changed_folder, tell_unusable
 from c3l.run.learn_stages import check_tasks, evaluate_stages, finetune_stage
 from c3l.run.page import gather_report, measure_kept
+from c3l.run.plan import sign_again
 from c3l.run.run_folder import Run, spell_path
 from c3l.run.shards import (
     ModelStage,
     begin,
-    check_image_root,
     discard,
     need,
     read_pairs,
@@ -147,6 +147,7 @@ def run_reparse(context: Context, round: int = 0) -> None:
 
     Raises:
         DataError: If other pairs come out, and scores or a tuning made of the old ones would be lost.
+        StaleStageError: If what was made of them was made with other settings besides.
     """
     run, parsed = context.run, f"{name_round(round)}/parsed"
     written = need(context, f"{name_round(round)}/generated")
@@ -156,6 +157,7 @@ def run_reparse(context: Context, round: int = 0) -> None:
         _refuse_loss(run, round, len(changed), written.info.shards)
         run.clean(parsed)
     elif stored:
+        sign_again(run, context.plan, parsed)
         context.progress.note(f"{parsed}: the same pairs as before, so what was made of them stays")
     parse_stage(context, written, round=round)
 
@@ -223,8 +225,6 @@ def image_stage(context: Context) -> Stage:
         images = begin(context, "images", stored.info.shards, size)
         tell_changed_folder(context)
         return images
-    if stored is not None and stored.missing():
-        check_image_root(config)
     paths = read_list(context.run)
     near = look_for_near(context, paths)
     with context.progress.track("images", "images", len(paths)) as advance:

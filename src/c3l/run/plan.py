@@ -10,19 +10,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from c3l.data.decoding import IMAGE_READER_VERSION
-from c3l.jobs.evaluate import EVALUATOR_VERSION
+from c3l.jobs.evaluate import EVALUATOR_VERSION, describe_benchmark
 from c3l.jobs.finetune import FINETUNER_VERSION
 from c3l.method.generation import WRITER_VERSION
 from c3l.method.parsing import PARSER_VERSION
 from c3l.method.prompts import InstructionTemplate, choose_templates
 from c3l.method.scoring import SCORER_VERSION
-from c3l.records import name_round, name_step
-from c3l.run.run_folder import Run
+from c3l.records import EvalReport, name_round, name_step
+from c3l.run.run_folder import READ_BY, Run
 from c3l.settings.base import results_of
 from c3l.settings.schema import ExportConfig, RunConfig
-from c3l.storage.job import fingerprint
+from c3l.storage.job import find_changes, fingerprint, plain
+from c3l.storage.stage import Stage
 
 TUNER_VERSION = 3
+_TUNED_BY = ("weights", "ends_with")  # of a tuned model they are the fingerprint of its tuning
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +49,16 @@ class StagePlan:
 Plan = Mapping[str, StagePlan]
 
 
-def make_plan(config: RunConfig, weights: str, scorer: str | None = None) -> dict[str, StagePlan]:
+def make_plan(
+    config: RunConfig, weights: str, scorer: str | None = None, run: Run | None = None
+) -> dict[str, StagePlan]:
     """The stages of a run in order, by name.
 
     Args:
         config: The settings, with a dtype that is not ``auto``.
         weights: What ``c3l.models.load.weights_hash`` says of the model.
         scorer: The same of ``config.scorer``, where that is another.
+        run: The run folder, which knows what it was made of where that is gone by now.
 
     Raises:
         ConfigError: If an instruction template is unknown.
@@ -74,12 +79,14 @@ def make_plan(config: RunConfig, weights: str, scorer: str | None = None) -> dic
             writer = stages[-1].fingerprint
             stages += _plan_round(config, scorer, writer, round, stages[-1])
     scored = next(stage for stage in reversed(stages) if stage.name == f"{name_round(config.rounds)}/scored")
-    filtering = results_of("filtering", config.filtering)
+    # as in what was made before it had a seed of its own
+    unnamed = {"seed"} if config.filtering.seed is None else set()
+    filtering = results_of("filtering", config.filtering, unnamed)
     filtered = _plan("filtered", form | filtering | {"seed": config.seed}, scored)
     export = _plan("export", results_of("export", config.export), filtered)
     # of the export the tuning reads the pairs alone: more formats beside them make no other model
     pairs = _plan("export", results_of("export", ExportConfig()), filtered)
-    learning = list(_plan_learning(config, weights, writer, pairs))
+    learning = list(_plan_learning(config, weights, writer, pairs, run))
     stages += [filtered, export, *learning]
     stages.append(_plan("report", {"learning": [stage.fingerprint for stage in learning]}, export))
     return {stage.name: stage for stage in stages}
@@ -94,13 +101,46 @@ def check_costly(run: Run, plan: Plan) -> None:
     for stage in plan.values():
         stored = run.stored(stage.name)
         if stage.costly and stored is not None:
-            run.stage(
-                stage.name,
-                fingerprint=stage.fingerprint,
-                settings=stage.settings,
-                shards=stored.info.shards,
-                shard_size=stored.info.shard_size,
-            )
+            _refuse_others(run, stage, stored)
+
+
+def _refuse_others(run: Run, stage: StagePlan, stored: Stage) -> None:
+    info = stored.info
+    run.stage(
+        stage.name,
+        fingerprint=stage.fingerprint,
+        settings=stage.settings,
+        shards=info.shards,
+        shard_size=info.shard_size,
+    )
+
+
+def sign_again(run: Run, plan: Plan, parsed: str) -> None:
+    """Make finished pairs, read again with the same outcome, those of the plan, and with them what was made of them.
+
+    Up to the pairs of the next round, which are read again by themselves.
+
+    Raises:
+        StaleStageError: If a costly stage was made with other settings than how texts are read.
+    """
+    new: dict[str, str] = {}  # fingerprints by those that they replace: later settings hold those of tunings
+    stages: list[tuple[Stage, StagePlan]] = []
+    for stage in list(plan.values())[list(plan).index(parsed) :]:
+        if stage.name != parsed and stage.name.endswith("/parsed"):
+            break
+        if (stored := run.stored(stage.name)) is None:
+            continue
+        before = stored.info.settings
+        if stage.name == parsed:  # what a tuned model wrote names it by the tuning as it was signed before
+            new |= {before[key]: stage.settings[key] for key in _TUNED_BY if key in before}
+        before = before | {key: new.get(before[key], before[key]) for key in _TUNED_BY if key in before}
+        if set(find_changes(before, plain(stage.settings))) <= READ_BY:
+            new[stored.info.fingerprint] = stage.fingerprint
+            stages.append((stored, stage))
+        elif stage.costly:
+            _refuse_others(run, stage, stored)
+    for stored, stage in reversed(stages):  # killed in between, what comes first is still to be signed
+        stored.sign_again(stage.fingerprint, stage.settings)
 
 
 def _plan_tuning(config: RunConfig, writer: str, round: int, groups: StagePlan) -> StagePlan:
@@ -111,7 +151,9 @@ def _plan_tuning(config: RunConfig, writer: str, round: int, groups: StagePlan) 
     return _plan(name_step("tuned", round), settings, groups, costly=True)
 
 
-def _plan_learning(config: RunConfig, base: str, writer: str, export: StagePlan) -> Iterator[StagePlan]:
+def _plan_learning(
+    config: RunConfig, base: str, writer: str, export: StagePlan, run: Run | None
+) -> Iterator[StagePlan]:
     """The instruction tuning on the export, and the benchmarks; nothing where the config asks for neither."""
     ends_with = writer
     if config.finetuning.enabled:
@@ -123,16 +165,27 @@ def _plan_learning(config: RunConfig, base: str, writer: str, export: StagePlan)
         ends_with = tuned.fingerprint
         yield tuned
     for task in config.evaluation.tasks:
-        asked: dict[str, Any] = {
-            "evaluation.tasks": task.model_dump(mode="json"),
-            "evaluation.blind": config.evaluation.blind,
-        }
-        if config.evaluation.max_new_tokens is not None:
-            asked["evaluation.max_new_tokens"] = config.evaluation.max_new_tokens
-        if task.task == "llava_bench":
-            asked["evaluation.judge"] = config.evaluation.judge.model_dump()
+        name = f"evaluation/{task.task}"
+        asked = _as_stored(describe_benchmark(task, config), run.stored(name) if run is not None else None)
         models = _plan_model(config, base) | {"ends_with": ends_with, "evaluator_version": EVALUATOR_VERSION}
-        yield _plan(f"evaluation/{task.task}", models | asked, costly=True)
+        yield _plan(name, models | asked, costly=True)
+
+
+def _as_stored(asked: dict[str, Any], stored: Stage | None) -> dict[str, Any]:
+    """What a benchmark depends on, as its stage has it: files that are gone by now are those that it was made of."""
+    if stored is None:
+        return asked
+    before = stored.info.settings
+    if "evaluation.tasks" not in before:
+        return asked | {"data": asked["data"] or before.get("data")}
+    # of an earlier version, in which files were known by their paths, and a judge by its address too
+    task, judge = before["evaluation.tasks"], before.get("evaluation.judge", {})
+    made_of = next((report.data for report in stored.read(EvalReport)), None)
+    then = {"by": task["by"], "frames": task["frames"], "data": made_of}
+    then |= {f"evaluation.judge.{key}": value for key, value in judge.items() if key != "endpoint"}
+    asked = asked | {"data": asked["data"] or made_of}
+    kept = {key: before[key] for key in ("evaluation.tasks", "evaluation.judge") if key in before}
+    return {key: value for key, value in asked.items() if key not in then or value != then[key]} | kept
 
 
 def _plan_model(config: RunConfig, weights: str) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from c3l.errors import DataError, StaleStageError
 from c3l.records import MAX_ROUNDS, from_json, name_round, name_step
 from c3l.settings.evaluation import TaskName
 from c3l.settings.schema import RunConfig
-from c3l.storage.atomic import remove, remove_leftovers
+from c3l.storage.atomic import remove
 from c3l.storage.job import explain_changes, find_changes, plain, show_value
-from c3l.storage.lock import own_folder, shared_lock
+from c3l.storage.lock import own_folder, remove_leftovers, shared_lock
 from c3l.storage.stage import Stage, StageInfo, not_ours
 
 
@@ -42,6 +42,10 @@ STAGES: dict[str, tuple[str, ...]] = {  # in order; what `clean` removes of each
     **{f"evaluation/{task}": (f"evaluation/{task}",) for task in get_args(TaskName)},
     "report": ("report.html", "report"),
 }
+
+
+READ_BY = {"parsers", "parser_version"}
+"""The settings of a stage that say how texts are read: others may give the same pairs."""
 
 
 class Run:
@@ -168,9 +172,22 @@ def spell_path(path: object) -> str:
     return shlex.quote(str(path))
 
 
+_SET_AS = {"others": "scoring.others"}  # a stage's settings that --set calls otherwise
+
+
+def explain_stage(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Each setting of a stage that differs, old -> new, as ``--set`` calls it."""
+    return explain_changes(_as_set(old), _as_set(new))
+
+
+def _as_set(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {_SET_AS.get(key, key): value for key, value in settings.items()}
+
+
 def spell_overrides(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """The ``--set`` options that turn the settings of a stage from the old into the new; may be empty."""
-    settable = [key for key in find_changes(old, new) if "." in key]
+    old, new = _as_set(old), _as_set(new)
+    settable = [key for key in find_changes(old, new) if "." in key or key == "seed"]
     values = {key: new[key] if key in new else _find_default(key) for key in settable}
     return " ".join(f"--set {shlex.quote(f'{key}={show_value(value)}')}" for key, value in plain(values).items())
 
@@ -184,8 +201,13 @@ def _find_default(key: str) -> Any:
 def _explain_settings(run: Path, old: StageInfo, new: StageInfo) -> str:
     back = spell_overrides(new.settings, old.settings)
     remedy = f"put it back with `{back}`, " if back else ""
+    changed = {*find_changes(old.settings, new.settings)}
+    if changed & READ_BY and changed <= READ_BY | {"weights"}:  # the latter of what a tuned model wrote
+        round = next((one for one in range(1, MAX_ROUNDS + 1) if old.stage.startswith(f"{name_round(one)}/")), 0)
+        which = f" --round {round}" if round else ""
+        remedy += f"keep it where the pairs are the same with `c3l generate {spell_path(run)} --reparse{which}`, "
     return (
-        f"stage {old.stage} in {run} was made with other settings: {explain_changes(old.settings, new.settings)}; "
+        f"stage {old.stage} in {run} was made with other settings: {explain_stage(old.settings, new.settings)}; "
         f"{remedy}name another run folder, or remove it with `c3l clean {spell_path(run)} {old.stage}`"
     )
 

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from c3l.data.images import open_image
-from c3l.data.roots import has_root, is_empty_root
+from c3l.data.roots import check_root
 from c3l.errors import DataError, StaleStageError
 from c3l.executors.interface import ShardTask, Work
 from c3l.method.generation import OpenImage, Origin, generate
@@ -19,10 +19,10 @@ from c3l.method.scoring import rescore, score_samples
 from c3l.models.interface import InferenceModel
 from c3l.records import Form, ImageRef, Sample, ScoredPair, ScoredSample
 from c3l.run.context import Context, save_settings
-from c3l.run.run_folder import STAGES, Run, spell_overrides, spell_path
+from c3l.run.run_folder import STAGES, Run, explain_stage, spell_overrides, spell_path
 from c3l.settings.schema import ModelConfig, RunConfig
 from c3l.storage.atomic import make_folder, remove
-from c3l.storage.job import explain_changes, plain
+from c3l.storage.job import plain
 from c3l.storage.lock import PATIENCE, waiting_lock
 from c3l.storage.stage import Stage
 
@@ -44,20 +44,6 @@ def image_opener(config: RunConfig) -> OpenImage:
     return lambda image: open_image(config.images.root, image, config.images)
 
 
-def check_image_root(config: RunConfig) -> None:
-    """Look whether the images are there at all, before each is rejected for good.
-
-    Raises:
-        DataError: If the image root is no folder, or an empty one, as that of a disk that is not mounted.
-    """
-    root = config.images.root
-    if not has_root(root) or is_empty_root(root):
-        raise DataError(
-            f"got the image root {root}, which is gone or empty, expected the images of the run; put them back, or "
-            "say where they lie now with --image-root"
-        )
-
-
 def need(context: Context, name: str) -> Stage:
     """A stage that has to be done already.
 
@@ -74,7 +60,7 @@ def need(context: Context, name: str) -> Stage:
         old, now = stage.info.settings, plain(plan.settings)
         command = f"{command} {spell_overrides(old, now)}".rstrip()
         raise StaleStageError(
-            f"stage {name} in {run.path} was made with other settings: {explain_changes(old, now)}; "
+            f"stage {name} in {run.path} was made with other settings: {explain_stage(old, now)}; "
             f"put them back, or make it again first, with `{command}`"
         )
     return stage
@@ -90,7 +76,7 @@ def begin(context: Context, name: str, shards: int, shard_size: int | None = Non
     stored = context.run.stored(name)
     if stored is not None and not plan.costly and stored.info.fingerprint != plan.fingerprint:
         discard(context.run, name)
-        context.progress.note(f"{name}: made again, {explain_changes(stored.info.settings, plain(plan.settings))}")
+        context.progress.note(f"{name}: made again, {explain_stage(stored.info.settings, plain(plan.settings))}")
     return context.run.stage(
         name, fingerprint=plan.fingerprint, settings=plan.settings, shards=shards, shard_size=shard_size
     )
@@ -166,7 +152,7 @@ def run_sharded(context: Context, wanted: ModelStage, prepare: Callable[[], None
     config = context.config.model_copy(update={"model": wanted.model})
     tasks = (ShardTask(wanted.name, shard, wanted.round, config, wanted.read(shard)) for shard in missing)
     if missing:
-        check_image_root(config)
+        check_root(config.images.root)  # before a model is loaded for nothing
         prepare()
     start, loading = time.monotonic(), context.executor.loading_seconds
     used: Counter[str] = Counter()

@@ -89,7 +89,7 @@ def _plan_again(run: Run, config: RunConfig) -> Plan:
         config = config.with_dtype(began.get("model.dtype") or later.get("model.dtype", "float32"))
     try:
         scorer = scored.info.settings["weights"] if scored and config.scoring.model else None
-        return make_plan(config, began["weights"], scorer)
+        return make_plan(config, began["weights"], scorer, run)
     except ConfigError:  # templates of one's own may be gone by now, and what they made can still be looked at
         return {}
 

@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from c3l.data.roots import check_root
 from c3l.errors import DataError, StorageError, tell_rejected
 from c3l.method.prompts import load_templates
 from c3l.records import ContrastiveGroup, HeldOut, ImageRef, Rejected, Sample, TuningStep, name_round, name_step
 from c3l.run.context import Context
 from c3l.run.run_folder import Run, spell_path
-from c3l.run.shards import begin, check_image_root, image_opener, mark_begun
+from c3l.run.shards import begin, image_opener, mark_begun
 from c3l.settings.schema import ModelConfig, RunConfig
-from c3l.storage.atomic import atomic_folder, remove, remove_leftovers
-from c3l.storage.lock import waiting_lock
+from c3l.storage.atomic import atomic_folder, remove
+from c3l.storage.lock import remove_leftovers, waiting_lock
 from c3l.storage.stage import Stage
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def tune_stage(context: Context, images: Stage, parsed: Stage, groups: Stage, *,
 def _make(context: Context, stage: Stage, texts: "list[TextGroup]", round: int) -> None:
     from c3l.training.checkpoints import count_processes
 
-    check_image_root(context.config)
+    check_root(context.config.images.root)
     context.executor.forget_model()
     mark_begun(context, stage)
     start = time.monotonic()

@@ -13,6 +13,8 @@ TaskName = Literal["pope", "mmbench", "seed_bench", "llava_bench"]
 class JudgeConfig(Settings):
     """Who reviews the answers of LLaVA-Bench: a model behind an OpenAI-compatible server, or a local one."""
 
+    no_result = frozenset({"endpoint"})
+
     endpoint: str | None = Field(None, description="Such as http://localhost:8000/v1; the key is OPENAI_API_KEY")
     model: str | None = Field(None, description="Its name at the endpoint, or without one a local folder or hub id")
     repeats: int = Field(1, ge=1, description="Reviews an answer, averaged; one in LLaVA's script")

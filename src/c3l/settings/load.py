@@ -59,7 +59,25 @@ def load_config(paths: Path | Sequence[Path] | None, overrides: Iterable[str | O
 
 def load_saved(path: Path, overrides: Iterable[str | Override] = ()) -> RunConfig:
     """As ``load_config``, of the file that a run has written into its folder; the defaults where it is not there."""
-    return _load([path] if path.exists() else [], overrides, doubt="it may be of another version of c3l")
+    found = [path] if path.exists() else []
+    kept = [one for file in found for one in _find_kept(file)]
+    return _load(found, [*kept, *check_list(overrides)], doubt="it may be of another version of c3l")
+
+
+def keep_templates(run: Path, templates: Path) -> Path:
+    """Where a run folder keeps its copy of a file of templates, with which it goes on where that is gone."""
+    return run / "templates" / templates.name
+
+
+def _find_kept(saved: Path) -> list[Override]:
+    """The copy of a run's templates in the place of their file, where that is gone."""
+    section = _read_yaml(saved).get("generation")
+    named = section.get("templates") if isinstance(section, dict) else None
+    if not isinstance(named, str) or os.path.exists(named):  # of any text, also what can be no path
+        return []
+    kept = keep_templates(saved.parent, Path(named))
+    typed = f"the templates that {saved.parent} keeps"
+    return [Override("generation.templates", str(kept.absolute()), typed)] if os.path.exists(kept) else []
 
 
 def _load(paths: Iterable[Path], overrides: Iterable[str | Override], doubt: str = "") -> RunConfig:

@@ -243,6 +243,7 @@ class FilteringConfig(Settings):
     max_score: float | None = Field(
         None, allow_inf_nan=False, description="threshold: highest S(I2C) kept, in the unit of scoring.form"
     )
+    seed: int | None = Field(None, ge=0, description="random: of another subset of the same scores; null: the run's")
     band: tuple[float, float] = Field(
         (0.25, 0.75), description="band: quantiles of S(I2C) between which to keep; choice"
     )

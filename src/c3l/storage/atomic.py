@@ -116,11 +116,10 @@ def remove(path: Path) -> None:
         durable(_discard, aside)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files and folders that killed processes left under ``folder``."""
-    for path in sorted(folder.rglob(f".*{TEMPORARY}")):
-        with _explained(path):
-            durable(_discard, path)
+def discard_leftover(path: Path) -> None:
+    """Remove a temporary file or folder that a killed process left; after a crash it may be there in part."""
+    with _explained(path):
+        durable(_discard, path)
 
 
 def write_all(descriptor: int, block: bytes) -> None:

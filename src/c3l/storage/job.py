@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from c3l.errors import DataError, StaleStageError
-from c3l.storage.atomic import TEMPORARY, remove, remove_leftovers, write_atomic
-from c3l.storage.lock import own_folder
+from c3l.storage.atomic import TEMPORARY, remove, write_atomic
+from c3l.storage.lock import own_folder, remove_leftovers
 
 # What is compared by its hash, which tells a person nothing.
 _HASHED = {

@@ -5,12 +5,13 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from c3l.errors import RunLockedError, StorageError
-from c3l.storage.atomic import durable, make_folder
+from c3l.storage.atomic import TEMPORARY, discard_leftover, durable, make_folder
 
 PATIENCE = 30.0  # seconds for those who share a folder to do what one of them does first
 
@@ -27,7 +28,7 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
         StorageError: If the file system has no locks.
     """
     with _hold(folder, fcntl.LOCK_EX | fcntl.LOCK_NB) as descriptor:
-        _sign(descriptor)
+        _sign(descriptor, _this_process())
         yield
 
 
@@ -39,7 +40,8 @@ def shared_lock(folder: Path) -> Iterator[None]:
         RunLockedError: If a process holds it for itself, and goes on doing so.
         StorageError: If the file system has no locks.
     """
-    with _wait(folder, fcntl.LOCK_SH, PATIENCE):
+    with _wait(folder, fcntl.LOCK_SH, PATIENCE) as descriptor:
+        _sign(descriptor, {"shared": True})  # else who held it alone before would be named
         yield
 
 
@@ -56,7 +58,7 @@ def waiting_lock(folder: Path, patience: float) -> Iterator[None]:
         StorageError: If the file system has no locks.
     """
     with _wait(folder, fcntl.LOCK_EX, patience) as descriptor:
-        _sign(descriptor)
+        _sign(descriptor, _this_process())
         yield
 
 
@@ -75,9 +77,13 @@ def _wait(folder: Path, how: int, patience: float) -> Iterator[int]:
         yield descriptor
 
 
-def _sign(descriptor: int) -> None:
+def _this_process() -> dict[str, Any]:
+    return {"pid": os.getpid(), "host": socket.gethostname()}
+
+
+def _sign(descriptor: int, holder: Mapping[str, Any]) -> None:
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
+    os.pwrite(descriptor, json.dumps(holder).encode(), 0)
 
 
 @contextmanager
@@ -118,6 +124,29 @@ def own_folder(folder: Path, has_content: Callable[[], bool]) -> Iterator[None]:
                         durable(remove)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files and folders that killed processes left under a folder that is locked.
+
+    What lies in a folder below it in which another process is at work is that one's, and no leftover.
+    """
+    with ExitStack() as held:
+        for place, folders, files in os.walk(folder):
+            left = sorted(name for name in (*folders, *files) if name.startswith(".") and name.endswith(TEMPORARY))
+            for name in left:
+                discard_leftover(Path(place, name))
+            folders[:] = [name for name in sorted({*folders} - {*left}) if _enter(held, Path(place, name))]
+
+
+def _enter(held: ExitStack, folder: Path) -> bool:
+    """Whether no other process is at work there, as none begins to be until the locks are let go."""
+    if (folder / ".lock").exists():
+        try:
+            held.enter_context(_hold(folder, fcntl.LOCK_EX | fcntl.LOCK_NB))
+        except (RunLockedError, StorageError):
+            return False
+    return True
+
+
 def _take(descriptor: int, path: Path, how: int) -> None:
     try:
         fcntl.flock(descriptor, how)
@@ -142,6 +171,8 @@ def _is_there(descriptor: int, path: Path) -> bool:
 def _holder(path: Path) -> str:
     try:
         holder = json.loads(path.read_bytes())
+        if "shared" in holder:
+            return "others that make parts of it (--shard)"
         return f"process {int(holder['pid'])} on {holder['host']!s}"
     except (OSError, ValueError, TypeError, KeyError):
         return "another process"

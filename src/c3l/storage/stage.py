@@ -96,6 +96,15 @@ class Stage:
         if not path.exists() or path.read_bytes() != text.encode():
             write_atomic(path, text)
 
+    def sign_again(self, fingerprint: str, settings: Mapping[str, Any]) -> None:
+        """Say that these are what the stage is made with: others that give the same records."""
+        for file in ("begun.json", "stage.json"):
+            path = self.folder / file
+            if path.exists():
+                info = from_json(StageInfo, path.read_bytes())
+                self.info = replace(info, fingerprint=fingerprint, settings=plain(settings))
+                write_atomic(path, to_json(self.info) + "\n")
+
     def finish(
         self,
         provenance: Provenance | None,
