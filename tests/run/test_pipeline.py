@@ -13,7 +13,7 @@ from c3l.executors.local import LocalExecutor
 from c3l.progress import SilentProgress
 from c3l.records import ContrastiveGroup, FilterDecision, ImageRef, Sample, ScoredSample, to_json
 from c3l.run import pipeline
-from c3l.run.context import open_context
+from c3l.run.context import open_context, settle_paths
 from c3l.run.pipeline import run_filter
 from c3l.run.plan import check_costly, make_plan, sign_again
 from c3l.run.run_folder import Run
@@ -747,6 +747,17 @@ def test_models_named_by_relative_paths_are_found_from_elsewhere(config, tmp_pat
     write_atomic(Path("run/config.yaml"), dump_config(named))  # as it was written before
     walk(load_config(Path("run/config.yaml")), loader)
     assert loader.times == 0
+
+
+def test_files_of_benchmarks_are_found_from_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "coco").mkdir()
+    (tmp_path / "pope.json").touch()
+    [task] = settle_paths(
+        load_config(None, ["evaluation.tasks={task: pope, data: [pope.json, gone.json], image_root: coco}"])
+    ).evaluation.tasks
+    assert task.data == (tmp_path / "pope.json", Path("gone.json"))
+    assert task.image_root == tmp_path / "coco"
 
 
 def test_templates_of_ones_own_are_found_from_elsewhere(config, tmp_path, monkeypatch):

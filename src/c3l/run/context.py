@@ -15,6 +15,7 @@ from c3l.progress import Progress
 from c3l.records import ImageRef
 from c3l.run.plan import Plan, check_costly, make_plan
 from c3l.run.run_folder import Run, spell_path
+from c3l.settings.evaluation import BenchmarkConfig
 from c3l.settings.load import dump_config, keep_templates, load_saved
 from c3l.settings.roots import Address
 from c3l.settings.schema import FollowLinks, ModelConfig, RunConfig
@@ -139,9 +140,16 @@ def settle_paths(config: RunConfig) -> RunConfig:
         "images": {"root": settle_root(config.images.root)},
         "generation": {"templates": templates},
         "scoring": {"model": scorer},
+        "evaluation": {"tasks": tuple(map(_settle_task, config.evaluation.tasks))},
     }
     sections = {name: getattr(config, name).model_copy(update=values) for name, values in changed.items()}
     return config.model_copy(update=sections)
+
+
+def _settle_task(task: BenchmarkConfig) -> BenchmarkConfig:
+    data = tuple(path.absolute() if path.exists() else path for path in task.data)
+    root = task.image_root and settle_root(task.image_root)
+    return task.model_copy(update={"data": data, "image_root": root})
 
 
 def save_settings(run: Run, config: RunConfig) -> None:
