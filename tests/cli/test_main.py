@@ -613,6 +613,23 @@ def test_a_preview_takes_the_settings_of_a_run_and_ends_with_counts(options, mon
     assert main(["preview", "--images", "0", *options]) == 2
 
 
+def test_a_dry_run_says_what_the_settings_that_it_is_given_make_of_a_run(options, capsys):
+    assert main(["run", "whole", *options]) == 0
+    said = {}
+    for given in ("scoring.batch_size=2", "filtering.fraction=0.3", "rounds=1", "generation.temperature=0.5"):
+        capsys.readouterr()
+        code = main(["run", "whole", "--dry-run", "--set", given])
+        shown = capsys.readouterr()
+        done = [line.split(maxsplit=2)[2].split(", ") for line in shown.out.splitlines() if line.startswith("done al")]
+        said[given] = (code, done[0][-1] if done else shown.err)
+    assert said["scoring.batch_size=2"] == (0, "report")
+    assert said["filtering.fraction=0.3"] == (0, "groups")
+    assert said["rounds=1"] == (0, "groups")
+    code, refused = said["generation.temperature=0.5"]
+    assert (code, main(["run", "whole", "--set", "generation.temperature=0.5"])) == (2, 2)
+    assert refused == capsys.readouterr().err
+
+
 def test_a_dry_run_without_an_image_is_no_success(options, capsys):
     Path("none").mkdir()
     assert main(["run", "--dry-run", "--image-root", "none", "--model", "builtin"]) == 1

@@ -218,6 +218,8 @@ def test_a_folder_is_told_by_its_name_alone(tmp_path: Path) -> None:
     (tmp_path / "my-llava").mkdir()
     assert public_name(str(tmp_path / "my-llava")) == "my-llava"
     assert public_name("llava-hf/llava-1.5-7b-hf") == "llava-hf/llava-1.5-7b-hf"
+    assert public_name(f"vllm:{tmp_path / 'my-llava'}") == "vllm:my-llava"
+    assert public_name("vllm:llava-hf/llava-1.5-7b-hf") == "vllm:llava-hf/llava-1.5-7b-hf"
 
 
 def test_the_same_input_gives_the_same_bytes(write: Export) -> None:

@@ -155,6 +155,18 @@ def rows_kept(pool: list[ScoredPair], **settings: Any) -> list[FilterDecision]:
         ({"band": (0.1, 0.2)}, "at filtering.band: set filtering.rule=band"),
         ({"rule": "top_k", "count": 3, "first": "lift"}, ""),
         ({"rule": "best_per_image", "first": "lift"}, "at filtering.first: set filtering.rule=top_fraction or top_k"),
+        (
+            {"rule": "best_per_image", "fraction": 0.1},
+            "at filtering.fraction: set filtering.rule=top_fraction or random",
+        ),
+        (
+            {"rule": "all", "band": (0.1, 0.2), "fraction": 0.1},
+            "set filtering.rule=band to filter so; filtering.rule=all",
+        ),
+        ({"rule": "top_k", "count": 5, "fraction": 0.1}, "rule=top_k does not look at filtering.fraction: set"),
+        ({"rule": "random", "count": 5, "fraction": 0.1}, "filtering.count=5 stands before filtering.fraction: set"),
+        ({"rule": "lowest", "fraction": 0.1}, ""),
+        ({"rule": "random", "count": 5}, ""),
     ],
 )
 def test_a_limit_that_the_rule_does_not_look_at_is_told(settings: dict[str, Any], told: str) -> None:

@@ -10,6 +10,15 @@ BAD = [
     ("???", "A dog.", "empty_question"),
     ("What is it?", "", "empty_answer"),
     ("What is it?", "...", "empty_answer"),
+    ("What is it?", "-", "empty_answer"),
+    ("What is it?", "\u2014", "empty_answer"),
+    ("What is it?", "**", "empty_answer"),
+    ("What is it?", "***", "empty_answer"),
+    ("What is it?", '""', "empty_answer"),
+    ("What is it?", "[ ]", "empty_answer"),
+    ("What is it?", "?", "empty_answer"),
+    ("What is it?", " ", "empty_answer"),
+    ("%", "A dog.", "empty_question"),
     ("What is it?", "**Answers:**", "empty_answer"),
     ("What is it?", "</question>", "empty_answer"),
     ("What is it?", "what is it", "echoed_answer"),
@@ -47,6 +56,8 @@ GOOD = [
     ("Where is <|ref|>the dog<|/ref|>?", "<|det|>[[1, 2, 3, 4]]<|/det|>"),
     ("Where is it?", "<loc0001><loc0020> <box>1</box>"),
     ("What is the sign's currency?", "$"),
+    *(("What symbol is on the key?", sign) for sign in ("#", "@", "%", "&", "!", "+", "**#**")),
+    ("What is the temperature?", "-5"),
     ("Is the dog red?", "The dog is red."),
     ("What does the sign say?", "Sorry, we are closed"),
     ("What can the child see?", "I cannot tell, as the child looks away."),
@@ -74,3 +85,36 @@ def test_fold_keeps_what_makes_questions_different() -> None:
     assert fold("  What is IT?") == fold("what, is it")
     assert fold("2 + 2?") != fold("2 2?")
     assert fold("कि") != fold("की")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Is it written in C#?", "Is it written in C?"),
+        ("Is the temperature -5 degrees?", "Is the temperature 5 degrees?"),
+        ("Is it 5% full?", "Is it 5 full?"),
+        ("Is it version 3.5?", "Is it version 35?"),
+        ("Does it say 10:30?", "Does it say 1030?"),
+        ("Is it 1/2 full?", "Is it 12 full?"),
+        ("Are there 5-6 of them?", "Are there 56 of them?"),
+        ("Is the key marked @?", "Is the key marked #?"),
+    ],
+)
+def test_a_sign_makes_another_question(one: str, other: str) -> None:
+    assert fold(one) != fold(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("# What is it?", "What is it?"),
+        ("**What** is 'it'?!", "- What, is it..."),
+        ("Is it a T-shirt?", "Is it a T shirt?"),
+        ("Is it about COVID-19?", "Is it about COVID 19?"),
+        ("Are there 5 dogs - or 6?", "Are there 5 dogs, or 6?"),
+        ("Is it 5. What else?", "Is it 5: what else?"),
+        ("Is it 5\uff05?", "is it 5%?"),
+    ],
+)
+def test_other_punctuation_makes_no_other_question(one: str, other: str) -> None:
+    assert fold(one) == fold(other)

@@ -14,7 +14,7 @@ from c3l.errors import BackendError
 from c3l.models import hashing, load
 from c3l.models.hf.inference import HfModel
 from c3l.models.interface import Pair, ScoreRequest
-from c3l.models.load import load_model, load_trainable, weights_hash
+from c3l.models.load import load_model, load_trainable, settle_name, weights_hash
 from c3l.models.tunable import ForcedRow
 from c3l.settings.schema import ModelConfig
 from c3l.settings.tuning import ContrastiveConfig
@@ -355,3 +355,16 @@ def test_each_process_takes_a_card_that_it_sees(rank, cards, device, monkeypatch
     if rank is not None:
         monkeypatch.setenv("LOCAL_RANK", rank)
     assert load._choose_device(ModelConfig(device="auto")) == device
+
+
+def test_only_a_folder_that_is_there_is_named_by_its_whole_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for folder in ("mine", "builtin", "who/what", "home/mine"):
+        (tmp_path / folder).mkdir(parents=True)
+    whole = {"mine": "mine", "who/what": "who/what", "~/mine": "home/mine"}
+    for name, path in whole.items():
+        assert settle_name(name) == str(tmp_path / path)
+        assert settle_name(f"vllm:{name}") == f"vllm:{tmp_path / path}"
+    for name in ("builtin", "who/else", "openai:mine", "gone", "", "x" * 5000):
+        assert settle_name(name) == name

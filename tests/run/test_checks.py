@@ -1,16 +1,18 @@
 """`c3l check` tells a model that looks at the picture from one that does not."""
 
 import sys
+from dataclasses import replace
 
 import pytest
+from PIL import Image, ImageChops, ImageStat
 
-from c3l.errors import OutOfMemoryError
+from c3l.errors import C3LError, OutOfMemoryError
 from c3l.models.interface import ScoreRequest
 from c3l.models.load import load_model
 from c3l.progress import SilentProgress
 from c3l.run.checks import check
 from fakes import FakeModel
-from runs import Loader, draw_pictures, make_config
+from runs import Loader, draw_pictures, make_config, make_fake_model, walk
 
 
 def run_check(config, model):
@@ -51,6 +53,58 @@ def test_a_blind_model_is_found_out(tmp_path, number, mode):
     assert "score" in summary["failed"]
     assert "take another --model" in text
     assert "score" not in run_check(config, FakeModel())[1]["failed"]
+
+
+class Rounding(FakeModel):
+    """Each row of a batch is off by another ``error`` nats, and an image moves a score by ``sight``."""
+
+    def __init__(self, sight, error):
+        super().__init__()
+        self.sight, self.error = sight, error
+
+    def score(self, requests, no_image):
+        first = requests[0].image
+        scores = super().score([replace(it, image=first) for it in requests], no_image)
+        for place, request in enumerate(requests):
+            move = place * self.error + self.sight * (request.image != first)
+            for pair in request.pairs:
+                one = scores[pair.pair_id]
+                moved = tuple(value - move for value in one.logprobs_with_image)
+                scores[pair.pair_id] = replace(one, logprobs_with_image=moved)
+        return scores
+
+
+@pytest.mark.parametrize(
+    ("sight", "error", "sees"),
+    [(0, 1e-6, False), (0, 0.1, False), (0.01, 1e-6, True), (3, 0.1, True)],
+)
+def test_rounding_is_no_sight(tmp_path, sight, error, sees):
+    config = make_config(tmp_path / "run", draw_pictures(tmp_path / "p"), "fake")
+    text, summary = run_check(config, Rounding(sight, error))
+    assert ("score" not in summary["failed"]) == sees
+    assert ("take another --model" in text) != sees
+
+
+@pytest.mark.parametrize("picture", ["drawn", "grey", "wide"])
+def test_the_second_image_is_no_copy_and_of_the_same_size(tmp_path, picture):
+    """A copy moves no score of a model that sees; another size moves that of one that only counts image tokens."""
+    root, shown = draw_pictures(tmp_path / "p", 1), []
+    first = root / "picture_0.png"
+    if picture == "grey":  # of which the negative is nearly a copy
+        Image.new("RGB", (40, 30), "grey").save(first)
+        Image.new("RGB", (40, 30), "red").save(root / "red.png")
+    else:
+        size = (80, 30) if picture == "wide" else (40, 30)
+        Image.open(first).resize(size).save(root / "same.bmp")
+
+    class Watching(FakeModel):
+        def score(self, requests, no_image):
+            shown.extend(request.image for request in requests)
+            return super().score(requests, no_image)
+
+    run_check(make_config(tmp_path / "run", root, "fake"), Watching())
+    assert shown[0].size == shown[1].size
+    assert max(ImageStat.Stat(ImageChops.difference(*shown[:2])).mean) > 50
 
 
 def test_a_template_that_swallows_the_picture_is_found_out(tmp_path):
@@ -116,3 +170,25 @@ def test_a_package_for_near_duplicates_that_is_missing_is_a_failed_check(tmp_pat
     text, summary = run_check(make_config(tmp_path / "run", root, "fake", "images.near_duplicates=drop"), FakeModel())
     assert "images: images.near_duplicates needs imagehash: pip install 'c3l[dedup]' - NOT OK" in text
     assert summary["failed"] == ["images"]
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("evaluation.tasks={task: pope, data: nothere.json, image_root: nope}", "nope"),
+        ("report_to=trackio", "report_to=trackio needs trackio"),
+        ("rounds=1", "can write and score, but not be tuned; set rounds=0"),
+    ],
+)
+def test_what_a_run_would_refuse_at_once_is_a_failed_check(tmp_path, monkeypatch, override, told):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    root = draw_pictures(tmp_path / "p")
+    (root / "broken.jpg").unlink()
+    model = make_fake_model(tmp_path / "model")
+    config = make_config(tmp_path / "run", root, f"vllm:{model}" if override == "rounds=1" else model, override)
+    text, summary = run_check(config, FakeModel())
+    assert summary["failed"] == ["settings"]
+    with pytest.raises(C3LError, match=told) as refused:
+        walk(config, Loader(), needs_model=False)
+    assert f"settings: {refused.value} - NOT OK" in text
+    assert not config.run.exists()

@@ -29,7 +29,7 @@ def made(folder: Path) -> c3l.Made:
 
 
 def make(folder: Path, *settings: str) -> c3l.Made:
-    model, run = str(folder / "model"), folder / "run"
+    model, run = folder / "model", folder / "run"
     return c3l.make(folder / "images", model, run=run, settings=[*PLAIN, *settings], quiet=True)
 
 

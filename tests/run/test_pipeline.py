@@ -13,12 +13,12 @@ from c3l.executors.local import LocalExecutor
 from c3l.progress import SilentProgress
 from c3l.records import ContrastiveGroup, FilterDecision, ImageRef, Sample, ScoredSample, to_json
 from c3l.run import pipeline
-from c3l.run.context import open_context
+from c3l.run.context import open_context, settle_paths
 from c3l.run.pipeline import run_filter
 from c3l.run.plan import check_costly, make_plan, sign_again
 from c3l.run.run_folder import Run
 from c3l.run.status import find_error_rate, read_states, summarise
-from c3l.settings.load import load_config, load_saved
+from c3l.settings.load import dump_config, load_config, load_saved
 from c3l.settings.schema import ExportConfig
 from c3l.storage.atomic import write_atomic
 from c3l.storage.job import fingerprint, plain
@@ -729,6 +729,35 @@ def test_more_formats_beside_it_make_no_other_instruction_tuning(config):
     assert plans[0]["finetuned"].fingerprint == plans[1]["finetuned"].fingerprint
     fewer = more.model_copy(update={"filtering": more.filtering.model_copy(update={"fraction": 0.25})})
     assert make_plan(fewer, "weights")["finetuned"].fingerprint != plans[0]["finetuned"].fingerprint
+
+
+def test_models_named_by_relative_paths_are_found_from_elsewhere(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree("model", "scorer")
+    named = make_config(Path("run"), Path("pictures"), "model", "scoring.model=scorer")
+    walk(named, Loader())
+    saved = load_config(Path("run/config.yaml"))
+    assert (saved.model.name, saved.scoring.model) == (str(tmp_path / "model"), str(tmp_path / "scorer"))
+    assert "--set model.name=model " in Path("run/export/README.md").read_text()
+    loader = Loader()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    walk(load_config(Path("../run/config.yaml"), ["run=../run", "export.formats=ids"]), loader)
+    monkeypatch.chdir(tmp_path)
+    write_atomic(Path("run/config.yaml"), dump_config(named))  # as it was written before
+    walk(load_config(Path("run/config.yaml")), loader)
+    assert loader.times == 0
+
+
+def test_files_of_benchmarks_are_found_from_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "coco").mkdir()
+    (tmp_path / "pope.json").touch()
+    [task] = settle_paths(
+        load_config(None, ["evaluation.tasks={task: pope, data: [pope.json, gone.json], image_root: coco}"])
+    ).evaluation.tasks
+    assert task.data == (tmp_path / "pope.json", Path("gone.json"))
+    assert task.image_root == tmp_path / "coco"
 
 
 def test_templates_of_ones_own_are_found_from_elsewhere(config, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 from c3l.errors import ConfigError
 from c3l.records import MAX_ROUNDS
 from c3l.run.plan import make_plan
-from c3l.settings.load import dump_config, load_config, load_saved
+from c3l.settings.load import Override, dump_config, load_config, load_saved
 from c3l.settings.schema import RunConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -242,3 +242,37 @@ def test_yes_is_no_number_in_a_list_either():
 
 def test_yes_is_what_a_switch_takes():
     assert load_config(None, ["images.unpack=yes", "images.root=a"]).images.unpack is True
+
+
+def test_home_is_found_in_every_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = tmp_path / "config.yaml"
+    file.write_text("run: ~/run\nimages: {root: ~/images}\ngeneration: {templates: ~/mine.yaml}\n")
+    config = load_config(file, ["evaluation.tasks={task: pope, data: ~/pope.json, image_root: ~/coco}"])
+    [task] = config.evaluation.tasks
+    found = (config.run, config.images.root, config.generation.templates, *task.data, task.image_root)
+    assert [path.relative_to(tmp_path).name for path in found] == ["run", "images", "mine.yaml", "pope.json", "coco"]
+    assert load_config(None, ["run=~nobody-of-that-name/run"]).run == Path("~nobody-of-that-name/run")
+
+
+def test_an_empty_path_or_name_is_not_the_working_directory():
+    for key in ("run", "images.root", "generation.templates"):
+        with pytest.raises(ConfigError, match=f"{key}: got an empty text, expected a path"):
+            load_config(None, [f"{key}=''"])
+    with pytest.raises(ConfigError, match=r"data: got an empty text.*image_root: got an empty text"):
+        load_config(None, ["evaluation.tasks={task: pope, data: '', image_root: ''}"])
+    with pytest.raises(ConfigError, match=r"model\.name: got '', expected text.*scoring\.model: got '', expected text"):
+        load_config(None, ["model.name=''", "scoring.model=''"])
+    assert load_config(None, ["run=.", "images.root=."]).run == Path()
+
+
+def test_python_gives_paths_and_a_list_of_texts(tmp_path):
+    config = load_config(None, [Override("model.name", tmp_path, "model"), Override("run", tmp_path, "run")])
+    assert (config.model.name, config.run) == (str(tmp_path), tmp_path)
+    for one in ({"rounds": 0}, ("rounds", 0), None):
+        with pytest.raises(ConfigError, match=r"^got .* among the settings, expected a text such as 'rounds=0'$"):
+            load_config(None, [one])
+    for settings in ("rounds=0", {"rounds": 0}, None, 5):
+        with pytest.raises(ConfigError, match=r"^got settings=.*, expected a list such as \['rounds=0'\]$"):
+            load_config(None, settings)
+    assert load_config(None, (one for one in ["rounds=0"])).rounds == 0

@@ -199,14 +199,16 @@ def resolve_run_config(folder: Path | None, run: Path | None, arguments: Argumen
     Raises:
         ConfigError: Two runs are named, or as ``resolve_config``.
     """
+    from c3l.settings.roots import expand_home
     from c3l.settings.schema import RunConfig
 
+    run = run and expand_home(run)  # as in --run=~/mine
     if folder is not None and run is not None and folder != run:
         raise ConfigError(f"got the run folder {folder} and --run {run}, expected one of them")
     chosen = folder or run
     if chosen is None and not arguments.configs:
         named = [one.value for one in arguments.overrides if one.key == "run"]
-        chosen = Path(str(named[-1])) if named else RunConfig().run
+        chosen = expand_home(str(named[-1])) if named else RunConfig().run
     return resolve_config(chosen, arguments)
 
 

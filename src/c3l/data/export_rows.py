@@ -10,7 +10,7 @@ from c3l.errors import DataError
 from c3l.markup.placeholders import PLACEHOLDERS
 from c3l.records import ImageRef, Preference, Provenance, ScoredPair
 from c3l.settings.roots import Address
-from c3l.settings.schema import PreferenceKind
+from c3l.settings.schema import VLLM, PreferenceKind
 
 JsonRow = dict[str, Any]
 Scores = Mapping[str, str | float | int]
@@ -151,4 +151,6 @@ def _say_how(pair: ScoredPair, provenance: Provenance) -> dict[str, str]:
 
 def public_name(model: str) -> str:
     """A model's name; of a folder, whose place is nobody's affair, the last part."""
-    return Path(model).name if Path(model).is_absolute() or Path(model).exists() else model
+    prefix = VLLM if model.startswith(VLLM) else ""
+    path = Path(model.removeprefix(prefix))
+    return f"{prefix}{path.name}" if path.is_absolute() or path.exists() else model

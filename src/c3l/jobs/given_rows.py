@@ -1,7 +1,6 @@
 """Rows that a Python caller has in memory, as the method takes them."""
 
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from c3l.data.turns import read_talk
 from c3l.errors import BadImageError, DataError
 from c3l.method.scoring import Context
 from c3l.records import Sample, make_id
+from c3l.settings.roots import expand_home
 from c3l.settings.schema import ImagesConfig
 
 if TYPE_CHECKING:
@@ -102,17 +102,12 @@ def open_given(image: Any, rules: ImagesConfig) -> "Image":
     """
     if isinstance(image, str | Path):
         try:
-            image = expand_path(image).read_bytes()
+            image = expand_home(image).read_bytes()
         except OSError as error:
             raise BadImageError("unreadable_file", f"cannot read {image}: {error.strerror}") from None
         except ValueError as error:  # no name of a file, as with NUL
             raise BadImageError("bad_path", f"cannot read {str(image)!a}: {error}") from None
     return decode_image(image, rules) if isinstance(image, bytes) else settle_image(image, rules)
-
-
-def expand_path(path: str | Path) -> Path:
-    """The path with somebody's home for a ``~`` at its beginning; one that names nobody's, as `~$a.png`, as it is."""
-    return Path(os.path.expanduser(path))
 
 
 def _read_images(number: int, row: Any) -> list[Any]:

@@ -11,11 +11,11 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from c3l.errors import StaleStageError, StorageError
-from c3l.jobs.given_rows import expand_path
 from c3l.method.scoring import SCORER_VERSION
 from c3l.models.load import resolve_dtype
 from c3l.records import Rejected, ScoredPair, ScoredSample, from_json, to_json
 from c3l.settings.base import results_of
+from c3l.settings.roots import expand_home
 from c3l.settings.schema import RunConfig
 from c3l.storage.job import Job, plain, refuse_changes
 from c3l.storage.journal import append_lines, read_lines
@@ -82,7 +82,7 @@ class KeptScores:
                 state, before = _look(path), known.get(name, ("", ""))
                 if not state or state == before[1]:
                     continue
-                its = sha256(expand_path(path).read_bytes()).hexdigest()
+                its = sha256(expand_home(path).read_bytes()).hexdigest()
                 if name in scored and its != before[0] != "":
                     raise StaleStageError(
                         f"got another image at {path} than the scores in {self._job.folder} were made of; put it back, "
@@ -122,7 +122,7 @@ def _split(line: bytes) -> tuple[str, tuple[str, str]]:
 def _look(path: str) -> str:
     """Size and time of a file that can be read; else empty."""
     try:
-        file = expand_path(path)
+        file = expand_home(path)
         if not os.access(file, os.R_OK) or not file.is_file():
             return ""
         state = file.stat()

@@ -27,7 +27,7 @@ class Scorer:
         >>> [one.i2c for one in scorer.score([{"image": "cat.jpg", "question": "What is it?", "answer": "A cat."}])]
     """
 
-    def __init__(self, model: str = "builtin", *, settings: Sequence[str] = (), seed: int | None = None) -> None:
+    def __init__(self, model: str | Path = "builtin", *, settings: Sequence[str] = (), seed: int | None = None) -> None:
         """Name a model; nothing is loaded yet.
 
         Args:

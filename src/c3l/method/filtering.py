@@ -55,6 +55,7 @@ _READ_BY: dict[str, tuple[FilterRule, ...]] = {  # settings that say nothing und
     "band": ("band",),
     "first": ("top_fraction", "top_k"),
     "count": ("top_fraction", "top_k", "random", "longest", "lowest"),
+    "fraction": ("top_fraction", "random", "longest", "lowest"),
 }
 
 
@@ -62,11 +63,16 @@ def tell_unused(config: FilteringConfig) -> str:
     """A line for who named a limit that the rule does not look at; empty where it looks at all."""
     fields = FilteringConfig.model_fields
     named = [key for key in _READ_BY if getattr(config, key) != fields[key].default]
-    unused = {key: _READ_BY[key] for key in named if config.rule not in _READ_BY[key]}
-    if not unused:
-        return ""
-    keys, rules = " and ".join(f"filtering.{key}" for key in unused), next(iter(unused.values()))
-    return f"filtering.rule={config.rule} does not look at {keys}: set filtering.rule={' or '.join(rules)} to filter so"
+    unused = [key for key in named if config.rule not in _READ_BY[key]]
+    told = []
+    for rules, keys in groupby(unused, key=lambda key: _READ_BY[key]):
+        limits, others = " and ".join(f"filtering.{key}" for key in keys), " or ".join(rules)
+        told.append(f"filtering.rule={config.rule} does not look at {limits}: set filtering.rule={others} to filter so")
+    if config.count is not None and "fraction" in named and "fraction" not in unused:
+        told.append(
+            f"filtering.count={config.count} stands before filtering.fraction: set filtering.count=null to use it"
+        )
+    return "; ".join(told)
 
 
 def _strata(scored: Iterable[ScoredPair], config: FilteringConfig) -> list[tuple[str, list[ScoredPair]]]:

@@ -26,6 +26,13 @@ _REFUSAL = re.compile(
 )
 
 
+_SIGN_ALONE = re.compile(r"[#@%&!]")
+"""What can be all of an answer: dots and dashes stand for one that a model did not have, stars are bare markdown."""
+
+_HEADING = re.compile(r"\A\s*#+\s+")
+_SIGNS = re.compile(r"[#@%&]|(?<![^\W\d_])-(?=\d)|(?<=\d)[.:/](?=\d)")
+"""Punctuation with which a text says something else: C#, 5%, R&D; -5 and 5-6, not COVID-19; 3.5, 10:30, 1/2."""
+
 _TITLE_ALONE = re.compile(
     r"[\s*_#]*(?:(?:questions?|answers?)[\s*_]*:|</?(?:question|answer|q|a)>)[\s*_]*", re.IGNORECASE
 )
@@ -41,10 +48,9 @@ def check_pair(pair: ParsedPair) -> tuple[str, str] | None:
         return "too_long", f"question of {len(pair.question)} characters, at most {MAX_QUESTION_CHARS}"
     if len(pair.answer) > MAX_ANSWER_CHARS:
         return "too_long", f"answer of {len(pair.answer)} characters, at most {MAX_ANSWER_CHARS}"
-    question, answer = fold(pair.question), fold(pair.answer)
-    if not question:
+    if _is_punctuation(pair.question):
         return "empty_question", f"answer without a question: {excerpt(pair.answer)}"
-    if not answer:
+    if _is_punctuation(pair.answer) and not _SIGN_ALONE.search(pair.answer):
         return "empty_answer", f"question without an answer: {excerpt(pair.question)}"
     if _TITLE_ALONE.fullmatch(pair.answer):
         return "empty_answer", f"only the title of one: {excerpt(pair.answer)}"
@@ -54,6 +60,7 @@ def check_pair(pair: ParsedPair) -> tuple[str, str] | None:
         return "special_token", f"the text holds {excerpt(mark)}, the mark of a thought"
     if is_refusal(pair.answer) or is_refusal(pair.question):
         return "refusal", excerpt(pair.answer)
+    question, answer = fold(pair.question), fold(pair.answer)
     if answer == question or (pair.answer.endswith("?") and answer in question):
         return "echoed_answer", f"the answer repeats the question: {excerpt(pair.answer)}"
     return None
@@ -65,9 +72,15 @@ def is_refusal(text: str) -> bool:
 
 
 def fold(text: str) -> str:
-    """A text without case, punctuation and whitespace; questions with the same fold are the same question."""
-    plain = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(character for character in plain if unicodedata.category(character)[0] not in "PZC")
+    """A text without case, whitespace, and punctuation that says nothing; one fold, one question."""
+    plain = _HEADING.sub("", unicodedata.normalize("NFKC", text).casefold())
+    signs = {found.start() for found in _SIGNS.finditer(plain)}
+    return "".join(one for place, one in enumerate(plain) if place in signs or not _is_punctuation(one))
+
+
+def _is_punctuation(text: str) -> bool:
+    """Whether there is no letter, number or symbol in it."""
+    return all(unicodedata.category(one)[0] in "PZC" for one in text)
 
 
 def excerpt(text: str, limit: int = 100) -> str:

@@ -16,7 +16,7 @@ from c3l.method.parse_lines import read_lines
 from c3l.method.parsed import MAX_PAIRS, ParsedPair
 
 # Raise it when the same text is read into, or judged as, other pairs: what was parsed before is then read again.
-PARSER_VERSION = 5
+PARSER_VERSION = 6
 
 _Form: TypeAlias = Callable[[str], Iterator[ParsedPair]]
 

@@ -18,7 +18,7 @@ from c3l.models.interface import InferenceModel
 from c3l.models.places import find_commit, find_folder
 from c3l.models.tunable import FinetunableModel, TrainableModel
 from c3l.records import Provenance
-from c3l.settings.schema import ModelConfig, RunConfig
+from c3l.settings.schema import VLLM, ModelConfig, RunConfig
 from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig, TrainerSettings
 
 if TYPE_CHECKING:
@@ -29,6 +29,13 @@ R = TypeVar("R")
 
 _NO_DEVICE = re.compile(r"Expected one of|Invalid device string")
 _PACKAGES = ("c3l", "torch", "transformers", "tokenizers", "pillow", "peft", "accelerate")
+
+
+def settle_name(name: str) -> str:
+    """A model's name as another working directory finds it: of a folder its whole path, of anything else the name."""
+    prefix = VLLM if name.startswith(VLLM) else ""
+    folder = os.path.expanduser(name.removeprefix(prefix))
+    return f"{prefix}{Path(folder).absolute()}" if name != "builtin" and os.path.isdir(folder) else name
 
 
 def weights_hash(config: ModelConfig) -> str:

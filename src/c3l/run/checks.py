@@ -1,4 +1,4 @@
-"""Look before a long run: every image, the disk, the model, its prompt, and whether the image moves a score."""
+"""Look before a long run: images, settings, disk, the model, its prompt, and whether the image moves a score."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageChops, ImageOps, ImageStat
 
 from c3l.data.finding import find_images
 from c3l.data.images import inspect_image, open_image
@@ -19,12 +19,17 @@ from c3l.models.interface import InferenceModel, Pair, ScoreRequest, Unfit
 from c3l.models.load import load_model
 from c3l.progress import Progress
 from c3l.records import AnswerScores, ImageRef, Rejected
+from c3l.run.context import plan_ahead
 from c3l.run.estimates import find_room
+from c3l.run.pipeline import check_ahead
+from c3l.run.plan import Plan
+from c3l.run.run_folder import Run
 from c3l.settings.abilities import check_scorer
 from c3l.settings.schema import RunConfig
 
 PROBE = Pair("probe", "What is in this picture?", "There is a dog on the grass.")
 LISTED_BAD = 5
+LEAST_MOVE = 1e-3  # nats; choice: above float32's rounding, below the 0.01 that an image moves with weights of std 0.02
 
 Lines = Iterator[str | dict[str, Any]]
 
@@ -32,7 +37,7 @@ Lines = Iterator[str | dict[str, Any]]
 def check(config: RunConfig, progress: Progress, load: LoadModel = load_model) -> Lines:
     """Lines for a person as each check ends, then ``{"ok": ..., "failed": [...]}``; writes nothing.
 
-    Without an image that can be used nothing further is checked, and without the model no score.
+    Without an image that can be used neither disk nor model are looked at, and without the model no score.
     """
     failed: list[str] = []
     good: list[ImageRef] = []
@@ -50,14 +55,21 @@ def check(config: RunConfig, progress: Progress, load: LoadModel = load_model) -
         yield f"images: {error} {_mark(False)}"
     if (bad or not good) and not failed:
         failed.append("images")
+    plan: Plan = {}
+    try:  # as a run does before its first stage
+        plan = plan_ahead(Run(config.run), config)
+        check_ahead(Run(config.run), config)
+    except C3LError as error:
+        failed.append("settings")
+        yield f"settings: {error} {_mark(False)}"
     if good:
-        yield from _check_disk(config, good, failed)
+        yield from _check_disk(config, good, plan, failed)
         yield from _check_model(config, load, good, failed)
     yield {"ok": not failed, "failed": failed, "images": len(good), "bad_images": len(bad)}
 
 
-def _check_disk(config: RunConfig, good: Sequence[ImageRef], failed: list[str]) -> Iterator[str]:
-    room = find_room(config, len(good))
+def _check_disk(config: RunConfig, good: Sequence[ImageRef], plan: Plan, failed: list[str]) -> Iterator[str]:
+    room = find_room(config, len(good), plan)
     yield f"disk: {room.told} {_mark(not room.remedy)}"
     if room.remedy:
         failed.append("disk")
@@ -119,11 +131,17 @@ def _tell_images(config: RunConfig, good: Sequence[ImageRef], bad: Sequence[Reje
 
 
 def _two_images(config: RunConfig, good: Sequence[ImageRef]) -> tuple[Image.Image, Image.Image]:
-    """The first image, and the one in the middle; of a single image its negative."""
+    """The first image, and what is least like it of its negative and the image in the middle, which may be a copy.
+
+    Both of one size: another number of tokens would move the scores of a model that sees nothing.
+    """
     picture = open_image(config.images.root, good[0], config.images)
-    if len(good) == 1:
-        return picture, ImageOps.invert(picture)
-    return picture, open_image(config.images.root, good[len(good) // 2], config.images)
+    middle = open_image(config.images.root, good[len(good) // 2], config.images).resize(picture.size)
+
+    def differ(other: Image.Image) -> float:
+        return sum(ImageStat.Stat(ImageChops.difference(picture, other)).mean)
+
+    return picture, max(middle, ImageOps.invert(picture), key=differ)
 
 
 def _check_prompt(config: RunConfig, model: InferenceModel, image: Image.Image) -> tuple[bool, list[str]]:
@@ -150,25 +168,24 @@ def _check_score(
     """Whether another image changes the score of the same answer."""
     scoring = config.scoring
     grey = (Image.new("RGB", picture.size, "grey"),) if scoring.no_image == "others" else ()
-    requests = [
-        ScoreRequest(image, (replace(PROBE, pair_id=name),), 0, grey)
-        for name, image in (("mine", picture), ("its", other))
-    ]
+    shown = {"mine": picture, "its": other, "again": picture}
+    requests = [ScoreRequest(image, (replace(PROBE, pair_id=name),), 0, grey) for name, image in shown.items()]
     scores = model.score(requests, scoring.no_image)
-    mine, its = scores["mine"], scores["its"]
-    if isinstance(mine, Unfit) or isinstance(its, Unfit):
-        return False, [f"score: the model cannot be shown a question and an answer, {mine} {_mark(False)}"]
+    if unfit := [one for one in scores.values() if isinstance(one, Unfit)]:
+        return False, [f"score: the model cannot be shown a question and an answer, {unfit[0]} {_mark(False)}"]
+    mine, its, again = (one for name in shown if isinstance(one := scores[name], AnswerScores))
     if not (mine.is_finite() and its.is_finite()):
         return False, [f"score: not a finite number, try model.dtype=float32 {_mark(False)}"]
-    moved = _largest_move(mine, its)
+    moved, rounded = _largest_move(mine, its), _largest_move(mine, again)
+    ok = moved > max(LEAST_MOVE, 2 * rounded)
     values = f"{compute_i2c(mine, scoring.form):+.4f} and {compute_i2c(its, scoring.form):+.4f} {unit_of(scoring.form)}"
     lines = [
-        f'score: S(I2C) {scoring.form} of "{PROBE.completion}" is {values} for two images {_mark(moved > 0)}',
-        f"    the other image moves a token's log-probability by up to {moved:.4f} nats",
+        f'score: S(I2C) {scoring.form} of "{PROBE.completion}" is {values} for two images {_mark(ok)}',
+        f"    the other image moves a token's log-probability by up to {moved:.4f} nats, rounding by {rounded:.4f}",
     ]
-    if not moved:
+    if not ok:
         lines.append("    the image does not reach the model, so scores would mean nothing: take another --model")
-    return moved > 0, lines
+    return ok, lines
 
 
 def _largest_move(mine: AnswerScores, its: AnswerScores) -> float:

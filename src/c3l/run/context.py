@@ -10,11 +10,12 @@ from c3l.data.same_images import SeenImage, find_other
 from c3l.errors import ConfigError, StaleStageError
 from c3l.executors.choose import make_executor
 from c3l.executors.interface import Executor
-from c3l.models.load import check_device, resolve_dtype, weights_hash
+from c3l.models.load import check_device, resolve_dtype, settle_name, weights_hash
 from c3l.progress import Progress
 from c3l.records import ImageRef
 from c3l.run.plan import Plan, check_costly, make_plan
 from c3l.run.run_folder import Run, spell_path
+from c3l.settings.evaluation import BenchmarkConfig
 from c3l.settings.load import dump_config, keep_templates, load_saved
 from c3l.settings.roots import Address
 from c3l.settings.schema import FollowLinks, ModelConfig, RunConfig
@@ -98,20 +99,57 @@ def open_context(
         BackendError: If there is no such model.
     """
     with Run.share(config.run) if part else Run.open(config.run) as run:
-        model, weights, scorer = _resolve_models(run, config, needs_model)
-        # so that another working directory finds it; else it is told as it was named
-        images = config.images.model_copy(update={"root": settle_root(config.images.root)})
-        generation = config.generation
-        if generation.templates is not None:
-            generation = generation.model_copy(update={"templates": generation.templates.absolute()})
-        config = config.model_copy(update={"model": model, "images": images, "generation": generation})
-        _check_root(run, _absolute(images.root), images.follow_links)
-        plan = make_plan(config, weights, scorer, run)
+        config, plan = _go_on(run, config, needs_model)
         if not reparse:
             check_costly(run, plan)
         with closing(executor or make_executor(config.executor)) as chosen:
             yield Context(run, config, plan, chosen, progress, part)
         save_settings(run, config)
+
+
+def _go_on(run: Run, config: RunConfig, needs_model: bool) -> tuple[RunConfig, Plan]:
+    """The settings that the run goes on with, of the same images, and what its stages depend on."""
+    config = settle_paths(config)
+    model, weights, scorer = _resolve_models(run, config, needs_model)
+    config = config.model_copy(update={"model": model})
+    _check_root(run, _absolute(config.images.root), config.images.follow_links)
+    return config, make_plan(config, weights, scorer, run)
+
+
+def plan_ahead(run: Run, config: RunConfig) -> Plan:
+    """What the stages would depend on, for who only looks; a model that has not written yet need not be there.
+
+    Raises:
+        StaleStageError: As ``open_context``.
+        BackendError: If a model is named other than in the run so far, and there is none.
+    """
+    if run.stored("draft/generated") is not None:
+        _, plan = _go_on(run, config, needs_model=False)
+    else:
+        plan = make_plan(config.with_dtype("float32"), weights="")  # of which only the images can be there
+    check_costly(run, plan)
+    return plan
+
+
+def settle_paths(config: RunConfig) -> RunConfig:
+    """The settings as another working directory reads them; a folder that is not there is told as it was named."""
+    templates = config.generation.templates and config.generation.templates.absolute()
+    scorer = config.scoring.model and settle_name(config.scoring.model)
+    changed: dict[str, dict[str, object]] = {
+        "model": {"name": settle_name(config.model.name)},
+        "images": {"root": settle_root(config.images.root)},
+        "generation": {"templates": templates},
+        "scoring": {"model": scorer},
+        "evaluation": {"tasks": tuple(map(_settle_task, config.evaluation.tasks))},
+    }
+    sections = {name: getattr(config, name).model_copy(update=values) for name, values in changed.items()}
+    return config.model_copy(update=sections)
+
+
+def _settle_task(task: BenchmarkConfig) -> BenchmarkConfig:
+    data = tuple(path.absolute() if path.exists() else path for path in task.data)
+    root = task.image_root and settle_root(task.image_root)
+    return task.model_copy(update={"data": data, "image_root": root})
 
 
 def save_settings(run: Run, config: RunConfig) -> None:
@@ -169,7 +207,8 @@ def _resolve_models(run: Run, config: RunConfig, needs_model: bool) -> tuple[Mod
     if model.dtype == "auto" and (dtype := next(filter(None, dtypes), None)):
         model = model.model_copy(update={"dtype": dtype})
     saved = _read_saved(run)
-    if begun is not None and saved is not None and _models_named(saved) == _models_named(config) and not needs_model:
+    same = saved is not None and _models_named(settle_paths(saved)) == _models_named(config)
+    if begun is not None and same and not needs_model:
         scorer = scored.info.settings["weights"] if scored and config.scoring.model else None
         return model, begun.info.settings["weights"], scorer
     weights = weights_hash(model)

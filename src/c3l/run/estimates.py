@@ -11,9 +11,12 @@ from c3l.data.finding import find_some
 from c3l.data.roots import has_root
 from c3l.errors import C3LError
 from c3l.method.prompts import choose_templates
+from c3l.models.load import settle_name
 from c3l.progress import format_seconds
 from c3l.records import name_round, name_step
-from c3l.run.run_folder import STAGES, Run
+from c3l.run.context import plan_ahead
+from c3l.run.plan import Plan
+from c3l.run.run_folder import Run
 from c3l.settings.schema import RunConfig
 from c3l.storage.stage import Stage
 
@@ -61,13 +64,15 @@ def estimate(config: RunConfig) -> Iterator[str | dict[str, Any]]:
     """Lines for a person, then the figures as a dictionary; loads no model.
 
     Raises:
+        StaleStageError: If the run would refuse these settings.
         DataError: If the image root is not there and ``images.limit`` does not say how many to expect.
     """
     run = Run(config.run)
+    plan = plan_ahead(run, config)
     images, source = count_images(config)
-    counts = count_work(config, images)
+    counts = count_work(config, images, plan)
     yield f"{'images':<18}{counts.images:>14,}  {source}"
-    if done := [name for name in STAGES if _share_left(run, name) == 0]:
+    if done := [name for name in plan if _share_left(run, name, plan) == 0]:
         yield f"{'done already':<18}{'':>14}  {', '.join(done)}"
     templates = choose_templates(config.generation)
     rounds = f", in {config.rounds + 1} rounds" if config.rounds else ""
@@ -80,7 +85,7 @@ def estimate(config: RunConfig) -> Iterator[str | dict[str, Any]]:
     yield f"{'forward tokens':<18}{forward:>14,}  assumed: {tokens} an image, {ANSWER_TOKENS} an answer"
     seconds, clock = _estimate_seconds(config, counts)
     yield f"{'time':<18}{format_seconds(seconds):>14}  {clock}"
-    size, free = estimate_bytes(config, counts), find_free_bytes(config.run)
+    size, free = estimate_bytes(config, counts, plan), find_free_bytes(config.run)
     yield f"{'disk':<18}{size / 1e6:>11,.0f} MB  {free / 1e9:,.1f} GB are free"
     learned = ["finetuned"] * config.finetuning.enabled
     learned += [f"evaluation/{task.task}" for task in config.evaluation.tasks]
@@ -111,7 +116,7 @@ def count_images(config: RunConfig) -> tuple[int, str]:
     return rules.limit, f"assumed from images.limit: there is no {rules.root} yet"
 
 
-def count_work(config: RunConfig, images: int) -> Counts:
+def count_work(config: RunConfig, images: int, plan: Plan) -> Counts:
     """Texts, pairs and tokens that the run lacks, if every text has all its pairs, and answers an ordinary length."""
     run, k = Run(config.run), config.generation.pairs_per_image
     each = images * len(choose_templates(config.generation))
@@ -120,9 +125,9 @@ def count_work(config: RunConfig, images: int) -> Counts:
         name = name_round(round)
         parsed = run.stored(f"{name}/parsed")
         found = parsed.info.out.get("sample", 0) if parsed is not None and parsed.is_done() else each * k
-        texts += math.ceil(each * _share_left(run, f"{name}/generated"))
-        pairs += math.ceil(found * _share_left(run, f"{name}/scored"))
-        tunings += bool(round and _share_left(run, name_step("tuned", round)))
+        texts += math.ceil(each * _share_left(run, f"{name}/generated", plan))
+        pairs += math.ceil(found * _share_left(run, f"{name}/scored", plan))
+        tunings += bool(round and _share_left(run, name_step("tuned", round), plan))
     image = IMAGE_TOKENS.get(config.model.name, DEFAULT_IMAGE_TOKENS)
     written = min(k * (QUESTION_TOKENS + ANSWER_TOKENS), config.generation.max_new_tokens)
     pair = QUESTION_TOKENS + ANSWER_TOKENS
@@ -142,10 +147,10 @@ def count_work(config: RunConfig, images: int) -> Counts:
     )
 
 
-def _share_left(run: Run, name: str) -> float:
-    """How much of a stage is not made yet, from 0 to 1."""
+def _share_left(run: Run, name: str, plan: Plan) -> float:
+    """How much of a stage is not made yet with the settings of now, from 0 to 1."""
     stage = run.stored(name)
-    if stage is None:
+    if stage is None or name not in plan or stage.info.fingerprint != plan[name].fingerprint:
         return 1
     if stage.is_done():
         return 0
@@ -165,10 +170,10 @@ def _describe_length(config: RunConfig) -> str:
     return f"{steps} steps" if steps else f"{config.contrastive.epochs:g} epochs"
 
 
-def estimate_bytes(config: RunConfig, counts: Counts) -> int:
+def estimate_bytes(config: RunConfig, counts: Counts, plan: Plan) -> int:
     """What is still to come into the run folder."""
     models = counts.tunings * _count_model_bytes(config.model.name)
-    report = math.ceil(REPORT_BYTES * _share_left(Run(config.run), "report"))
+    report = math.ceil(REPORT_BYTES * _share_left(Run(config.run), "report", plan))
     return counts.texts * TEXT_BYTES + counts.pairs * PAIR_BYTES + report + models
 
 
@@ -205,9 +210,9 @@ class Room:
         return "" if enough else "free some, put --run on another disk, or take fewer images with --limit"
 
 
-def find_room(config: RunConfig, images: int) -> Room:
+def find_room(config: RunConfig, images: int, plan: Plan) -> Room:
     """The room that a run about so many images needs and has."""
-    return Room(estimate_bytes(config, count_work(config, images)), find_free_bytes(config.run))
+    return Room(estimate_bytes(config, count_work(config, images, plan), plan), find_free_bytes(config.run))
 
 
 def _estimate_seconds(config: RunConfig, counts: Counts) -> tuple[float, str]:
@@ -240,7 +245,12 @@ def _measure(path: Path, config: RunConfig) -> tuple[float, float, float] | None
             continue
         stage = Run(path).stored(name)
         maker = stage.info.provenance if stage else None
-        if stage is None or maker is None or not stage.info.inputs or maker.model != config.model.name:
+        if (
+            stage is None
+            or maker is None
+            or not stage.info.inputs
+            or settle_name(maker.model) != settle_name(config.model.name)
+        ):
             return None
         rates.append(_seconds_each(stage))
     return rates[0], rates[1], rates[2]

@@ -27,7 +27,7 @@ FINETUNED, EVALUATION = "finetuned", "evaluation"
 Who = Literal["base", "tuned", "finetuned"]
 
 
-def check_tasks(context: Context) -> None:
+def check_tasks(run: Run, config: RunConfig) -> None:
     """Look for what tunings, the export and the benchmarks still need, before hours of work that would end there.
 
     Raises:
@@ -35,22 +35,21 @@ def check_tasks(context: Context) -> None:
         TooManyRejectedError: If too many of a benchmark's images are not there.
         ConfigError: If a package, or a setting that a task needs, is missing.
     """
-    config = context.config
-    if not all(_is_done(context, name_step("tuned", round)) for round in range(1, config.rounds + 1)):
+    if not all(_is_done(run, name_step("tuned", round)) for round in range(1, config.rounds + 1)):
         check_tuning(config)
-    if not _is_done(context, "export"):
+    if not _is_done(run, "export"):
         for name in config.export.formats:
             if FILES[name].endswith(".parquet"):
                 check_parquet(name)
-    if config.finetuning.enabled and not _is_done(context, FINETUNED):
+    if config.finetuning.enabled and not _is_done(run, FINETUNED):
         check_finetuning(config)
     for task in config.evaluation.tasks:
-        if not _is_done(context, f"{EVALUATION}/{task.task}"):
+        if not _is_done(run, f"{EVALUATION}/{task.task}"):
             check_benchmark(task, config)
 
 
-def _is_done(context: Context, name: str) -> bool:
-    stage = context.run.stored(name)
+def _is_done(run: Run, name: str) -> bool:
+    stage = run.stored(name)
     return stage is not None and stage.is_done()
 
 

@@ -42,7 +42,7 @@ class Made:
 
 def make(
     images: str | Path,
-    model: str = "builtin",
+    model: str | Path = "builtin",
     *,
     run: str | Path,
     config: str | Path | None = None,
@@ -72,7 +72,7 @@ def make(
         TooManyRejectedError: If more than ``max_error_rate`` of what a stage made was rejected; the run is finished
             nevertheless, and a higher ``max_error_rate`` lets it be read.
     """
-    named = {"images.root": str(images), "model.name": model, "run": str(run)}
+    named = {"images.root": images, "model.name": model, "run": run}
     overrides = [Override(key, value, f"{key}={value}") for key, value in named.items()]
     asked = load_config(None if config is None else Path(config), [*overrides, *check_list(settings)])
     with open_context(asked, SilentProgress() if quiet else make_progress(sys.stderr)) as context:

@@ -61,14 +61,12 @@ DECISIONS = "decisions.jsonl"
 def run_method(context: Context) -> None:
     """Every stage that is not done yet."""
     rounds = context.config.rounds
-    check_backends(context.config)
-    check_trackers(context.config.report_to)
-    check_tasks(context)  # before hours of work, as is the next but one
+    check_ahead(context.run, context.config)
     images = image_stage(context)
     _need_images(context, images)
     if few := tell_few_others(context.config.scoring, images.info.out.get("imageref", 0)):
         context.progress.note(few)
-    room = find_room(context.config, images.info.out.get("imageref", 0))
+    room = find_room(context.config, images.info.out.get("imageref", 0), context.plan)
     if room.remedy:
         context.progress.note(f"disk: {room.told}: {room.remedy}")
     parsed, scored = write_and_score(context, images, round=0)
@@ -85,6 +83,19 @@ def run_method(context: Context) -> None:
     evaluate_stages(context)
     report_stage(context)
     tell_trackers(context.run, context.config)
+
+
+def check_ahead(run: Run, config: RunConfig) -> None:
+    """Look for all that the run will ask for, before hours of work that would end where it is missing.
+
+    Raises:
+        ConfigError: If a model cannot do what it is to do, or a package or a setting is missing.
+        DataError: If a file, or a folder of images, of a benchmark is not there or not what it should be.
+        TooManyRejectedError: If too many of a benchmark's images are not there.
+    """
+    check_backends(config)
+    check_trackers(config.report_to)
+    check_tasks(run, config)
 
 
 def write_and_score(context: Context, images: Stage, *, round: int) -> tuple[Stage, Stage]:

@@ -1,6 +1,7 @@
 """What a section of the settings is, and which of its values change what comes out."""
 
 from collections.abc import Iterator, Set
+from pathlib import Path
 from typing import Any, ClassVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
@@ -17,6 +18,14 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
     no_result: ClassVar[frozenset[str]] = frozenset()
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_empty_path(cls, value: Any, info: ValidationInfo) -> Any:
+        parts = value if isinstance(value, list | tuple) else [value]
+        if "" in parts and Path in _kinds_in(cls.model_fields[str(info.field_name)].annotation):
+            raise ValueError("got an empty text, expected a path; that of the working directory is `.`")
+        return value
 
     @field_validator("*", mode="before")
     @classmethod

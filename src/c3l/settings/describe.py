@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from c3l.errors import ConfigError
 from c3l.settings.base import Settings
-from c3l.settings.roots import Address
+from c3l.settings.roots import Address, HomePath
 from c3l.settings.schema import RunConfig
 
 WIDTH = 100
@@ -22,7 +22,15 @@ SOURCES = (
 )
 
 _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-_TYPES = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path", Address: "address"}
+_TYPES = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    Path: "path",
+    HomePath: "path",
+    Address: "address",
+}
 
 
 @dataclass(frozen=True, slots=True)

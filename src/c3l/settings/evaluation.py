@@ -1,11 +1,11 @@
 """The settings of evaluation: benchmarks, how they are asked, and who reviews."""
 
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from c3l.settings.base import LISTED, Settings
+from c3l.settings.roots import HomePath
 
 TaskName = Literal["pope", "mmbench", "seed_bench", "llava_bench"]
 
@@ -29,11 +29,11 @@ class BenchmarkConfig(Settings):
     """One benchmark and its files, which belong to its authors and are never shipped."""
 
     task: TaskName = Field(description="Which benchmark")
-    data: Annotated[tuple[Path, ...], LISTED] = Field(
+    data: Annotated[tuple[HomePath, ...], LISTED] = Field(
         description="pope: its files; mmbench: one TSV; seed_bench: SEED-Bench.json; llava_bench: its folder",
         min_length=1,
     )
-    image_root: Path | None = Field(None, description="Folder that image paths begin in; mmbench needs none")
+    image_root: HomePath | None = Field(None, description="Folder that image paths begin in; mmbench needs none")
     by: Literal["generation", "likelihood"] = Field(
         "generation", description="seed_bench: letters that are written (LLaVA), or the likeliest choice (official)"
     )

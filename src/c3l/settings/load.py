@@ -94,16 +94,21 @@ def _load(paths: Iterable[Path], overrides: Iterable[str | Override], doubt: str
         raise ConfigError(_explain(error, RunConfig, files, read, doubt=doubt)) from None
 
 
-def check_list(settings: Iterable[T]) -> Iterable[T]:
-    """Settings as Python's callers give them, who may forget that they are a list.
+def check_list(settings: Iterable[T]) -> list[T]:
+    """Settings as Python's callers give them, who may forget that they are a list of texts.
 
     Raises:
-        ConfigError: If they are one text, or a mapping.
+        ConfigError: If they are no list, but such as one text or a mapping, or hold anything else than texts.
     """
-    if isinstance(settings, str | Mapping):
-        one = settings if isinstance(settings, str) else next((f"{key}={value}" for key, value in settings.items()), "")
+    if isinstance(settings, str | Mapping) or not isinstance(settings, Iterable):
+        pairs = settings.items() if isinstance(settings, Mapping) else ()
+        one = settings if isinstance(settings, str) else next((f"{key}={value}" for key, value in pairs), "")
         raise ConfigError(f"got settings={settings!r}, expected a list such as {[one or 'rounds=0']}")
-    return settings
+    listed = list(settings)
+    for each in listed:
+        if not isinstance(each, str | Override):
+            raise ConfigError(f"got {each!r} among the settings, expected a text such as 'rounds=0'")
+    return listed
 
 
 def make_section(section: type[S], values: Mapping[str, Any]) -> S:
@@ -215,7 +220,8 @@ def _apply(data: dict[str, Any], override: Override) -> None:
         if not isinstance(inner, dict):
             raise ConfigError(f"got {override.typed}, but {section!r} is a value, not a section")
         data = inner
-    data[last] = override.value
+    value = override.value
+    data[last] = os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _explain(

@@ -1,10 +1,19 @@
-"""Where images lie: a folder, or an address such as ``s3://bucket/prefix``."""
+"""Paths among the settings; where images lie is a folder, or an address such as ``s3://bucket/prefix``."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import PlainSerializer, PlainValidator
+from pydantic import AfterValidator, PlainSerializer, PlainValidator
 from pydantic_core import PydanticCustomError
+
+
+def expand_home(path: str | Path) -> Path:
+    """The path with somebody's home for a ``~`` at its beginning; one that names nobody's, as `~$a.png`, as it is."""
+    return Path(os.path.expanduser(path))
+
+
+HomePath = Annotated[Path, AfterValidator(expand_home)]
 
 
 class Address(str):
@@ -15,11 +24,13 @@ class Address(str):
 
 def read_root(given: Any) -> "Path | Address":
     """A root as it is meant."""
-    if isinstance(given, Path | Address):
+    if isinstance(given, Address):
         return given
-    if not isinstance(given, str):
+    if not isinstance(given, str | Path):
         raise PydanticCustomError("path_type", "not a folder or an address")
-    return Address(given.rstrip("/")) if "://" in given else Path(given)
+    if isinstance(given, str) and "://" in given:
+        return Address(given.rstrip("/"))
+    return expand_home(given)
 
 
 ImageRoot = Annotated[Path | Address, PlainValidator(read_root), PlainSerializer(str)]

@@ -13,7 +13,7 @@ from c3l.records import MAX_ROUNDS, Form, NoImageMode
 from c3l.settings.base import LISTED, Settings
 from c3l.settings.columns import ColumnsConfig
 from c3l.settings.evaluation import EvaluationConfig
-from c3l.settings.roots import ImageRoot
+from c3l.settings.roots import HomePath, ImageRoot
 from c3l.settings.tuning import ContrastiveConfig, FinetuningConfig
 
 ExportFormat = Literal[
@@ -58,6 +58,7 @@ class ModelConfig(Settings):
 
     name: str = Field(
         "builtin",
+        min_length=1,
         description="`builtin`, a folder, or a hub id; `openai:NAME` for a served one, `vllm:NAME` for a folder or hub "
         "id that vLLM runs, docs/backends.md",
     )
@@ -174,7 +175,7 @@ class GenerationConfig(Settings):
     instructions: Annotated[tuple[str, ...], LISTED] = Field(
         ("conversation",), description="Ids of instruction templates, docs/method.md", min_length=1
     )
-    templates: Path | None = Field(None, description="A YAML file of your own templates, beside the shipped ones")
+    templates: HomePath | None = Field(None, description="A YAML file of your own templates, beside the shipped ones")
     pairs_per_image: int = Field(5, ge=1, le=50, description="K, asked of every instruction; paper: plausible")
     temperature: float = Field(1.0, ge=0, le=5, description="Of sampling; 0 takes the likeliest token; choice")
     top_p: float = Field(1.0, gt=0, le=1, description="Sample from the likeliest tokens of this probability; choice")
@@ -206,6 +207,7 @@ class ScoringConfig(Settings):
     batch_size: int = Field(4, ge=1, description="Images a batch, each with all its pairs; changes speed only")
     model: str | None = Field(
         None,
+        min_length=1,
         description="Another model that scores, `builtin`, a folder, a hub id or `vllm:NAME`; null: that of the config",
     )
     scorer: Literal["base", "tuned"] = Field(
@@ -301,7 +303,7 @@ class ExecutorConfig(Settings):
 class RunConfig(Settings):
     """A whole run; what ``config.yaml`` in a run folder holds."""
 
-    run: Path = Field(Path("runs/run"), description="The run folder")
+    run: HomePath = Field(Path("runs/run"), description="The run folder")
     seed: int = Field(0, ge=0, description="Of all that is drawn: sampling, noise, other images, order")
     shard_size: int = Field(16, ge=1, description="Images a shard: what is lost at most by a kill; changes no result")
     rounds: int = Field(
