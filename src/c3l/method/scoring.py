@@ -162,7 +162,7 @@ def _open_images(image_id: str, images: ImageSource) -> Shown:
     """
     ids = images.list_ids(image_id)
     if missing := [one for one in ids if one not in images.refs]:
-        raise BadImageError("missing_image", f"{missing[0]} is not among the images of the run")
+        raise BadImageError("unreadable_image", f"{missing[0]} is not among the images of the run")
     opened = tuple(images.open(images.refs[one]) for one in ids)
     return opened if image_id in images.sets else opened[0]
 
