@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -193,8 +194,14 @@ def test_what_fails_before_the_first_rows_leaves_nothing_and_blocks_nothing(work
     assert score(work, "seed=1")["ok"] == 23
 
 
+def write_other(folder: Path) -> None:
+    """A folder of images, though not of those that are asked for; an empty one is refused."""
+    folder.mkdir()
+    (folder / "other.png").touch()
+
+
 def test_what_holds_no_score_is_made_again_with_other_settings(work):
-    (work / "empty").mkdir()
+    write_other(work / "empty")
     none = score(work, f"images.root={work / 'empty'}", "max_error_rate=1")
     assert (none["ok"], none["above_max_error_rate"]) == (0, True)
     score(work)
@@ -204,9 +211,9 @@ def test_what_holds_no_score_is_made_again_with_other_settings(work):
 
 def test_what_holds_no_score_is_made_again_when_the_pictures_are_there(work):
     (work / "pictures").rename(work / "away")
-    (work / "pictures").mkdir()
+    write_other(work / "pictures")
     assert score(work, "max_error_rate=1")["ok"] == 0
-    (work / "pictures").rmdir()
+    shutil.rmtree(work / "pictures")
     (work / "away").rename(work / "pictures")
     assert score(work)["ok"] == 23
     score(work, out="other.jsonl")
@@ -351,7 +358,7 @@ def test_how_specific_the_rows_are_is_in_the_summary_however_often_it_was_stoppe
 
 
 def test_without_a_score_nothing_is_said_of_specificity(work):
-    (work / "empty").mkdir()
+    write_other(work / "empty")
     assert "specificity" not in score(work, f"images.root={work / 'empty'}", "max_error_rate=1")
 
 

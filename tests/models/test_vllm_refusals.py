@@ -36,7 +36,7 @@ def run(model: str, *more: str) -> int:
     ("more", "told"),
     [
         (("--set", "rounds=0"), "scoring.form=focused_gain, which compares whole vocabularies"),
-        (("--set", "scoring.form=lift"), "can write and score, but not be tuned; set rounds=0, or take --model folder"),
+        (("--set", "scoring.form=lift"), "can write and score, but not be tuned; set rounds=0, or take --model /"),
         (("--set", "scoring.form=lift", "--set", "rounds=0", "--set", "finetuning.enabled=true"), "but not be taught"),
     ],
 )

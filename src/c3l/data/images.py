@@ -53,8 +53,9 @@ def read_image_bytes(root: Path | Address, image: ImageRef | str, links: FollowL
     relative = image if isinstance(image, str) else image.path
     try:
         content = _read_regular(resolve_under(root, relative, links), relative)
-    except BadImageError:
-        check_root(root)  # what cannot be read just now is not to be rejected for good
+    except BadImageError as error:
+        if error.reason in ("missing_image", "unreadable_file"):
+            check_root(root)  # what cannot be read just now is not to be rejected for good
         raise
     if not content:
         raise BadImageError("empty_file", f"{relative!a} has zero bytes")
