@@ -62,3 +62,12 @@ def test_what_was_made_can_be_filtered_and_exported_again(folder: Path, made: c3
 def test_a_run_that_lost_too_much_is_an_error(folder: Path, made: c3l.Made) -> None:
     with pytest.raises(TooManyRejectedError, match="max_error_rate 1%"):
         make(folder, "max_error_rate=0.01")
+
+
+def test_pairs_of_a_run_and_of_a_scorer_name_a_folder_alike(
+    folder: Path, made: c3l.Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    rows = [{"image": f"images/picture_{n}.png", "question": "What?", "answer": "It is red."} for n in range(2)]
+    [one, _] = c3l.Scorer("model", settings=["model.dtype=float32", "scoring.others=1"]).score(rows)
+    assert one.model == made.decisions[0].pair.model

@@ -13,7 +13,7 @@ from c3l.jobs.pairs import Beyond, PairScore, describe_pair, tell_unit
 from c3l.method.other_images import ImageSource, count_compared, count_others, draw_pool, tell_few_others
 from c3l.method.scoring import Context, rescore, score_samples
 from c3l.models.interface import InferenceModel
-from c3l.models.load import load_model, weights_hash
+from c3l.models.load import load_model, settle_name, weights_hash
 from c3l.records import ImageRef, Rejected, Sample, ScoredPair, make_id
 from c3l.settings.abilities import check_scorer
 from c3l.settings.load import Override, check_list, load_config
@@ -137,7 +137,8 @@ class Scorer:
         return weights_hash(self._config.scorer)
 
     def _tell(self, rows: GivenRows, outcomes: Iterable[ScoredPair | Rejected]) -> Iterator[PairScore]:
-        unit, model, outcomes = tell_unit(self._config.scoring.form), self._config.scorer.name, iter(outcomes)
+        unit, outcomes = tell_unit(self._config.scoring.form), iter(outcomes)
+        model = settle_name(self._config.scorer.name)  # as in a run, whose pairs can be exported with these
         for sample, fault in rows.rows:
             one = None if fault else next(outcomes)
             paths = rows.tell_paths(sample.image_id)

@@ -2,12 +2,13 @@
 
 import io
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain
 from typing import Any, Generic, TypeVar
 
 from c3l.data.export_layouts import FILES, list_written
+from c3l.data.export_rows import public_name
 from c3l.data.images import open_image
 from c3l.method.i2c import compute_i2c, unit_of
 from c3l.method.other_images import count_others
@@ -86,7 +87,7 @@ def _curves(stage: Stage) -> TuningCurves:
 
 def _makers(stages: dict[str, Stage]) -> dict[str, Provenance]:
     made = {name: stage.info.provenance for name, stage in stages.items()}
-    return {name: maker for name, maker in made.items() if maker is not None}
+    return {name: replace(maker, model=public_name(maker.model)) for name, maker in made.items() if maker is not None}
 
 
 def _rejections(stages: dict[str, Stage]) -> Iterator[Rejected]:
