@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from c3l.errors import BackendError, name_error
+from c3l.errors import BackendError, find_remedy, name_error
 from c3l.models.hf.processors import save_processor
 
 if TYPE_CHECKING:
@@ -37,9 +37,10 @@ class FolderWriter:
                     config.save_pretrained(folder)
                 save_processor(processor, Path(folder))
         except Exception as error:  # as many kinds as processors and file systems have
+            remedy = find_remedy(error) or "mend that file in the model's folder"
             raise BackendError(
-                f"{type(model).__name__} could not be written once it is tuned: transformers saves its config, "
-                f"generation config or processor by {name_error(error)}; mend that file in the model's folder"
+                f"{type(model).__name__} could not be written once it is tuned: transformers ends the saving of its "
+                f"config, generation config or processor with {name_error(error)}; {remedy}"
             ) from None
 
     def write(self, model: Any, folder: Path) -> None:
