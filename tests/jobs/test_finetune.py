@@ -255,6 +255,7 @@ def test_what_was_too_bad_is_looked_through_again_when_it_is_mended(world, tmp_p
     root, data = world
     config = configure(root, f"images.root={tmp_path / 'images'}")
     (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "notes.txt").touch()
     with pytest.raises(TooManyRejectedError, match="commonest reason: missing_image"):
         finetune_files([data], tmp_path / "out", config, SilentProgress())
     shutil.copytree(root / "images", tmp_path / "images", dirs_exist_ok=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from c3l.data.decoding import decode_image
+from c3l.data.paths import clean_path
 from c3l.data.remote import MAX_BYTES
 from c3l.data.roots import check_root, name_under, resolve_under
 from c3l.errors import BadImageError
@@ -51,6 +52,7 @@ def read_image_bytes(root: Path | Address, image: ImageRef | str, links: FollowL
         DataError: If it is not this image alone that cannot be read, as the image root is gone (``check_root``).
     """
     relative = image if isinstance(image, str) else image.path
+    clean_path(relative)  # what is bad by its text alone is so wherever the images are
     try:
         content = _read_regular(resolve_under(root, relative, links), relative)
     except BadImageError:
