@@ -194,15 +194,24 @@ def test_what_fails_before_the_first_rows_leaves_nothing_and_blocks_nothing(work
     assert score(work, "seed=1")["ok"] == 23
 
 
-def write_other(folder: Path) -> None:
-    """A folder of images, though not of those that are asked for; an empty one is refused."""
-    folder.mkdir()
-    (folder / "other.png").touch()
+def without_pictures(root: Path) -> Path:
+    root.mkdir()
+    (root / "notes.txt").touch()
+    return root
+
+
+def test_pictures_that_are_away_reject_no_row(work):
+    (work / "pictures").rename(work / "away")
+    (work / "pictures").mkdir()
+    with pytest.raises(DataError, match="gone or empty"):
+        score(work, "max_error_rate=1")
+    (work / "pictures").rmdir()
+    (work / "away").rename(work / "pictures")
+    assert score(work)["ok"] == 23
 
 
 def test_what_holds_no_score_is_made_again_with_other_settings(work):
-    write_other(work / "empty")
-    none = score(work, f"images.root={work / 'empty'}", "max_error_rate=1")
+    none = score(work, f"images.root={without_pictures(work / 'other')}", "max_error_rate=1")
     assert (none["ok"], none["above_max_error_rate"]) == (0, True)
     score(work)
     score(work, out="other.jsonl")
@@ -211,7 +220,7 @@ def test_what_holds_no_score_is_made_again_with_other_settings(work):
 
 def test_what_holds_no_score_is_made_again_when_the_pictures_are_there(work):
     (work / "pictures").rename(work / "away")
-    write_other(work / "pictures")
+    without_pictures(work / "pictures")
     assert score(work, "max_error_rate=1")["ok"] == 0
     shutil.rmtree(work / "pictures")
     (work / "away").rename(work / "pictures")
@@ -358,8 +367,7 @@ def test_how_specific_the_rows_are_is_in_the_summary_however_often_it_was_stoppe
 
 
 def test_without_a_score_nothing_is_said_of_specificity(work):
-    write_other(work / "empty")
-    assert "specificity" not in score(work, f"images.root={work / 'empty'}", "max_error_rate=1")
+    assert "specificity" not in score(work, f"images.root={without_pictures(work / 'other')}", "max_error_rate=1")
 
 
 @pytest.mark.parametrize(
