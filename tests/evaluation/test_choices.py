@@ -189,6 +189,11 @@ LABELS = {"A": "Vitamin A", "B": "Vitamin C", "C": "Vitamin A and C", "D": "none
         ("Sample A froze before sample B", PLAIN, None),
         ("A only, not B", PLAIN, None),
         ("A\nA frog is green.", PLAIN, "A"),
+        ("A instead of B", PLAIN, None),
+        ("A option is right, B is not", PLAIN, None),
+        ("A ist richtig, B ist falsch", PLAIN, None),
+        ("B wrong. A right.", PLAIN, None),
+        ("It is a toad, so not B. A toad has warts.", PLAIN, "C"),
         # a label is no choice where a text says which
         ("A vitamin C pill", LABELS, "B"),
     ],

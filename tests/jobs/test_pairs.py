@@ -168,7 +168,7 @@ def test_what_cannot_be_exported_is_told(scores: list[PairScore], folder: Path, 
         c3l.export(everything, tmp_path / "out", image_root=tmp_path)
     with pytest.raises(ConfigError, match="c3l export"):
         c3l.export(everything, tmp_path, image_root=folder / "images", settings=["export.formats=trl_whole_pair"])
-    of_two = [everything[0], replace(everything[1], pair=replace(everything[1].pair, model="another"))]
+    of_two = [everything[0], replace(everything[1], pair=replace(everything[1].pair, weights="another"))]
     with pytest.raises(DataError, match="by 2 models"):
         c3l.export(of_two, tmp_path / "out", image_root=folder / "images")
     scorer = Scorer(str(folder / "model"), settings=PLAIN)

@@ -118,3 +118,20 @@ def test_a_sign_makes_another_question(one: str, other: str) -> None:
 )
 def test_other_punctuation_makes_no_other_question(one: str, other: str) -> None:
     assert fold(one) == fold(other)
+
+
+@pytest.mark.parametrize("answer", ["##", "###", "---\n###", "!!!", "?!", "-!", "% %", "@@@"])
+def test_marks_of_a_heading_and_repeated_signs_are_no_answer(answer: str) -> None:
+    rejected = check_pair(ParsedPair("What symbol is on the key?", answer))
+    assert rejected is not None and rejected[0] == "empty_answer"
+
+
+@pytest.mark.parametrize(
+    "marked", ["What is this? #", "What is this?###", "**# What is this?**", '"# What is this?"', "## What is this ##"]
+)
+def test_marks_of_a_heading_make_no_other_question(marked: str) -> None:
+    assert fold(marked) == fold("What is this?")
+
+
+def test_a_dash_of_any_width_makes_the_same_range() -> None:
+    assert fold("Is it 10\N{EN DASH}20?") == fold("Is it 10-20?") != fold("Is it 1020?")

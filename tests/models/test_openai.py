@@ -188,7 +188,7 @@ def test_what_a_server_cuts_filters_or_refuses_is_told_and_the_next_goes_on() ->
             "Prompt 1?": completion("", "content_filter"),
             "Prompt 2?": refusal("This prompt was flagged by our content policy."),
             "Prompt 3?": completion(None, "length", reasoning_content="I think"),
-            "Prompt 4?": completion("\n", reasoning="I think"),
+            "Prompt 4?": completion("\n", reasoning="<think>I think</think>"),
         }
         return replies.get(asked, completion(words(body)))
 

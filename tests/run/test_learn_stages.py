@@ -3,7 +3,6 @@
 import json
 import shutil
 import sys
-from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -11,12 +10,10 @@ import pytest
 from c3l.cli.main import main
 from c3l.errors import BackendError, ConfigError, StaleStageError, TooManyRejectedError
 from c3l.jobs import finetune as finetuning
-from c3l.records import EvalReport, to_json
+from c3l.records import EvalReport
 from c3l.run import learn_stages as learning
 from c3l.run.pipeline import run_method
-from c3l.run.plan import make_plan
 from c3l.run.run_folder import Run
-from c3l.storage.job import fingerprint
 from runs import Loader, draw_pictures, make_config, walk
 
 
@@ -98,32 +95,6 @@ def test_a_benchmark_is_known_by_what_is_in_its_files_and_not_by_where_they_lie(
     (after / "coco_pope_random.json").write_text(labels.replace('"no"', '"yes"'))
     with pytest.raises(StaleStageError, match=r"evaluation/pope .* the data file changed"):
         walk(asked(after), Loader(), run_method)
-
-
-def test_a_benchmark_of_an_earlier_version_stays_done(world, tmp_path):
-    """Whose stage knew its files by their paths."""
-    config = configure(world, tmp_path / "run", "finetuning.enabled=false")
-    walk(config, Loader(), run_method)
-    run = Run.reader(config.run)
-    stage, weights = run.stored("evaluation/pope"), run.stored("draft/generated").info.settings["weights"]
-    task = {
-        "task": "pope",
-        "data": ["elsewhere/coco_pope_random.json"],
-        "image_root": "x",
-        "by": "generation",
-        "frames": None,
-    }
-    settings = {key: value for key, value in stage.info.settings.items() if key not in ("data", "by", "frames")}
-    settings["evaluation.tasks"] = task
-    info = replace(stage.info, settings=settings, fingerprint=fingerprint(settings, "evaluation/pope"))
-    for file in ("begun.json", "stage.json"):
-        (stage.folder / file).write_text(to_json(info) + "\n")
-    assert make_plan(config, weights, None, run)["evaluation/pope"].fingerprint == info.fingerprint
-    shutil.copy(world / "coco_pope_random.json", tmp_path)
-    (tmp_path / "coco_pope_random.json").write_text("{}")
-    task = f"evaluation.tasks={{task: pope, data: {tmp_path}/coco_pope_random.json}}"
-    other = configure(world, config.run, "finetuning.enabled=false", task)
-    assert make_plan(other, weights, None, run)["evaluation/pope"].fingerprint != info.fingerprint
 
 
 def test_a_run_asks_for_the_packages_of_finetuning_before_its_work(world, tmp_path, monkeypatch):

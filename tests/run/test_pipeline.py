@@ -462,6 +462,15 @@ def test_the_last_stages_take_no_other_model_than_the_run_was_made_with(config, 
     walk(by_first, Loader(), stages, needs_model=False)
 
 
+def test_a_model_that_is_gone_is_the_same_by_the_path_that_it_was_named_by(config, root, model, monkeypatch):
+    monkeypatch.chdir(model.parent)
+    near = make_config(config.run, root, Path(model.name))
+    walk(near, Loader())
+    shutil.rmtree(model)
+    walk(near, Loader(), pipeline.run_filter, needs_model=False)
+    assert load_saved(config.run / "config.yaml").model.name == str(model), "found from elsewhere once it is back"
+
+
 def test_a_selection_that_was_removed_comes_back(config):
     walk(config, Loader())
     before = read_results(config.run)

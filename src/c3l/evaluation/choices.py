@@ -19,13 +19,17 @@ _NUMBER = re.compile(r"-?\.?\d+(?:[.,]\d+)*")
 _NEGATIVE = re.compile(r"\b(?:minus|negative|below)\b")
 _ORDERS = frozenset(["<", ">", "<=", ">=", "\u2264", "\u2265", "+"])
 _VERBS = r"(?:is|was|because|since|as|seems|appears|would|should|matches|best)\b"  # what an article never precedes
-# The A of "B. A dog barks" and the I of "B, I think"; but not the A of "Sample A froze" or, as far as can be told, of
-# "B is wet, A contains air": where letters are labels, two of them stay two.
-_LINKS = (
-    r"(?:and|or|nor|but|not|than|over|vs|versus|to|in|on|of|for|from|with|are|were|has|had|did|can|could|may|might|must"
-    r"|will|rather|also|only|alone|too|then|before|after|maybe|perhaps|[a-z]+ly|[a-z]+[^\Waius]s)\b"
+# The A of "B. A dog barks" and the I of "B: I think": at the beginning of a sentence before a word, unless they may be
+# labels there, as in "C fits. A also fits" and "B wrong. A right".
+_LABELS = (
+    r"(?:and|or|nor|but|not|if|than|over|vs|versus|to|in|on|of|for|from|with|are|were|has|had|did|can|could|may|might"
+    r"|must|will|rather|also|only|alone|too|then|before|after|instead|though|although|while|whereas|unlike|like|plus"
+    r"|through|first|second|maybe|perhaps|option|choice|answer|right|wrong|true|false|correct|incorrect"
+    r"|[a-z]+ly|[a-z]+[^\Waius]s)\b"
 )
-_ARTICLE = re.compile(rf"(?<![^\W_])(?<![^\W_][ \t])[AI](?=[ \t]+(?!{_VERBS}|(?i:{_LINKS}))[^\W\d_]{{2}})")
+_ARTICLE = re.compile(
+    rf"(?:(?<=\A)|(?<=[\n.!?:)*])|(?<=[\n.!?:)*][ \t]))[AI](?=[ \t]+(?!{_VERBS}|(?i:{_LABELS}))[^\W\d_]{{2}})"
+)
 _EITHER = re.compile(
     r"(?:\A|\b(?i:answer|option|choice)(?: is|:))[\W_]*(?:(?i:either)\W+)?[A-J]\W+or\W+[A-J](?![^\W_])"
 )
@@ -44,15 +48,22 @@ def match_option(text: str, options: Mapping[str, str]) -> str | None:
         options: Letter -> text.
     """
     text, options = text.translate(WIDE), {letter: option.translate(WIDE) for letter, option in options.items()}
-    whole = _one(_equals(text, options)) or _one(_repeats(text, options))
-    bare, by_text = _ARTICLE.sub(" ", text), _one(_texts(text, options))
-    letters = _letters(bare, options)
+    whole, by_text = _one(_equals(text, options)) or _one(_repeats(text, options)), _one(_texts(text, options))
+    letters = _letters(text, options)
     if by_text not in letters and _EITHER.search(text):
         by_text = None
-    # behind an article a letter may be a label, as in "A vitamin C pill": there it counts less than a text
-    before = _ALONE.findall(_ARTICLE.split(text, maxsplit=1)[0])
-    first = letters if any(letter in before for letter in options) else _letters(text, options)
-    return whole or _one(first) or by_text or _one(letters)
+    return whole or _one(letters) or _before_article(text, options, by_text) or by_text
+
+
+def _before_article(text: str, options: Mapping[str, str], by_text: str | None) -> str | None:
+    """The letter of "B. A dog barks", whose A is no second one; beside another's text only where it is the answer."""
+    letter, article = _one(_letters(_ARTICLE.sub(" ", text), options)), _ARTICLE.search(text)
+    if letter is None or article is None:
+        return None
+    if re.search(rf"(?:\A|\b(?i:answer|option|choice)(?: is|:)?)[\W_]*{letter}(?![^\W_])", text):
+        return letter
+    stands_before = letter in _ALONE.findall(text[: article.start()])
+    return letter if stands_before and by_text in (None, letter) else None
 
 
 def equals_letter(text: str, options: Mapping[str, str]) -> str | None:

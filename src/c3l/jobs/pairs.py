@@ -288,9 +288,9 @@ def _name_under(root: Path | Address, image: str) -> str:
 
 
 def _find_maker(pairs: Sequence[PairScore]) -> Provenance:
-    """The one model that scored them."""
-    makers = {(one.model, one.weights) for one in pairs} or {("", "")}
+    """The one model that scored them; weights tell it, for a folder has many names."""
+    makers = {one.weights or one.model: (one.model, one.weights) for one in pairs} or {"": ("", "")}
     if len(makers) > 1:
         raise DataError(f"got pairs scored by {len(makers)} models, expected one: export them one by one")
-    [(model, weights)] = makers
+    [(model, weights)] = makers.values()
     return Provenance(model, weights, "", "", "", 0, {})

@@ -26,11 +26,18 @@ _REFUSAL = re.compile(
 )
 
 
-_SIGN_ALONE = re.compile(r"[#@%&!]")
-"""What can be all of an answer: dots and dashes stand for one that a model did not have, stars are bare markdown."""
+_SIGNS_ALONE = frozenset("#@%&!")
+"""What can be all of an answer: dots and dashes stand for one that a model did not have, stars are bare markdown, and
+what is repeated is either markdown or what a model writes whose numbers are not finite."""
 
-_HEADING = re.compile(r"\A\s*#+\s+")
-_SIGNS = re.compile(r"[#@%&]|(?<![^\W\d_])-(?=\d)|(?<=\d)[.:/](?=\d)")
+_AROUND = "\"'`\u201c\u201d\u2018\u2019\u00ab\u00bb()[]{}.,:;*_"
+_EDGES = re.compile(r"\A[\W_]*?#+\s*(?=[^\W_])|(?:(?<=[.?!\"'*_])\s*#+|\s##+)\s*\Z")
+"""Marks of a heading, before and behind it."""
+_DASHES = {code: "-" for code in (*range(0x2010, 0x2016), 0x2212)}
+_SIGNS = re.compile(
+    r"(?<=[^\W_])[#@%&]|[#@%&](?=[^\W_])|(?<=\s)[#@%&](?=\W?\Z)"
+    r"|(?<![^\W\d_])-(?=\d)|(?<=\d)[.:/](?=\d)"
+)
 """Punctuation with which a text says something else: C#, 5%, R&D; -5 and 5-6, not COVID-19; 3.5, 10:30, 1/2."""
 
 _TITLE_ALONE = re.compile(
@@ -50,7 +57,7 @@ def check_pair(pair: ParsedPair) -> tuple[str, str] | None:
         return "too_long", f"answer of {len(pair.answer)} characters, at most {MAX_ANSWER_CHARS}"
     if _is_punctuation(pair.question):
         return "empty_question", f"answer without a question: {excerpt(pair.answer)}"
-    if _is_punctuation(pair.answer) and not _SIGN_ALONE.search(pair.answer):
+    if _is_punctuation(pair.answer) and pair.answer.strip(_AROUND + " \n\t") not in _SIGNS_ALONE:
         return "empty_answer", f"question without an answer: {excerpt(pair.question)}"
     if _TITLE_ALONE.fullmatch(pair.answer):
         return "empty_answer", f"only the title of one: {excerpt(pair.answer)}"
@@ -73,7 +80,7 @@ def is_refusal(text: str) -> bool:
 
 def fold(text: str) -> str:
     """A text without case, whitespace, and punctuation that says nothing; one fold, one question."""
-    plain = _HEADING.sub("", unicodedata.normalize("NFKC", text).casefold())
+    plain = _EDGES.sub("", unicodedata.normalize("NFKC", text).casefold().translate(_DASHES))
     signs = {found.start() for found in _SIGNS.finditer(plain)}
     return "".join(one for place, one in enumerate(plain) if place in signs or not _is_punctuation(one))
 

@@ -8,6 +8,7 @@ import base64
 import io
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -41,6 +42,7 @@ _SCHEMA = json.dumps(
 )
 _PROBED = Sampling(temperature=1.0, top_p=1.0, max_new_tokens=24)
 
+_TAG = re.compile(r"</?think(?:ing)?>", re.IGNORECASE)  # of a server that leaves the tags in
 _DISPENSABLE = ("seed", "top_p", "response_format")
 
 
@@ -280,7 +282,8 @@ class OpenAIModel:
             "length" if reason == "length" else "refused" if reason == "content_filter" else "stop"
         )
         if not text.strip() and (thought := find_reasoning(message)):  # as a model here would have written it
-            text = f"<think>{read_content(thought)}" + ("" if ends == "length" else "</think>")
+            said = _TAG.sub("", read_content(thought)) or "out of sight"
+            text = f"<think>{said}" + ("" if ends == "length" else "</think>")
         problem = "the server's content filter" if ends == "refused" else ""
         completion = Completion(request.request_id, text, ends, problem)
         return _Written(

@@ -62,7 +62,7 @@ def check(config: RunConfig, progress: Progress, load: LoadModel = load_model) -
     except C3LError as error:
         failed.append("settings")
         yield f"settings: {error} {_mark(False)}"
-    if good:
+    if good and plan:  # without one there is a setting that nothing can be done with
         yield from _check_disk(config, good, plan, failed)
         yield from _check_model(config, load, good, failed)
     yield {"ok": not failed, "failed": failed, "images": len(good), "bad_images": len(bad)}

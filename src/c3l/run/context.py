@@ -17,8 +17,8 @@ from c3l.run.plan import Plan, check_costly, make_plan
 from c3l.run.run_folder import Run, spell_path
 from c3l.settings.evaluation import BenchmarkConfig
 from c3l.settings.load import dump_config, keep_templates, load_saved
-from c3l.settings.roots import Address
-from c3l.settings.schema import FollowLinks, ModelConfig, RunConfig
+from c3l.settings.roots import Address, expand_home
+from c3l.settings.schema import VLLM, FollowLinks, ModelConfig, RunConfig
 from c3l.storage.atomic import write_atomic
 
 
@@ -207,9 +207,9 @@ def _resolve_models(run: Run, config: RunConfig, needs_model: bool) -> tuple[Mod
     if model.dtype == "auto" and (dtype := next(filter(None, dtypes), None)):
         model = model.model_copy(update={"dtype": dtype})
     saved = _read_saved(run)
-    same = saved is not None and _models_named(settle_paths(saved)) == _models_named(config)
-    if begun is not None and same and not needs_model:
+    if begun and saved and not needs_model and _models_named(saved) == _models_named(config):
         scorer = scored.info.settings["weights"] if scored and config.scoring.model else None
+        model = model.model_copy(update={"name": settle_name(saved.model.name)})
         return model, begun.info.settings["weights"], scorer
     weights = weights_hash(model)
     scorer = weights_hash(config.scorer) if config.scoring.model else None
@@ -220,5 +220,10 @@ def _resolve_models(run: Run, config: RunConfig, needs_model: bool) -> tuple[Mod
 
 
 def _models_named(config: RunConfig) -> tuple[object, ...]:
-    """All that says which models are meant: only what was begun with the same needs none of them to be there."""
-    return config.model.name, config.model.revision, config.model.image_side, config.scoring.model
+    """All that says which models are meant: only what was begun with the same needs none of them to be there.
+
+    Names are compared as paths, for a folder that is gone by now cannot be told from a hub id.
+    """
+    names = (config.model.name, config.scoring.model or "")
+    places = [(name.startswith(VLLM), expand_home(name.removeprefix(VLLM)).absolute()) for name in names]
+    return *places, config.model.revision, config.model.image_side

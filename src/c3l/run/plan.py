@@ -16,7 +16,7 @@ from c3l.method.generation import WRITER_VERSION
 from c3l.method.parsing import PARSER_VERSION
 from c3l.method.prompts import InstructionTemplate, choose_templates
 from c3l.method.scoring import SCORER_VERSION
-from c3l.records import EvalReport, name_round, name_step
+from c3l.records import name_round, name_step
 from c3l.run.run_folder import READ_BY, Run
 from c3l.settings.base import results_of
 from c3l.settings.schema import ExportConfig, RunConfig
@@ -175,17 +175,7 @@ def _as_stored(asked: dict[str, Any], stored: Stage | None) -> dict[str, Any]:
     """What a benchmark depends on, as its stage has it: files that are gone by now are those that it was made of."""
     if stored is None:
         return asked
-    before = stored.info.settings
-    if "evaluation.tasks" not in before:
-        return asked | {"data": asked["data"] or before.get("data")}
-    # of an earlier version, in which files were known by their paths, and a judge by its address too
-    task, judge = before["evaluation.tasks"], before.get("evaluation.judge", {})
-    made_of = next((report.data for report in stored.read(EvalReport)), None)
-    then = {"by": task["by"], "frames": task["frames"], "data": made_of}
-    then |= {f"evaluation.judge.{key}": value for key, value in judge.items() if key != "endpoint"}
-    asked = asked | {"data": asked["data"] or made_of}
-    kept = {key: before[key] for key in ("evaluation.tasks", "evaluation.judge") if key in before}
-    return {key: value for key, value in asked.items() if key not in then or value != then[key]} | kept
+    return asked | {"data": asked["data"] or stored.info.settings.get("data")}
 
 
 def _plan_model(config: RunConfig, weights: str) -> dict[str, Any]:

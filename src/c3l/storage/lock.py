@@ -127,24 +127,14 @@ def own_folder(folder: Path, has_content: Callable[[], bool]) -> Iterator[None]:
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files and folders that killed processes left under a folder that is locked.
 
-    What lies in a folder below it in which another process is at work is that one's, and no leftover.
+    A folder below it that is locked by itself (that of another run or job) is left alone: another process may be at
+    work there, and who opens it next removes what is left in it.
     """
-    with ExitStack() as held:
-        for place, folders, files in os.walk(folder):
-            left = sorted(name for name in (*folders, *files) if name.startswith(".") and name.endswith(TEMPORARY))
-            for name in left:
-                discard_leftover(Path(place, name))
-            folders[:] = [name for name in sorted({*folders} - {*left}) if _enter(held, Path(place, name))]
-
-
-def _enter(held: ExitStack, folder: Path) -> bool:
-    """Whether no other process is at work there, as none begins to be until the locks are let go."""
-    if (folder / ".lock").exists():
-        try:
-            held.enter_context(_hold(folder, fcntl.LOCK_EX | fcntl.LOCK_NB))
-        except (RunLockedError, StorageError):
-            return False
-    return True
+    for place, folders, files in os.walk(folder):
+        left = sorted(name for name in (*folders, *files) if name.startswith(".") and name.endswith(TEMPORARY))
+        for name in left:
+            discard_leftover(Path(place, name))
+        folders[:] = [name for name in sorted({*folders} - {*left}) if not Path(place, name, ".lock").exists()]
 
 
 def _take(descriptor: int, path: Path, how: int) -> None:

@@ -66,6 +66,7 @@ class ChatEncoder:
                 f"got a {type(processor).__name__} without tokenizer or chat template, expected both; "
                 "add chat_template.jinja to the model's folder"
             )
+        _keep_whole(self.tokenizer)
         pad = self.tokenizer.pad_token_id
         self.pad_id: int = self.tokenizer.eos_token_id if pad is None else pad
         self._begins = Begins(processor, self.tokenizer)
@@ -303,9 +304,7 @@ class ChatEncoder:
         return {key: value for key, value in output.items() if isinstance(value, Tensor) and key not in self._unread}
 
     def _call(self, texts: Sequence[str], images: Sequence[Shown] | None, **padding: Any) -> Any:
-        # a tokenizer that was saved while it cut texts would have the processor cut every prompt, or else tell of it
-        whole = {"truncation": False, "verbose": False}
-        options = {**self._begins.options(texts[0]), **whole, "return_tensors": "pt", **padding}
+        options = {**self._begins.options(texts[0]), "return_tensors": "pt", **padding}
         return self._processor(images=self._nest(images), text=list(texts), **options)
 
     def _nest(self, images: Sequence[Shown] | None) -> list[Any] | None:
@@ -339,6 +338,14 @@ def stop_ids(model: "PreTrainedModel", encoder: ChatEncoder) -> frozenset[int]:
 
 def _ending(to_write: bool, said: bool) -> Ending:
     return "write" if to_write else "said" if said else "answer"
+
+
+def _keep_whole(tokenizer: Any) -> None:
+    """Forget the length at which a tokenizer once cut texts: its processor would cut every prompt there."""
+    for name in ("max_length", "stride", "truncation", "truncation_strategy"):
+        tokenizer.init_kwargs.pop(name, None)
+    if hasattr(tokenizer, "backend_tokenizer"):
+        tokenizer.backend_tokenizer.no_truncation()
 
 
 def _placeholder(processor: "ProcessorMixin", tokenizer: "PreTrainedTokenizerBase") -> int | None:
