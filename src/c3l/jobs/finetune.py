@@ -28,7 +28,8 @@ from c3l.progress import Progress, SilentProgress
 from c3l.records import Rejected, from_json, to_json
 from c3l.settings.base import results_of
 from c3l.settings.columns import name_columns
-from c3l.settings.schema import RunConfig
+from c3l.settings.schema import ModelConfig, RunConfig
+from c3l.settings.tuning import TrainerSettings
 from c3l.storage.atomic import atomic_folder, make_folder, remove, write_atomic
 from c3l.storage.job import Job, plain, refuse_changes
 
@@ -51,11 +52,20 @@ def check_finetuning(config: RunConfig) -> None:
     missing = [name for name in ("trl", "datasets") if find_spec(name) is None]
     if missing:
         raise ConfigError(f"finetuning needs {' and '.join(missing)}: pip install 'c3l[train]'")
-    check_precision(config.model, "finetuning", config.finetuning)
-    if config.finetuning.report_to:
-        from c3l.training.arguments import check_trackers
+    check_recipe(config.model, "finetuning", config.finetuning)
 
-        check_trackers("finetuning", config.finetuning.report_to)
+
+def check_recipe(model: ModelConfig, section: str, recipe: TrainerSettings) -> None:
+    """Look whether a tuning, this one or the contrastive, can be computed and told as its section of the settings asks.
+
+    Raises:
+        ConfigError: If a tracker is missing, or the precision is none for the device.
+    """
+    check_precision(model, section, recipe)
+    if recipe.report_to:
+        from c3l.training.arguments import check_integrations
+
+        check_integrations(section, recipe.report_to)
 
 
 def finetune_files(

@@ -1,8 +1,24 @@
-"""Whether each model can do what a run asks of it."""
+"""Whether a run has all that it asks for, and each model can do what is asked of it."""
 
 from c3l.errors import ConfigError
+from c3l.run.learn_stages import check_tasks
+from c3l.run.run_folder import Run
+from c3l.run.tracking import check_trackers
 from c3l.settings.abilities import check_scorer
 from c3l.settings.schema import RunConfig
+
+
+def check_ahead(run: Run, config: RunConfig) -> None:
+    """Look for all that the run will ask for, before hours of work that would end where it is missing.
+
+    Raises:
+        ConfigError: If a model cannot do what it is to do, or a package or a setting is missing.
+        DataError: If a file, or a folder of images, of a benchmark is not there or not what it should be.
+        TooManyRejectedError: If too many of a benchmark's images are not there.
+    """
+    check_backends(config)
+    check_trackers(config.report_to)
+    check_tasks(run, config)
 
 
 def check_backends(config: RunConfig) -> None:

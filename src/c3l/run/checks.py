@@ -19,9 +19,9 @@ from c3l.models.interface import InferenceModel, Pair, ScoreRequest, Unfit
 from c3l.models.load import load_model
 from c3l.progress import Progress
 from c3l.records import AnswerScores, ImageRef, Rejected
+from c3l.run.backends import check_ahead
 from c3l.run.context import plan_ahead
 from c3l.run.estimates import find_room
-from c3l.run.pipeline import check_ahead
 from c3l.run.plan import Plan
 from c3l.run.run_folder import Run
 from c3l.settings.abilities import check_scorer
@@ -29,7 +29,7 @@ from c3l.settings.schema import RunConfig
 
 PROBE = Pair("probe", "What is in this picture?", "There is a dog on the grass.")
 LISTED_BAD = 5
-LEAST_MOVE = 1e-3  # nats; choice: above float32's rounding, below the 0.01 that an image moves with weights of std 0.02
+LEAST_MOVE = 1e-3  # nats; choice, beside twice what rounding moves
 
 Lines = Iterator[str | dict[str, Any]]
 

@@ -245,12 +245,9 @@ def _measure(path: Path, config: RunConfig) -> tuple[float, float, float] | None
             continue
         stage = Run(path).stored(name)
         maker = stage.info.provenance if stage else None
-        if (
-            stage is None
-            or maker is None
-            or not stage.info.inputs
-            or settle_name(maker.model) != settle_name(config.model.name)
-        ):
+        if stage is None or maker is None or not stage.info.inputs:
+            return None
+        if settle_name(maker.model) != settle_name(config.model.name):
             return None
         rates.append(_seconds_each(stage))
     return rates[0], rates[1], rates[2]

@@ -9,14 +9,14 @@ from c3l.data.parquet import check_parquet
 from c3l.executors.interface import LoadModel
 from c3l.executors.local import KeptModel, LocalExecutor
 from c3l.jobs.evaluate import Wanted, check_benchmark, evaluate_files
-from c3l.jobs.finetune import check_finetuning, finetune_files
+from c3l.jobs.finetune import check_finetuning, check_recipe, finetune_files
 from c3l.models.interface import InferenceModel
 from c3l.models.load import load_model
 from c3l.records import EvalReport, name_step
 from c3l.run.context import Context
 from c3l.run.run_folder import Run
 from c3l.run.shards import begin, mark_begun
-from c3l.run.tune_stage import MERGED, check_tuning, ensure_writer, writer_of
+from c3l.run.tune_stage import MERGED, ensure_writer, writer_of
 from c3l.settings.columns import ColumnsConfig
 from c3l.settings.evaluation import BenchmarkConfig
 from c3l.settings.schema import ModelConfig, RunConfig
@@ -36,7 +36,7 @@ def check_tasks(run: Run, config: RunConfig) -> None:
         ConfigError: If a package, or a setting that a task needs, is missing.
     """
     if not all(_is_done(run, name_step("tuned", round)) for round in range(1, config.rounds + 1)):
-        check_tuning(config)
+        check_recipe(config.model, "contrastive", config.contrastive)
     if not _is_done(run, "export"):
         for name in config.export.formats:
             if FILES[name].endswith(".parquet"):

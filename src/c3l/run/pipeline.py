@@ -28,12 +28,12 @@ from c3l.records import (
     name_step,
 )
 from c3l.report.build import write_report
-from c3l.run.backends import check_backends
+from c3l.run.backends import check_ahead
 from c3l.run.context import Context, open_context
 from c3l.run.estimates import find_room
 from c3l.run.export_stage import export_stage
 from c3l.run.image_list import freeze_list, look_for_near, read_list, tell_changed_folder, tell_unusable
-from c3l.run.learn_stages import check_tasks, evaluate_stages, finetune_stage
+from c3l.run.learn_stages import evaluate_stages, finetune_stage
 from c3l.run.page import gather_report, measure_kept
 from c3l.run.plan import sign_again
 from c3l.run.run_folder import Run, spell_path
@@ -49,7 +49,7 @@ from c3l.run.shards import (
     score_pairs,
     write_drafts,
 )
-from c3l.run.tracking import check_trackers, tell_trackers
+from c3l.run.tracking import tell_trackers
 from c3l.run.tune_stage import ensure_writer, tune_stage, writer_of
 from c3l.settings.abilities import check_form, check_scorer
 from c3l.settings.schema import RunConfig
@@ -83,19 +83,6 @@ def run_method(context: Context) -> None:
     evaluate_stages(context)
     report_stage(context)
     tell_trackers(context.run, context.config)
-
-
-def check_ahead(run: Run, config: RunConfig) -> None:
-    """Look for all that the run will ask for, before hours of work that would end where it is missing.
-
-    Raises:
-        ConfigError: If a model cannot do what it is to do, or a package or a setting is missing.
-        DataError: If a file, or a folder of images, of a benchmark is not there or not what it should be.
-        TooManyRejectedError: If too many of a benchmark's images are not there.
-    """
-    check_backends(config)
-    check_trackers(config.report_to)
-    check_tasks(run, config)
 
 
 def write_and_score(context: Context, images: Stage, *, round: int) -> tuple[Stage, Stage]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from c3l.data.roots import check_root
 from c3l.errors import DataError, StorageError, tell_rejected
+from c3l.jobs.finetune import check_recipe
 from c3l.method.prompts import load_templates
-from c3l.models.load import check_precision
 from c3l.records import ContrastiveGroup, HeldOut, ImageRef, Rejected, Sample, TuningStep, name_round, name_step
 from c3l.run.context import Context
 from c3l.run.run_folder import Run, spell_path
@@ -37,19 +37,6 @@ def writer_of(run: Run, config: RunConfig, round: int) -> ModelConfig:
         return config.model
     folder = run.path / name_step("tuned", round) / MERGED
     return config.model.model_copy(update={"name": str(folder), "revision": None})
-
-
-def check_tuning(config: RunConfig) -> None:
-    """Look whether the contrastive tuning can be told and computed as it is asked for, before anything is loaded.
-
-    Raises:
-        ConfigError: If not.
-    """
-    check_precision(config.model, "contrastive", config.contrastive)
-    if config.contrastive.report_to:
-        from c3l.training.arguments import check_trackers
-
-        check_trackers("contrastive", config.contrastive.report_to)
 
 
 def tune_stage(context: Context, images: Stage, parsed: Stage, groups: Stage, *, round: int) -> Stage:
@@ -207,7 +194,7 @@ def _prepare(
     from c3l.models.load import load_trainable
     from c3l.training.groups import sort_out
 
-    check_tuning(config)
+    check_recipe(config.model, "contrastive", config.contrastive)
     writer = writer_of(run, config, round - 1)
     if int(os.environ.get("RANK", "0")) == 0:  # of several processes the first
         ensure_writer(run, config, round - 1)

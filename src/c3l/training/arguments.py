@@ -34,7 +34,7 @@ class TrainingPlace:
     advance: Callable[[int], None] = lambda steps: None
 
 
-def check_trackers(section: str, names: Sequence[str]) -> None:
+def check_integrations(section: str, names: Sequence[str]) -> None:
     """Look before a tuning whether each of its trackers can be told, as ``Trainer`` will make them.
 
     Raises:

@@ -34,6 +34,7 @@ from c3l.models.hf.expansion import Expansion, learn_expansion
 from c3l.models.hf.header import find_turn_end
 from c3l.models.hf.lead import find_lead
 from c3l.models.hf.processed import ProcessedImages
+from c3l.models.hf.processors import forget_length
 from c3l.models.interface import Shown
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class ChatEncoder:
     """Turns prompts, images and completions into ids and tensors through a model's own processor."""
 
     def __init__(self, processor: "ProcessorMixin", model: "PreTrainedModel | None" = None) -> None:
-        """Wrap an ``AutoProcessor``, which is left as it is.
+        """Wrap an ``AutoProcessor``, left as it is but for a length that its tokenizer once cut texts at.
 
         Args:
             processor: With a tokenizer and a chat template.
@@ -66,7 +67,7 @@ class ChatEncoder:
                 f"got a {type(processor).__name__} without tokenizer or chat template, expected both; "
                 "add chat_template.jinja to the model's folder"
             )
-        _keep_whole(self.tokenizer)
+        forget_length(self.tokenizer)
         pad = self.tokenizer.pad_token_id
         self.pad_id: int = self.tokenizer.eos_token_id if pad is None else pad
         self._begins = Begins(processor, self.tokenizer)
@@ -338,14 +339,6 @@ def stop_ids(model: "PreTrainedModel", encoder: ChatEncoder) -> frozenset[int]:
 
 def _ending(to_write: bool, said: bool) -> Ending:
     return "write" if to_write else "said" if said else "answer"
-
-
-def _keep_whole(tokenizer: Any) -> None:
-    """Forget the length at which a tokenizer once cut texts: its processor would cut every prompt there."""
-    for name in ("max_length", "stride", "truncation", "truncation_strategy"):
-        tokenizer.init_kwargs.pop(name, None)
-    if hasattr(tokenizer, "backend_tokenizer"):
-        tokenizer.backend_tokenizer.no_truncation()
 
 
 def _placeholder(processor: "ProcessorMixin", tokenizer: "PreTrainedTokenizerBase") -> int | None:

@@ -97,6 +97,14 @@ def load_processor(location: str, revision: str, trust_remote_code: bool) -> Any
     return processor
 
 
+def forget_length(tokenizer: Any) -> None:
+    """Forget the length at which a tokenizer once cut texts: its processor would cut every prompt there."""
+    for name in ("max_length", "stride", "truncation", "truncation_strategy"):
+        tokenizer.init_kwargs.pop(name, None)
+    if hasattr(tokenizer, "backend_tokenizer"):
+        tokenizer.backend_tokenizer.no_truncation()
+
+
 def names_given(processor: "ProcessorMixin") -> frozenset[str]:
     """The settings that the model's processor_config.json names."""
     return frozenset(json.loads(getattr(processor, _FILES, {}).get(_PROCESSOR, b"{}")))
