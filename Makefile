@@ -5,6 +5,8 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint const
 export TOKENIZERS_PARALLELISM := false
 # the tests read what is UTF-8, whatever the locale says
 export PYTHONUTF8 := 1
+# where an image of a container forbids it, every process would compile the project anew
+unexport PYTHONDONTWRITEBYTECODE
 
 # one more than the two cores of a small machine: many tests wait for another process
 WORKERS ?= 3

@@ -4,6 +4,7 @@ import pytest
 from transformers import AddedToken
 
 from c3l.models.hf.control import find_control_tokens
+from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.interface import GenerateRequest, Pair, Sampling, ScoreRequest, Unfit
 from c3l.models.load import load_finetunable, load_model, load_trainable
 from c3l.models.tunable import Conversation, ForcedRow
@@ -52,6 +53,28 @@ def test_what_the_template_writes_and_where_the_model_stops_steers_too():
     processor.chat_template = "{% if tools %}<beta>{% endif %}" + processor.chat_template
     branch = find_control_tokens(processor, processor.tokenizer, "", (stop,))
     assert set(branch.texts) == plain | {"<beta>", "<gamma>"}
+
+
+def test_what_thousands_of_tokens_are_is_asked_a_few_times_and_not_for_each(monkeypatch):
+    """Gemma 3 has 6,242 of them in a vocabulary of 262,144, which transformers copies whenever it is asked for."""
+    _, processor = _llava()
+    processor.tokenizer.add_tokens([f"<unused{place}>" for place in range(6242)], special_tokens=True)
+    kind, asked = type(processor.tokenizer), []
+    whole, added = kind.get_vocab, kind.added_tokens_decoder.fget
+    monkeypatch.setattr(kind, "get_vocab", lambda self: asked.append("all") or whole(self))
+    monkeypatch.setattr(kind, "added_tokens_decoder", property(lambda self: asked.append("added") or added(self)))
+    encoder = ChatEncoder(processor)
+    assert len(encoder.control.texts) > 6242
+    ready = len(asked)
+    for number in range(30):
+        with encoder.batch():
+            encoder.encode_prompt(f"Which of {number}?", make_picture(number))
+            encoder.encode_prompt(f"Which one of {number}?", make_picture(number))
+    assert ready < 20
+    assert len(asked) == ready
+    assert encoder.disarm("Is <unused7> a word?") == "Is < unused7> a word?"
+    assert encoder.find_control_token("Is 1 < 2?") is None
+    assert encoder.find_control_token("Is <unused6241> there?") == "<unused6241>"
 
 
 BOX = ("<|box_start|>", "(1,2)", "<|box_end|>")

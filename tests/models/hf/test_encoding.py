@@ -215,17 +215,17 @@ def test_a_space_that_a_processor_sets_before_letters_alone_is_there_in_any_orde
 
 
 def test_what_could_melt_into_the_text_is_not_learned(encoder):
-    tokenizer, image = encoder.tokenizer, encoder.tokenizer.convert_tokens_to_ids("<image>")
+    added, image = encoder.tokenizer.added_tokens_decoder, encoder.tokenizer.convert_tokens_to_ids("<image>")
     letters = encoder.encode_completion("ab")
     plain = [*letters, image, *letters]
     learn = learn_expansion
-    assert learn(tokenizer, image, plain, [*letters, image, image, *letters], {}).ids == (image, image)
-    assert learn(tokenizer, image, plain, [*letters, letters[0], image, *letters], {}) is None
-    assert learn(tokenizer, image, plain, [*letters, image, *letters[:1]], {}) is None
-    assert learn(tokenizer, image, [*plain, image], [*plain, image], {}) is None
-    assert learn(tokenizer, image, letters, letters, {}) is None
+    assert learn(added, image, plain, [*letters, image, image, *letters], {}).ids == (image, image)
+    assert learn(added, image, plain, [*letters, letters[0], image, *letters], {}) is None
+    assert learn(added, image, plain, [*letters, image, *letters[:1]], {}) is None
+    assert learn(added, image, [*plain, image], [*plain, image], {}) is None
+    assert learn(added, image, letters, letters, {}) is None
     types = {"token_type_ids": [0, 0, 1, 1, 0, 1]}  # a type outside the picture's tokens
-    assert learn(tokenizer, image, plain, [*letters, image, image, *letters], types) is None
+    assert learn(added, image, plain, [*letters, image, image, *letters], types) is None
 
 
 @pytest.mark.parametrize(

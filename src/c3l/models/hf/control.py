@@ -43,19 +43,31 @@ class ControlTokens:
     """The tokens that steer a chat.
 
     Attributes:
-        texts: As they are spelled, the longest first.
+        texts: As they are spelled, the longest first; Gemma 3 has thousands.
+        begins: The letters that they begin with.
         ids: Their ids.
         silent: Those of them that are left out where a written text is read: not the marks of a thought, which tell
             where the answer begins.
     """
 
     texts: tuple[str, ...]
+    begins: frozenset[str]
     ids: frozenset[int]
     silent: frozenset[int]
 
     def find(self, text: str) -> str | None:
         """The first token that a text spells."""
-        return next((token for token in self.texts if token in text), None)
+        return next((token for token in self._worth_a_look(text) if token in text), None)
+
+    def disarm(self, text: str) -> str:
+        """The text with a space in each token that it spells, which makes it ordinary words."""
+        for token in self._worth_a_look(text):
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+        return text
+
+    def _worth_a_look(self, text: str) -> tuple[str, ...]:
+        """None of them where none of their first letters is there, as in most texts."""
+        return self.texts if any(letter in text for letter in self.begins) else ()
 
 
 def find_control_tokens(
@@ -76,10 +88,12 @@ def find_control_tokens(
     # a pad of one letter, as some have it, is a letter wherever else it stands
     found = {token for token in fixed if len(token) > 1 and (added.get(token) or _MARK.fullmatch(token))}
     found |= {token for token, special in added.items() if _steers(token, template if special else chat, special)}
-    places = {tokenizer.convert_tokens_to_ids(token): token for token in found if token in tokenizer.get_vocab()}
+    known = tokenizer.get_vocab()  # a dictionary made anew by each call
+    places = {known[token]: token for token in found if token in known}
     silent = {place for place, token in places.items() if not _tells_of_thoughts(token)}
     ordered = sorted(found, key=lambda token: (-len(token), token))
-    return ControlTokens(tuple(ordered), frozenset(places), frozenset(silent))
+    begins = frozenset(token[0] for token in found)
+    return ControlTokens(tuple(ordered), begins, frozenset(places), frozenset(silent))
 
 
 def tell_control_token(token: str) -> str:

@@ -88,6 +88,7 @@ class ChatEncoder:
         render_said = partial(self.render, add_generation_prompt=False)
         self._lead = find_lead(self.render_to_answer, render_said, self._tokenise, self.tokenizer.added_tokens_encoder)
         self._placeholder = _placeholder(processor, self.tokenizer)
+        self._added = self.tokenizer.added_tokens_decoder  # asked for, all are read anew
         self._answer_type = _ANSWER_TYPES.get(type(processor).__name__, 0)
         self._expansions: dict[int, tuple[Image, Expansion, Mapping[str, Tensor]]] = {}
         self._prompts: dict[Hashable, tuple[Shown | None, EncodedPrompt]] = {}
@@ -151,7 +152,7 @@ class ChatEncoder:
         encoded = to_prompt(output)
         # Idefics2's processor sets an image apart by a space from letters, and not from "<" or white space
         if image is not None and prompt[:1].isalpha() and encoded.vision.keys().isdisjoint(ALONG_KEYS):
-            learned = learn_expansion(self.tokenizer, self._placeholder, plain, encoded.ids, encoded.types)
+            learned = learn_expansion(self._added, self._placeholder, plain, encoded.ids, encoded.types)
             if learned and self._processed.keeps:  # the image is kept too, so that no other one can take over its id
                 self._expansions[id(image)] = (image, learned, encoded.vision)
         return encoded
@@ -323,9 +324,7 @@ class ChatEncoder:
         Rows of a data set that spell one are rejected before; this is for questions that are only asked, and for what
         judges read.
         """
-        for token in self.control.texts:
-            text = text.replace(token, f"{token[0]} {token[1:]}")
-        return text
+        return self.control.disarm(text)
 
 
 def stop_ids(model: "PreTrainedModel", encoder: ChatEncoder) -> frozenset[int]:

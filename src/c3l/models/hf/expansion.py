@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import AddedToken
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Expansion:
 
 
 def learn_expansion(
-    tokenizer: "PreTrainedTokenizerBase",
+    added_tokens: Mapping[int, "AddedToken"],
     placeholder: int | None,
     plain: Sequence[int],
     ids: Sequence[int],
@@ -46,7 +46,7 @@ def learn_expansion(
     """What became of the placeholder, if the text around it cannot have changed it, nor it the text.
 
     Args:
-        tokenizer: Knows which tokens stand apart from the text beside them.
+        added_tokens: Those that a tokenizer adds to its vocabulary, by their ids; of ordinary text no other is cut out.
         placeholder: Id of the token that the chat template writes for an image.
         plain: The prompt with the placeholder.
         ids: The same prompt as the processor gives it.
@@ -64,12 +64,11 @@ def learn_expansion(
         placeholder, tuple(ids[place:end]), {key: tuple(values[place:end]) for key, values in types.items()}
     )
     apart = {placeholder, *whole.ids[:1], *whole.ids[-1:]}
-    if not whole.ids or any(not _stands_apart(tokenizer, token) for token in apart):
+    if not whole.ids or any(not _stands_apart(added_tokens.get(token)) for token in apart):
         return None
     return whole if whole.insert(plain) == (tuple(ids), {key: tuple(values) for key, values in types.items()}) else None
 
 
-def _stands_apart(tokenizer: "PreTrainedTokenizerBase", token: int) -> bool:
+def _stands_apart(added: "AddedToken | None") -> bool:
     """Whether a token is cut out of a text before it is read, without white space at its sides."""
-    added = tokenizer.added_tokens_decoder.get(token)
     return added is not None and not added.lstrip and not added.rstrip and not added.single_word
