@@ -41,7 +41,7 @@ def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_worker_niceness"] = "0"  # at 15, as Ray has it, they wait for the other tests
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - at 15, as Ray has it, they wait for other tests
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     made.add_node(num_cpus=1)

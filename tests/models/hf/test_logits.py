@@ -60,9 +60,20 @@ def test_vocabulary_kl_keeps_nan_and_cuts_rounding_below_zero():
     assert result[1] == 0
 
 
-@pytest.mark.parametrize("elements", [1, 20, 1 << 24])
-def test_chunks_change_nothing(elements, monkeypatch):
-    p, q = torch.randn(2, 9, 10, dtype=torch.float64).log_softmax(-1)
-    expected = (p.exp() * (p - q)).sum(-1)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("others", [1, 4])
+@pytest.mark.parametrize("elements", [1, 25, 1 << 22])
+def test_a_few_rows_at_a_time_give_the_numbers_of_all_at_once(elements, others, dtype, monkeypatch):
+    shown, *hidden = torch.randn(1 + others, 9, 10, generator=torch.Generator().manual_seed(1)).to(dtype)
+    ids = torch.arange(9)
+    log_p, parts = shown.float().log_softmax(-1), torch.stack(hidden).float().log_softmax(-1)
+    log_q = parts.logsumexp(0) - math.log(others)
+    seen, whole = [], logits.log_probs
+    monkeypatch.setattr(logits, "log_probs", lambda part: seen.append(part.numel()) or whole(part))
     monkeypatch.setattr(logits, "_CHUNK_ELEMENTS", elements)
-    assert_close(logits.vocabulary_kl(p, q), expected)
+    told, left_out, kl = logits.compare(shown.clone(), (one.clone() for one in hidden), ids)
+    assert_close(told, log_p.diagonal()[:9])
+    assert_close(left_out, log_q.diagonal()[:9])
+    assert_close(kl, (log_p.exp() * (log_p - log_q)).sum(-1))
+    assert kl.min() > 0.1
+    assert max(seen) <= max(elements, 10), "what is made of logits would fill the memory"

@@ -313,13 +313,11 @@ class HfModel:
         ids = torch.tensor([token for row in rows for token in row.completion], device=self._model.device)
         features = {key: kept for key, (_, kept) in self._standing.items()}
         lists = [rows, *rows_without(requests, completions, no_image)]
-        predicted = map(logits.log_probs, self._forcing.predict(lists, features))
-        log_p = next(predicted)
-        log_q = logits.log_mixture(predicted)
+        predicted = self._forcing.predict(lists, features)
+        columns = logits.compare(next(predicted), predicted, ids)
         # the images are kept beside their features, so that no other one can take over an id
         others = {id(shown): shown for request in requests for shown in request.others}
         self._standing |= {key: (shown, features[key]) for key, shown in others.items() if key in features}
-        columns = logits.pick(log_p, ids), logits.pick(log_q, ids), logits.vocabulary_kl(log_p, log_q)
         return zip(*(column.tolist() for column in columns), strict=True)
 
 

@@ -1,16 +1,17 @@
 """From logits at the answer positions to per-token numbers, in natural logarithm and float32.
 
-A is the number of answer tokens of a batch, all rows together; V the vocabulary. Only (A, V) tensors exist,
-never (positions of the sequence, V); sums over V go through them in chunks.
+A is the number of answer tokens of a batch, all rows together; V the vocabulary. Only (A, V) tensors exist, never
+(positions of the sequence, V), and of those no more than three: a model of 262,144 tokens writes a gigabyte of logits
+for a thousand. What is made of logits is made of a chunk of their rows at a time.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
 
-_CHUNK_ELEMENTS = 1 << 24
+_CHUNK_ELEMENTS = 1 << 22  # choice: 16 MiB in float32, which an allocator keeps for the next chunk
 
 
 def log_probs(logits: Tensor) -> Tensor:
@@ -25,19 +26,45 @@ def log_probs(logits: Tensor) -> Tensor:
     return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=-1)
 
 
+def compare(shown: Tensor, hidden: Iterable[Tensor], token_ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What the image does to every token of the answers.
+
+    Args:
+        shown: Logits (A, V) with the image.
+        hidden: m >= 1 tensors of logits (A, V) without it, taken one at a time and perhaps overwritten.
+        token_ids: (A,) int64.
+
+    Returns:
+        Log p and log q of the tokens, and KL(p || q), each (A,) nats. q is the mean of the m distributions.
+    """
+    log_q = log_mixture(hidden)
+    chunks = []
+    for rows in _chunks(shown):
+        log_p = log_probs(shown[rows])
+        ids = token_ids[rows]
+        chunks.append((pick(log_p, ids), pick(log_q[rows], ids), vocabulary_kl(log_p, log_q[rows])))
+    told, left_out, kl = (torch.cat(column) for column in zip(*chunks, strict=True))
+    return told, left_out, kl
+
+
 def log_mixture(parts: Iterable[Tensor]) -> Tensor:
     """Log of the mean of m >= 1 distributions: of their probabilities, not of their logarithms.
 
     Args:
-        parts: m tensors of log-probabilities (A, V), taken one at a time; the first is overwritten.
+        parts: m tensors of logits (A, V), taken one at a time; the first is overwritten where its dtype is wide enough.
 
     Returns:
-        (A, V) nats.
+        (A, V) nats, of the dtype of ``log_probs``.
     """
     iterator = iter(parts)
-    total, count = next(iterator), 1
+    first, count = next(iterator), 1
+    dtype = torch.promote_types(first.dtype, torch.float32)
+    total = first if first.dtype == dtype else torch.empty_like(first, dtype=dtype)
+    for rows in _chunks(first):
+        total[rows] = log_probs(first[rows])
     for count, part in enumerate(iterator, start=2):  # noqa: B007
-        torch.logaddexp(total, part, out=total)
+        for rows in _chunks(part):
+            torch.logaddexp(total[rows], log_probs(part[rows]), out=total[rows])
     return total.sub_(math.log(count)) if count > 1 else total
 
 
@@ -56,13 +83,12 @@ def vocabulary_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
     Returns:
         (A,) nats, >= 0; rounding below 0 is cut off, NaN stays.
     """
-    rows = max(1, _CHUNK_ELEMENTS // log_p.shape[-1])
-    starts = range(0, len(log_p), rows)
-    chunks = [_kl(log_p[start : start + rows], log_q[start : start + rows]) for start in starts]
-    return torch.cat(chunks).clamp_min(0)
-
-
-def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:
     # a token that p rules out adds 0, also where q rules it out too and the difference is not a number
     terms = (log_p.exp() * (log_p - log_q)).masked_fill_(log_p == -torch.inf, 0.0)
-    return terms.sum(dim=-1)
+    return terms.sum(dim=-1).clamp_min(0)
+
+
+def _chunks(logits: Tensor) -> Iterator[slice]:
+    """Rows of (A, V), so few at a time that what is made of them is small beside the logits."""
+    rows = max(1, _CHUNK_ELEMENTS // logits.shape[-1])
+    yield from (slice(start, start + rows) for start in range(0, len(logits), rows))
