@@ -441,6 +441,23 @@ def test_steps_are_counted_and_nothing_to_learn_is_an_error(tiny, tmp_path):
         finetune(make(tiny("llava"))[0], [], open_item_image, config, TrainingPlace(0, tmp_path))
 
 
+def test_a_batch_is_made_of_the_conversations_themselves_and_no_text_is_held_twice(tiny, tmp_path):
+    """A column of strings in Arrow ends at 2 GB."""
+    lvlm, config = make(tiny("llava"))
+    marked = TextConversation("1.png", (("What \ud83d?", "Yes."), ("So?", "No.")), "S", frozenset({1}), frozenset({0}))
+    rows = [*make_conversations(2), TextConversation("", (("二?", "四。"),)), marked]
+    trainer = make_trainer(lvlm, rows, open_item_image, config, TrainingPlace(0, tmp_path))
+    assert {column.dtype for column in trainer.train_dataset.features.values()} == {"int64"}
+    lvlm.collate = list
+    found = trainer.data_collator([trainer.train_dataset[place] for place in (3, 2, 0)])
+    assert found == [
+        Conversation(make_picture(1), marked.turns, "S", frozenset({1}), frozenset({0})),
+        Conversation(None, rows[2].turns),
+        Conversation(make_picture(0), rows[0].turns),
+    ]
+    assert all(one.turns is rows[place].turns for one, place in zip(found, (3, 2, 0), strict=True))
+
+
 def test_a_loss_that_is_no_number_stops_the_tuning(tiny, tmp_path):
     lvlm, config = make(tiny("llava"))
     with torch.no_grad():

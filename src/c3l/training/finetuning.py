@@ -5,7 +5,6 @@ the tokens that scoring and generation see, and the end of each turn. The loss i
 all batches of a step, on all devices.
 """
 
-import json
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset
 from PIL.Image import Image
@@ -127,7 +127,7 @@ def make_trainer(
             model=lvlm.module,
             args=arguments,
             train_dataset=_to_dataset(conversations),
-            data_collator=_Collator(lvlm, open_image),
+            data_collator=_Collator(lvlm, conversations, open_image),
             processing_class=lvlm.processor,
             callbacks=[Advance(place.advance)],
         )
@@ -188,33 +188,24 @@ class FinetuningTrainer(ResumableTrainer, SFTTrainer):  # type: ignore[misc]
 
 
 class _Collator:
-    """Opens the images of some conversations and makes one batch of them."""
+    """Opens the images of some conversations, which are named by their places, and makes one batch of them."""
 
-    def __init__(self, lvlm: FinetunableModel, open_image: Callable[[str], Image]) -> None:
-        self._lvlm, self._open_image = lvlm, open_image
+    def __init__(
+        self, lvlm: FinetunableModel, conversations: Sequence[TextConversation], open_image: Callable[[str], Image]
+    ) -> None:
+        self._lvlm, self._conversations, self._open_image = lvlm, conversations, open_image
 
-    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        return self._lvlm.collate([self._open(row["image"], *json.loads(row["said"])) for row in rows])
+    def __call__(self, rows: Sequence[Mapping[str, int]]) -> dict[str, Any]:
+        return self._lvlm.collate([self._open(self._conversations[row["image"]]) for row in rows])
 
-    def _open(
-        self, image: str, turns: Sequence[Sequence[str]], system: str, untaught: Sequence[int], skipped: Sequence[int]
-    ) -> Conversation:
-        pairs = tuple((question, answer) for question, answer in turns)
-        picture = self._open_image(image) if image else None
-        return Conversation(picture, pairs, system, frozenset(untaught), frozenset(skipped))
-
-
-def _list_said(one: TextConversation) -> list[Any]:
-    return [one.turns, one.system, sorted(one.untaught), sorted(one.skipped)]
+    def _open(self, one: TextConversation) -> Conversation:
+        picture = self._open_image(one.image) if one.image else None
+        return Conversation(picture, one.turns, one.system, one.untaught, one.skipped)
 
 
 def _to_dataset(conversations: Sequence[TextConversation]) -> Dataset:
-    """Paths and texts alone; ``image`` tells TRL that there are images."""
-    columns = {
-        "image": [one.image for one in conversations],
-        "said": [json.dumps(_list_said(one)) for one in conversations],
-    }
-    return Dataset.from_dict(columns)
+    """The places of the conversations alone; the name of their column tells TRL that there are images."""
+    return Dataset.from_dict({"image": np.arange(len(conversations))})
 
 
 def _make_arguments(config: FinetuningConfig, place: TrainingPlace, steps: int, *, on_cpu: bool) -> SFTConfig:
