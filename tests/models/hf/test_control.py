@@ -1,6 +1,12 @@
 """Which special tokens steer a chat, and which are words: taught and read as the model's own tokenizer has them."""
 
+from functools import partialmethod
+from types import SimpleNamespace
+from typing import ClassVar
+
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from transformers import AddedToken
 
 from c3l.models.hf.control import find_control_tokens
@@ -75,6 +81,57 @@ def test_what_thousands_of_tokens_are_is_asked_a_few_times_and_not_for_each(monk
     assert encoder.disarm("Is <unused7> a word?") == "Is < unused7> a word?"
     assert encoder.find_control_token("Is 1 < 2?") is None
     assert encoder.find_control_token("Is <unused6241> there?") == "<unused6241>"
+
+
+@example({"<>a>", "< >"}, "<>a>")  # the space makes the other
+@settings(max_examples=300, deadline=None)
+@given(st.sets(st.text("<a >", max_size=2).map("<{}>".format), max_size=9), st.text("<a >", max_size=20))
+def test_what_a_text_spells_is_found_and_disarmed_as_one_token_after_the_other_would_be(names, text):
+    found = find_control_tokens(SimpleNamespace(), _Added(names), "".join(names), ())
+    assert found.texts == names
+    spelled, words = [], text
+    for name in sorted(names, key=lambda name: (-len(name), name)):
+        spelled += [name] if name in text else []
+        words = words.replace(name, f"{name[0]} {name[1:]}")
+    assert found.find(text) == next(iter(spelled), None)
+    assert found.disarm(text) == words
+
+
+class _Added:
+    """A tokenizer that has these tokens."""
+
+    chat_template = None
+    special_tokens_map: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, names):
+        self.added_tokens_decoder = {place: AddedToken(name) for place, name in enumerate(sorted(names))}
+
+    def get_vocab(self):
+        return {str(token): place for place, token in self.added_tokens_decoder.items()}
+
+
+class _Watched(str):
+    """A text that counts how often it is asked for something."""
+
+    asked = 0
+
+    def _count(self, name, *given):
+        self.asked += 1
+        return getattr(str, name)(self, *given)
+
+    __contains__, __getitem__ = partialmethod(_count, "__contains__"), partialmethod(_count, "__getitem__")
+    find, replace = partialmethod(_count, "find"), partialmethod(_count, "replace")
+
+
+def test_a_text_is_asked_for_what_it_spells_and_not_for_each_of_thousands_of_tokens():
+    _, processor = _llava()
+    processor.tokenizer.add_tokens([f"<unused{place}>" for place in range(6242)], special_tokens=True)
+    control = find_control_tokens(processor, processor.tokenizer, "", ())
+    for text in ("Is 1 < 2?", "Is it <b>bold</b>?", "Is it <unused7> or <unused8>?"):
+        found, disarmed = _Watched(text), _Watched(text)
+        assert (control.find(found) is None) == ("unused" not in text)
+        control.disarm(disarmed)
+        assert found.asked < 100 and disarmed.asked < 100
 
 
 BOX = ("<|box_start|>", "(1,2)", "<|box_end|>")

@@ -6,7 +6,7 @@ its name where nobody says.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -43,31 +43,40 @@ class ControlTokens:
     """The tokens that steer a chat.
 
     Attributes:
-        texts: As they are spelled, the longest first; Gemma 3 has thousands.
-        begins: The letters that they begin with.
+        texts: As they are spelled; Gemma 3 has thousands.
+        lengths: Of each letter that they begin with how long they are.
+        spaced: Those that a space put into a text can make.
         ids: Their ids.
         silent: Those of them that are left out where a written text is read: not the marks of a thought, which tell
             where the answer begins.
     """
 
-    texts: tuple[str, ...]
-    begins: frozenset[str]
+    texts: frozenset[str]
+    lengths: Mapping[str, Set[int]]
+    spaced: frozenset[str]
     ids: frozenset[int]
     silent: frozenset[int]
 
     def find(self, text: str) -> str | None:
-        """The first token that a text spells."""
-        return next((token for token in self._worth_a_look(text) if token in text), None)
+        """The longest token that a text spells, of several the first by its letters."""
+        return min(self._spelled(text), key=_longest_first, default=None)
 
     def disarm(self, text: str) -> str:
         """The text with a space in each token that it spells, which makes it ordinary words."""
-        for token in self._worth_a_look(text):
+        if not (found := self._spelled(text)):
+            return text
+        for token in sorted(found | self.spaced, key=_longest_first):
             text = text.replace(token, f"{token[0]} {token[1:]}")
         return text
 
-    def _worth_a_look(self, text: str) -> tuple[str, ...]:
-        """None of them where none of their first letters is there, as in most texts."""
-        return self.texts if any(letter in text for letter in self.begins) else ()
+    def _spelled(self, text: str) -> frozenset[str]:
+        """Those that a text holds, looked up at each place where one may begin: most texts have no such place."""
+        return self.texts.intersection(
+            text[place : place + length]
+            for letter, lengths in self.lengths.items()
+            for place in _places(letter, text)
+            for length in lengths
+        )
 
 
 def find_control_tokens(
@@ -91,9 +100,11 @@ def find_control_tokens(
     known = tokenizer.get_vocab()  # a dictionary made anew by each call
     places = {known[token]: token for token in found if token in known}
     silent = {place for place, token in places.items() if not _tells_of_thoughts(token)}
-    ordered = sorted(found, key=lambda token: (-len(token), token))
-    begins = frozenset(token[0] for token in found)
-    return ControlTokens(tuple(ordered), begins, frozenset(places), frozenset(silent))
+    lengths: dict[str, set[int]] = {}
+    for token in found:
+        lengths.setdefault(token[0], set()).add(len(token))
+    spaced = frozenset(token for token in found if " " in token)
+    return ControlTokens(frozenset(found), lengths, spaced, frozenset(places), frozenset(silent))
 
 
 def tell_control_token(token: str) -> str:
@@ -109,6 +120,18 @@ def write_chat(render: Callable[..., str]) -> str:
         return render([asked, {"role": "assistant", "content": answer}, asked])
     except Exception:  # a template of some family's own; where such a chat is needed, its error is told
         return ""
+
+
+def _longest_first(token: str) -> tuple[int, str]:
+    return -len(token), token
+
+
+def _places(letter: str, text: str) -> Iterator[int]:
+    """Where a letter stands in a text."""
+    place = text.find(letter)
+    while place >= 0:
+        yield place
+        place = text.find(letter, place + 1)
 
 
 def _steers(token: str, written: str, special: bool) -> bool:
