@@ -1,11 +1,13 @@
 """Which picture a row is about, whatever it calls it; and what it is about else."""
 
+from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
 
+from c3l.data import beside
 from c3l.data.beside import has_files
-from c3l.data.media import find_image
+from c3l.data.media import find_image, find_images
 from c3l.data.rejection import BadRowError
 
 PNG, UNPACKED = b"\x89PNG\r\n\x1a\n", f"{0:032x}.png"
@@ -149,3 +151,36 @@ def test_what_parts_of_turns_show_counts_too() -> None:
     for row, shown in (({"image": "b.png"}, ["a.png"]), ({}, ["a.png", "b.png"])):
         with pytest.raises(BadRowError, match="several_images"):
             find_image(row, shown)
+
+
+@pytest.mark.parametrize("again", ["{}.jpg", "film/{}.png", "/mnt/film/{}.jpg", "https://x.org/{}.jpg"])
+def test_many_images_named_twice_are_each_looked_at_once(again: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    def look(path: str) -> PurePosixPath:
+        looked.append(path)
+        return PurePosixPath(path)
+
+    monkeypatch.setattr(beside, "PurePosixPath", look)
+    paths = [f"film/{number}.jpg" for number in range(50)]
+    row = {"images": paths, "image_paths": [again.format(number) for number in range(50)]}
+    assert find_images(row) == tuple(paths)
+    assert not has_files(row, paths)
+    assert len(looked) <= 2 * 3 * 50  # twice all names and those of the row
+
+
+def test_many_images_named_twice_must_be_the_same() -> None:
+    paths = [f"film/{number}.jpg" for number in range(50)]
+    for other in ("film/50.jpg", "other/7.jpg"):
+        with pytest.raises(BadRowError, match="several_images"):
+            find_images({"images": paths, "frames": [*paths, other]})
+
+
+def test_of_many_words_only_those_that_end_as_files_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str | bytes] = []
+    tell = beside._tell_medium
+    monkeypatch.setattr(beside, "_tell_medium", lambda one, words: looked.append(one) or tell(one, words))
+    words = [f"word{number}.x" for number in range(300)]
+    row = {"image": "a.png", "shown": words, "regions": [{"phrase": word} for word in words], "scan": "b.png"}
+    assert find_image(row) == "a.png" and has_files(row, ["a.png"])
+    assert {*looked} == {"b.png"}

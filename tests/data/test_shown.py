@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from c3l.data.embedded import unpack_images
 from c3l.data.formats import BadTurn, Turn, read_conversations, read_llava
 from c3l.data.media import find_images
+from c3l.data.shown import without_placeholder
 from c3l.records import Rejected
 
 BOTH = ("a.png", "b.png")
@@ -136,3 +138,21 @@ def test_pictures_that_lie_in_a_row_become_files_in_their_order(tmp_path: Path) 
     held = {"images": [{"bytes": b"one", "path": "a.png"}, {"bytes": b"two", "path": None}], "file_name": "old.png"}
     paths = find_images(unpack_images(held, tmp_path))
     assert [(tmp_path / path).read_bytes() for path in paths] == [b"one", b"two"]
+
+
+def test_white_space_goes_with_a_placeholder_and_stays_without() -> None:
+    for text, expected in (
+        ("<image>  \n <image> Which?", "Which?"),
+        ("Is \n <image>\t<image> it?", "Is\n it?"),
+        ("Is <image>it  <<image>> ?", "Is it  <<image>> ?"),
+    ):
+        assert without_placeholder(text) == expected
+
+
+@pytest.mark.parametrize("blank", [" ", "\n", "\t", "\u3000", "\r\n"])
+def test_a_padded_question_takes_no_longer_than_another(blank: str, tmp_path: Path) -> None:
+    padded = f"<image>\nWhich{blank * 200_000}one?"  # in seconds, or with its square in many minutes
+    began = process_time()
+    [turn] = read(tmp_path, {"image": "a.png", "conversations": talk(padded, f"It{blank * 200_000}is.")})
+    assert isinstance(turn, Turn) and turn.question == padded.removeprefix("<image>\n")
+    assert process_time() - began < 5

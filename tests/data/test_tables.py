@@ -1,6 +1,7 @@
 """Tables: parquet, Arrow, and folders that `datasets` saved, read as the same rows in JSON are."""
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from pyarrow import feather
 
 from c3l.data.formats import read_llava
 from c3l.data.sources import check_files, list_files
+from c3l.data.tables import iterate_table
 from c3l.errors import DataError
 
 ROWS: list[dict[str, Any]] = [
@@ -57,6 +59,21 @@ def test_a_folder_that_datasets_saved_is_its_files_in_order(tmp_path: Path, expe
     files[0].unlink()
     with pytest.raises(DataError, match=r"got the dataset .*saved without data-00000"):
         list_files([tmp_path / "saved"])
+
+
+def test_of_one_large_group_only_what_is_read_is_held(tmp_path: Path) -> None:
+    image, rows = 10_000, 3_000
+    table = pyarrow.Table.from_pylist(
+        [{"id": str(number), "image": random.Random(number).randbytes(image)} for number in range(rows)]
+    )
+    pyarrow.parquet.write_table(table, tmp_path / "data.parquet", row_group_size=rows, write_batch_size=64)
+    del table
+    before, held = pyarrow.total_allocated_bytes(), 0
+    for number, row in enumerate(iterate_table(tmp_path / "data.parquet", "parquet")):
+        held = max(held, pyarrow.total_allocated_bytes() - before)
+        assert row["id"] == str(number)
+    assert number == rows - 1
+    assert held < rows * image / 4
 
 
 def test_a_table_that_broke_off_is_one_line(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ so (`image2`, `question_audio`), bytes if they begin as one does. What may be on
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -18,6 +19,7 @@ IMAGES = frozenset("jpg jpeg jpe jfif png webp gif bmp tif tiff pbm pgm ppm pnm 
 FILMS = frozenset("mp4 avi mov mkv webm m4v mpg mpeg wmv flv wav mp3 flac ogg m4a aac opus".split())
 DOCUMENTS = frozenset(["pdf"])
 OTHER_ENDINGS = FILMS | DOCUMENTS
+ENDINGS = IMAGES | OTHER_ENDINGS
 IMAGE_KEY = re.compile(  # `image_path`, `img`, `input_image_files`
     r"(?:input_|source_)?(?:image|img|picture|pic|photo|frame)s?(?:_?(?:path|file|url|uri|link|list)s?)?"
 )
@@ -43,6 +45,7 @@ _MAPS = frozenset(
     "annotations".split()
 )
 _COPIES = frozenset("thumbnail thumbnails thumb preview decoded".split())
+_WORDS, _MADE = ABOUT_ELSE | _SAID, _MAPS | _COPIES
 # what is said of the one image: where it was taken from, what it is called elsewhere
 _OF_ONE = frozenset(
     "name names filename filenames id ids key keys hash md5 sha sha1 sha256 local original orig origin source src "
@@ -61,8 +64,9 @@ _PICTURE_KINDS = frozenset(
     f"{name} image" for name in "a PNG|a JPEG|a GIF|a TIFF|a WebP|an AVIF|a HEIC|a JPEG 2000".split("|")
 )
 _FILM_KINDS = frozenset(["a sound", "a film", "a sound or film", "a film or sound"])
-_DOCUMENT_KINDS = frozenset(["a PDF document"])
+_FILE_KINDS = _PICTURE_KINDS | _FILM_KINDS | {"a PDF document"}
 _ADDRESS = re.compile(r"//|www\.|[\w.-]+\.(?:com|org|net|edu|gov|io|co)/|[^/]*://")
+_OF_FILES = ENDINGS | {"img"}  # also of what was unpacked and is of no known kind
 _UNPACKED = re.compile(r"[0-9a-f]{32}\.(?:png|jpg|webp|gif|img)")  # as ``c3l.data.embedded`` names what it writes
 
 
@@ -122,25 +126,24 @@ def has_maps(row: Mapping[str, Any]) -> bool:
 
 def _list_beside(row: Mapping[str, Any], main: Sequence[str]) -> Iterator[Beside]:
     """Files beside an image, but for those that are the same, are made of it, or are only words."""
+    names = Names(main)
     for key, value in row.items():
         name, words = fold_name(str(key)), split_words(str(key))
-        if key in ("image", "images") or name in ABOUT_ELSE | _SAID or words & (_MAPS | _COPIES) or value in EMPTY:
+        if key in ("image", "images") or name in _WORDS or words & _MADE or value in EMPTY:
             continue
         is_compared = IMAGE_KEY.fullmatch(name) or MAYBE_KEY.fullmatch(name)  # when the image was found
         for inside, one in walk(value):
+            if isinstance(one, str) and ending(one) not in _OF_FILES:
+                continue
             every = words | (inside - {"bytes"})
             if every & _COPIES or not (medium := _tell_medium(one, every)):
                 continue
             is_content = isinstance(one, bytes) or ("path" in inside and is_unpacked(one) and ending(one) in IMAGES)
             found = Beside(str(key), every, medium, is_content)
             if isinstance(one, bytes) or not (
-                _is_same_again(one, main) or (medium == "image" and (is_compared or _is_its_name(found, main)))
+                is_address(one) or names.hold(one) or (medium == "image" and (is_compared or _is_its_name(found, main)))
             ):
                 yield found
-
-
-def _is_same_again(name: str, main: Sequence[str]) -> bool:
-    return is_address(name) or any(is_same(name, path) for path in main)
 
 
 def _is_its_name(found: Beside, main: Sequence[str]) -> bool:
@@ -159,7 +162,7 @@ def _second(words: frozenset[str]) -> bool:
 def holds_file(value: Any) -> bool:
     """Whether a value has bytes that begin as an image, film, sound or document, or had them before unpacking."""
     return any(
-        (isinstance(one, bytes) and _tell_kind(one) in _PICTURE_KINDS | _FILM_KINDS | _DOCUMENT_KINDS)
+        (isinstance(one, bytes) and _tell_kind(one) in _FILE_KINDS)
         or (isinstance(one, str) and "path" in inside and is_unpacked(one))
         for inside, one in walk(value)
     )
@@ -185,6 +188,7 @@ def _tell_medium(one: str | bytes, words: frozenset[str]) -> str:
     return "image" if ending(one) in IMAGES else "film" if ending(one) in FILMS else "document"
 
 
+@lru_cache(4096)
 def split_words(key: str) -> frozenset[str]:
     """The words of a key, without numbers behind them: of `Image2` it is `image`."""
     return frozenset(word.rstrip("0123456789") or word for word in fold_name(key).split("_"))
@@ -197,24 +201,19 @@ def is_path_key(key: str) -> bool:
 
 def walk(value: Any, inside: frozenset[str] = frozenset(), depth: int = 0) -> Iterator[tuple[frozenset[str], Any]]:
     """The texts and bytes in a value, whatever holds them, each with the words of the keys around it."""
-    if depth < _DEEPEST and isinstance(value, Mapping):
-        for key, one in value.items():
-            yield from walk(one, inside | split_words(str(key)), depth + 1)
+    if isinstance(value, (str, bytes)):
+        yield inside, value
     elif depth < _DEEPEST and isinstance(value, list):
         for one in value:
             yield from walk(one, inside, depth + 1)
-    elif isinstance(value, (str, bytes)):
-        yield inside, value
+    elif depth < _DEEPEST and isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from walk(one, inside | split_words(str(key)), depth + 1)
 
 
 def _is_file(text: Any) -> bool:
     """Whether a text looks like the name of a file with an image, a film, a sound or a document."""
-    return (
-        isinstance(text, str)
-        and len(text) < LONGEST_NAME
-        and " " not in text.strip()
-        and ending(text) in IMAGES | OTHER_ENDINGS
-    )
+    return isinstance(text, str) and len(text) < LONGEST_NAME and " " not in text.strip() and ending(text) in ENDINGS
 
 
 def ending(path: str) -> str:
@@ -232,15 +231,41 @@ def is_unpacked(path: str) -> bool:
     return _UNPACKED.fullmatch(path) is not None
 
 
-def is_same(path: str, other: str, *, anywhere: bool = False) -> bool:
-    """Whether two names may be of one image: an ending or the folders above may differ, or be left out.
+class Names:
+    """Names of images, to ask whether others may be of the same: of many images each is looked at once."""
 
-    Args:
-        path: One name.
-        other: The other.
-        anywhere: Whether the last folder may differ, too, since one of them says where the file is on some machine.
-            Under two keys of pictures `left/1.png` and `right/1.png` are two.
-    """
-    one, two = (PurePosixPath(name.strip().replace("\\", "/").partition("?")[0]) for name in (path, other))
-    folders = {one.parent.name, two.parent.name} - {""}
-    return one.stem == two.stem and (anywhere or len(folders) < 2 or is_address(path) or is_address(other))
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._paths = frozenset(paths)
+
+    def hold(self, path: str, *, anywhere: bool = False) -> bool:
+        """Whether a name may be of one of the images: an ending or the folders above may differ, or be left out.
+
+        Args:
+            path: The name.
+            anywhere: Whether the last folder may differ, too, since one of them says where the file is on some machine.
+                Under two keys of pictures `left/1.png` and `right/1.png` are two.
+        """
+        if path in self._paths:
+            return True
+        stem, folder = _split_path(path)
+        folders = self._folders.get(stem, frozenset())
+        return bool(folders) and (anywhere or not folder or "" in folders or folder in folders)
+
+    @cached_property
+    def _folders(self) -> dict[str, set[str]]:
+        """Stem -> the last folders of the images that have it, empty for one that may be any."""
+        found: dict[str, set[str]] = {}
+        for stem, folder in map(_split_path, self._paths):
+            found.setdefault(stem, set()).add(folder)
+        return found
+
+
+def is_same(path: str, other: str) -> bool:
+    """Whether two names may be of one image, as ``Names.hold``."""
+    return Names([other]).hold(path)
+
+
+def _split_path(path: str) -> tuple[str, str]:
+    """A name without ending and folders, and its last folder; empty where it may be any, as in an address."""
+    one = PurePosixPath(path.strip().replace("\\", "/").partition("?")[0])
+    return one.stem, "" if is_address(path) else one.parent.name

@@ -8,6 +8,7 @@ from c3l.data.beside import (
     ABOUT_ELSE,
     DOCUMENTS,
     EMPTY,
+    ENDINGS,
     FILMS,
     IMAGE_KEY,
     IMAGES,
@@ -15,6 +16,7 @@ from c3l.data.beside import (
     LONGEST_NAME,
     MAYBE_KEY,
     OTHER_ENDINGS,
+    Names,
     ending,
     holds_file,
     is_address,
@@ -82,8 +84,9 @@ def find_images(row: Mapping[str, Any], shown: Sequence[Any] = ()) -> ImagePaths
         anywhere = is_path_key(chosen)
     if all(map(is_unpacked, main)):  # it has no name of its own that theirs could differ from
         besides = [(key, path) for key, path in besides if is_unpacked(path)]
+    names = Names(main)
     for key, path in besides:
-        if main and not any(is_same(path, one, anywhere=anywhere or is_path_key(key)) for one in main):
+        if main and not names.hold(path, anywhere=anywhere or is_path_key(key)):
             raise BadRowError("several_images", f"the row names {main[0][:200]!a}, but another under {key!a}")
     if len(main) > 1 and shown_paths and not _are_same(shown_paths, main):
         raise BadRowError("several_images", "the parts of turns show other images than the row, or in another order")
@@ -161,7 +164,7 @@ def _unread_files(row: Mapping[str, Any]) -> Iterator[str]:
         texts = [one for part in inside for one in (part.values() if isinstance(part, dict) else [part])]
         names = (one for one in texts if isinstance(one, str) and len(one) < LONGEST_NAME and " " not in one.strip())
         if (
-            (fold_name(key) not in ABOUT_ELSE and any(ending(one) in IMAGES | OTHER_ENDINGS for one in names))
+            (fold_name(key) not in ABOUT_ELSE and any(ending(one) in ENDINGS for one in names))
             or any(isinstance(one, str) and _BASE64.match(one) for one in texts)
             or holds_file(value)
         ):

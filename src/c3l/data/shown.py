@@ -11,7 +11,8 @@ from c3l.data.media import ImagePaths
 from c3l.data.rejection import BadRowError
 from c3l.markup.placeholders import EXACT, PLACEHOLDER
 
-_AROUND = re.compile(rf"\s*{EXACT.pattern}\s*")
+# white space is looked at from where it begins, or of a long run without a placeholder every end would be
+_AROUND = re.compile(rf"(?:(?<!\s)\s++)?{EXACT.pattern}\s*")
 
 
 def check_shown(questions: Sequence[str], image: ImagePaths) -> None:

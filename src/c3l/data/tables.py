@@ -7,6 +7,9 @@ from typing import Any
 from c3l.errors import DataError, name_error
 
 _ROWS = 64  # a batch: rows may hold images
+_AHEAD = (
+    2**20
+)  # bytes of a column that are read at once; else all of a group is, and pandas writes one for a million rows
 MARKS = {b"PAR1": "parquet", b"ARROW1": "file", b"\xff\xff\xff\xff": "stream"}  # how such files begin
 
 
@@ -29,7 +32,7 @@ def iterate_table(path: Path, kind: str) -> Iterator[dict[str, Any]]:
         raise DataError(f"{path} needs pyarrow to be read: pip install 'c3l[export]'") from None
     try:
         if kind == "parquet":
-            with pyarrow.parquet.ParquetFile(path) as file:
+            with pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=_AHEAD) as file:
                 for batch in file.iter_batches(batch_size=_ROWS):
                     yield from batch.to_pylist()
             return
