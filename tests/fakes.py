@@ -10,7 +10,7 @@ from PIL.Image import Image
 from safetensors.numpy import save
 
 from c3l.errors import OutOfMemoryError
-from c3l.models.interface import Completion, GenerateRequest, Pair, Sampling, ScoreRequest, Unfit, check_pair_ids
+from c3l.models.interface import Completion, GenerateRequest, Pair, Sampling, ScoreRequest, Shown, Unfit, check_pair_ids
 from c3l.records import AnswerScores, NoImageMode, Provenance
 
 _THINGS = ("dog", "lamp", "boat", "tree", "cup", "door", "bird", "chair")
@@ -139,3 +139,22 @@ def _draw(*parts: str | int) -> float:
 
 def _say(pair: Pair) -> str:
     return "".join(f"{question}{answer}" for question, answer in pair.earlier) + pair.prompt
+
+
+class StandingModel(FakeModel):
+    """Holds the images that stood for none in the last batch, as a model does that keeps what it made of them.
+
+    Attributes:
+        encoded: How many images stood for none that were not held by then.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoded, self._standing = 0, dict[int, Shown]()
+
+    def score(self, requests: Sequence[ScoreRequest], no_image: NoImageMode) -> dict[str, AnswerScores | Unfit]:
+        """As it does, and count."""
+        shown = {id(one): one for request in requests for one in request.others}
+        self.encoded += len(shown.keys() - self._standing.keys())
+        self._standing = shown
+        return super().score(requests, no_image)

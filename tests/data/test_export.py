@@ -3,6 +3,7 @@
 import json
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from c3l.data import parquet
 from c3l.data.export import export, verify
 from c3l.data.export_layouts import FILES, LAYOUTS
 from c3l.data.export_rows import ExportSource, public_name
+from c3l.data.export_text import split_lines
 from c3l.data.formats import Turn, read_llava
 from c3l.data.images import inspect_image
 from c3l.errors import ConfigError, DataError, StorageError
@@ -301,6 +303,35 @@ def test_verification_finds_what_breaks_trl(question: str, pictures: int, write:
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=table.schema), path)
     with pytest.raises(DataError, match=f"row s1 has {pictures} <image> for {pictures} images"):
         verify(path, "trl")
+
+
+def test_no_file_is_read_whole_to_be_verified(write: Export, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = write()
+
+    def refuse(path: Path, *_: Any, **__: Any) -> Any:
+        raise AssertionError(f"{path} is read whole")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "read_text", refuse)
+    assert {name: verify(paths[FILES[name]], name) for name in FORMATS} == dict.fromkeys(FORMATS, 3)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", ""])
+def test_lines_are_those_between_ends_of_any_system_and_of_no_other_sign(end: str, tmp_path: Path) -> None:
+    content = end.join(["a\u2028b\x0bc\x85d", "", "\x1ce", end]).encode()
+    (tmp_path / "lines").write_bytes(content)
+    assert list(split_lines(tmp_path / "lines")) == content.splitlines()
+
+
+@pytest.mark.parametrize("more", ['{"id": "s9"}', "[]", '"x"', "{"])
+def test_what_follows_a_list_is_told(more: str, write: Export) -> None:
+    path = write("llava")["llava.json"]
+    path.write_text(path.read_text() + more)
+    with pytest.raises(DataError, match="is not a whole llava file"):
+        verify(path, "llava")
+    path.write_text(more)
+    with pytest.raises(DataError, match="is not a whole llava file") if more != "[]" else nullcontext():
+        assert verify(path, "llava") == 0
 
 
 @pytest.mark.parametrize("text", ["See <image>.", "<video>", "<audio> it"])

@@ -1,13 +1,14 @@
 """Images by their paths: no path leaves the root, and what cannot be read or has changed is refused."""
 
 import os
+import weakref
 from pathlib import Path
 
 import pytest
 from tests.data.drawn import GREEN, RED, encode, flat
 
 from c3l.data.finding import list_images
-from c3l.data.images import image_id_of, inspect_image, open_image
+from c3l.data.images import image_id_of, inspect_image, open_image, open_image_again
 from c3l.data.roots import resolve_under
 from c3l.errors import BadImageError, DataError
 from c3l.records import ImageRef, Rejected, make_id
@@ -192,3 +193,29 @@ def test_a_snapshot_in_a_hubs_cache_is_a_folder_like_any_other(tmp_path: Path) -
         open_image(snapshot, "train/a.png", ImagesConfig(follow_links="none"))
     (tmp_path / "linked").symlink_to(snapshot)
     assert open_image(tmp_path / "linked", "train/a.png", RULES).getpixel((0, 0)) == RED
+
+
+def test_an_image_that_is_held_is_the_same_object_again_while_its_file_and_the_rules_are(tmp_path: Path) -> None:
+    for name in ("x.png", "y.png"):
+        (tmp_path / name).write_bytes(encode(flat(RED)))
+    held, copy = (open_image_again(tmp_path, name, RULES) for name in ("x.png", "y.png"))
+    reference = inspect_image(tmp_path, "x.png", RULES)
+    assert isinstance(reference, ImageRef)
+    assert open_image_again(tmp_path, reference, RULES) is held is not copy
+    assert open_image(tmp_path, reference, RULES) is not held
+    assert open_image_again(tmp_path, "x.png", ImagesConfig(max_pixels=10**6)) is not held
+    with pytest.raises(BadImageError):
+        open_image_again(tmp_path, "x.png", ImagesConfig(min_side=1000))
+    (tmp_path / "x.png").write_bytes(encode(flat(GREEN)))
+    assert open_image_again(tmp_path, "x.png", RULES).getpixel((0, 0)) == GREEN
+    with pytest.raises(BadImageError, match="changed_image"):
+        open_image_again(tmp_path, reference, RULES)
+    (tmp_path / "x.png").unlink()
+    with pytest.raises(BadImageError, match="missing_image"):
+        open_image_again(tmp_path, "x.png", RULES)
+
+
+def test_an_image_that_nobody_holds_is_let_go(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(encode(flat(RED)))
+    gone = weakref.ref(open_image_again(tmp_path, "x.png", RULES))
+    assert gone() is None

@@ -21,7 +21,7 @@ from c3l.jobs import score as module
 from c3l.method.scoring import score_samples
 from c3l.progress import SilentProgress
 from c3l.settings.load import load_config
-from fakes import FakeModel, write_fake_model
+from fakes import FakeModel, StandingModel, write_fake_model
 from runs import Loader, draw_pictures
 
 KEYS = (
@@ -626,3 +626,23 @@ def test_columns_of_other_names_are_scored_as_the_usual_ones_and_belong_to_the_s
     assert read(work / "out.jsonl") == read(work / "usual.jsonl")
     with pytest.raises(StaleStageError, match=r"columns"):
         score(work, "columns.turns=talk", "columns.id=id")
+
+
+def test_images_that_stand_for_none_are_opened_once_for_all_chunks(work, monkeypatch):
+    draw_pictures(work / "pictures", 12)
+    rows = [
+        {"id": place, "image": f"picture_{place}.png", "conversations": turns(*[("What?", f"Thing {n}.")] * 2)}
+        for place in range(12)
+        for n in range(2)
+    ]
+    (work / "data.json").write_text(json.dumps(rows))
+    made = []
+    for size in (48, 4):
+        monkeypatch.setattr(module, "CHUNK_ROWS", size)
+        fake = StandingModel()
+        loader = Loader(lambda fake=fake: fake)
+        score(work, "scoring.no_image=others", "scoring.others=2", out=f"{size}.jsonl", loader=loader)
+        made.append(fake.encoded)
+    # each of the two, and a third beside each of them, which may have to be shown again after it
+    assert made[0] <= 4 and made[1] <= made[0] + 2
+    assert (work / "48.jsonl").read_bytes() == (work / "4.jsonl").read_bytes()

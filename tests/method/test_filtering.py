@@ -11,6 +11,7 @@ from c3l.errors import ConfigError
 from c3l.method.filtering import filter_samples, tell_unused
 from c3l.records import AnswerScores, FilterDecision, Sample, ScoredPair
 from c3l.settings.schema import FilteringConfig, FilterRule
+from held import Held
 
 
 def scored(sample_id: str, i2c: float, image: str = "image", instruction: str = "plain", n: int = 1) -> ScoredPair:
@@ -257,3 +258,11 @@ def test_order_changes_nothing_and_every_sample_has_one_row(
     rows = filter_samples(pool, config, 0)
     assert filter_samples(data.draw(st.permutations(pool)), config, 0) == rows
     assert sorted(row.sample_id for row in rows) == sorted(one.sample.sample_id for one in pool)
+
+
+@pytest.mark.parametrize("stratify", ["none", "image", "instruction", "opening", "openings"])
+@pytest.mark.parametrize("rule", get_args(FilterRule))
+def test_the_tokens_of_few_pairs_are_held_at_once(rule: FilterRule, stratify: str) -> None:
+    held, config = Held(), FilteringConfig(rule=rule, count=3, min_score=0.5, stratify=stratify)
+    assert filter_samples(held.give(TURNED), config, 0) == filter_samples(TURNED, config, 0)
+    assert held.most <= 2

@@ -9,10 +9,12 @@ import pytest
 from c3l.executors.local import LocalExecutor
 from c3l.progress import SilentProgress
 from c3l.records import FilterDecision, ScoredSample
+from c3l.run import export_stage as exporting
 from c3l.run import pipeline
 from c3l.run.context import open_context
 from c3l.run.export_stage import export_stage
 from c3l.run.run_folder import Run
+from held import Held
 from runs import Loader, draw_pictures, make_config, make_fake_model, walk
 
 
@@ -131,3 +133,16 @@ def test_answers_of_two_rounds_are_compared_where_one_model_scored_both(scorer, 
         row = json.loads(path.read_text().splitlines()[0])
         assert row["id"] == f"again-{row['rejected_id']}"
         assert row["messages"][1]["content"] == "[[gpt]]: A thing." != row["rejected_response"]
+
+
+def test_the_tokens_of_few_pairs_are_held_at_once(tmp_path, root, model, monkeypatch):
+    config = make_config(tmp_path / "run", root, model, "export.formats=[llava, swift_whole_pair, ids]")
+    walk(config, Loader())
+    export, held, read = tmp_path / "run/export", Held(), exporting.read_scored
+    before = {path.name: path.read_bytes() for path in export.iterdir() if path.name != "stage.json"}
+    assert before["swift_whole_pair.jsonl"]
+    Run.reader(tmp_path / "run").clean("export")
+    monkeypatch.setattr(exporting, "read_scored", lambda stage, form: held.give(read(stage, form)))
+    export_again(config)
+    assert {path.name: path.read_bytes() for path in export.iterdir() if path.name != "stage.json"} == before
+    assert 0 < held.most <= 3  # of 18 and more

@@ -23,7 +23,7 @@ from c3l.settings.schema import ExportConfig
 from c3l.storage.atomic import write_atomic
 from c3l.storage.job import fingerprint, plain
 from c3l.storage.stage import Stage, StageInfo, read_records
-from fakes import FakeModel, fake_weights, write_pairs
+from fakes import FakeModel, StandingModel, fake_weights, write_pairs
 from runs import Loader, draw_pictures, make_config, make_fake_model, read_all, read_results, walk
 
 
@@ -793,3 +793,17 @@ def test_templates_of_ones_own_are_found_from_elsewhere(config, tmp_path, monkey
     elsewhere = ["generation.templates=nowhere.yaml"]
     with pytest.raises(ConfigError, match=r"nowhere\.yaml: No such file"):
         walk(load_saved(config.run / "config.yaml", elsewhere), Loader(), run_filter, needs_model=False)
+
+
+def test_images_that_stand_for_none_are_opened_once_for_all_shards(tmp_path, root, model):
+    draw_pictures(root, 12)
+    made, runs = [], []
+    for size in (12, 2):
+        shown = ("scoring.no_image=others", "scoring.others=2", f"shard_size={size}")
+        config = make_config(tmp_path / f"of_{size}", root, model, *shown)
+        fake = StandingModel()
+        walk(config, Loader(lambda fake=fake: fake))
+        made.append(fake.encoded)
+        runs.append(read_results(config.run))
+    assert made[0] <= 4 and made[1] <= made[0] + 2
+    assert runs[0] == runs[1]

@@ -5,13 +5,14 @@ They hold what a model wrote, so print them through ``c3l.progress.printable``.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
+from math import inf
 
 from c3l.errors import DataError
 from c3l.method.i2c import unit_of
 from c3l.method.specificity import tell_specificity
 from c3l.progress import format_seconds
-from c3l.records import FilterDecision, ImageRef, Rejected, ScoredPair, name_round
+from c3l.records import FilterDecision, Form, ImageRef, Rejected, ScoredPair, name_round
 from c3l.run.run_folder import Run, spell_path, stages_of_round
 from c3l.run.shards import read_scored
 from c3l.run.status import StageState, read_rounds, read_specificity, read_states
@@ -75,31 +76,37 @@ def format_images(run: Run) -> Iterator[str]:
 
     An image without a pair has the reasons for which what was written about it was rejected.
     """
-    pairs: dict[str, list[ScoredPair]] = {}
+    pairs: dict[str, tuple[int, float]] = {}
     for one in _scored(run):
-        pairs.setdefault(one.sample.image_id, []).append(one)
+        count, best = pairs.get(one.sample.image_id, (0, -inf))
+        pairs[one.sample.image_id] = count + 1, max(best, one.i2c)
     lost: dict[str, Counter[str]] = {}
     for row in _rejected_texts(run):
         lost.setdefault(row.image_id, Counter())[row.reason] += 1
     stage = _done(run, "images")
-    yield from _list_first(run, [_image_line(one, pairs.get(one.image_id, []), lost) for one in stage.read(ImageRef)])
-    yield from _list_first(run, [f"{row.image_id}  rejected: {row.reason}  {row.id}" for row in stage.rejected()])
+    unit = unit_of(_form(run))
+    yield from _list_first(run, (_image_line(one, pairs, unit, lost) for one in stage.read(ImageRef)))
+    yield from _list_first(run, (f"{row.image_id}  rejected: {row.reason}  {row.id}" for row in stage.rejected()))
 
 
-def _list_first(run: Run, lines: Sequence[str]) -> Iterator[str]:
-    yield from lines[:MAX_LISTED]
-    if len(lines) > MAX_LISTED:
+def _list_first(run: Run, lines: Iterator[str]) -> Iterator[str]:
+    yield from islice(lines, MAX_LISTED)
+    if more := sum(1 for _ in lines):
         where = spell_path(run.path)
-        yield f"... {len(lines) - MAX_LISTED} more; `c3l show {where} ID` finds them by a part of their path"
+        yield f"... {more} more; `c3l show {where} ID` finds them by a part of their path"
 
 
-def _image_line(image: ImageRef, pairs: Sequence[ScoredPair], lost: Mapping[str, Counter[str]]) -> str:
-    if pairs:
-        said = f"best {max(one.i2c for one in pairs):+.3f} {unit_of(pairs[0].form)}"
+def _image_line(
+    image: ImageRef, pairs: Mapping[str, tuple[int, float]], unit: str, lost: Mapping[str, Counter[str]]
+) -> str:
+    """The line of an image, of whose pairs the number and the best S(I2C) are known."""
+    count, best = pairs.get(image.image_id, (0, -inf))
+    if count:
+        said = f"best {best:+.3f} {unit}"
     else:
         reasons = ", ".join(f"{times} {reason}" for reason, times in lost.get(image.image_id, Counter()).items())
         said = f"rejected: {reasons}" if reasons else "none yet"
-    return f"{image.image_id}  {len(pairs):3} pairs  {said}  {image.path}"
+    return f"{image.image_id}  {count:3} pairs  {said}  {image.path}"
 
 
 def format_pairs(run: Run, name: str) -> Iterator[str]:
@@ -115,7 +122,7 @@ def format_pairs(run: Run, name: str) -> Iterator[str]:
         yield f"rejected in {image.stage}: {image.reason}, {image.detail}"
         return
     yield f"{image.path}  {image.width}x{image.height}  {image.image_id}"
-    decisions = _decisions(run)
+    decisions = _decisions(run, image.image_id)
     pairs = [one for one in _scored(run) if one.sample.image_id == image.image_id]
     for one in sorted(pairs, key=lambda one: -one.i2c):
         decision = decisions.get(one.sample.sample_id)
@@ -156,8 +163,11 @@ def _path_of(image: ImageRef | Rejected) -> str:
 
 
 def _scored(run: Run) -> Iterator[ScoredPair]:
-    form = load_saved(run.path / "config.yaml").scoring.form
-    return read_scored(_done(run, _last_scored(run)), form)
+    return read_scored(_done(run, _last_scored(run)), _form(run))
+
+
+def _form(run: Run) -> Form:
+    return load_saved(run.path / "config.yaml").scoring.form
 
 
 def _last_scored(run: Run) -> str:
@@ -166,9 +176,11 @@ def _last_scored(run: Run) -> str:
     return next((name for name in names if run.stored(name) is not None), "draft/scored")
 
 
-def _decisions(run: Run) -> dict[str, FilterDecision]:
+def _decisions(run: Run, image_id: str) -> dict[str, FilterDecision]:
+    """Those about the pairs of an image."""
     path = run.path / "decisions.jsonl"
-    return {one.sample_id: one for one in read_records(path, FilterDecision)} if path.exists() else {}
+    read = read_records(path, FilterDecision) if path.exists() else ()
+    return {one.sample_id: one for one in read if one.image_id == image_id}
 
 
 def _done(run: Run, name: str) -> Stage:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from c3l.data import parquet
 from c3l.data.export_rows import JsonRow, PreferenceRow, write_messages
+from c3l.data.export_text import split_lines, split_list
 from c3l.errors import DataError
 from c3l.markup.placeholders import PLACEHOLDER
 
@@ -51,7 +52,7 @@ def _ids(one: PreferenceRow) -> JsonRow:
 def read_llamafactory(path: Path) -> Iterator[JsonRow]:
     """The rows, each as `id`, `prompt`, `chosen`, `rejected` (chats) and `images`."""
     roles = {"human": "user", "gpt": "assistant"}
-    for row in json.loads(path.read_bytes()):
+    for row in split_list(path):
         talks = {"prompt": row["conversations"], "chosen": [row["chosen"]], "rejected": [row["rejected"]]}
         chats = {
             name: [{"role": roles.get(turn["from"]), "content": turn["value"]} for turn in turns]
@@ -62,7 +63,7 @@ def read_llamafactory(path: Path) -> Iterator[JsonRow]:
 
 def read_swift(path: Path) -> Iterator[JsonRow]:
     """The same."""
-    for row in map(json.loads, path.read_bytes().splitlines()):
+    for row in map(json.loads, split_lines(path)):
         *prompt, chosen = row["messages"]
         rejected = {"role": "assistant", "content": row["rejected_response"]}
         yield {"id": row["id"], "prompt": prompt, "chosen": [chosen], "rejected": [rejected], "images": row["images"]}

@@ -21,14 +21,14 @@ class ExportSource:
     """All that can be exported of a run.
 
     Attributes:
-        pairs: The kept pairs, in their order.
+        pairs: The kept pairs, in their order; read once.
         images: The images by ``image_id``.
         provenance: The model that scored.
         image_root: Where the images lie; needed by the layouts that hold the images themselves.
         preferences: Those of each kind that a format asks for.
     """
 
-    pairs: Sequence[ScoredPair]
+    pairs: Iterable[ScoredPair]
     images: Mapping[str, ImageRef]
     provenance: Provenance
     image_root: Path | Address | None = None

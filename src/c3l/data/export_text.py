@@ -3,8 +3,10 @@
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from c3l.data.export_rows import ExportRow, JsonRow, write_messages
+from c3l.data.jsonrows import iterate_list
 from c3l.errors import DataError
 from c3l.markup.placeholders import PLACEHOLDER
 
@@ -56,17 +58,36 @@ def to_json(row: JsonRow) -> str:
 
 def read_list(path: Path) -> Iterator[JsonRow]:
     """The rows of a JSON list, each as `id`, `messages`, `images`."""
-    return map(unify, json.loads(path.read_bytes()))
+    return map(unify, split_list(path))
 
 
 def read_lines(path: Path) -> Iterator[JsonRow]:
     """The same of a file with a row a line."""
-    return map(unify, map(json.loads, path.read_bytes().splitlines()))
+    return map(unify, map(json.loads, split_lines(path)))
+
+
+def split_list(path: Path) -> Iterator[Any]:
+    """The items of a JSON list, of a file of any size.
+
+    Raises:
+        ValueError: If it is not a whole list.
+    """
+    try:
+        yield from iterate_list(path)
+    except DataError as error:
+        raise ValueError(str(error)) from None
+
+
+def split_lines(path: Path) -> Iterator[bytes]:
+    """The lines without their ends, of a file of any size."""
+    with path.open("rb") as file:
+        for line in file:
+            yield from line.splitlines()  # ends of other systems too
 
 
 def read_data_juicer(path: Path) -> Iterator[JsonRow]:
     """The same of data-juicer's layout, its tokens in the place of the placeholder."""
-    for row in map(json.loads, path.read_bytes().splitlines()):
+    for row in map(json.loads, split_lines(path)):
         text = row["text"].removesuffix(f" {_DJ_END}")
         if not text.startswith(_DJ_HUMAN) or len(text) == len(row["text"]) or _DJ_END in text or not row[_DJ_STATS]:
             raise DataError(f"{path}: row {row['id']} is not one chunk of a question and an answer with its stats")
@@ -77,7 +98,7 @@ def read_data_juicer(path: Path) -> Iterator[JsonRow]:
 
 def read_ids(path: Path) -> Iterator[JsonRow]:
     """The ids, of which each is a row."""
-    return ({"id": line.decode("utf-8")} for line in path.read_bytes().splitlines())
+    return ({"id": line.decode("utf-8")} for line in split_lines(path))
 
 
 def unify(row: JsonRow) -> JsonRow:

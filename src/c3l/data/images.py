@@ -4,6 +4,7 @@ import hashlib
 import os
 import stat
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from PIL import Image
 
@@ -14,6 +15,8 @@ from c3l.errors import BadImageError
 from c3l.records import ImageRef, Rejected, make_id
 from c3l.settings.roots import Address
 from c3l.settings.schema import FollowLinks, ImagesConfig
+
+_SHOWN: WeakValueDictionary[tuple[str, str, ImagesConfig], Image.Image] = WeakValueDictionary()
 
 
 def image_id_of(relative: str) -> str:
@@ -41,6 +44,21 @@ def open_image(root: Path | Address, image: ImageRef | str, rules: ImagesConfig)
             are no longer those of the ``ImageRef``.
     """
     return decode_image(read_image_bytes(root, image, rules.follow_links), rules)
+
+
+def open_image_again(root: Path | Address, image: ImageRef | str, rules: ImagesConfig) -> Image.Image:
+    """As ``open_image``, but the same object as before while somebody holds it and the file has the same bytes.
+
+    For an image that is shown from shard to shard: the file is read each time, so that one that is changed or gone by
+    now is told, but it is not decoded again, and a model that keeps what it made of the object finds it again.
+    """
+    content = read_image_bytes(root, image, rules.follow_links)
+    relative = image if isinstance(image, str) else image.path
+    key = relative, hashlib.sha256(content).hexdigest(), rules
+    opened = _SHOWN.get(key)
+    if opened is None:
+        opened = _SHOWN[key] = decode_image(content, rules)
+    return opened
 
 
 def read_image_bytes(root: Path | Address, image: ImageRef | str, links: FollowLinks = "inside") -> bytes:

@@ -56,6 +56,18 @@ def iterate_rows(path: Path) -> Iterator[Any]:
         raise DataError(f"cannot read {path}: {error}; is it whole?") from None
 
 
+def iterate_list(path: Path) -> Iterator[Any]:
+    """The items of a file that holds a JSON list, unpacked, and nothing else; one at a time, as ``iterate_rows``.
+
+    Raises:
+        DataError: If it holds anything else, or the list breaks off or breaks the rules of JSON.
+    """
+    with path.open(encoding="utf-8-sig", newline="\n") as text:
+        if (head := _first_character(text)) != "[":
+            raise DataError(f"got {path} that begins with {head!a}, expected a JSON list")
+        yield from _list_items(text, path)
+
+
 def begins_list(path: Path) -> bool:
     """Whether a file that ``iterate_rows`` can read holds a JSON list, or is a table or archive."""
     if _find_table(path):

@@ -92,17 +92,17 @@ class KeptScores:
             if new:
                 append_lines(self._images, new)
 
-    def read(self) -> dict[str, ScoredSample]:
-        """What is kept, by the ids of the pairs.
+    def read(self, wanted: Collection[str]) -> dict[str, ScoredSample]:
+        """What is kept of the pairs with these ids, by them.
 
         Raises:
             StorageError: If a line is not what c3l wrote.
         """
         try:
-            found = [from_json(ScoredSample, line) for line in read_lines(self._lines)]
+            found = (from_json(ScoredSample, line) for line in read_lines(self._lines))
+            return {one.sample.sample_id: one for one in found if one.sample.sample_id in wanted}
         except ValidationError:
             raise StorageError(f"{self._lines} holds lines that c3l did not write; remove {self._job.folder}") from None
-        return {one.sample.sample_id: one for one in found}
 
     def keep(self, outcomes: Iterable[ScoredPair | Rejected]) -> Iterator[ScoredPair | Rejected]:
         """The same outcomes, those with a score written before they are given on."""

@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from c3l.data.formats import BadTurn, Turn
-from c3l.data.images import image_id_of, open_image
+from c3l.data.images import image_id_of, open_image, open_image_again
 from c3l.data.media import ImagePaths, list_paths
 from c3l.jobs.score_state import ScoreRow
 from c3l.method.i2c import FORMS, compute_forms
@@ -35,11 +35,16 @@ def find_source(turns: Iterable[Turn], pool: Iterable[str], config: RunConfig) -
     sets: Mapping[str, tuple[str, ...]] = {
         name_images(image): tuple(map(image_id_of, image)) for image in shown if isinstance(image, tuple)
     }
-    return ImageSource(refs, partial(_open, config), [image_id_of(path) for path in pool], sets)
+    ids = [image_id_of(path) for path in pool]
+    return ImageSource(refs, partial(_open, config), ids, sets, partial(_open_again, config))
 
 
 def _open(config: RunConfig, image: ImageRef) -> "Image":
     return open_image(config.images.root, image.path, config.images)
+
+
+def _open_again(config: RunConfig, image: ImageRef) -> "Image":
+    return open_image_again(config.images.root, image.path, config.images)
 
 
 def make_context(turn: Turn, config: RunConfig, model: InferenceModel) -> Context:

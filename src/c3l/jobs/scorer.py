@@ -100,7 +100,7 @@ class Scorer:
         stands = [name for name in drawn if self._opens(rows.images[name])]
         pool = make_id(*stands)
         with KeptScores(folder).open(self._config, self._weights, pool) as kept:
-            there = kept.read()
+            there = kept.read({sample.sample_id for sample in samples})
             shown = {sample.image_id for sample in samples if sample.sample_id in there}
             of_scores = {one for name in shown for one in rows.sets.get(name, (name,))}
             most = max(map(len, rows.sets.values()), default=1)

@@ -1,15 +1,33 @@
 """Filtering: which scored pairs are kept, and the controls that any claim about S(I2C) stands beside."""
 
 import math
+import sys
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from itertools import groupby
 
 from c3l.errors import ConfigError
-from c3l.method.i2c import unit_of
-from c3l.method.scoring import rescore
-from c3l.method.selection import by_falling_score, rank_pairs
+from c3l.method.i2c import compute_i2c, unit_of
+from c3l.method.selection import RankedPair, by_rank, rank_pairs
 from c3l.records import FilterDecision, Form, ScoredPair, make_id
 from c3l.settings.schema import FilteringConfig, FilterRule
+
+_IN_TWO_STEPS: tuple[FilterRule, ...] = ("top_fraction", "top_k")
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair(RankedPair):
+    """What rules look at of a pair; ``kind`` is the stratum that it is in, or that of its image.
+
+    Attributes:
+        form: Of S(I2C).
+        length: Tokens of the answer.
+        first: The score that the first of two steps looks at; 0 where there is but one.
+    """
+
+    form: Form = "lift"
+    length: int = 0
+    first: float = 0.0
 
 
 def filter_samples(scored: Iterable[ScoredPair], config: FilteringConfig, seed: int) -> list[FilterDecision]:
@@ -29,7 +47,7 @@ def filter_samples(scored: Iterable[ScoredPair], config: FilteringConfig, seed: 
     Raises:
         ConfigError: If the form of ``first`` needs numbers that were not measured.
     """
-    samples = {one.sample.sample_id: one for one in scored}
+    samples = {one.sample.sample_id: _take(one, config) for one in scored}
     seed = seed if config.seed is None else config.seed
     verdicts: dict[str, tuple[bool, str]] = {}
     for where, stratum in _strata(samples.values(), config):
@@ -37,7 +55,7 @@ def filter_samples(scored: Iterable[ScoredPair], config: FilteringConfig, seed: 
     return [
         FilterDecision(
             sample_id=sample_id,
-            image_id=samples[sample_id].sample.image_id,
+            image_id=samples[sample_id].image_id,
             i2c=samples[sample_id].i2c,
             rank=rank,
             role=role,
@@ -53,7 +71,7 @@ _READ_BY: dict[str, tuple[FilterRule, ...]] = {  # settings that say nothing und
     "max_score": ("threshold",),
     "seed": ("random",),
     "band": ("band",),
-    "first": ("top_fraction", "top_k"),
+    "first": _IN_TWO_STEPS,
     "count": ("top_fraction", "top_k", "random", "longest", "lowest"),
     "fraction": ("top_fraction", "random", "longest", "lowest"),
 }
@@ -75,66 +93,71 @@ def tell_unused(config: FilteringConfig) -> str:
     return "; ".join(told)
 
 
-def _strata(scored: Iterable[ScoredPair], config: FilteringConfig) -> list[tuple[str, list[ScoredPair]]]:
+def _take(one: ScoredPair, config: FilteringConfig) -> _Pair:
+    """The pair without its texts and tokens."""
+    sample, first = one.sample, 0.0
+    if config.first and config.rule in _IN_TWO_STEPS:
+        try:
+            first = compute_i2c(one.scores, config.first)
+        except ValueError as error:
+            raise ConfigError(f"filtering.first={config.first}: {error}, or set filtering.first=null") from None
+    kinds = {"instruction": sample.instruction_id, "opening": sample.opening, "openings": sample.openings}
+    kind = sys.intern(kinds.get(config.stratify, ""))
+    length = len(one.scores.token_ids)
+    return _Pair(sample.sample_id, sys.intern(sample.image_id), one.i2c, kind, one.form, length, first)
+
+
+def _strata(pairs: Iterable[_Pair], config: FilteringConfig) -> list[tuple[str, list[_Pair]]]:
     """What the rule is applied within, each with how reasons name it; the best is always that of an image."""
     by_image = config.stratify == "image" or config.rule == "best_per_image"
 
-    def key(one: ScoredPair) -> tuple[str, str]:
-        sample = one.sample
-        other = {
-            "instruction": sample.instruction_id,
-            "opening": sample.opening,
-            "openings": sample.openings,
-        }.get(config.stratify, "")
-        return sample.image_id if by_image else "", other
+    def key(one: _Pair) -> tuple[str, str]:
+        return one.image_id if by_image else "", one.kind
 
     strata = []
-    for (_, name), stratum in groupby(sorted(scored, key=key), key):
+    for (_, name), stratum in groupby(sorted(pairs, key=key), key):
         where = (" of its image" if by_image else "") + (f" of {config.stratify} {name}" if name else "")
         strata.append((where, list(stratum)))
     return strata
 
 
-def _judge(stratum: list[ScoredPair], where: str, config: FilteringConfig, seed: int) -> dict[str, tuple[bool, str]]:
+def _judge(stratum: list[_Pair], where: str, config: FilteringConfig, seed: int) -> dict[str, tuple[bool, str]]:
     """Kept or not, and why, by sample id."""
     if config.rule == "all":
-        return {one.sample.sample_id: (True, "all") for one in stratum}
+        return {one.sample_id: (True, "all") for one in stratum}
     if config.rule == "threshold":
-        return {one.sample.sample_id: _compare(one, config) for one in stratum}
+        return {one.sample_id: _compare(one, config) for one in stratum}
     left_out: dict[str, tuple[bool, str]] = {}
-    if config.first and config.rule in ("top_fraction", "top_k"):
+    if config.first and config.rule in _IN_TWO_STEPS:
         stratum, left_out, where = _take_first(stratum, config.first, where, config)
     total = len(stratum)
     kept, rule = _places_kept(total + len(left_out), config)
     place_is = "rank" if config.rule in ("top_fraction", "top_k", "best_per_image") else "place"
     return left_out | {
-        one.sample.sample_id: (place in kept, f"{rule}: {place_is} {place} of {total}{where}")
+        one.sample_id: (place in kept, f"{rule}: {place_is} {place} of {total}{where}")
         for place, one in enumerate(sorted(stratum, key=_sort_key(config.rule, seed)), start=1)
     }
 
 
 def _take_first(
-    stratum: list[ScoredPair], form: Form, where: str, config: FilteringConfig
-) -> tuple[list[ScoredPair], dict[str, tuple[bool, str]], str]:
+    stratum: list[_Pair], form: Form, where: str, config: FilteringConfig
+) -> tuple[list[_Pair], dict[str, tuple[bool, str]], str]:
     """Those that the first step keeps, the verdicts on the others, and what the second is applied in, for reasons."""
-    try:
-        order = sorted((rescore(one, form) for one in stratum), key=by_falling_score)
-    except ValueError as error:
-        raise ConfigError(f"filtering.first={form}: {error}, or set filtering.first=null") from None
+    order = sorted(stratum, key=lambda one: (-one.first, one.sample_id))
     total = len(stratum)
     wanted, rule = _places_kept(total, config)
     share = math.ceil(math.sqrt(min(len(wanted), total) * total))
-    places = {one.sample.sample_id: place for place, one in enumerate(order, start=1)}
+    places = {one.sample_id: place for place, one in enumerate(order, start=1)}
     left_out = {
         name: (False, f"{rule}, first by {form}: rank {place} of {total}{where}")
         for name, place in places.items()
         if place > share
     }
-    stays = [one for one in stratum if places[one.sample.sample_id] <= share]
+    stays = [one for one in stratum if places[one.sample_id] <= share]
     return stays, left_out, f"{where} left by {form}"
 
 
-def _compare(one: ScoredPair, config: FilteringConfig) -> tuple[bool, str]:
+def _compare(one: _Pair, config: FilteringConfig) -> tuple[bool, str]:
     low = -math.inf if config.min_score is None else config.min_score
     high = math.inf if config.max_score is None else config.max_score
     return low <= one.i2c <= high, f"threshold {low:g} to {high:g}: {one.i2c:.4g} {unit_of(one.form)}"
@@ -155,21 +178,21 @@ def _places_kept(total: int, config: FilteringConfig) -> tuple[range, str]:
     return range(1, share + 1), f"{config.rule} {config.fraction:g}"
 
 
-def _sort_key(rule: FilterRule, seed: int) -> Callable[[ScoredPair], tuple[float | str, str]]:
+def _sort_key(rule: FilterRule, seed: int) -> Callable[[_Pair], tuple[float | str, str]]:
     """The order in which the rule counts places."""
 
-    def by_hash(one: ScoredPair) -> tuple[str, str]:
+    def by_hash(one: _Pair) -> tuple[str, str]:
         # of the id, so that a sample's place among the others does not depend on who they are
-        return make_id("random", seed, one.sample.sample_id), one.sample.sample_id
+        return make_id("random", seed, one.sample_id), one.sample_id
 
-    def by_falling_length(one: ScoredPair) -> tuple[int, str]:
-        return -len(one.scores.token_ids), one.sample.sample_id
+    def by_falling_length(one: _Pair) -> tuple[int, str]:
+        return -one.length, one.sample_id
 
-    def by_rising_score(one: ScoredPair) -> tuple[float, str]:
-        return one.i2c, one.sample.sample_id
+    def by_rising_score(one: _Pair) -> tuple[float, str]:
+        return one.i2c, one.sample_id
 
     if rule == "random":
         return by_hash
     if rule == "longest":
         return by_falling_length
-    return by_rising_score if rule in ("lowest", "band") else by_falling_score
+    return by_rising_score if rule in ("lowest", "band") else by_rank

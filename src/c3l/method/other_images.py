@@ -31,12 +31,14 @@ class ImageSource:
         open: Opens one as RGB, or raises BadImageError.
         pool: Ids of all images of the run, from which the ``others`` mode draws.
         sets: Of samples about several images the ids of these, in order, by what such a sample has as ``image_id``.
+        open_other: Opens one that stands for no image; ``open`` where that is no other way.
     """
 
     refs: Mapping[str, ImageRef]
     open: OpenImage
     pool: Sequence[str] = ()
     sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    open_other: OpenImage | None = None
 
     def list_ids(self, image_id: str) -> tuple[str, ...]:
         """The ids of the image, or of the several, of a sample with this one."""
@@ -56,6 +58,7 @@ class OtherImages:
     def __init__(self, images: ImageSource, config: ScoringConfig, seed: int) -> None:
         self._images, pool = images, sorted(set(images.pool))
         self._shows, self._wanted = config.no_image == "others", count_others(config, len(pool))
+        self._open_other = images.open_other or images.open
         self._opened: dict[str, Image | None] = {}
         self._told = False
         self._opening = Lock()  # images are opened by threads, and each of these once
@@ -101,7 +104,7 @@ class OtherImages:
         with self._opening:
             if image_id not in self._opened:
                 try:
-                    self._opened[image_id] = self._images.open(self._images.refs[image_id])
+                    self._opened[image_id] = self._open_other(self._images.refs[image_id])
                 except BadImageError:
                     self._opened[image_id] = None
             return self._opened[image_id]

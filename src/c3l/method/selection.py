@@ -1,12 +1,35 @@
 """Selection: an image's pair with the highest S(I2C) is the positive, its other pairs are the negatives."""
 
 import math
+import sys
 from collections.abc import Iterable
-from dataclasses import replace
-from typing import Literal
+from dataclasses import dataclass, replace
 
 from c3l.records import ContrastiveGroup, Rejected, Role, ScoredPair, make_id
 from c3l.settings.schema import SelectionConfig
+
+
+@dataclass(frozen=True, slots=True)
+class RankedPair:
+    """What a scored pair is ranked by: without its texts and tokens, which memory need not hold of all pairs.
+
+    Attributes:
+        sample_id: The pair.
+        image_id: Its image.
+        i2c: S(I2C).
+        kind: Such as the question's first word, where pairs are compared with others of their kind.
+    """
+
+    sample_id: str
+    image_id: str
+    i2c: float
+    kind: str = ""
+
+
+def rank_by(one: ScoredPair, kind: str = "") -> RankedPair:
+    """What this pair is ranked by."""
+    sample = one.sample
+    return RankedPair(sample.sample_id, sys.intern(sample.image_id), one.i2c, sys.intern(kind))
 
 
 def select(
@@ -23,32 +46,35 @@ def select(
         seed: Draws the positive of the control ``random``.
     """
     config = config or SelectionConfig()
-    pairs = scored if config.among == "all" else _less_their_mean(scored, config.among)
+    if config.among == "all":
+        pairs = [rank_by(one) for one in scored]
+    else:
+        pairs = _less_their_mean(rank_by(one, getattr(one.sample, config.among)) for one in scored)
     return [_group(image_id, ranked, config.positive, seed) for image_id, ranked in _ranked_by_image(pairs).items()]
 
 
-def _less_their_mean(scored: Iterable[ScoredPair], among: Literal["opening", "openings"]) -> list[ScoredPair]:
-    kinds: dict[str, list[ScoredPair]] = {}
-    for one in scored:
-        kinds.setdefault(getattr(one.sample, among), []).append(one)
+def _less_their_mean(pairs: Iterable[RankedPair]) -> list[RankedPair]:
+    kinds: dict[str, list[RankedPair]] = {}
+    for one in pairs:
+        kinds.setdefault(one.kind, []).append(one)
     # exact sums: the order of the input changes nothing
-    means = {kind: math.fsum(one.i2c for one in pairs) / len(pairs) for kind, pairs in kinds.items()}
-    return [replace(one, i2c=one.i2c - means[kind]) for kind, pairs in kinds.items() for one in pairs]
+    means = {kind: math.fsum(one.i2c for one in alike) / len(alike) for kind, alike in kinds.items()}
+    return [replace(one, i2c=one.i2c - means[kind]) for kind, alike in kinds.items() for one in alike]
 
 
-def _group(image_id: str, ranked: list[ScoredPair], rule: str, seed: int) -> ContrastiveGroup | Rejected:
-    ids = [one.sample.sample_id for one in ranked]
+def _group(image_id: str, ranked: list[RankedPair], rule: str, seed: int) -> ContrastiveGroup | Rejected:
+    ids = [one.sample_id for one in ranked]
     if len(ids) == 1:
         return Rejected(ids[0], image_id, "selection", "one_pair", "the only pair of its image: nothing to contrast")
     positive = {"highest": ids[0], "lowest": ids[-1]}.get(rule) or min(ids, key=lambda i: make_id("positive", seed, i))
     return ContrastiveGroup(image_id, positive, tuple(i for i in ids if i != positive))
 
 
-def rank_pairs(scored: Iterable[ScoredPair]) -> dict[str, tuple[int, Role]]:
+def rank_pairs(pairs: Iterable[RankedPair]) -> dict[str, tuple[int, Role]]:
     """The rank of every sample among its image's pairs, 1 the highest, and its role; images by id, pairs by rank."""
     return {
-        one.sample.sample_id: (rank, _role(rank, len(ranked)))
-        for ranked in _ranked_by_image(scored).values()
+        one.sample_id: (rank, _role(rank, len(ranked)))
+        for ranked in _ranked_by_image(pairs).values()
         for rank, one in enumerate(ranked, start=1)
     }
 
@@ -58,10 +84,15 @@ def by_falling_score(scored: ScoredPair) -> tuple[float, str]:
     return -scored.i2c, scored.sample.sample_id
 
 
-def _ranked_by_image(scored: Iterable[ScoredPair]) -> dict[str, list[ScoredPair]]:
-    images: dict[str, list[ScoredPair]] = {}
-    for one in sorted(scored, key=by_falling_score):
-        images.setdefault(one.sample.image_id, []).append(one)
+def by_rank(pair: RankedPair) -> tuple[float, str]:
+    """The same of what a pair is ranked by."""
+    return -pair.i2c, pair.sample_id
+
+
+def _ranked_by_image(pairs: Iterable[RankedPair]) -> dict[str, list[RankedPair]]:
+    images: dict[str, list[RankedPair]] = {}
+    for one in sorted(pairs, key=by_rank):
+        images.setdefault(one.image_id, []).append(one)
     return dict(sorted(images.items()))
 
 

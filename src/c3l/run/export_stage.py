@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 
 from c3l.data.export import export, verify
@@ -9,7 +10,7 @@ from c3l.data.export_layouts import FILES, LAYOUTS, list_written
 from c3l.data.export_rows import ExportSource
 from c3l.method.preferences import prefer_answers, prefer_pairs
 from c3l.method.prompts import choose_templates
-from c3l.records import FilterDecision, ImageRef, Preference, Provenance, ScoredPair, name_round
+from c3l.records import AnswerScores, FilterDecision, ImageRef, Preference, Provenance, ScoredPair, name_round
 from c3l.run.context import Context, save_settings
 from c3l.run.dataset_card import CARD, write_card
 from c3l.run.shards import begin, discard, read_scored
@@ -17,6 +18,7 @@ from c3l.settings.schema import PreferenceKind
 from c3l.storage.atomic import atomic_folder, write_atomic
 from c3l.storage.stage import Stage
 
+_NO_TOKENS = AnswerScores((), (), (), ())
 _NONE_OF = {
     "preference": "no image has a kept answer and one with a lower S(I2C) to the same question: within a round each "
     "question is asked once, so set more rounds, or compare whole pairs ({name}_whole_pair)",
@@ -34,20 +36,20 @@ def export_stage(context: Context, images: Stage, scored: Stage, kept: Stage) ->
         _renew_card(context, stored)
         return begin(context, "export", 0)
     start = time.monotonic()
-    ids = {one.sample_id for one in kept.read(FilterDecision)}
-    rows = [one for one in read_scored(scored, context.config.scoring.form) if one.sample.sample_id in ids]
+    ids = {one.sample_id: one.image_id for one in kept.read(FilterDecision)}
+    rows = (one for one in read_scored(scored, context.config.scoring.form) if one.sample.sample_id in ids)
     pictures = {image.image_id: image for image in images.read(ImageRef)}
     maker, root = scored.info.provenance or _no_maker(context), context.config.images.root
-    source = ExportSource(rows, pictures, maker, root, _gather_preferences(context, scored, ids))
+    source = ExportSource(rows, pictures, maker, root, _gather_preferences(context, scored, ids.keys()))
     with atomic_folder(context.run.path / "export") as new:
         counts = _write(context, source, new)
-        recorded = {"rows": counts, "images": len({one.sample.image_id for one in rows})}
-        write_atomic(new / CARD, write_card(context, recorded, len(rows), maker))
+        recorded = {"rows": counts, "images": len(set(ids.values()))}
+        write_atomic(new / CARD, write_card(context, recorded, len(ids), maker))
         stage = begin(context, "export", 0)
         discard(context.run, "export")
         save_settings(context.run, context.config)
-    _tell_missing(context, counts, len(rows))
-    stage.finish(scored.info.provenance, time.monotonic() - start, inputs=len(rows), recorded=recorded)
+    _tell_missing(context, counts, len(ids))
+    stage.finish(scored.info.provenance, time.monotonic() - start, inputs=len(ids), recorded=recorded)
     return stage
 
 
@@ -98,13 +100,14 @@ def _gather_preferences(
 
 
 def _comparable(context: Context, scored: Stage) -> Iterator[ScoredPair]:
-    """The pairs of the last round, and of those before it where the same model scored them."""
+    """The pairs of the last round, and of those before it where the same model scored them; without their tokens."""
     config = context.config
-    yield from read_scored(scored, config.scoring.form)
     rounds = range(config.rounds) if config.scoring.scorer == "base" else ()
-    for stage in (context.run.stored(f"{name_round(round)}/scored") for round in rounds):
+    earlier = (context.run.stored(f"{name_round(round)}/scored") for round in rounds)
+    for stage in (scored, *earlier):
         if stage is not None:
-            yield from read_scored(stage, config.scoring.form)
+            for one in read_scored(stage, config.scoring.form):
+                yield replace(one, scores=_NO_TOKENS)  # all are held, and nobody looks at these
 
 
 def _tell_missing(context: Context, counts: Mapping[str, int], pairs: int) -> None:

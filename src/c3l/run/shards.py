@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from c3l.data.images import open_image
+from c3l.data.images import open_image, open_image_again
 from c3l.data.roots import check_root
 from c3l.errors import DataError, StaleStageError
 from c3l.executors.interface import ShardTask, Work
@@ -255,7 +255,13 @@ def score_pairs(task: ShardTask, load: Callable[[], InferenceModel]) -> Iterator
     config, given = task.config, task.inputs
     if not given.samples:
         return
-    images = ImageSource(given.images, image_opener(config), given.pool)
+    rules = config.images
+    images = ImageSource(
+        given.images,
+        image_opener(config),
+        given.pool,
+        open_other=lambda image: open_image_again(rules.root, image, rules),
+    )
     outcomes = score_samples(given.samples, images, load(), config.scoring, config.seed)
     for one in outcomes:
         yield ScoredSample(one.sample, one.scores, one.no_image) if isinstance(one, ScoredPair) else one
