@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL.Image import Image
 
 from c3l.evaluation.statistics import resample
 from c3l.jobs import finetune as finetune_job
@@ -79,6 +80,9 @@ class FakeLearner:
 
     def batch(self) -> AbstractContextManager[None]:
         return nullcontext()
+
+    def prepare(self, image: Image) -> None:
+        pass
 
     def find_fault(self, conversation: Conversation) -> None:
         return None

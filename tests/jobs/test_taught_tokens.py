@@ -1,6 +1,9 @@
 """Which tokens are taught: the choice by hand, then ``finetune_files`` with it, killed, shared, all and half."""
 
 import json
+from contextlib import contextmanager
+from threading import Barrier
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +12,7 @@ from safetensors.torch import load_file
 from c3l.cli.main import main
 from c3l.errors import StaleStageError
 from c3l.jobs import finetune as finetuning
+from c3l.jobs import learnable
 from c3l.jobs import taught_tokens as weighing
 from c3l.jobs.finetune import finetune_files
 from c3l.jobs.learnable import iterate_rows, make_opener, to_conversation
@@ -23,6 +27,7 @@ from c3l.training import finetuning as teaching
 from jobs.test_finetune import SETTINGS, Stopped, stop
 from processes import fork_together
 from runs import draw_pictures
+from tiny_models import make_picture
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SHARE = "finetuning.taught_share=0.5"
@@ -102,6 +107,29 @@ def test_half_of_the_tokens_are_taught_and_the_summary_says_so(world, tmp_path, 
     assert summary["tokens"] == {"taught": count, "of": whole}
     assert json.loads((tmp_path / "out/finetune.json").read_text())["tokens"] == summary["tokens"]
     assert any(line.startswith(f"{count} of {whole} tokens of the answers were taught") for line in notes)
+
+
+def test_images_of_what_is_weighed_are_opened_ahead_and_each_is_processed_once(world, tmp_path, monkeypatch):
+    together, prepared, blocks = Barrier(3, timeout=200), [], []
+    monkeypatch.setattr(learnable, "open_image", lambda *_: make_picture(together.wait()))
+
+    @contextmanager
+    def batch():
+        blocks.append(1)
+        yield
+        blocks.pop()
+
+    def measure(conversation):
+        assert blocks == [1]
+        assert conversation.image is None or any(conversation.image is one for one in prepared)
+        return (1.0, 0.0) * len(conversation.turns)
+
+    config = configure(world, SHARE)
+    lvlm = SimpleNamespace(takes_system=False, batch=batch, prepare=prepared.append, measure_gains=measure)
+    rows = dict(enumerate(iterate_rows([world / "data.json"], config)))
+    found = weigh_tokens(rows, tmp_path / "weighed.jsonl", config, lvlm, SilentProgress())
+    assert {place: one.skipped for place, one in found.items()} == {0: (1, 3), 1: (1,), 2: (1,), 3: (1,)}
+    assert len(prepared) == 3
 
 
 def test_a_share_of_one_is_what_null_is_and_half_is_not(world, tmp_path):

@@ -1,14 +1,20 @@
 """From contrastive groups to batches: the texts, the held-out part, and where each candidate stands."""
 
+from threading import Barrier
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from c3l.method.batching import THREADS
 from c3l.method.parsing import find_pairs
 from c3l.method.prompts import InstructionTemplate
+from c3l.models.interface import Unfit
 from c3l.records import ContrastiveGroup, ImageRef, Sample
 from c3l.settings.tuning import ContrastiveConfig
 from c3l.training.contrastive import count_steps
-from c3l.training.groups import GroupCollator, GroupDataset, count_held_out, hold_out, write_groups
+from c3l.training.groups import GroupCollator, GroupDataset, count_held_out, hold_out, sort_out, write_groups
+from tiny_models import make_picture
 from training.tiny_groups import SHORT, make_group, make_groups, make_lvlm, open_item_image
 
 TEMPLATES = {
@@ -51,6 +57,26 @@ def test_groups_keep_their_order_and_each_its_picture():
     )
     assert [group.image.image_id for group in groups] == ["j", "i"]
     assert [len(group.completions) for group in groups] == [2, 2]
+
+
+def test_several_images_are_opened_at_once_and_groups_are_sorted_out_in_their_order():
+    together, groups = Barrier(THREADS, timeout=200), make_groups(THREADS)
+    prepared = []
+
+    def open_together(image):
+        together.wait()
+        return make_picture(int(image.image_id))
+
+    def find_fault(rows):
+        assert any(rows[0].image is one for one in prepared)
+        return Unfit("too_long", rows[0].completion) if rows[0].completion in ("Yes 0.", "Yes 2.") else None
+
+    model = SimpleNamespace(prepare=prepared.append, find_fault=find_fault)
+    fit, rejected = sort_out(model, groups, open_together)
+    assert fit == [group for group in groups if group.image.image_id not in ("0", "2")]
+    assert [(one.id, one.stage, one.reason, one.detail) for one in rejected] == [
+        ("0", "tuning", "too_long", "0.png: Yes 0."), ("2", "tuning", "too_long", "2.png: Yes 2."),
+    ]  # fmt: skip
 
 
 def test_held_out_groups_are_a_stable_choice_and_not_trained_on():

@@ -10,6 +10,7 @@ from c3l.data.formats import ConversationRow, read_conversations
 from c3l.data.images import image_id_of, open_image
 from c3l.data.sources import name_files
 from c3l.errors import BadImageError
+from c3l.method.batching import map_ahead
 from c3l.models.tunable import Conversation, FinetunableModel
 from c3l.records import Rejected
 from c3l.settings.schema import RunConfig
@@ -27,8 +28,9 @@ def read_learnable(
     learned: dict[int, ConversationRow] = {}
     rejected: list[Rejected] = []
     opener = make_opener(config)
-    for place, row in enumerate(iterate_rows(data, config)):
-        outcome = row if isinstance(row, Rejected) else _judge(row, lvlm, opener)
+    opened = map_ahead(lambda row: _open(row, lvlm, opener), iterate_rows(data, config))
+    for place, found in enumerate(opened):
+        outcome = found if isinstance(found, Rejected) else _judge(*found, lvlm)
         if isinstance(outcome, Rejected):
             rejected.append(outcome)
         else:
@@ -37,29 +39,41 @@ def read_learnable(
     return learned, rejected
 
 
-def _judge(
-    row: ConversationRow, lvlm: FinetunableModel, opener: "Callable[[str], Image]"
-) -> ConversationRow | Rejected:
-    """The row if it can be learned, else why not."""
-    image_id = image_id_of(row.image) if row.image else ""
+def _open(
+    row: ConversationRow | Rejected, lvlm: FinetunableModel, opener: "Callable[[str], Image]"
+) -> tuple[ConversationRow, Conversation] | Rejected:
+    """The row beside what the model sees of it, or why there is nothing to see."""
+    if isinstance(row, Rejected):
+        return row
     try:
-        conversation = to_conversation(row, lvlm, opener)
+        return row, to_conversation(row, lvlm, opener)
     except BadImageError as error:
-        return Rejected(row.id, image_id, "finetuning", error.reason, error.detail)
+        return _reject(row, error.reason, error.detail)
+
+
+def _judge(row: ConversationRow, conversation: Conversation, lvlm: FinetunableModel) -> ConversationRow | Rejected:
+    """The row if it can be learned, else why not."""
     with lvlm.batch():
         if fault := lvlm.find_fault(conversation):
-            return Rejected(row.id, image_id, "finetuning", fault.reason, fault.detail)
+            return _reject(row, fault.reason, fault.detail)
         _, lost = lvlm.count_taught(conversation)
     return mark_cut(row, cut=lost > 0)
 
 
+def _reject(row: ConversationRow, reason: str, detail: str) -> Rejected:
+    return Rejected(row.id, image_id_of(row.image) if row.image else "", "finetuning", reason, detail)
+
+
 def to_conversation(row: ConversationRow, lvlm: FinetunableModel, opener: "Callable[[str], Image]") -> Conversation:
-    """The row as the model sees it, with all of its answers that its data wants taught.
+    """The row as the model sees it, with all of its answers that its data wants taught; its image is prepared.
 
     Raises:
         BadImageError: If its image cannot be used.
     """
-    return Conversation(opener(row.image) if row.image else None, row.turns, _system(row, lvlm), row.untaught)
+    picture = opener(row.image) if row.image else None
+    if picture is not None:
+        lvlm.prepare(picture)
+    return Conversation(picture, row.turns, _system(row, lvlm), row.untaught)
 
 
 def iterate_rows(data: Sequence[Path], config: RunConfig) -> Iterator[ConversationRow | Rejected]:

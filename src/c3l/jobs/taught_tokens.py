@@ -12,6 +12,7 @@ from typing import Any
 
 from c3l.data.formats import ConversationRow
 from c3l.jobs.learnable import make_opener, to_conversation
+from c3l.method.batching import map_ahead
 from c3l.models.tunable import FinetunableModel
 from c3l.progress import Progress
 from c3l.records import from_json, to_json
@@ -82,8 +83,9 @@ def _weigh(
     rows: Iterator[tuple[int, ConversationRow]], share: float, config: RunConfig, lvlm: FinetunableModel
 ) -> Iterator[TokenChoice]:
     opener = make_opener(config)
-    for place, row in rows:
-        gains = lvlm.measure_gains(to_conversation(row, lvlm, opener))
+    for place, conversation in map_ahead(lambda one: (one[0], to_conversation(one[1], lvlm, opener)), rows):
+        with lvlm.batch():
+            gains = lvlm.measure_gains(conversation)
         yield TokenChoice(place, len(gains), skip_tokens(gains, share))
 
 

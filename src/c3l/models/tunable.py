@@ -76,6 +76,13 @@ class TrainableModel(Protocol):
         """How it is to lie over the processes; None where each has all of it."""
         ...
 
+    def prepare(self, image: Image) -> None:
+        """Do in advance what can be done for an image of which ``find_fault`` will soon be asked; it need do nothing.
+
+        Other threads call it while the model is asked of other images; the very same object is shown then.
+        """
+        ...
+
     def find_fault(self, rows: Sequence[ForcedRow]) -> Unfit | None:
         """Why the first of these rows that cannot be forced as it is cannot; None if all can."""
         ...
@@ -154,7 +161,15 @@ class FinetunableModel(Protocol):
         ...
 
     def batch(self) -> AbstractContextManager[None]:
-        """A block in which an image is processed once, however often its conversation is looked at."""
+        """A block in which an image and its texts are encoded once, however often its conversation is looked at."""
+        ...
+
+    def prepare(self, image: Image) -> None:
+        """Do in advance what can be done for an image that a conversation will soon be asked about with.
+
+        Other threads call it while the model is asked of other images; the very same object is shown then. It need do
+        nothing.
+        """
         ...
 
     def find_fault(self, conversation: Conversation) -> Unfit | None:

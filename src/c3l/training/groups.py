@@ -8,6 +8,7 @@ import torch
 from PIL.Image import Image
 from torch.utils.data import Dataset
 
+from c3l.method.batching import map_ahead
 from c3l.method.prompts import InstructionTemplate
 from c3l.models.tunable import ForcedRow, TrainableModel
 from c3l.records import ContrastiveGroup, ImageRef, Rejected, Sample, make_id
@@ -48,11 +49,16 @@ def sort_out(
     model: TrainableModel, groups: Sequence[TextGroup], open_image: Callable[[ImageRef], Image]
 ) -> tuple[list[TextGroup], list[Rejected]]:
     """Groups that the model can be shown, and the others with the reason of their first text that it cannot."""
+
+    def open_rows(group: TextGroup) -> tuple[TextGroup, list[ForcedRow]]:
+        image = open_image(group.image)
+        model.prepare(image)
+        return group, [ForcedRow(image, group.prompt, text) for text in group.completions]
+
     fit: list[TextGroup] = []
     rejected: list[Rejected] = []
-    for group in groups:
-        image = open_image(group.image)
-        fault = model.find_fault([ForcedRow(image, group.prompt, text) for text in group.completions])
+    for group, rows in map_ahead(open_rows, groups):
+        fault = model.find_fault(rows)
         if fault is None:
             fit.append(group)
         else:

@@ -112,6 +112,47 @@ def test_a_template_that_says_more_where_there_is_no_picture_does_not_say_it_whe
     assert gains == pytest.approx(make(tiny("llava")).measure_gains(conversation)[:2], abs=1e-4)
 
 
+def count_calls(monkeypatch, owner, name):
+    """The arguments of each call of a method, which does what it did."""
+    calls, inner = [], getattr(owner, name)
+
+    def call(*given, **more):
+        calls.append(given)
+        return inner(*given, **more)
+
+    monkeypatch.setattr(owner, name, call)
+    return calls
+
+
+def test_a_conversation_is_encoded_once_however_often_it_is_asked_about(tiny, monkeypatch):
+    lvlm = make(tiny("llava"))
+    conversation = Conversation(make_picture(0), TURNS)
+    expected = lvlm.count_taught(conversation), lvlm.measure_gains(conversation)
+    assert lvlm.find_fault(conversation) is None  # the first time it tries out whether a second question can be asked
+    texts = count_calls(monkeypatch, lvlm._encoder, "encode_completion")
+    looked = count_calls(monkeypatch, type(lvlm.processor.image_processor), "__call__")
+    with lvlm.batch():
+        assert lvlm.find_fault(conversation) is None
+        assert (lvlm.count_taught(conversation), lvlm.measure_gains(replace(conversation))) == expected
+    shown, bare = [TURNS[0][1], TURNS[1][1]], [TURNS[0][1], TURNS[1][1]]
+    assert [text for (text,) in texts] == [*shown, *bare]
+    assert len(looked) == 1
+    other = replace(conversation, image=make_picture(1), untaught=frozenset({0}))
+    with lvlm.batch():
+        assert lvlm.count_taught(other)[0] < lvlm.count_taught(replace(other, untaught=frozenset()))[0]
+
+
+def test_an_image_that_was_prepared_is_not_processed_again(tiny, monkeypatch):
+    lvlm = make(tiny("llava"))
+    picture = make_picture(1, (50, 40))
+    looked = count_calls(monkeypatch, type(lvlm.processor.image_processor), "__call__")
+    lvlm.prepare(picture)
+    assert len(looked) == 1
+    with lvlm.batch():
+        assert lvlm.find_fault(Conversation(picture, TURNS[:1])) is None
+    assert len(looked) == 1
+
+
 def test_skipped_tokens_are_said_and_not_taught(tiny):
     lvlm = make(tiny("llava"))
     conversation = Conversation(make_picture(0), TURNS)

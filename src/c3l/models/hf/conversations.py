@@ -107,6 +107,12 @@ class ConversationEncoder:
             untaught: Numbers of the turns whose answers are told, as the questions are. Where the template takes the
                 empty thought of an earlier answer away, a taught answer keeps it, for there the model answers itself.
         """
+        key = "conversation", tuple(turns), system, untaught
+        return self._encoder.keep(key, image, lambda: self._encode(turns, image, system, untaught))
+
+    def _encode(
+        self, turns: Sequence[tuple[str, str]], image: Image | None, system: str, untaught: frozenset[int]
+    ) -> EncodedConversation:
         encoder, said = self._encoder, untaught - {len(turns) - 1}
         ids: list[int] = []
         taught: list[bool] = []

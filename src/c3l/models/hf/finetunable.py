@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from peft import LoraConfig
+from PIL.Image import Image
 from torch import Tensor
 
 from c3l.errors import BackendError
@@ -125,8 +126,12 @@ class FinetunableHfModel:
         return self._encoder.takes_system
 
     def batch(self) -> AbstractContextManager[None]:
-        """A block in which an image is processed once."""
+        """A block in which an image is processed once, and a conversation encoded once."""
         return self._encoder.batch()
+
+    def prepare(self, image: Image) -> None:
+        """Process an image that will be looked at soon: resizing lets other threads run."""
+        self._encoder.prepare(image)
 
     def find_fault(self, conversation: Conversation) -> Unfit | None:
         """Why a conversation cannot be taught as it is, if it cannot."""

@@ -107,6 +107,11 @@ class TrainableHfModel(nn.Module):
         self.training = mode
         return self
 
+    def prepare(self, image: Image) -> None:
+        """Process an image that ``find_fault`` will soon look at: resizing lets other threads run."""
+        if self._positions is not None:  # else it looks at texts alone
+            self._encoder.prepare(image)
+
     def find_fault(self, rows: Sequence[ForcedRow]) -> Unfit | None:
         """Why the first of these rows that cannot be forced as it is cannot; None if all can."""
         with self._encoder.batch():
