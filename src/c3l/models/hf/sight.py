@@ -60,10 +60,10 @@ class Sight:
         count, width = self.begins.shape
         tree, place = (torch.arange(size, device=self.begins.device) for size in (count, width))
         table = torch.empty(count, width, width, dtype=torch.bool, device=self.begins.device)
-        for tokens in place.split(max(1, _AT_ONCE // (count * width))):
-            table[:, tokens[0] : tokens[-1] + 1] = self.sees(
-                tree[:, None, None], tokens[None, :, None], place[None, None, :], window
-            )
+        step = max(1, _AT_ONCE // (count * width))
+        for start in range(0, width, step):
+            tokens = place[None, start : start + step, None]
+            table[:, start : start + step] = self.sees(tree[:, None, None], tokens, place[None, None, :], window)
         return table[:, None]
 
 
