@@ -3,6 +3,7 @@
 import logging
 from copy import deepcopy
 from dataclasses import replace
+from functools import wraps
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 from c3l.models.hf import forcing, layout, rounding
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.forcing import TeacherForcing
+from c3l.models.hf.layout import make_paths
 from c3l.models.hf.packing import RowPath, pack
 from c3l.models.hf.rows import ForcingRow
 from c3l.models.hf.vision import VisionEncoder
@@ -266,6 +268,22 @@ def test_rows_that_hide_their_picture_are_computed_whole(tiny):
     with torch.inference_mode():
         seen, unseen = taught.predict([rows, hidden])
     assert not torch.allclose(seen, unseen, atol=1e-2)
+
+
+def test_where_a_prompts_tokens_stand_is_asked_once_for_all_its_rows(tiny, monkeypatch):
+    family = tiny("qwen2_vl")
+    taught = make_forcing(family)
+    kind, asked = type(family.model.base_model), []
+    find = kind.get_rope_index
+    with taught._encoder.batch():
+        prompts = [taught._encoder.encode_prompt(text, make_picture(0)) for text in ("What?", "Where?")] * 3
+    rows = [prompt.ids + (1, 2, 3, 4)[:length] for length, prompt in enumerate(prompts)]
+    alone = [make_paths(family.model, [prompt], [ids], [0])[0] for prompt, ids in zip(prompts, rows, strict=True)]
+    monkeypatch.setattr(kind, "get_rope_index", wraps(find)(lambda *args, **kw: asked.append(1) or find(*args, **kw)))
+    together = make_paths(family.model, prompts, rows, [0] * 6)
+    assert len(asked) == 2
+    for one, other in zip(together, alone, strict=True):
+        assert (one.ids, one.positions.tolist()) == (other.ids, other.positions.tolist())
 
 
 def test_a_tree_shares_what_rows_begin_with_and_nothing_else():

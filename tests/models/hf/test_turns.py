@@ -82,6 +82,32 @@ def test_a_conversation_costs_one_path_of_tokens(tiny, monkeypatch):
     assert sum(rows * width for rows, width in seen) <= 2 * longest
 
 
+def test_what_was_said_is_read_once_for_all_later_turns_and_all_rows(tiny, monkeypatch):
+    model, image = try_out(tiny("llava")), make_picture(0)
+    encoder, encode = model._encoder, model._forcing.encode
+    kind, read = type(encoder.tokenizer), []
+    call = kind.__call__
+    monkeypatch.setattr(kind, "__call__", lambda self, text, **given: read.append(text) or call(self, text, **given))
+    costs = {}
+    for count in (5, 10):
+        turns = [(f"What is {number}?", f"It is {number} to {count}.") for number in range(count)]
+        rows = [
+            ForcingRow(shown, question, (1,), earlier=tuple(turns[:number]))
+            for number, (question, _) in enumerate(turns)
+            for shown in (image, None)
+        ]
+        apart = [encode(row).ids for row in rows]
+        read.clear()
+        with encoder.batch():
+            assert [encode(row).ids for row in rows] == apart
+            costs[count] = len(read)
+            prompts = [encode(row) for row in rows]
+            assert all(encode(row) is prompt for row, prompt in zip(rows, prompts, strict=True))
+            assert len(read) == costs[count]
+        assert not encoder._kept
+    assert costs[10] <= 2 * costs[5]
+
+
 def _row(request):
     last = request.pairs[2]
     return ForcingRow(request.image, last.prompt, (1,), earlier=last.earlier)

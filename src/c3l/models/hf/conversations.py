@@ -80,9 +80,15 @@ class ConversationEncoder:
         self, prompt: str, image: Image | None, system: str, earlier: Sequence[tuple[str, str]]
     ) -> EncodedPrompt:
         """A prompt behind turns that were said before it, as ``encode`` has it before its last answer."""
-        encoder = self._encoder
         if not earlier:
-            return encoder.encode_prompt(prompt, image, system)
+            return self._encoder.encode_prompt(prompt, image, system)
+        key = "behind", prompt, system, tuple(earlier)
+        return self._encoder.keep(key, image, lambda: self._put_behind(prompt, image, system, earlier))
+
+    def _put_behind(
+        self, prompt: str, image: Image | None, system: str, earlier: Sequence[tuple[str, str]]
+    ) -> EncodedPrompt:
+        encoder = self._encoder
         first = encoder.encode_prompt(earlier[0][0], image, system, said=True)
         ids, questions = list(first.ids), [*(question for question, _ in earlier[1:]), prompt]
         for number, ((_, answer), question) in enumerate(zip(earlier, questions, strict=True), 1):

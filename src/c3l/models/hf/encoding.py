@@ -40,7 +40,7 @@ from c3l.models.interface import Shown
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
-E = TypeVar("E")
+Kept = TypeVar("Kept")
 
 # of plain text after a prompt: 0, but for a family that reads the prompt (0) as a whole and its answer (1) word by word
 _ANSWER_TYPES = {"PaliGemmaProcessor": 1}
@@ -97,7 +97,7 @@ class ChatEncoder:
 
     @contextmanager
     def batch(self) -> Iterator[None]:
-        """A block in which an image is processed once, however many prompts show it; at its end all is forgotten."""
+        """A block in which an image and a text are read once, however often they come; at its end all is forgotten."""
         if self._processed.keeps:  # a block within a block
             yield
             return
@@ -135,14 +135,14 @@ class ChatEncoder:
         ending = _ending(to_write, said)
         return self.keep((prompt, system, ending), image, lambda: self._encode_prompt(prompt, image, system, ending))
 
-    def keep(self, key: Hashable, shown: Shown | None, encode: Callable[[], E]) -> E:
+    def keep(self, key: Hashable, shown: Shown | None, encode: Callable[[], Kept]) -> Kept:
         """What is encoded under this key about these very images, once within a block of ``batch``."""
         if not self._processed.keeps:
             return encode()
         whole = key, id(shown)
         if whole not in self._kept:  # the images are kept beside it, so that no other one can take over an id
             self._kept[whole] = shown, encode()
-        found: E = self._kept[whole][1]
+        found: Kept = self._kept[whole][1]
         return found
 
     def _encode_prompt(self, prompt: str, image: Image | None, system: str, ending: Ending) -> EncodedPrompt:
@@ -187,6 +187,9 @@ class ChatEncoder:
         puts an answer on a line of its own, they are without it; where the template puts a space before an answer that
         is said, and the tokenizer none, they are with it.
         """
+        return self.keep(("completion", completion), None, lambda: self._encode_completion(completion))
+
+    def _encode_completion(self, completion: str) -> tuple[int, ...]:
         if not self._lead.text or not completion:
             return self._tokenise(completion)
         lead = self._tokenise(self._lead.text)
@@ -195,8 +198,8 @@ class ChatEncoder:
 
     def encode_between(self, before: str, text: str, after: str) -> tuple[int, ...]:
         """Ids of a text between pieces of the chat template, as one: what stands beside may share a token with it."""
-        ids = self.tokenizer(before + self.disarm(text) + after, add_special_tokens=False)["input_ids"]
-        return tuple(int(token) for token in ids)
+        key = "between", before, text, after
+        return self.keep(key, None, lambda: self._tokenise(before + self.disarm(text) + after))
 
     def collate(self, rows: Sequence[EncodedRow], *, whole: bool = False) -> RowBatch:
         """Rows as one right-padded batch; every completion needs at least one token.

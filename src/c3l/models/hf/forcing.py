@@ -23,7 +23,7 @@ from c3l.models.hf.encoded import EncodedPrompt, EncodedRow
 from c3l.models.hf.encoding import ChatEncoder, stop_ids
 from c3l.models.hf.features import ImageFeatures
 from c3l.models.hf.image_sets import ImageSetEncoder
-from c3l.models.hf.layout import find_obstacle, image_token_id, make_path, reading_packed
+from c3l.models.hf.layout import find_obstacle, image_token_id, make_paths, reading_packed
 from c3l.models.hf.packing import Packed, pack
 from c3l.models.hf.remembered import Remembered
 from c3l.models.hf.rounding import widened
@@ -262,10 +262,8 @@ class TeacherForcing:
         rows = [row for of_list in lists for row in of_list]
         prompts = [self.encode(row) for row in rows]
         self._encode_images(rows, prompts, features)
-        paths = [
-            make_path(self._model, prompt, prompt.ids + row.completion[:-1], id(row.shown))
-            for row, prompt in zip(rows, prompts, strict=True)
-        ]
+        fed = [prompt.ids + row.completion[:-1] for row, prompt in zip(rows, prompts, strict=True)]
+        paths = make_paths(self._model, prompts, fed, [id(row.shown) for row in rows])
         found: dict[int, Tensor] = {}
         token = image_token_id(self._model)
         for packed, numbers in pack(paths, [row.request for row in rows], token, self._encoder.pad_id):

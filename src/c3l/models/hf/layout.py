@@ -84,16 +84,30 @@ def can_hide_images(model: "PreTrainedModel") -> bool:
     return image_token_id(model) is not None and not counts_by_grid(model) and not looks_across(model)
 
 
-def make_path(model: "PreTrainedModel", prompt: EncodedPrompt, ids: tuple[int, ...], image: int) -> RowPath:
-    """A row to be packed.
+def make_paths(
+    model: "PreTrainedModel",
+    prompts: Sequence[EncodedPrompt],
+    rows: Sequence[tuple[int, ...]],
+    images: Sequence[int],
+) -> list[RowPath]:
+    """Rows to be packed; where the tokens of a prompt stand is asked once, with the longest of its rows.
 
     Args:
-        model: The model that will read it.
-        prompt: What the row begins with.
-        ids: Its tokens: the prompt's, all or but for the last, and what follows.
-        image: A number for the image that it shows.
+        model: The model that will read them.
+        prompts: What each row begins with.
+        rows: Of each its tokens: the prompt's, all or but for the last, and what follows.
+        images: Of each a number for the image that it shows.
     """
-    return RowPath(ids, image, _grid_positions(model, prompt, ids), _sees_images_whole(model))
+    longest: dict[int, tuple[EncodedPrompt, tuple[int, ...]]] = {}
+    for prompt, ids in zip(prompts, rows, strict=True):
+        if id(prompt) not in longest or len(ids) > len(longest[id(prompt)][1]):
+            longest[id(prompt)] = prompt, ids
+    found = {key: _grid_positions(model, *row) for key, row in longest.items()}
+    whole, paths = _sees_images_whole(model), []
+    for prompt, ids, image in zip(prompts, rows, images, strict=True):
+        positions = found[id(prompt)]
+        paths.append(RowPath(ids, image, None if positions is None else positions[:, : len(ids)], whole))
+    return paths
 
 
 def _grid_positions(model: "PreTrainedModel", prompt: EncodedPrompt, ids: tuple[int, ...]) -> NDArray[np.int64] | None:

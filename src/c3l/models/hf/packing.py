@@ -13,6 +13,8 @@ What a family asks for beyond that is in ``layout``.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress, count
+from operator import ne
 
 import numpy as np
 import torch
@@ -21,7 +23,8 @@ from torch import Tensor
 
 from c3l.models.hf.sight import Sight, number_branches
 
-SPREAD = 1.25  # choice; see `pack`
+SPREAD = 1.25  # choice: in a batch the longest tree has at most so many times the tokens of the shortest
+MOST = 2**28  # choice: a mask has a byte or more for each two tokens of a tree, in a batch of several at most so many
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,66 +66,67 @@ class Packed:
 
 
 class _Tree:
-    """The rows of one group, token by token."""
+    """The rows of one group; of each only what no row before it begins with is new."""
 
     def __init__(self, image_token: int | None) -> None:
         self.ids: list[int] = []
         self.depths: list[int] = []
         self.parents: list[int] = []
         self.images: list[int] = []
-        self._positions: dict[int, NDArray[np.int64]] = {}  # of tokens that do not stand at their depth
-        self._blocks: dict[int, int] = {}  # token of an image that sees itself whole -> the first of these tokens
-        self._shows: list[bool] = []  # whether a token or one before it is an image's
-        self._children: dict[tuple[int, int, int], int] = {}
+        self.pictures: list[int] = []
+        """Of each token the first of the image that it is part of and sees whole; -1 where there is none."""
+        self._positions: list[tuple[int, NDArray[np.int64]]] = []  # (D, n) from a token on, if not their depths
         self._leads: dict[tuple[int, tuple[int, ...]], int] = {}
+        self._rows: list[tuple[tuple[int, ...], int, tuple[int, ...]]] = []  # tokens, lead, places
         self._image_token = image_token
 
     def insert(self, path: RowPath) -> tuple[int, ...]:
         """The places of a row's tokens."""
-        places, parent = [], -1
-        last = max((number for number, token in enumerate(path.ids) if token == self._image_token), default=-1)
+        ids, first, end = path.ids, len(path.ids), 0
+        if self._image_token in ids:
+            first, end = ids.index(self._image_token), len(ids) - ids[::-1].index(self._image_token)
         # several images are shown whole or not at all, also where texts begin to differ between them
-        lead = self._leads.setdefault((path.image, path.ids[: last + 1]), len(self._leads))
-        for number, token in enumerate(path.ids):
-            is_image = token == self._image_token
-            key = (parent, token, lead if is_image else -1)
-            if key not in self._children:
-                place = self._children[key] = self._append(token, parent, path.image if is_image else -1)
-                if path.positions is not None:
-                    self._positions[place] = path.positions[:, number]
-                if is_image and path.whole_images:
-                    self._blocks[place] = self._blocks.get(parent, place)
-            parent = self._children[key]
-            places.append(parent)
-        return tuple(places)
+        lead = self._leads.setdefault((path.image, ids[:end]), len(self._leads))
+        shared = 0
+        begun: tuple[int, ...] = ()  # the places of a row that begins with as many of its tokens as any
+        for others, its_lead, its_places in reversed(self._rows):  # the last is mostly the most alike
+            if ids[shared : shared + 1] == others[shared : shared + 1]:  # or it has no more in common
+                known, most = (end, len(ids)) if its_lead == lead else (0, first)
+                alike = known + _count_alike(ids[known:most], others[known:most])
+                shared, begun = (alike, its_places) if alike > shared else (shared, begun)
+        places = (*begun[:shared], *range(len(self.ids), len(self.ids) + len(ids) - shared))
+        if shared <= first < end:
+            self.images.append(path.image)
+        self._append(path, places, shared)
+        self._rows.append((ids, lead, places))
+        return places
 
-    def _append(self, token: int, parent: int, image: int) -> int:
-        shown = parent >= 0 and self._shows[parent]
-        if image >= 0 and not shown:
-            self.images.append(image)
-        self._shows.append(shown or image >= 0)
-        self.ids.append(token)
-        self.depths.append(self.depths[parent] + 1 if parent >= 0 else 0)
-        self.parents.append(parent)
-        return len(self.ids) - 1
-
-    def pictures(self) -> list[int]:
-        """Of each token the first of the image that it is part of and sees whole; -1 where there is none."""
-        return [self._blocks.get(place, -1) for place in range(len(self.ids))]
+    def _append(self, path: RowPath, places: tuple[int, ...], shared: int) -> None:
+        """Take in the tokens of a row but for the first ones, which are there."""
+        if path.positions is not None and shared < len(places):
+            self._positions.append((places[shared], path.positions[:, shared:]))
+        self.ids += path.ids[shared:]
+        self.depths += range(shared, len(places))
+        parents = (-1, *places)[shared:-1]
+        self.parents += parents
+        for token, place, parent in zip(path.ids[shared:], places[shared:], parents, strict=True):
+            whole = path.whole_images and token == self._image_token
+            before = self.pictures[parent] if whole and parent >= 0 else -1
+            self.pictures.append(before if before >= 0 or not whole else place)
 
     def positions(self) -> NDArray[np.int64]:
         """(n,), each token's depth, or (D, n) where rows brought positions of their own."""
         depths = np.array(self.depths, dtype=np.int64)
         if not self._positions:
             return depths
-        out = np.tile(depths, (len(next(iter(self._positions.values()))), 1))
-        for place, position in self._positions.items():
-            out[:, place] = position
+        out = np.tile(depths, (len(self._positions[0][1]), 1))
+        for place, found in self._positions:
+            out[:, place : place + found.shape[1]] = found
         return out
 
 
 def pack(
-    paths: Sequence[RowPath], groups: Sequence[int], image_token: int | None, pad: int, spread: float = SPREAD
+    paths: Sequence[RowPath], groups: Sequence[int], image_token: int | None, pad: int, *, split: bool = True
 ) -> Iterator[tuple[Packed, list[int]]]:
     """Rows as batches of trees, one tree a group; trees of like length come together.
 
@@ -131,8 +135,7 @@ def pack(
         groups: Of each row its group: rows of one group share what they begin with.
         image_token: The token that stands for a piece of the image; None where no row has one.
         pad: Fills up.
-        spread: In a batch the longest tree has at most so many times the tokens of the shortest; infinite for one
-            batch of all.
+        split: Whether trees of unlike length, or too many of them, come apart; else all are one batch.
 
     Yields:
         A batch, and the numbers of the rows in it, in the order of ``Packed.rows``.
@@ -146,10 +149,21 @@ def pack(
         trees.append((tree, [(number, tree.insert(paths[number])) for number in numbers]))
     trees.sort(key=lambda one: len(one[0].ids))
     while trees:
-        most = spread * len(trees[0][0].ids)
-        count = next((n for n, (tree, _) in enumerate(trees) if len(tree.ids) > most), len(trees))
-        batch, trees = trees[:count], trees[count:]
+        most = _count_together([len(tree.ids) for tree, _ in trees]) if split else len(trees)
+        batch, trees = trees[:most], trees[most:]
         yield _collate([tree for tree, _ in batch], [rows for _, rows in batch], pad)
+
+
+def _count_alike(one: Sequence[int], two: Sequence[int]) -> int:
+    """How many tokens both begin with."""
+    return next(compress(count(), map(ne, one, two)), min(len(one), len(two)))
+
+
+def _count_together(lengths: Sequence[int]) -> int:
+    """How many of the shortest trees make a batch."""
+    longest = SPREAD * lengths[0]
+    whole = (n for n, length in enumerate(lengths) if n and (length > longest or (n + 1) * length**2 > MOST))
+    return next(whole, len(lengths))
 
 
 def _collate(
@@ -181,7 +195,7 @@ def _look(trees: Sequence[_Tree], width: int) -> Sight:
     return Sight(
         begins=_fill(begins, width, 0),
         ends=_fill(ends, width, 0),
-        pictures=_fill([np.array(tree.pictures()) for tree in trees], width, -1),
+        pictures=_fill([np.array(tree.pictures) for tree in trees], width, -1),
         depths=_fill([np.array(tree.depths) for tree in trees], width, 0),
     )
 

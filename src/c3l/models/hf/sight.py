@@ -14,6 +14,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+_AT_ONCE = 2**22  # choice: of two tokens each, what is held beside the table is some 10 MB
+
 
 @dataclass(frozen=True, slots=True)
 class Sight:
@@ -51,12 +53,18 @@ class Sight:
         return seen if window is None else seen & (self.depths[tree, other] > self.depths[tree, token] - window)
 
     def table(self, window: int | None = None) -> Tensor:
-        """(B, 1, T, T) bool, true where a token sees another; the window as in ``sees``."""
+        """(B, 1, T, T) bool, true where a token sees another; the window as in ``sees``.
+
+        What it is made of is as large as itself, several times over, and so made for a few tokens at a time.
+        """
         count, width = self.begins.shape
-        tree, place = torch.arange(count), torch.arange(width)
-        device = self.begins.device
-        tree, place = tree.to(device)[:, None, None], place.to(device)
-        return self.sees(tree, place[None, :, None], place[None, None, :], window)[:, None]
+        tree, place = (torch.arange(size, device=self.begins.device) for size in (count, width))
+        table = torch.empty(count, width, width, dtype=torch.bool, device=self.begins.device)
+        step = max(1, _AT_ONCE // (count * width))
+        for start in range(0, width, step):
+            tokens = place[None, start : start + step, None]
+            table[:, start : start + step] = self.sees(tree[:, None, None], tokens, place[None, None, :], window)
+        return table[:, None]
 
 
 def number_branches(parents: Sequence[int]) -> tuple[list[int], list[int]]:

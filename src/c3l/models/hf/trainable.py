@@ -1,6 +1,5 @@
 """Tuning any image-text-to-text model of transformers: LoRA on its language model, one forward for all readings."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -16,7 +15,7 @@ from c3l.models.hf.control import tell_control_token
 from c3l.models.hf.encoded import EncodedRow
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.forcing import TeacherForcing
-from c3l.models.hf.layout import image_token_id, keep_flex, make_path, reading_packed
+from c3l.models.hf.layout import image_token_id, keep_flex, make_paths, reading_packed
 from c3l.models.hf.limits import count_positions, find_excess
 from c3l.models.hf.logits import log_probs, pick
 from c3l.models.hf.packing import pack
@@ -175,12 +174,10 @@ class TrainableHfModel(nn.Module):
 
     def _collate_trees(self, rows: Sequence[EncodedRow], images: Sequence[int]) -> dict[str, Any]:
         whole = self._collate_rows(rows, images)
-        paths = [
-            make_path(self._base, row.prompt, row.prompt.ids + row.completion, image)
-            for row, image in zip(rows, images, strict=True)
-        ]
+        fed = [row.prompt.ids + row.completion for row in rows]
+        paths = make_paths(self._base, [row.prompt for row in rows], fed, images)
         token = image_token_id(self._base)
-        [(packed, numbers)] = pack(paths, images, token, self._encoder.pad_id, spread=math.inf)
+        [(packed, numbers)] = pack(paths, images, token, self._encoder.pad_id, split=False)
         width = packed.ids.shape[1]
         # two rows about one image: their tokens lie in one tree, each row says where
         #   tree    <image> Is it ? Yes . No .     places of row 0    0 1 2 3 4 5

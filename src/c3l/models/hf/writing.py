@@ -5,7 +5,6 @@ batch, where the family allows that (as in ``forcing``); else every prompt is co
 the longest; and where rows change each other, one prompt after the other.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -21,7 +20,7 @@ from c3l.models.hf.encoded import EncodedPrompt
 from c3l.models.hf.encoding import ChatEncoder, stop_ids
 from c3l.models.hf.features import ImageFeatures
 from c3l.models.hf.forcing import TeacherForcing
-from c3l.models.hf.layout import image_token_id, keep_offsets, make_path, reading_packed, set_offsets
+from c3l.models.hf.layout import image_token_id, keep_offsets, make_paths, reading_packed, set_offsets
 from c3l.models.hf.packing import pack
 from c3l.models.hf.remembered import Remembered
 from c3l.models.hf.sampling import FiniteGuard, SeededSampler, Text
@@ -141,12 +140,9 @@ class Writing:
         cache: DynamicCache,
     ) -> None:
         """Read all prompts but for their last tokens into the cache; those about one image as one tree."""
-        paths = [
-            make_path(self._model, prompt, prompt.ids[:-1], image)
-            for prompt, image in zip(prompts, images, strict=True)
-        ]
+        paths = make_paths(self._model, prompts, [prompt.ids[:-1] for prompt in prompts], images)
         token, pad = image_token_id(self._model), self._encoder.pad_id
-        [(packed, numbers)] = pack(paths, images, token, pad, spread=math.inf)
+        [(packed, numbers)] = pack(paths, images, token, pad, split=False)
         trees = DynamicCache()  # without the config: with it, sliding layers would forget
         with reading_packed(self._model, packed.sight) as mask:
             self._model(
