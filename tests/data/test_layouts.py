@@ -1,11 +1,13 @@
 """Rows whose question and answer stand under keys of their own, as tools and tables have them."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from c3l.data.choices import ask_choice, has_unread_options
 from c3l.data.formats import BadTurn, Turn, read_conversations, read_llava
 from c3l.data.layouts import find_turns
 from c3l.data.rejection import BadRowError
@@ -110,6 +112,27 @@ def test_one_answer_in_a_list_is_that_answer() -> None:
             assert find_turns({"question": ASK, **row, "answer": [said]}) == find_turns(
                 {"question": ASK, **row, "answer": said}
             )
+
+
+@pytest.mark.parametrize(("asked", "told"), [
+    ("Which?\nA. red\nB.  -5", True), ("A (red) or B)  -5", True), ("A. red A: -5 B. red B: -5", True),
+    ("Which?\nA. red\nB.   -5", False), ("DNA. red\nB. -5", False), ("Ared\nB. -5", False), ("A. -5\nB. red", False),
+    ("A. red", False), ("red or -5?", False),
+])  # fmt: skip
+def test_an_option_is_in_a_question_right_behind_its_letter(asked: str, told: bool) -> None:
+    assert has_unread_options({"choices": ["red", "-5"]}, asked) is not told
+
+
+def test_options_of_many_rows_make_no_patterns_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    make = re._compiler.compile  # type: ignore[attr-defined]
+    monkeypatch.setattr(re._compiler, "compile", lambda pattern, flags: made.append(pattern) or make(pattern, flags))  # type: ignore[attr-defined]
+    for number in range(50):
+        options = [f"The {thing} with number {number}" for thing in ("cat", "dog")]
+        asked = f"Which?\nA. {options[0]}\nB. {options[1]}"
+        assert not has_unread_options({"choices": options}, asked)
+        assert ask_choice({"choices": options}, asked, 1) == (asked, "B")
+    assert len(made) < 5
 
 
 def test_options_that_are_ratios_keep_both_halves() -> None:

@@ -1,5 +1,7 @@
 """Marks in reviews: what the original reads, what says the same in another wrapping, and what is not clear."""
 
+from time import process_time
+
 import pytest
 
 from c3l.evaluation.reviews import parse_review, read_review
@@ -161,3 +163,11 @@ def test_the_sides_are_called_what_the_rule_calls_them():
 def test_what_the_assistants_answered_is_no_mark(text, marks):
     found = read_review(text)
     assert (None if found is None else found.marks) == marks
+
+
+@pytest.mark.parametrize("fence", ["```", "  ```json \n\n", "\t```\r"])
+def test_fences_go_and_many_empty_lines_take_no_longer_than_others(fence):
+    began = process_time()  # in seconds, or with the square of the lines in many minutes
+    found = read_review(f"Scores:{chr(10) * 200_000}{fence}\n8 6\n{fence}{chr(10) * 200_000}")
+    assert found is not None and found.marks == (8, 6)
+    assert process_time() - began < 5

@@ -11,8 +11,10 @@ import pytest
 from c3l.cli.main import main
 from c3l.errors import ConfigError, DataError, StaleStageError
 from c3l.records import ImageRef
+from c3l.run.push import _staged_images
 from c3l.run.push import push as upload
 from c3l.run.run_folder import Run
+from c3l.storage import atomic
 from hub_server import TOKEN, serve_hub
 from runs import Loader, draw_pictures, make_config, make_fake_model, walk
 
@@ -75,6 +77,14 @@ def test_with_images_those_of_the_kept_pairs_go_too(run, hub):
         for name, content in sent.items()
     )
     assert not list(run.glob(".images*"))
+
+
+def test_copies_of_images_that_are_thrown_away_are_not_waited_for(run, monkeypatch):
+    waited = []
+    monkeypatch.setattr(atomic, "sync_file", waited.append)
+    with Run.open(run) as opened, _staged_images(opened) as folder:
+        staged = [file.name for file in folder.rglob("*") if file.is_file()]
+    assert staged and not waited
 
 
 def test_what_the_export_no_longer_has_does_not_stay_on_the_hub(run, hub):

@@ -23,6 +23,8 @@ _MARKED = re.compile(r"\(?([A-Z])[.):]\s+")
 # `A. left`, `(B) right`, each a line or one behind the other; a sign behind the letter is the same for all
 _IN_LINES = re.compile(r"^[ \t]*(\(?)([A-Z])([.):])(?=[ \t]*\S)", re.MULTILINE)
 _IN_ONE = re.compile(r"(?<!\S)(\(?)([A-Z])([.):])(?=\s*\S)")
+_BEFORE = re.compile(r"\b([A-Z])(?=(\W{1,3}))")
+_OWN = re.compile(r"\(?([A-Z])(?:[.)]\s+|:\s+|:(?![A-Za-z]\s*$))(?=\S)")  # "A:B" is a ratio
 _ABSENT = ("", "nan", "none", "n/a")
 
 
@@ -86,7 +88,15 @@ def _count(values: Sequence[Any]) -> int:
 
 
 def _are_in(options: Mapping[str, str], question: str) -> bool:
-    return all(re.search(rf"\b{one}\b\W{{1,3}}{re.escape(text)}", question) for one, text in options.items())
+    """Whether a question tells every option behind its letter, with one to three signs between them."""
+    if not all(text in question for text in options.values()):
+        return False
+    marks = [*_BEFORE.finditer(question)]
+    places = [(mark[1], place) for mark in marks for place in range(mark.end() + 1, mark.end(2) + 1)]
+    return all(
+        any(letter == one and question.startswith(text, place) for letter, place in places)
+        for one, text in options.items()
+    )
 
 
 def _find_options(row: Mapping[str, Any]) -> tuple[dict[str, Any], int] | None:
@@ -165,10 +175,8 @@ def _check_texts(options: dict[str, Any]) -> dict[str, Any]:
 def _without_letters(options: Mapping[str, Any]) -> dict[str, str]:
     """The options as text; without the letters before them where each has its own: the E of `E. coli` is none."""
     texts = {letter: str(option).strip() for letter, option in options.items()}
-    mark = r"(?:[.)]\s+|:\s+|:(?![A-Za-z]\s*$))(?=\S)"  # "A:B" is a ratio
-    own = {letter: re.match(rf"\(?{letter}{mark}", text) for letter, text in texts.items()}
-    return {letter: text[match.end() :] if all(own.values()) and (match := own[letter]) else text
-            for letter, text in texts.items()}  # fmt: skip
+    own = {letter: match for letter, text in texts.items() if (match := _OWN.match(text)) and match[1] == letter}
+    return {letter: text[own[letter].end() :] for letter, text in texts.items()} if len(own) == len(texts) else texts
 
 
 def _is_blank(value: Any) -> bool:

@@ -123,7 +123,7 @@ def _clean(text: str, words: Sequence[str]) -> Iterator[str]:
     text = re.sub(r"<\|[^|\n]{0,40}\|>|</?s>", " ", text)
     text = re.sub(r"</[A-Za-z][\w -]{0,40}>", "\n", text)
     text = re.sub(r"<([A-Za-z][\w -]{0,40})>", r"\n\1: ", text)
-    text = re.sub(r"^\s*```\w*\s*$", "", text, flags=re.M)
+    text = re.sub(r"^[^\S\n]*```\w*[^\S\n]*$", "", text, flags=re.M)
     text = re.sub(r"\\(?:boxed|text\w*|mathbf|[()\[\]])", " ", text)
     text = re.sub(r"[*`\"\u201c\u201d$\[\]{}_]", " ", text)
     named = "|".join(map(re.escape, words))

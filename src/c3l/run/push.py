@@ -131,7 +131,7 @@ def _staged_images(run: Run) -> Iterator[Path]:
             if image.image_id in wanted:
                 content = read_image_bytes(config.images.root, image, config.images.follow_links)
                 make_folder((folder / image.path).parent)
-                write_atomic(folder / image.path, content)
+                write_atomic(folder / image.path, content, lasting=False)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

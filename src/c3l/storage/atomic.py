@@ -28,14 +28,19 @@ def durable(step: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     return step(*args, **kwargs)
 
 
-def write_atomic(path: Path, content: str | bytes | Iterable[str]) -> None:
+def write_atomic(path: Path, content: str | bytes | Iterable[str], *, lasting: bool = True) -> None:
     """Write a whole file or none of it; of an iterable, each string becomes a line.
+
+    Args:
+        path: The file.
+        content: What is written.
+        lasting: Whether it has to survive a power cut; a copy that is thrown away is not waited for.
 
     Raises:
         StorageError: If the disk refuses (full, read-only, broken), or the source of the lines does; the old file
             is still there then.
     """
-    with atomic_path(path) as temporary:
+    with atomic_path(path, lasting=lasting) as temporary:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
         try:
             for block in _blocks(content):
@@ -45,8 +50,12 @@ def write_atomic(path: Path, content: str | bytes | Iterable[str]) -> None:
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, lasting: bool = True) -> Iterator[Path]:
     """A temporary path to write to; when the block ends well the file becomes ``path``, else it is removed.
+
+    Args:
+        path: The file.
+        lasting: As of ``write_atomic``.
 
     Raises:
         StorageError: As ``write_atomic``.
@@ -57,9 +66,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         with _explained(path):
             yield temporary
-            durable(sync_file, temporary)
+            if lasting:
+                durable(sync_file, temporary)
             durable(os.replace, temporary, path)
-            durable(sync_folder, path.parent)
+            if lasting:
+                durable(sync_folder, path.parent)
     finally:
         if temporary.exists():
             with suppress(OSError):  # what a dying disk keeps is removed when the run is next opened
