@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,18 @@ def draw_pictures(root: Path, number: int = 6) -> Path:
         Image.fromarray(blocks).resize((40, 30), Image.Resampling.NEAREST).save(root / f"picture_{seed}.png")
     (root / "broken.jpg").write_bytes(b"<html>not a picture</html>")
     return root
+
+
+def meet(look: Callable[..., Any]) -> Callable[..., Any]:
+    """The same look at an image by its path, in which two images wait until both are looked at."""
+    both = Barrier(2, timeout=60)
+
+    def wait(root: Path, path: str, rules: Any) -> Any:
+        if path in ("picture_0.png", "picture_1.png"):
+            both.wait()
+        return look(root, path, rules)
+
+    return wait
 
 
 FORM = ("scoring.no_image=drop", "scoring.form=discounted_likelihood")

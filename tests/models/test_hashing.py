@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from c3l.errors import BackendError
-from c3l.models.hashing import cache_folder, hash_folder
+from c3l.models.hashing import hash_folder
+from c3l.settings.cache import cache_folder
 
 
 def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

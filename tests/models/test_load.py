@@ -16,6 +16,7 @@ from c3l.models.hf.inference import HfModel
 from c3l.models.interface import Pair, ScoreRequest
 from c3l.models.load import load_model, load_trainable, settle_name, weights_hash
 from c3l.models.tunable import ForcedRow
+from c3l.settings import cache
 from c3l.settings.schema import ModelConfig
 from c3l.settings.tuning import ContrastiveConfig
 from scores import score_rows
@@ -67,14 +68,14 @@ def test_hash_is_of_contents_and_not_of_the_place(folder, tmp_path):
 
 def test_hash_is_kept_so_that_large_weights_are_read_once(folder, monkeypatch):
     before = weights_hash(config_of(folder))
-    monkeypatch.setattr(hashing.hashlib, "file_digest", lambda *args: pytest.fail("read again"))
+    monkeypatch.setattr(cache.hashlib, "file_digest", lambda *args: pytest.fail("read again"))
     assert weights_hash(config_of(folder)) == before
 
 
 @pytest.mark.parametrize("content", ["", "[1, 2]", "{not json"])
 def test_a_broken_hash_cache_costs_only_time(folder, content):
     before = weights_hash(config_of(folder))
-    (hashing.cache_folder() / "hashes.json").write_text(content)
+    (cache.cache_folder() / "hashes.json").write_text(content)
     assert weights_hash(config_of(folder)) == before
 
 

@@ -6,13 +6,15 @@ from dataclasses import replace
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
+from c3l.data import near_images
 from c3l.errors import C3LError, OutOfMemoryError
 from c3l.models.interface import ScoreRequest
 from c3l.models.load import load_model
 from c3l.progress import SilentProgress
+from c3l.run import checks
 from c3l.run.checks import check
 from fakes import FakeModel
-from runs import Loader, draw_pictures, make_config, make_fake_model, walk
+from runs import Loader, draw_pictures, make_config, make_fake_model, meet, walk
 
 
 def run_check(config, model):
@@ -192,3 +194,12 @@ def test_what_a_run_would_refuse_at_once_is_a_failed_check(tmp_path, monkeypatch
         walk(config, Loader(), needs_model=False)
     assert f"settings: {refused.value} - NOT OK" in text
     assert not config.run.exists()
+
+
+def test_several_images_are_looked_at_at_once_also_for_near_duplicates(tmp_path, monkeypatch):
+    root = draw_pictures(tmp_path / "pictures")
+    config = make_config(tmp_path / "run", root, "fake", "images.near_duplicates=count", "images.near_distance=0")
+    one_by_one, _ = run_check(config, FakeModel())
+    monkeypatch.setattr(checks, "inspect_image", meet(checks.inspect_image))
+    monkeypatch.setattr(near_images, "open_image", meet(near_images.open_image))
+    assert run_check(config, FakeModel())[0] == one_by_one

@@ -7,13 +7,14 @@ import shutil
 import pytest
 from PIL import Image
 
+from c3l.data import near_images
 from c3l.errors import StaleStageError
 from c3l.records import ImageRef
 from c3l.run.plan import make_plan
 from c3l.run.run_folder import Run
 from c3l.run.status import summarise
 from fakes import write_fake_model
-from runs import Loader, draw_pictures, make_config, read_all, walk
+from runs import Loader, draw_pictures, make_config, meet, read_all, walk
 
 
 @pytest.fixture
@@ -82,3 +83,11 @@ def test_only_dropping_is_in_the_plan_of_a_run(world):
     words = shlex.split(re.findall("`(.*?)`", str(refused.value))[0])
     assert "images.near_duplicates=ignore" in words
     walk(make(world, "run", DROP, *words[1::2]), Loader())
+
+
+def test_several_images_are_looked_at_at_once_and_the_same_are_dropped(world, monkeypatch):
+    config, other = make(world, "run", DROP), make(world, "other", DROP)
+    walk(config, Loader())
+    monkeypatch.setattr(near_images, "open_image", meet(near_images.open_image))
+    walk(other, Loader())
+    assert read_all(config.run) == read_all(other.run)

@@ -24,7 +24,7 @@ from c3l.storage.atomic import write_atomic
 from c3l.storage.job import fingerprint, plain
 from c3l.storage.stage import Stage, StageInfo, read_records
 from fakes import FakeModel, StandingModel, fake_weights, write_pairs
-from runs import Loader, draw_pictures, make_config, make_fake_model, read_all, read_results, walk
+from runs import Loader, draw_pictures, make_config, make_fake_model, meet, read_all, read_results, walk
 
 
 @pytest.fixture
@@ -807,3 +807,12 @@ def test_images_that_stand_for_none_are_opened_once_for_all_shards(tmp_path, roo
         runs.append(read_results(config.run))
     assert made[0] <= 4 and made[1] <= made[0] + 2
     assert runs[0] == runs[1]
+
+
+def test_several_images_are_looked_at_at_once(tmp_path, root, model, monkeypatch):
+    config = make_config(tmp_path / "run", root, model, "shard_size=8")
+    monkeypatch.setattr(pipeline, "inspect_image", meet(inspect_image))
+    walk(config, Loader(), pipeline.image_stage)
+    images = Run.reader(config.run).stored("images")
+    assert [one.path for one in images.read(ImageRef)] == [f"picture_{number}.png" for number in range(6)]
+    assert [one.id for one in images.rejected()] == ["broken.jpg"]

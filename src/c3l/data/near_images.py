@@ -3,7 +3,7 @@
 The hash is ``imagehash.phash`` (64 bits of the lowest frequencies), compared by how many bits differ.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,8 @@ NEAR_DUPLICATE = "near_duplicate"
 
 BITS = 64
 
+MapHashes = Callable[[Callable[[str], np.uint64 | None], Iterable[str]], Iterable[np.uint64 | None]]
+
 
 @dataclass(frozen=True, slots=True)
 class NearImage:
@@ -29,24 +31,36 @@ class NearImage:
     distance: int
 
 
-def find_near(paths: Sequence[str], rules: ImagesConfig, advance: Callable[[int], None]) -> dict[str, NearImage]:
+def find_near(
+    paths: Sequence[str], rules: ImagesConfig, advance: Callable[[int], None], map_hashes: MapHashes = map
+) -> dict[str, NearImage]:
     """The images that look like one before them, by path; those that do not open are left to others.
 
     Each is compared with the images that are no near-duplicates themselves, and belongs to the nearest, of several to
     the first: so what is found depends on the order of the paths alone.
 
+    Args:
+        paths: In that order.
+        rules: What is near, and how images are opened.
+        advance: Told of each image that was looked at.
+        map_hashes: Works as ``map`` does, such as by several threads.
+
     Raises:
         ConfigError: If imagehash is not installed.
     """
     hash_image = _load_hash()
-    hashes, kept, near = np.zeros(len(paths), np.uint64), list[str](), dict[str, NearImage]()
-    for path in paths:
+
+    def look(path: str) -> np.uint64 | None:
         try:
-            value = hash_image(open_image(rules.root, path, rules))
+            return hash_image(open_image(rules.root, path, rules))
         except BadImageError:
+            return None
+
+    hashes, kept, near = np.zeros(len(paths), np.uint64), list[str](), dict[str, NearImage]()
+    for path, value in zip(paths, map_hashes(look, paths), strict=True):
+        advance(1)
+        if value is None:
             continue
-        finally:
-            advance(1)
         distances = np.bitwise_count(hashes[: len(kept)] ^ value)  # (kept,) uint8
         place = int(distances.argmin()) if kept else -1
         if kept and distances[place] <= rules.near_distance:

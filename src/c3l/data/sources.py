@@ -1,6 +1,5 @@
 """The data files that a command is given: looked for, hashed, and named so that rows can say where they are from."""
 
-import hashlib
 import json
 import re
 from collections import Counter
@@ -10,6 +9,7 @@ from pathlib import Path
 from c3l.data.export_layouts import FILES
 from c3l.data.rejection import writable
 from c3l.errors import ConfigError, DataError
+from c3l.settings.cache import hash_each
 
 _STATE = "state.json"
 _SHARDS = ("tar", "tar.gz", "tgz", "parquet")
@@ -115,8 +115,5 @@ def name_files(paths: Sequence[Path]) -> list[str]:
 
 def hash_files(paths: Sequence[Path]) -> str | list[str]:
     """The SHA-256 of a single file, or of each in order."""
-    digests = []
-    for path in paths:
-        with path.open("rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    digests = hash_each(paths)
     return digests if len(digests) > 1 else digests[0]

@@ -1,6 +1,5 @@
 """Which reader reads which benchmark; a benchmark of one's own is a ``Benchmark`` and a line here."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from c3l.evaluation.pictures import IMAGE_ROOT, find_ending
 from c3l.evaluation.pope import read_pope
 from c3l.evaluation.seed_bench import read_seed_bench
 from c3l.evaluation.task import Benchmark
+from c3l.settings.cache import hash_each
 from c3l.settings.evaluation import BenchmarkConfig, JudgeConfig
 
 _LLAVA_BENCH_FILES = ("questions.jsonl", "context.jsonl", "answers_gpt4.jsonl", "rule.json")
@@ -88,11 +88,9 @@ def _name_image_root(task: BenchmarkConfig) -> Path:
 
 def hash_files(task: BenchmarkConfig) -> dict[str, str]:
     """SHA-256 of every file that the benchmark is read from, by its name; by its path where another has that name."""
-    hashes = {}
-    for path in _files(task):
-        with path.open("rb") as file:
-            name = path.name if path.name not in hashes else str(path)
-            hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    hashes, files = dict[str, str](), list(_files(task))
+    for path, hashed in zip(files, hash_each(files), strict=True):
+        hashes[path.name if path.name not in hashes else str(path)] = hashed
     return hashes
 
 

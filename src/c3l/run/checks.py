@@ -13,6 +13,7 @@ from c3l.data.images import inspect_image, open_image
 from c3l.data.near_images import find_near, tell_near
 from c3l.errors import BackendError, C3LError, ConfigError, DataError
 from c3l.executors.interface import LoadModel
+from c3l.method.batching import map_ahead
 from c3l.method.i2c import compute_i2c, unit_of
 from c3l.method.prompts import choose_templates
 from c3l.models.interface import InferenceModel, Pair, ScoreRequest, Unfit
@@ -49,7 +50,8 @@ def check(config: RunConfig, progress: Progress, load: LoadModel = load_model) -
         yield from (f"    {told}" for told in left_out)
         if config.images.near_duplicates != "ignore":
             with progress.track("near-duplicates", "images", len(paths)) as advance:
-                yield f"    {tell_near(find_near(paths, config.images, advance), config.images)}"
+                near = find_near(paths, config.images, advance, map_ahead)
+                yield f"    {tell_near(near, config.images)}"
     except (DataError, ConfigError) as error:
         failed.append("images")
         yield f"images: {error} {_mark(False)}"
@@ -106,8 +108,7 @@ def _inspect(config: RunConfig, paths: Sequence[str], progress: Progress) -> tup
     good: list[ImageRef] = []
     bad: list[Rejected] = []
     with progress.track("images", "images", len(paths)) as advance:
-        for path in paths:
-            found = inspect_image(config.images.root, path, config.images)
+        for found in map_ahead(lambda path: inspect_image(config.images.root, path, config.images), paths):
             if isinstance(found, ImageRef):
                 good.append(found)
             else:

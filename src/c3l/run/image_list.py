@@ -7,6 +7,7 @@ from pathlib import Path
 from c3l.data.finding import find_some, list_images
 from c3l.data.near_images import NearImage, find_near, tell_near
 from c3l.errors import DataError
+from c3l.method.batching import map_ahead
 from c3l.records import Rejected
 from c3l.run.context import Context
 from c3l.run.run_folder import Run, spell_path
@@ -74,6 +75,6 @@ def look_for_near(context: Context, paths: Sequence[str]) -> dict[str, NearImage
     if rules.near_duplicates == "ignore":
         return {}
     with context.progress.track("near-duplicates", "images", len(paths)) as advance:
-        near = find_near(paths, rules, advance)
+        near = find_near(paths, rules, advance, map_ahead)
     context.progress.note(f"images: {tell_near(near, rules)}")
     return near if rules.near_duplicates == "drop" else {}

@@ -11,6 +11,7 @@ from c3l.data.images import inspect_image
 from c3l.data.near_images import reject_near
 from c3l.data.roots import has_root
 from c3l.errors import DataError, RunLockedError
+from c3l.method.batching import map_ahead
 from c3l.method.filtering import filter_samples, tell_unused
 from c3l.method.generation import parse
 from c3l.method.other_images import tell_few_others
@@ -217,8 +218,9 @@ def image_stage(context: Context) -> Stage:
     with context.progress.track("images", "images", len(paths)) as advance:
 
         def inspect(shard: int) -> Iterator[ImageRef | Rejected]:
-            for path in paths[shard * size : (shard + 1) * size]:
-                yield reject_near(inspect_image(config.images.root, path, config.images), near)
+            some = paths[shard * size : (shard + 1) * size]
+            for found in map_ahead(lambda path: inspect_image(config.images.root, path, config.images), some):
+                yield reject_near(found, near)
                 advance(1)
 
         shards = -(-len(paths) // size)

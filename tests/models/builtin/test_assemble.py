@@ -14,8 +14,8 @@ from c3l.errors import BackendError
 from c3l.models.builtin import assemble as assembly
 from c3l.models.builtin import parts
 from c3l.models.builtin.assemble import RECIPE_FILE, assemble
-from c3l.models.hashing import cache_folder
 from c3l.models.load import weights_hash
+from c3l.settings.cache import cache_folder
 from c3l.settings.schema import ModelConfig
 
 Pictures = Callable[[int], Image.Image]

@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 
-from c3l.models.hashing import cache_folder
 from c3l.models.hf import dictating, forcing, layout, remembered, writing
 from c3l.models.hf.inference import HfModel
 from c3l.models.interface import GenerateRequest, Pair, Sampling, ScoreRequest
 from c3l.models.load import load_model, load_trainable
 from c3l.models.tunable import ForcedRow
+from c3l.settings.cache import cache_folder
 from c3l.settings.schema import ModelConfig
 from c3l.settings.tuning import ContrastiveConfig
 from scores import score_rows

@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from c3l.errors import BackendError
-from c3l.models.hashing import hash_each
+from c3l.settings.cache import hash_each
 
 # Raise it with every change of this package that changes the assembled model: its source is not hashed, so that
 # a reworded line makes no folder and no run stale.

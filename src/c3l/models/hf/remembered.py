@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from c3l.models.hashing import hash_files, read_cached, write_cached
+from c3l.models.hashing import hash_files
 from c3l.models.hf.layout import reads_by_flex
 from c3l.records import Provenance
-from c3l.settings.cache import cache_folder
+from c3l.settings.cache import cache_folder, read_cached, write_cached
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
