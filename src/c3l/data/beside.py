@@ -248,7 +248,7 @@ class Names:
         if path in self._paths:
             return True
         stem, folder = _split_path(path)
-        folders = self._folders.get(stem, frozenset())
+        folders = self._folders.get(stem, set())
         return bool(folders) and (anywhere or not folder or "" in folders or folder in folders)
 
     @cached_property
