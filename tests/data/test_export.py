@@ -334,6 +334,15 @@ def test_what_follows_a_list_is_told(more: str, write: Export) -> None:
         assert verify(path, "llava") == 0
 
 
+def test_a_row_too_long_to_be_read_is_told(
+    write: Export, images: dict[str, ImageRef], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write("llava", of=[scored("s9", next(iter(images)), "What?", "word " * 500_000)])["llava.json"]
+    monkeypatch.setattr("c3l.data.jsonrows.MAX_ROW", 1000)
+    with pytest.raises(DataError, match="has more than 1,000 characters"):
+        verify(path, "llava")
+
+
 @pytest.mark.parametrize("text", ["See <image>.", "<video>", "<audio> it"])
 def test_a_placeholder_in_a_text_is_never_exported(text: str, write: Export, images: dict[str, ImageRef]) -> None:
     with pytest.raises(DataError, match="sample s9 holds one of <image>"):

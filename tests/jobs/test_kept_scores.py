@@ -10,4 +10,5 @@ PAIRS = [ScoredPair(Sample(name, "image", "data", "Q?", "A.", 0, 0), SCORES, 1.0
 def test_only_the_pairs_that_are_asked_for_are_held(tmp_path):
     kept = KeptScores(tmp_path)
     assert list(kept.keep(PAIRS)) == PAIRS
-    assert kept.read({"b", "d"}) == {"b": ScoredSample(PAIRS[1].sample, SCORES, "drop")}
+    assert kept.read({"b", "d"}) == ({"b": ScoredSample(PAIRS[1].sample, SCORES, "drop")}, {"image"})
+    assert kept.read(()) == ({}, {"image"}), "of all that is kept"

@@ -270,6 +270,8 @@ def test_another_image_of_the_same_path_is_not_taken_for_the_first(scorer: Score
     make_picture(2).save(tmp_path / "b.png")
     with pytest.raises(StaleStageError, match=r"another image at .*b\.png"):
         scorer.score(rows, keep=kept)
+    with pytest.raises(StaleStageError, match=r"another image at .*b\.png"):
+        scorer.score([row(tmp_path / "b.png", "A dog.")], keep=kept)  # of which no pair is kept
     make_picture(1).save(tmp_path / "b.png")
     assert scorer.score(rows, keep=kept)[:1] == first
 

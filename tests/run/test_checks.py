@@ -1,5 +1,6 @@
 """`c3l check` tells a model that looks at the picture from one that does not."""
 
+import re
 import sys
 from dataclasses import replace
 
@@ -202,4 +203,9 @@ def test_several_images_are_looked_at_at_once_also_for_near_duplicates(tmp_path,
     one_by_one, _ = run_check(config, FakeModel())
     monkeypatch.setattr(checks, "inspect_image", meet(checks.inspect_image))
     monkeypatch.setattr(near_images, "open_image", meet(near_images.open_image))
-    assert run_check(config, FakeModel())[0] == one_by_one
+    assert without_room(run_check(config, FakeModel())[0]) == without_room(one_by_one)
+
+
+def without_room(told):
+    """What a check says, less the room on the disk, which others use meanwhile."""
+    return re.sub(r"[\d,]+ MB are free", "", told)

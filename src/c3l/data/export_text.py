@@ -7,6 +7,7 @@ from typing import Any
 
 from c3l.data.export_rows import ExportRow, JsonRow, write_messages
 from c3l.data.jsonrows import iterate_list
+from c3l.data.rejection import BadRow
 from c3l.errors import DataError
 from c3l.markup.placeholders import PLACEHOLDER
 
@@ -70,10 +71,13 @@ def split_list(path: Path) -> Iterator[Any]:
     """The items of a JSON list, of a file of any size.
 
     Raises:
-        ValueError: If it is not a whole list.
+        ValueError: If it is not a whole list, or holds a row too long to be read.
     """
     try:
-        yield from iterate_list(path)
+        for item in iterate_list(path):
+            if isinstance(item, BadRow):
+                raise ValueError(item.detail)
+            yield item
     except DataError as error:
         raise ValueError(str(error)) from None
 

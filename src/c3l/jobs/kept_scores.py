@@ -92,17 +92,21 @@ class KeptScores:
             if new:
                 append_lines(self._images, new)
 
-    def read(self, wanted: Collection[str]) -> dict[str, ScoredSample]:
-        """What is kept of the pairs with these ids, by them.
+    def read(self, wanted: Collection[str]) -> tuple[dict[str, ScoredSample], set[str]]:
+        """What is kept of the pairs with these ids, by them, and the names of the images of all that is kept.
 
         Raises:
             StorageError: If a line is not what c3l wrote.
         """
+        found, images = dict[str, ScoredSample](), set[str]()
         try:
-            found = (from_json(ScoredSample, line) for line in read_lines(self._lines))
-            return {one.sample.sample_id: one for one in found if one.sample.sample_id in wanted}
+            for one in (from_json(ScoredSample, line) for line in read_lines(self._lines)):
+                images.add(one.sample.image_id)
+                if one.sample.sample_id in wanted:
+                    found[one.sample.sample_id] = one
         except ValidationError:
             raise StorageError(f"{self._lines} holds lines that c3l did not write; remove {self._job.folder}") from None
+        return found, images
 
     def keep(self, outcomes: Iterable[ScoredPair | Rejected]) -> Iterator[ScoredPair | Rejected]:
         """The same outcomes, those with a score written before they are given on."""

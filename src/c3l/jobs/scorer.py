@@ -100,11 +100,10 @@ class Scorer:
         stands = [name for name in drawn if self._opens(rows.images[name])]
         pool = make_id(*stands)
         with KeptScores(folder).open(self._config, self._weights, pool) as kept:
-            there = kept.read({sample.sample_id for sample in samples})
-            shown = {sample.image_id for sample in samples if sample.sample_id in there}
+            there, shown = kept.read({sample.sample_id for sample in samples})
             of_scores = {one for name in shown for one in rows.sets.get(name, (name,))}
             most = max(map(len, rows.sets.values()), default=1)
-            compared = stands[: count_compared(self._config.scoring, most)] if there else []
+            compared = stands[: count_compared(self._config.scoring, most)] if shown else []
             kept.check_images(rows.paths, of_scores.union(compared))
             new = [one for one in samples if one.sample_id not in there]
             made = kept.keep(self._measure(rows, new)) if new else iter(())

@@ -175,6 +175,16 @@ def test_other_pictures_are_encoded_once_for_all_calls_and_their_rows_share_them
     assert {id(image) for image, _ in model._standing.values()}.isdisjoint(map(id, others)), "nothing is kept for ever"
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_batch_in_which_other_pictures_were_first_shown_changes_no_bit(count, family):
+    """A run that was stopped, or made in parts, begins with another batch."""
+    others = tuple(make_picture(number) for number in range(7, 7 + count))
+    first, *rest = [replace(it, others=others) for it in REQUESTS]
+    at_once, gone_on = try_out(family), try_out(family)
+    score_rows(at_once, [first, *(replace(it, image=it.image.copy()) for it in rest)], "others")
+    assert score_rows(at_once, rest, "others") == score_rows(gone_on, rest, "others")
+
+
 def count_tokens(model, monkeypatch):
     """How many tokens, padding included, each forward over packed rows computes."""
     found, forward = [], model._forcing._forward_packed

@@ -7,7 +7,7 @@ else is in the batch computes each by itself; and both say so.
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -110,6 +110,16 @@ class TeacherForcing:
         else:  # many views of the same rows: one after the other, or their logits would fill the memory
             for rows in lists:
                 yield from self.predict_packed([rows], features)
+
+    def encode_apart(self, rows: Iterable[ForcingRow], features: dict[int, ImageFeatures]) -> None:
+        """Encode what rows show, each image by itself, and add it to the features.
+
+        For images that other batches will show too: encoded beside others they would be rounded as that batch has it.
+        """
+        for row in rows:
+            shares = self._vision.can_share and (row.images is None or self.several().packed)
+            if shares and row.shown is not None and id(row.shown) not in features:
+                self._encode_images([row], [self.encode(row)], features)
 
     def predict_apart(self, rows: Sequence[ForcingRow], features: dict[int, ImageFeatures]) -> Tensor:
         """Logits (A, V) of rows that are computed whole."""

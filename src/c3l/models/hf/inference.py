@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -313,6 +314,8 @@ class HfModel:
         ids = torch.tensor([token for row in rows for token in row.completion], device=self._model.device)
         features = {key: kept for key, (_, kept) in self._standing.items()}
         lists = [rows, *rows_without(requests, completions, no_image)]
+        if no_image == "others":
+            self._forcing.encode_apart(chain.from_iterable(lists[1:]), features)
         predicted = self._forcing.predict(lists, features)
         columns = logits.compare(next(predicted), predicted, ids)
         # the images are kept beside their features, so that no other one can take over an id
