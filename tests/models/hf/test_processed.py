@@ -1,5 +1,6 @@
 """Images are processed once, in advance where other threads were told of them, and always in the same way."""
 
+import gc
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from typing import Any
@@ -88,8 +89,24 @@ def test_what_nobody_comes_for_makes_room(tiny, monkeypatch):
     looking._room = 2 * size
     for picture in pictures[1:]:
         encoder.prepare(picture)
-    assert [entry[0] for entry in looking._ahead.values()] == [[[picture]] for picture in pictures[3:]]
+    assert [entry[0]() for entry in looking._ahead.values()] == pictures[3:]
     with encoder.batch():
         encoder.encode_prompt("Is it?", pictures[4])
     assert looking._room == size
     assert processed._ROOM > 100 * 2**20
+
+
+def test_what_was_prepared_goes_with_an_image_that_nobody_holds(tiny):
+    """As that of a row whose texts are bad, which is not shown."""
+    encoder, watched = make(tiny("llava"))
+    with encoder.batch():
+        encoder.encode_prompt("Is it?", make_picture(0))
+    held = make_picture(1)
+    for picture in (held, make_picture(2)):
+        encoder.prepare(picture)
+    del picture, watched.seen[:]
+    gc.collect()
+    looking = encoder._processed
+    [(of, _, output)] = looking._ahead.values()
+    assert of() is held
+    assert looking._room == processed._ROOM - output["pixel_values"].nbytes

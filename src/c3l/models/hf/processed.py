@@ -1,8 +1,9 @@
 """An image processor that looks at an image once, however many prompts show it, and in advance where it is told to."""
 
 from collections.abc import Mapping
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ class ProcessedImages:
         self._outputs: dict[Any, tuple[Any, Any]] = {}
         self._how: tuple[int, Any] | None = None  # lists around an image alone, and the options
         self._ahead: dict[Any, tuple[Any, Any, Any]] = {}
-        self._room, self._lock = _ROOM, Lock()
+        self._room, self._lock = _ROOM, RLock()
 
     def __call__(self, images: Any, *args: Any, **kwargs: Any) -> Any:
         """Its output for these images, as if it had just been made."""
@@ -57,12 +58,14 @@ class ProcessedImages:
             output = _pinned(self._image_processor(images, *options[0], **options[1]))
         except Exception:  # it is met again where the image is shown, and told there
             return
+        key = _name(images)
         with self._lock:
-            self._forget(_name(images))
+            self._forget(key)
             while self._ahead and _count_bytes(output) > self._room:
                 self._forget(next(iter(self._ahead)))  # nobody came for it
             self._room -= _count_bytes(output)
-            self._ahead[_name(images)] = images, options, output
+            # an image that nobody holds any more will not be shown, and another one may take over its id
+            self._ahead[key] = ref(image, lambda _: self._forget(key)), options, output
 
     def _take(self, key: Any, options: Any) -> Any:
         """What was made in advance in this way; None where nothing was."""
@@ -72,8 +75,9 @@ class ProcessedImages:
         return output if how == options else None
 
     def _forget(self, key: Any) -> None:
-        if key in self._ahead:
-            self._room += _count_bytes(self._ahead.pop(key)[2])
+        with self._lock:
+            if (kept := self._ahead.pop(key, None)) is not None:
+                self._room += _count_bytes(kept[2])
 
     def clear(self) -> None:
         """Forget all that was asked for; what was made in advance waits on."""
