@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from c3l.method.filtering import filter_samples
-from c3l.method.selection import rank_by, rank_pairs
+from c3l.method.selection import rank_pairs, to_ranked
 from c3l.records import AnswerScores, ImageRef, Role, Sample, ScoredPair, name_round
 from c3l.run.run_folder import Run
 from c3l.run.shards import read_scored
@@ -146,7 +146,7 @@ def remeasure(run: GradedRun, measure: Callable[[AnswerScores], float]) -> Grade
 
 def split_positives(run: GradedRun) -> tuple[GradedRun, GradedRun]:
     """The pair with the highest number of each picture that has two or more, and its other pairs."""
-    roles = {name: role for name, (_, role) in rank_pairs(rank_by(pair.scored) for pair in run.pairs).items()}
+    roles = {name: role for name, (_, role) in rank_pairs(to_ranked(pair.scored) for pair in run.pairs).items()}
 
     def of(role: Role) -> GradedRun:
         return replace(run, pairs=tuple(p for p in run.pairs if roles[p.scored.sample.sample_id] == role))

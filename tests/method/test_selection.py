@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from c3l.method.selection import rank_by, rank_pairs, select
+from c3l.method.selection import rank_pairs, select, to_ranked
 from c3l.records import AnswerScores, ContrastiveGroup, Rejected, Sample, ScoredPair
 from c3l.settings.schema import SelectionConfig
 from held import Held
@@ -94,7 +94,7 @@ def test_the_random_control_draws_by_seed_and_ids_and_not_by_score_or_order() ->
 
 
 def test_the_random_control_draws_every_rank_about_as_often() -> None:
-    ranks = rank_pairs(map(rank_by, MANY))
+    ranks = rank_pairs(map(to_ranked, MANY))
     counts = [sum(ranks[group.positive][0] == rank for group in draw(1)) for rank in (1, 2, 3)]
     assert sum(counts) == 300
     assert min(counts) > 75  # 100 each, standard deviation 8
@@ -102,7 +102,7 @@ def test_the_random_control_draws_every_rank_about_as_often() -> None:
 
 @pytest.mark.parametrize("positive", ["highest", "random", "lowest"])
 def test_negatives_are_all_the_others_in_order_of_falling_score(positive: str) -> None:
-    ranks = rank_pairs(map(rank_by, MANY))
+    ranks = rank_pairs(map(to_ranked, MANY))
     for group in select(MANY, SelectionConfig.model_validate({"positive": positive}), seed=3):
         assert isinstance(group, ContrastiveGroup)
         standing = [ranks[sample_id][0] for sample_id in group.negatives]
@@ -111,7 +111,7 @@ def test_negatives_are_all_the_others_in_order_of_falling_score(positive: str) -
 
 
 def test_every_pair_has_a_standing_and_a_lonely_one_says_so() -> None:
-    assert rank_pairs(map(rank_by, SCORED)) == {
+    assert rank_pairs(map(to_ranked, SCORED)) == {
         "s4": (1, "only"),
         "s3": (1, "positive"),
         "s1": (2, "negative"),
@@ -125,7 +125,7 @@ def test_order_of_the_input_changes_nothing() -> None:
     for seed in range(20):
         shuffled = random.Random(seed).sample(SCORED, len(SCORED))
         assert select(shuffled) == select(SCORED)
-        assert list(rank_pairs(map(rank_by, shuffled)).items()) == list(rank_pairs(map(rank_by, SCORED)).items())
+        assert list(rank_pairs(map(to_ranked, shuffled)).items()) == list(rank_pairs(map(to_ranked, SCORED)).items())
 
 
 def test_nothing_in_nothing_out() -> None:

@@ -93,7 +93,7 @@ def test_the_prompt_is_that_of_inference_and_the_rest_follows_the_template(famil
     assert tuple(ids[: len(prompt)].tolist()) == prompt
     plain = [
         {"role": role, "content": [{"type": "text", "text": text}]}
-        for question, answer in (TURNS[0], (lvlm._encoder.disarm(TURNS[1][0]), TURNS[1][1]))
+        for question, answer in (TURNS[0], (lvlm._encoder.control.disarm(TURNS[1][0]), TURNS[1][1]))
         for role, text in (("user", question), ("assistant", answer))
     ]
     expected = family.processor.apply_chat_template(plain, tokenize=False)

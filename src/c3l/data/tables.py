@@ -7,9 +7,7 @@ from typing import Any
 from c3l.errors import DataError, name_error
 
 _ROWS = 64  # a batch: rows may hold images
-_AHEAD = (
-    2**20
-)  # bytes of a column that are read at once; else all of a group is, and pandas writes one for a million rows
+_AHEAD = 2**20  # bytes of a column that are read at once; else all of a group, which may be a million rows
 MARKS = {b"PAR1": "parquet", b"ARROW1": "file", b"\xff\xff\xff\xff": "stream"}  # how such files begin
 
 

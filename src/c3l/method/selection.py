@@ -26,7 +26,7 @@ class RankedPair:
     kind: str = ""
 
 
-def rank_by(one: ScoredPair, kind: str = "") -> RankedPair:
+def to_ranked(one: ScoredPair, kind: str = "") -> RankedPair:
     """What this pair is ranked by."""
     sample = one.sample
     return RankedPair(sample.sample_id, sys.intern(sample.image_id), one.i2c, sys.intern(kind))
@@ -47,9 +47,9 @@ def select(
     """
     config = config or SelectionConfig()
     if config.among == "all":
-        pairs = [rank_by(one) for one in scored]
+        pairs = [to_ranked(one) for one in scored]
     else:
-        pairs = _less_their_mean(rank_by(one, getattr(one.sample, config.among)) for one in scored)
+        pairs = _less_their_mean(to_ranked(one, getattr(one.sample, config.among)) for one in scored)
     return [_group(image_id, ranked, config.positive, seed) for image_id, ranked in _ranked_by_image(pairs).items()]
 
 

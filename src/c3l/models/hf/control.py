@@ -62,7 +62,11 @@ class ControlTokens:
         return min(self._spelled(text), key=_longest_first, default=None)
 
     def disarm(self, text: str) -> str:
-        """The text with a space in each token that it spells, which makes it ordinary words."""
+        """The text with a space in each token that it spells, which makes it ordinary words.
+
+        Rows of a data set that spell one are rejected before; this is for questions that are only asked, and for what
+        judges read.
+        """
         if not (found := self._spelled(text)):
             return text
         for token in sorted(found | self.spaced, key=_longest_first):

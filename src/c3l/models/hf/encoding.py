@@ -199,7 +199,7 @@ class ChatEncoder:
     def encode_between(self, before: str, text: str, after: str) -> tuple[int, ...]:
         """Ids of a text between pieces of the chat template, as one: what stands beside may share a token with it."""
         key = "between", before, text, after
-        return self.keep(key, None, lambda: self._tokenise(before + self.disarm(text) + after))
+        return self.keep(key, None, lambda: self._tokenise(before + self.control.disarm(text) + after))
 
     def collate(self, rows: Sequence[EncodedRow], *, whole: bool = False) -> RowBatch:
         """Rows as one right-padded batch; every completion needs at least one token.
@@ -322,15 +322,9 @@ class ChatEncoder:
         return [list(shown) if isinstance(shown, tuple) else [shown] for shown in images]
 
     def _render(self, prompt: str, ending: Ending, *, with_image: bool, system: str = "") -> str:
-        return self.chats.write(ask(self.disarm(prompt), self.disarm(system)), ending, blind=not with_image)
-
-    def disarm(self, text: str) -> str:
-        """The text with a space in each token that steers a chat, which makes it ordinary words.
-
-        Rows of a data set that spell one are rejected before; this is for questions that are only asked, and for what
-        judges read.
-        """
-        return self.control.disarm(text)
+        return self.chats.write(
+            ask(self.control.disarm(prompt), self.control.disarm(system)), ending, blind=not with_image
+        )
 
 
 def stop_ids(model: "PreTrainedModel", encoder: ChatEncoder) -> frozenset[int]:

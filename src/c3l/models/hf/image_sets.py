@@ -81,12 +81,14 @@ class ImageSetEncoder:
         chat: list[dict[str, Any]] = []
         shown = count or max(1, sum(len(split_at_images(prompt)) - 1 for prompt in prompts))
         for number, parts in enumerate(place_images(prompts, shown)):
-            told = [{**part, "text": encoder.disarm(part["text"])} if "text" in part else part for part in parts]
+            told = [
+                {**part, "text": encoder.control.disarm(part["text"])} if "text" in part else part for part in parts
+            ]
             chat.append({"role": "user", "content": told})
             if number < len(answers):
                 chat.append({"role": "assistant", "content": [{"type": "text", "text": answers[number]}]})
         if system:
-            chat.insert(0, {"role": "system", "content": [{"type": "text", "text": encoder.disarm(system)}]})
+            chat.insert(0, {"role": "system", "content": [{"type": "text", "text": encoder.control.disarm(system)}]})
         texts, rest = [], encoder.chats.write(chat, "answer", blind=not count)
         for answer in answers:
             before, found, rest = rest.partition(answer)
