@@ -9,13 +9,15 @@ told by ``python -m benchmarks.bench_card --dtype bfloat16 --quick --flex`` alon
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Callable
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks import bench_generation, bench_scoring, bench_tuning
+from benchmarks import bench_generation, bench_host, bench_scoring, bench_tuning
 from benchmarks.setting import Measured, count_flops, draw_pictures, make_pairs, now, parse_arguments, publish, wrap
 from c3l.models.hf.layout import read_by_flex
 from c3l.models.interface import ScoreRequest
@@ -106,6 +108,23 @@ def measure_share(model: Any, processor: Any, pictures: int, k: int, words: int,
     )
 
 
+def measure_ahead(model: Any, processor: Any, pictures: int, k: int, times: int) -> str:
+    """A sentence: pairs a second from files on, texts read while the card computes, and by the model's own thread."""
+    backend: Any = wrap(model, processor)
+    with tempfile.TemporaryDirectory() as name:
+        refs = bench_host.write_pictures(Path(name), pictures)
+
+        def rate() -> float:
+            taken = sorted(bench_host.measure(backend, (), Path(name), refs, k)[0] for _ in range(times + 1))
+            return pictures * k / taken[times // 2]
+
+        ahead = rate()
+        backend.prepare_scores = lambda request, no_image: backend.prepare(request.image)
+        return (
+            f"{pictures} files of images, {k} pairs each: {ahead:.1f} pairs/s, {rate():.1f} where no text is read ahead"
+        )
+
+
 def _tower_flops(model: Any) -> float:
     """Of one picture: what its weights do, attention included."""
     config = model.config.vision_config
@@ -133,6 +152,7 @@ def measure_all(
         lines += bench_scoring.measure(IMAGE_TOKENS, k, 8, model, processor, arguments.repetitions)
     calls = ((1, 5), (8, 5)) if arguments.quick else ((1, 1), (32, 1), (1, 5), (8, 5), (8, 20))
     shares = [measure_share(model, processor, *call, 8, rate, arguments.repetitions) for call in calls]
+    shares.append(measure_ahead(model, processor, 32, 5, arguments.repetitions))
     lines.append(bench_generation.measure_prompts(IMAGE_TOKENS, 5, model, processor, 1))
     lines.append(bench_generation.measure_batch(IMAGE_TOKENS, 5, 64, model, processor, 1, pictures=8))
     lines.append(bench_tuning.measure(IMAGE_TOKENS, 5, to_tune, processor, arguments.repetitions))

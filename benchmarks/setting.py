@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from c3l.models.hf.allocation import keep_freed_memory
 from c3l.models.hf.inference import HfModel
 from c3l.models.interface import Pair
 from c3l.models.load import fast_dtype
@@ -59,6 +60,7 @@ def load(image_tokens: int, dtype: torch.dtype) -> tuple[Any, Any]:
 
     from c3l.models.builtin.assemble import assemble
 
+    keep_freed_memory()  # as c3l's own loading does
     folder = str(assemble())
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype).eval()
     processor = AutoProcessor.from_pretrained(folder)

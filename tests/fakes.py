@@ -88,6 +88,9 @@ class FakeModel:
     def prepare(self, image: Image) -> None:
         self.prepared.append(image)
 
+    def prepare_scores(self, request: ScoreRequest, no_image: NoImageMode) -> None:
+        self.prepared.append(request.image)
+
     def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
         self._fit(len(requests))
         self.generated += requests

@@ -39,8 +39,8 @@ class FakeModel:
     def no_image_modes(self):
         return self.modes
 
-    def prepare(self, image):
-        self.prepared.append(image)
+    def prepare_scores(self, request, no_image):
+        self.prepared.append(request.image)
 
     def find_control_token(self, text):
         return "<|im_end|>" if "<|im_end|>" in text else None

@@ -81,8 +81,8 @@ def score_samples(
 
     def open_job(group: Mapping[int, Sample]) -> _OpenedPairs:
         job = _open_job(group, images, draw, seed, contexts)
-        if job.request and not isinstance(job.request.image, tuple):
-            model.prepare(job.request.image)
+        if job.request:
+            model.prepare_scores(job.request, config.no_image)
         return job
 
     jobs = map_ahead(open_job, groups)

@@ -163,6 +163,10 @@ class InferenceModel(Protocol):
         """
         ...
 
+    def prepare_scores(self, request: ScoreRequest, no_image: NoImageMode) -> None:
+        """As ``prepare``, for a request that will be scored soon: its image, if it is one, and its texts."""
+        ...
+
     def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
         """One completion a request, in order, as one batch; a prompt that spells a control token gets a space into it.
 

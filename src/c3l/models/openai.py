@@ -102,6 +102,9 @@ class OpenAIModel:
     def prepare(self, image: Image) -> None:
         """Nothing: the server does what there is to do."""
 
+    def prepare_scores(self, request: ScoreRequest, no_image: NoImageMode) -> None:
+        """Nothing: it scores none."""
+
     def no_image_modes(self) -> frozenset[NoImageMode]:
         """It cannot be asked for probabilities of a given answer.
 

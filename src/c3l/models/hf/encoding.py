@@ -18,7 +18,8 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from threading import RLock
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL.Image import Image
@@ -32,6 +33,7 @@ from c3l.models.hf.control import find_control_tokens, write_chat
 from c3l.models.hf.encoded import TEXT_KEYS, TYPE_KEYS, EncodedPrompt, EncodedRow, RowBatch, pad, to_prompt
 from c3l.models.hf.expansion import Expansion, learn_expansion
 from c3l.models.hf.header import find_turn_end
+from c3l.models.hf.kept import Encoded, KeptEncodings
 from c3l.models.hf.lead import find_lead
 from c3l.models.hf.processed import ProcessedImages
 from c3l.models.hf.processors import forget_length
@@ -40,7 +42,6 @@ from c3l.models.interface import Shown
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
-Kept = TypeVar("Kept")
 
 # of plain text after a prompt: 0, but for a family that reads the prompt (0) as a whole and its answer (1) word by word
 _ANSWER_TYPES = {"PaliGemmaProcessor": 1}
@@ -60,6 +61,8 @@ class ChatEncoder:
         Raises:
             BackendError: If the processor has no chat template, no tokenizer, or one that ends every prompt.
         """
+        self._kept = KeptEncodings()
+        self._reading = RLock()  # tokenizers change how they pad, which none may do while another thread reads
         self._processed = ProcessedImages(getattr(processor, "image_processor", None))
         self._processor = copy(processor)
         self._processor.image_processor = self._processed
@@ -93,7 +96,6 @@ class ChatEncoder:
         self._added = self.tokenizer.added_tokens_decoder  # asked for, all are read anew
         self._answer_type = _ANSWER_TYPES.get(type(processor).__name__, 0)
         self._expansions: dict[int, tuple[Image, Expansion, Mapping[str, Tensor]]] = {}
-        self._kept: dict[Hashable, tuple[Shown | None, Any]] = {}
 
     @contextmanager
     def batch(self) -> Iterator[None]:
@@ -101,11 +103,11 @@ class ChatEncoder:
         if self._processed.keeps:  # a block within a block
             yield
             return
-        self._processed.keeps = True
+        self._processed.keeps = self._kept.keeps = True
         try:
             yield
         finally:
-            self._processed.keeps = False
+            self._processed.keeps = self._kept.keeps = False
             self._processed.clear()
             self._expansions.clear()
             self._kept.clear()
@@ -113,6 +115,10 @@ class ChatEncoder:
     def prepare(self, image: Image) -> None:
         """Process in advance, in the thread that calls this, an image that a coming ``batch`` will show alone."""
         self._processed.prepare(image)
+
+    def read_ahead(self, encode: Callable[[], None]) -> None:
+        """Encode in advance, in the thread that calls this, texts that a coming ``batch`` will have."""
+        self._kept.read_ahead(encode)
 
     @property
     def takes_system(self) -> bool:
@@ -135,15 +141,9 @@ class ChatEncoder:
         ending = _ending(to_write, said)
         return self.keep((prompt, system, ending), image, lambda: self._encode_prompt(prompt, image, system, ending))
 
-    def keep(self, key: Hashable, shown: Shown | None, encode: Callable[[], Kept]) -> Kept:
+    def keep(self, key: Hashable, shown: Shown | None, encode: Callable[[], Encoded]) -> Encoded:
         """What is encoded under this key about these very images, once within a block of ``batch``."""
-        if not self._processed.keeps:
-            return encode()
-        whole = key, id(shown)
-        if whole not in self._kept:  # the images are kept beside it, so that no other one can take over an id
-            self._kept[whole] = shown, encode()
-        found: Kept = self._kept[whole][1]
-        return found
+        return self._kept.keep(key, shown, encode)
 
     def _encode_prompt(self, prompt: str, image: Image | None, system: str, ending: Ending) -> EncodedPrompt:
         plain = [] if image is None else self._encode_plain(prompt, system, ending)
@@ -165,9 +165,11 @@ class ChatEncoder:
         return self._encode_plain(prompt, system, _ending(to_write, said))
 
     def _encode_plain(self, prompt: str, system: str, ending: Ending) -> list[int]:
-        text = self._render(prompt, ending, system=system, with_image=True)
-        ids: list[int] = self.tokenizer(text, add_special_tokens=self._begins.adds_to(text))["input_ids"]
-        return ids
+        def encode() -> list[int]:
+            text = self._render(prompt, ending, system=system, with_image=True)
+            return self.tokenise(text, begins=self._begins.adds_to(text))
+
+        return self.keep(("plain", prompt, system, ending), None, encode)
 
     @property
     def processor(self) -> Any:
@@ -292,8 +294,13 @@ class ChatEncoder:
         """The first token that steers a chat among what a text spells."""
         return self.control.find(text)
 
+    def tokenise(self, text: str, *, begins: bool = False) -> list[int]:
+        """The ids of a text alone, or as one that ``begins`` what the model reads."""
+        with self._reading:
+            return [int(token) for token in self.tokenizer(text, add_special_tokens=begins)["input_ids"]]
+
     def _tokenise(self, text: str) -> tuple[int, ...]:
-        return tuple(int(token) for token in self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return tuple(self.tokenise(text))
 
     def _decode(self, ids: Sequence[int]) -> str:
         settings = {"clean_up_tokenization_spaces": False, "spaces_between_special_tokens": False}
@@ -313,7 +320,8 @@ class ChatEncoder:
 
     def _call(self, texts: Sequence[str], images: Sequence[Shown] | None, **padding: Any) -> Any:
         options = {**self._begins.options(texts[0]), "return_tensors": "pt", **padding}
-        return self._processor(images=self._nest(images), text=list(texts), **options)
+        with self._reading:
+            return self._processor(images=self._nest(images), text=list(texts), **options)
 
     def _nest(self, images: Sequence[Shown] | None) -> list[Any] | None:
         """The images of each prompt, as the processor takes them: GOT-OCR2 reads a list in a list as pages."""

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -274,20 +275,23 @@ class TeacherForcing:
         self._encode_images(rows, prompts, features)
         fed = [prompt.ids + row.completion[:-1] for row, prompt in zip(rows, prompts, strict=True)]
         paths = make_paths(self._model, prompts, fed, [id(row.shown) for row in rows])
-        found: dict[int, Tensor] = {}
+        found: dict[int, tuple[Tensor, Tensor]] = {}
         token = image_token_id(self._model)
         for packed, numbers in pack(paths, [row.request for row in rows], token, self._encoder.pad_id):
             starts = [len(prompts[number].ids) - 1 for number in numbers]
             found |= dict(zip(numbers, self._forward_packed(packed, starts, features), strict=True))
         done = 0
         for of_list in lists:
-            yield torch.cat([found[done + place] for place in range(len(of_list))])
+            yield _gather([found.pop(done + place) for place in range(len(of_list))])
             done += len(of_list)
 
     def _forward_packed(
         self, packed: Packed, starts: Sequence[int], features: Mapping[int, ImageFeatures]
-    ) -> Iterator[Tensor]:
-        """The logits (N, V) of each packed row; a token that several rows predict from goes through the head once."""
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The logits of all packed rows, and of each row where its own (N,) are among them.
+
+        A token that several rows predict from goes through the head once.
+        """
         keep = torch.zeros(packed.ids.shape, dtype=torch.bool)  # (B, T)
         wanted = [(tree, path[start:]) for (tree, path), start in zip(packed.rows, starts, strict=True)]
         for tree, places in wanted:
@@ -304,7 +308,7 @@ class TeacherForcing:
             ).logits
         kept = kept.reshape(-1, kept.shape[-1])  # (kept tokens, V), tree after tree
         rank = (keep.flatten().cumsum(0) - 1).view(keep.shape)  # (B, T), where a kept token's logits are
-        return (kept[rank[tree, list(places)].to(kept.device)] for tree, places in wanted)
+        return ((kept, rank[tree, list(places)]) for tree, places in wanted)
 
     def _show_images(
         self, rows: Sequence[ForcingRow], prompts: Sequence[EncodedPrompt], features: dict[int, ImageFeatures]
@@ -340,3 +344,15 @@ class TeacherForcing:
                 "set scoring.no_image=drop"
             )
         return inputs["attention_mask"].masked_fill(is_image, 0)
+
+
+def _gather(parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """Logits (A, V) of rows, one after the other: of each row those that it is among, and where its own are.
+
+    A tensor that many rows in a row are among is copied from once.
+    """
+    gathered = []
+    for _, of_one in groupby(parts, key=lambda part: id(part[0])):
+        tensors, places = zip(*of_one, strict=True)
+        gathered.append(tensors[0][torch.cat(places).to(tensors[0].device)])
+    return gathered[0] if len(gathered) == 1 else torch.cat(gathered)

@@ -108,11 +108,10 @@ class ImageSetEncoder:
         if not all(text.startswith(written) for text in texts[1:]):
             raise BackendError("the chat template ends an answer otherwise before an image")
         texts = [texts[0], *(text.removeprefix(written) for text in texts[1:])]
-        tokenizer = self._encoder.tokenizer
-        joined = str(tokenizer.convert_ids_to_tokens(end)).join(texts)
+        joined = str(self._encoder.tokenizer.convert_ids_to_tokens(end)).join(texts)
         whole = to_prompt(self._encoder.process([joined], [images] if images else None))
         # the end of a turn is written in other places too: in each text so many times
-        counts = [tokenizer(text, add_special_tokens=False)["input_ids"].count(end) for text in texts]
+        counts = [self._encoder.tokenise(text).count(end) for text in texts]
         ends = [place for place, token in enumerate(whole.ids) if token == end]
         if len(ends) != sum(counts) + len(earlier):
             raise BackendError("the tokens that end the turns of a conversation cannot be told apart")

@@ -181,6 +181,26 @@ class HfModel:
         """Process an image that will be shown soon: resizing lets other threads run."""
         self._encoder.prepare(image)
 
+    def prepare_scores(self, request: ScoreRequest, no_image: NoImageMode) -> None:
+        """Process the image; where a card computes, which the host keeps waiting, read the texts too."""
+        if isinstance(request.image, tuple):
+            return  # what a processor makes of several images hangs on all of them, and on their text
+        self._encoder.prepare(request.image)
+        if self._model.device.type == "cuda":
+            self.read_ahead(request, no_image)
+
+    def read_ahead(self, request: ScoreRequest, no_image: NoImageMode) -> None:
+        """Encode of a request that will be scored what an image has no part in, in the thread that calls this."""
+        self._encoder.read_ahead(lambda: self._read(request, bare=no_image == "drop"))
+
+    def _read(self, request: ScoreRequest, *, bare: bool) -> None:
+        for pair in request.pairs:
+            self._encoder.encode_completion(pair.completion)
+            if not pair.earlier:
+                self._encoder.encode_plain(pair.prompt, request.system)
+            if bare:
+                self._forcing.encode(make_row(None, pair, (), 0, request.system))
+
     def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
         """One completion a request, in order, as one batch (two where only some requests have an image).
 

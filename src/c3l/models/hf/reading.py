@@ -10,6 +10,7 @@ import torch
 from transformers import AutoConfig, AutoModelForImageTextToText, GenerationConfig
 
 from c3l.errors import BackendError, C3LError, find_remedy, one_line
+from c3l.models.hf.allocation import keep_freed_memory
 from c3l.models.hf.encoding import ChatEncoder
 from c3l.models.hf.fit import complete_processor, fit_processor
 from c3l.models.hf.layout import FLEX, read_by_flex
@@ -46,6 +47,8 @@ def read_model(
         BackendError: If it cannot be loaded, or c3l cannot use it.
     """
     torch.backends.cudnn.allow_tf32 = False  # float32 means float32: a card's convolutions would round to 10 bits
+    if device == "cpu":
+        keep_freed_memory()
     model, processor = _read_files(config, source, dtype)
     try:
         model = model.to(device)

@@ -96,6 +96,9 @@ class VllmModel:
     def prepare(self, image: Image) -> None:
         """Nothing: vLLM works ahead by itself."""
 
+    def prepare_scores(self, request: ScoreRequest, no_image: NoImageMode) -> None:
+        """Nothing, as above."""
+
     def generate(self, requests: Sequence[GenerateRequest], sampling: Sampling) -> list[Completion]:
         """One completion a request, in order; vLLM makes batches of them by itself.
 
