@@ -102,7 +102,7 @@ def test_a_picture_is_processed_once_for_all_its_prompts(encoder, tiny, monkeypa
     for _ in range(2):  # outside of a block nothing is kept
         encoder.encode_prompt("one", picture)
     assert len(calls) == 4
-    assert not (encoder._kept or encoder._expansions or encoder._processed._outputs)
+    assert not (encoder._kept._kept or encoder._expansions or encoder._processed._outputs)
 
 
 def test_the_given_processor_is_left_as_it_is(tiny):

@@ -104,7 +104,7 @@ def test_what_was_said_is_read_once_for_all_later_turns_and_all_rows(tiny, monke
             prompts = [encode(row) for row in rows]
             assert all(encode(row) is prompt for row, prompt in zip(rows, prompts, strict=True))
             assert len(read) == costs[count]
-        assert not encoder._kept
+        assert not encoder._kept._kept
     assert costs[10] <= 2 * costs[5]
 
 
