@@ -56,6 +56,28 @@ def test_each_image_becomes_one_file_by_its_content(tmp_path: Path) -> None:
     }
 
 
+def test_the_disk_is_not_waited_for_and_what_it_lost_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[int] = []
+    monkeypatch.setattr("os.fsync", waited.append)
+    row = {"image": {"bytes": encode(1)}}
+    file = tmp_path / unpack_images(row, tmp_path)["image"]["path"]
+    assert not waited
+    for left in (b"", encode(1)[:100]):
+        file.write_bytes(left)
+        assert unpack_images(row, tmp_path)["image"]["path"] == file.name
+        assert file.read_bytes() == encode(1)
+
+
+def test_a_row_that_is_nested_too_deeply_to_be_looked_through_comes_back(tmp_path: Path) -> None:
+    deep: Any = "x"
+    for _ in range(5000):
+        deep = [deep]
+    row = {"image": {"bytes": encode(1)}, "meta": deep}
+    assert unpack_images(row, tmp_path) is row
+
+
 def test_the_names_that_images_had_do_not_count_beside_them(tmp_path: Path) -> None:
     named = {"image": {"bytes": encode(1), "path": "x.png"}, "file_name": "x.png"}
     for row in (named, {"image": encode(1), "image_id": "x"}):

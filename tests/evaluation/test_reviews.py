@@ -165,6 +165,17 @@ def test_what_the_assistants_answered_is_no_mark(text, marks):
     assert (None if found is None else found.marks) == marks
 
 
+@pytest.mark.parametrize("space", ["\u00a0", "\u2003", "\t"])
+def test_any_white_space_is_a_space_however_much_of_it_there_is(space):
+    began = process_time()
+    found = read_review(f"Scores:\n8{space * 3}6\n")
+    assert found is not None and found.marks == (8, 6)
+    found = read_review(f"Scores:\n8 6\nBoth were marked{space * 50_000}as said.")
+    assert found is not None and found.marks == (8, 6)
+    assert read_review(f"8{space * 50_000}") is None
+    assert process_time() - began < 5
+
+
 @pytest.mark.parametrize("fence", ["```", "  ```json \n\n", "\t```\r"])
 def test_fences_go_and_many_empty_lines_take_no_longer_than_others(fence):
     began = process_time()  # in seconds, or with the square of the lines in many minutes

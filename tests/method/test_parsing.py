@@ -3,6 +3,7 @@
 import json
 import random
 import time
+from itertools import product
 
 import pytest
 from hypothesis import given, settings
@@ -131,6 +132,29 @@ def test_a_long_text_is_read_forward_once(piece: str) -> None:
     start = time.process_time()
     assert len(find_pairs(piece * (200_000 // len(piece)), "numbered")) <= MAX_PAIRS
     assert time.process_time() - start < 4, "seconds of this process alone, however busy the machine is"
+
+
+_NAMES = ["".join(letters) for letters in product("bdfgk", "aeiou", "lmnrst", "aeiou", "pvz")]
+UNLIKE = [
+    "\n".join(f"{name}: it is 3 cm wide" for name in _NAMES * 2),
+    "\n".join(f"What is it?\n{name}: a dog" for name in _NAMES * 2),
+    "[{}]".format(", ".join([r"{\"question\": \"Is it a dog's tail?\", \"answer\": \"No.\"}"] * 1500)),
+]
+
+
+@pytest.mark.timeout(100)
+@pytest.mark.parametrize("text", UNLIKE)
+def test_a_long_text_of_many_words_is_read_once_too(text: str) -> None:
+    start = time.process_time()
+    for parser in PARSERS:
+        find_pairs(text, parser)
+    assert time.process_time() - start < 4
+
+
+def test_lists_in_lists_of_any_depth_are_read() -> None:
+    for depth in (3, 600, 900):
+        text = '{{"question": "Is it?", "answer": "Yes.", "options": {}1{}}}'.format("[" * depth, "]" * depth)
+        assert plain(text) == [("Is it?", "Yes.")]
 
 
 @pytest.mark.timing

@@ -206,6 +206,19 @@ def test_a_finished_stage_that_lost_a_shard_is_not_done(tmp_path: Path) -> None:
         assert not stage.is_done() and stage.missing() == [1]
 
 
+def test_what_is_missing_is_listed_and_not_asked_for_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work(tmp_path / "run")
+    with Run.open(tmp_path / "run") as run:
+        stage = begin(run, "draft/scored")
+        asked: list[Path] = []
+        exists = Path.exists
+        monkeypatch.setattr(Path, "exists", lambda path: asked.append(path) or exists(path))
+        assert stage.missing() == []
+        assert not asked
+
+
 def test_a_resumed_stage_makes_only_what_is_missing(tmp_path: Path) -> None:
     with Run.open(tmp_path / "run") as run:
         stage = begin(run)

@@ -23,13 +23,17 @@ def unpack_images(row: Any, folder: Path) -> Any:
     """The row with a path under ``folder`` in the place of each image that it holds, as bytes or as base64.
 
     A file is named by its content, so that one image in many rows is one file, and what is there is not written again.
+    A row that is nested too deeply to be looked through comes back as it is.
 
     Raises:
         StorageError: If the disk refuses.
     """
-    if not isinstance(row, Mapping):
-        return _unpack_inside(row, folder)
-    return {key: _unpack_value(str(key), value, folder) for key, value in _without_names(row).items()}
+    try:
+        if not isinstance(row, Mapping):
+            return _unpack_inside(row, folder)
+        return {key: _unpack_value(str(key), value, folder) for key, value in _without_names(row).items()}
+    except RecursionError:
+        return row
 
 
 def _unpack_inside(value: Any, folder: Path) -> Any:
@@ -88,7 +92,8 @@ def _decode(key: str, text: str) -> bytes | None:
 def _keep(content: bytes, folder: Path) -> str:
     kind = tell_kind(content[:HEAD])
     ending = _ENDINGS.get(kind.what if kind else "", "img")
-    name = f"{sha256(content).hexdigest()[:32]}.{ending}"
-    if not (folder / name).exists():
-        write_atomic(folder / name, content)
-    return name
+    path = folder / f"{sha256(content).hexdigest()[:32]}.{ending}"
+    # every reading of the table has the content at hand: what a power cut tore is written again, not waited for now
+    if not path.exists() or path.stat().st_size != len(content):
+        write_atomic(path, content, lasting=False)
+    return path.name

@@ -133,7 +133,7 @@ def _clean(text: str, words: Sequence[str]) -> Iterator[str]:
     for line in text.splitlines():
         line = re.sub(r"^\s*(?:(?:[-+\u2022]|#+|>+)\s+)*", "", line).strip(" \t|'")
         if line.strip("-=: |"):
-            yield re.sub(r"[ \t]+", " ", line)
+            yield re.sub(r"\s+", " ", line)
 
 
 def _pairs(lines: Sequence[str]) -> Iterator[Marks]:

@@ -6,6 +6,7 @@ for questions and one for answers that open lines with the same numbers, or in t
 
 import re
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -70,6 +71,35 @@ class _Opening:
     end: int
 
 
+class _Lines:
+    """The lines of a text, and before each how many begin with a question."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._lines = text.splitlines(keepends=True)
+        self._starts, self._asked = [0], [0]
+        for line in self._lines:
+            self._starts.append(self._starts[-1] + len(line))
+            self._asked.append(self._asked[-1] + _begins_with_question(line))
+        self._last = max((place for place, line in enumerate(self._lines) if line.strip()), default=-1)
+
+    def count_asked(self, end: int) -> int:
+        """How many lines up to there, the last perhaps cut off, begin with a question."""
+        line = self._line_at(end)
+        return self._asked[line] + _begins_with_question(self._text[self._starts[line] : end])
+
+    def ends_answered(self, end: int) -> bool:
+        """Whether of the lines behind that one none begins with a question, but perhaps the last, which is no more."""
+        first = self._line_at(end) + 1
+        if first > self._last:
+            return True
+        last = self._lines[self._last]
+        return self._asked[self._last] == self._asked[first] and (not _begins_with_question(last) or asks(last))
+
+    def _line_at(self, place: int) -> int:
+        return bisect_right(self._starts, place, hi=max(1, len(self._lines))) - 1
+
+
 def find_words(text: str) -> Words:
     """The words that label the pairs of a text; the English ones if no others do."""
     if not _MAY_LABEL.search(text):
@@ -111,7 +141,7 @@ def _label_known(text: str, openings: Sequence[_Opening], questions: set[str], a
     """Whether known words label the pairs, rather than what an answer quotes, such as a chat."""
     its_answers = [one for one in openings if one.word in answers]
     if not questions:
-        return not answers <= _OF_MODELS and _answer_questions(text, its_answers)
+        return not answers <= _OF_MODELS and _answer_questions(text, _Lines(text), its_answers)
     both = [one for one in openings if one.word in questions | answers]
     if answers <= _OF_MODELS and len(both) < 4 and not questions <= _OF_CHATS:
         return False  # "AI: 40%" of a chart
@@ -134,15 +164,12 @@ def _ask_before(text: str, labels: Sequence[_Opening]) -> bool:
     return labels[0].number is None and any(map(_begins_with_question, text[: labels[0].start].splitlines()))
 
 
-def _answer_questions(text: str, answers: Sequence[_Opening]) -> bool:
+def _answer_questions(text: str, lines: _Lines, answers: Sequence[_Opening]) -> bool:
     """Whether every answer stands behind a question, and every question but the last line has one."""
-    last = answers[-1]
-    asked = sum(map(_begins_with_question, text[: last.start].splitlines()))
-    if asked > len(answers) or not all(one.inline or asks(_before(text, one)) for one in answers):
-        return False
-    behind = [line for line in text[last.end :].splitlines()[1:] if line.strip()]
-    return not any(_begins_with_question(line) for line in behind[:-1]) and (
-        not behind or not _begins_with_question(behind[-1]) or asks(behind[-1])
+    return (
+        lines.count_asked(answers[-1].start) <= len(answers)
+        and all(one.inline or asks(_before(text, one)) for one in answers)
+        and lines.ends_answered(answers[-1].end)
     )
 
 
@@ -177,9 +204,10 @@ def _group(openings: Sequence[_Opening]) -> dict[str, list[_Opening]]:
 
 def _find_shared_word(text: str, by_word: dict[str, list[_Opening]]) -> Words | None:
     """One word that nobody told us of, which opens the line below every question, two or more."""
+    lines = _Lines(text)  # for as many words as open two lines of it
     for word, those in by_word.items():
         is_label = len(those) > 1 and " " not in word and word not in ("yes", "no") and "answer" not in by_word
-        if is_label and word not in KNOWN_QUESTIONS and _answer_questions(text, those):
+        if is_label and word not in KNOWN_QUESTIONS and _answer_questions(text, lines, those):
             return Words(ENGLISH.questions, _spell(those, {word}))
     return None
 

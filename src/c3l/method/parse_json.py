@@ -26,7 +26,10 @@ _TOKEN = re.compile(
     |(?P<bare>[\w.+-]++)""",
     re.DOTALL | re.VERBOSE,
 )
-_PYTHON = re.compile(r"""'((?:[^'\\]++|\\.)*+)'|"((?:[^"\\]++|\\.)*+)"|\b(?:None|True|False)\b|[()]""", re.DOTALL)
+# A string that nothing ends runs to the end of the text: sought anew from each quote, it would be read again and again.
+_PYTHON = re.compile(
+    r"""'((?:[^'\\]++|\\.)*+)(?:'|\Z)|"((?:[^"\\]++|\\.)*+)(?:"|\Z)|\b(?:None|True|False)\b|[()]""", re.DOTALL
+)
 _IN_JSON = {"None": "null", "True": "true", "False": "false", "(": "[", ")": "]"}
 _Item: TypeAlias = tuple[str, str, bool]  # key, value, closed
 
@@ -120,7 +123,14 @@ def _walk(value: Any) -> Iterator[ParsedPair]:
 
 
 def _holds_objects(value: Any) -> bool:
-    return isinstance(value, _Object) or (isinstance(value, list) and any(map(_holds_objects, value)))
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, _Object):
+            return True
+        if isinstance(one, list):
+            waiting.extend(one)
+    return False
 
 
 def _side_by_side(value: _Object) -> Iterator[ParsedPair]:

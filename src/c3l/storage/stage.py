@@ -1,5 +1,6 @@
 """A stage of a run: records in shards, done when ``stage.json`` lies beside them."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -67,7 +68,9 @@ class Stage:
 
     def missing(self) -> list[int]:
         """Numbers of the shards that are still to be made."""
-        return [number for number in range(self.info.shards) if not self.shard_path(number).exists()]
+        # listed, not asked for one by one: there may be tens of thousands, on a disk behind a network
+        there = set(os.listdir(self.folder)) if self.folder.is_dir() else set()
+        return [number for number in range(self.info.shards) if self.shard_path(number).name not in there]
 
     def shard_path(self, number: int) -> Path:
         """Where a shard lies, or will lie."""

@@ -99,7 +99,10 @@ class ChatEncoder:
 
     @contextmanager
     def batch(self) -> Iterator[None]:
-        """A block in which an image and a text are read once, however often they come; at its end all is forgotten."""
+        """A block in which an image and a text are read once, however often they come; at its end they are forgotten.
+
+        What was prepared or read in advance waits for the block that asks for it.
+        """
         if self._processed.keeps:  # a block within a block
             yield
             return

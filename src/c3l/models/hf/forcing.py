@@ -346,13 +346,14 @@ class TeacherForcing:
         return inputs["attention_mask"].masked_fill(is_image, 0)
 
 
+@torch.no_grad()  # tunings have trees of their own
 def _gather(parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """Logits (A, V) of rows, one after the other: of each row those that it is among, and where its own are.
-
-    A tensor that many rows in a row are among is copied from once.
-    """
-    gathered = []
+    """Logits (A, V) of rows, one after the other: of each row those that it is among, and where its own (N,) are."""
+    logits = parts[0][0].new_empty(sum(len(places) for _, places in parts), parts[0][0].shape[-1])
+    done = 0
     for _, of_one in groupby(parts, key=lambda part: id(part[0])):
-        tensors, places = zip(*of_one, strict=True)
-        gathered.append(tensors[0][torch.cat(places).to(tensors[0].device)])
-    return gathered[0] if len(gathered) == 1 else torch.cat(gathered)
+        tensors, found = zip(*of_one, strict=True)
+        places = torch.cat(found).to(logits.device)
+        torch.index_select(tensors[0], 0, places, out=logits[done : done + len(places)])
+        done += len(places)
+    return logits

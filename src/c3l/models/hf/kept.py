@@ -8,7 +8,8 @@ from c3l.models.interface import Shown
 
 Encoded = TypeVar("Encoded")
 
-_MOST = 4096  # texts that were read in advance and not asked for yet; choice
+_MOST = 1024  # texts that were read in advance and not asked for yet: some dozens of images are ahead; choice
+_NOTHING = object()
 
 
 class KeptEncodings:
@@ -32,7 +33,8 @@ class KeptEncodings:
             return encode()
         whole = key, id(shown)
         if whole not in self._kept:  # the images are kept beside it, so that no other one can take over an id
-            self._kept[whole] = shown, self._ahead.pop(key) if shown is None and key in self._ahead else encode()
+            made = self._take(key) if shown is None else _NOTHING
+            self._kept[whole] = shown, encode() if made is _NOTHING else made
         found: Encoded = self._kept[whole][1]
         return found
 
@@ -47,15 +49,18 @@ class KeptEncodings:
             self._thread.reads_ahead = False
 
     def _put(self, key: Hashable, encode: Callable[[], Encoded]) -> Encoded:
-        if key in self._ahead:
-            made: Encoded = self._ahead[key]
-            return made
-        made = encode()
         with self._lock:
-            while len(self._ahead) >= _MOST:
-                self._ahead.pop(next(iter(self._ahead)))  # nobody came for it
+            known = self._ahead.get(key, _NOTHING)
+        made: Encoded = encode() if known is _NOTHING else known
+        with self._lock:
             self._ahead[key] = made
+            while len(self._ahead) > _MOST:
+                del self._ahead[next(iter(self._ahead))]  # nobody came for it
         return made
+
+    def _take(self, key: Hashable) -> Any:
+        with self._lock:
+            return self._ahead.pop(key, _NOTHING)
 
     def clear(self) -> None:
         """Forget what was asked for; what was made in advance waits on."""
