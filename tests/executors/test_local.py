@@ -1,11 +1,12 @@
 """Shards run from work items that can be pickled, and the model is loaded once, by the first that asks."""
 
 import pickle
+import weakref
 
 import pytest
 
 from c3l.executors.interface import ShardTask
-from c3l.executors.local import LocalExecutor
+from c3l.executors.local import KeptModel, LocalExecutor
 from c3l.settings.schema import ModelConfig, RunConfig
 from fakes import FakeModel
 
@@ -44,6 +45,30 @@ def test_the_model_is_loaded_once_and_only_when_asked_for():
     list(executor.run(busy, [task(3, "two")], steps.append))
     assert loaded == [("one", 0), ("two", 0)]
     assert sum(steps) == 4
+
+
+class Left:
+    """What a tuning leaves behind: a circle, which only a search for garbage breaks."""
+
+    def __init__(self):
+        self.itself = self
+
+
+def test_what_a_tuning_left_behind_is_gone_before_the_next_model_is_loaded():
+    seen = []
+
+    def load(config, seed):
+        seen.append(left())
+        return FakeModel()
+
+    model = KeptModel(load)
+    for name in ("one", "two"):
+        made = Left()
+        left = weakref.ref(made)
+        del made
+        model(ModelConfig(name=name), 0)
+    model(ModelConfig(name="two"), 0)
+    assert seen == [None, None]
 
 
 def test_an_error_says_in_which_shard():

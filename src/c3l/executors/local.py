@@ -24,21 +24,18 @@ class KeptModel:
     def __call__(self, config: ModelConfig, seed: int) -> InferenceModel:
         """The model of these settings."""
         if self._kept is None or self._kept[0] != config:
-            self._drop()  # before the next one is loaded, or both would have to fit
+            self.forget()  # before the next one is loaded, or both would have to fit
             start = time.monotonic()
             self._kept = config, self._load(config, seed)
             self.loading_seconds += time.monotonic() - start
         return self._kept[1]
 
     def forget(self) -> None:
-        """Let go of it."""
-        self._drop()
-        gc.collect()  # Trainer and peft leave circles behind, which would keep the weights on a card
-
-    def _drop(self) -> None:
+        """Let go of it, and of what was tuned since."""
         if self._kept is not None:
             getattr(self._kept[1], "close", lambda: None)()
         self._kept = None
+        gc.collect()  # Trainer and peft leave circles behind, which would keep the weights of what they tuned
 
 
 class LocalExecutor:
