@@ -3,7 +3,6 @@
 import gc
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,21 +19,14 @@ def pytest_collection() -> Iterator[None]:
     gc.disable()
     yield
     gc.enable()
+    gc.callbacks.append(_set_apart)
+    gc.collect()
 
 
-@pytest.fixture(scope="session")
-def _modules_apart() -> list[int]:
-    """How many modules were loaded each time that they were set apart."""
-    return [0]
-
-
-@pytest.fixture(autouse=True)
-def _frozen(_modules_apart: list[int]) -> None:
-    """Modules are set apart once loaded: no ``gc.collect``, as each training calls it, has to walk them again."""
-    if len(sys.modules) > _modules_apart[-1] + 20:
-        gc.collect()
+def _set_apart(phase: str, found: dict[str, int]) -> None:
+    """What a search of everything leaves is set apart: no ``gc.collect``, as each training calls it, walks it again."""
+    if phase == "stop" and found["generation"] == 2:
         gc.freeze()
-        _modules_apart.append(len(sys.modules))
 
 
 @pytest.fixture(scope="module", autouse=True)
