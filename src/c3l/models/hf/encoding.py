@@ -76,7 +76,7 @@ class ChatEncoder:
         pad = self.tokenizer.pad_token_id
         self.pad_id: int = self.tokenizer.eos_token_id if pad is None else pad
         self._begins = Begins(processor, self.tokenizer)
-        self.chats = Chats(self._processor, self.tokenizer, self._tokenise)
+        self.chats = Chats(self._processor, self.tokenizer, self.tokenise)
         self.render, self.render_to_answer = self.chats.render, self.chats.render_to_answer
         written = write_chat(self.render)
         if told := self._begins.tell_end(written):
@@ -91,7 +91,7 @@ class ChatEncoder:
         self._unread = frozenset(TYPE_KEYS).difference(read)
         self.control = find_control_tokens(processor, self.tokenizer, written, ends)
         render_said = partial(self.render, add_generation_prompt=False)
-        self._lead = find_lead(self.render_to_answer, render_said, self._tokenise, self.tokenizer.added_tokens_encoder)
+        self._lead = find_lead(self.render_to_answer, render_said, self.tokenise, self.tokenizer.added_tokens_encoder)
         self._placeholder = _placeholder(processor, self.tokenizer)
         self._added = self.tokenizer.added_tokens_decoder  # asked for, all are read anew
         self._answer_type = _ANSWER_TYPES.get(type(processor).__name__, 0)
@@ -149,7 +149,7 @@ class ChatEncoder:
         return self._kept.keep(key, shown, encode)
 
     def _encode_prompt(self, prompt: str, image: Image | None, system: str, ending: Ending) -> EncodedPrompt:
-        plain = [] if image is None else self._encode_plain(prompt, system, ending)
+        plain = () if image is None else self._encode_plain(prompt, system, ending)
         if id(image) in self._expansions:
             _, expansion, vision = self._expansions[id(image)]
             if inserted := expansion.insert(plain):
@@ -163,12 +163,14 @@ class ChatEncoder:
                 self._expansions[id(image)] = (image, learned, encoded.vision)
         return encoded
 
-    def encode_plain(self, prompt: str, system: str = "", *, to_write: bool = False, said: bool = False) -> list[int]:
+    def encode_plain(
+        self, prompt: str, system: str = "", *, to_write: bool = False, said: bool = False
+    ) -> tuple[int, ...]:
         """Ids of a prompt about an image, with the placeholder as the chat template writes it; as ``encode_prompt``."""
         return self._encode_plain(prompt, system, _ending(to_write, said))
 
-    def _encode_plain(self, prompt: str, system: str, ending: Ending) -> list[int]:
-        def encode() -> list[int]:
+    def _encode_plain(self, prompt: str, system: str, ending: Ending) -> tuple[int, ...]:
+        def encode() -> tuple[int, ...]:
             text = self._render(prompt, ending, system=system, with_image=True)
             return self.tokenise(text, begins=self._begins.adds_to(text))
 
@@ -196,15 +198,15 @@ class ChatEncoder:
 
     def _encode_completion(self, completion: str) -> tuple[int, ...]:
         if not self._lead.text or not completion:
-            return self._tokenise(completion)
-        lead = self._tokenise(self._lead.text)
-        both = self._tokenise(self._lead.text + self._lead.gap + completion)
-        return both[len(lead) :] if both[: len(lead)] == lead else self._tokenise(completion)
+            return self.tokenise(completion)
+        lead = self.tokenise(self._lead.text)
+        both = self.tokenise(self._lead.text + self._lead.gap + completion)
+        return both[len(lead) :] if both[: len(lead)] == lead else self.tokenise(completion)
 
     def encode_between(self, before: str, text: str, after: str) -> tuple[int, ...]:
         """Ids of a text between pieces of the chat template, as one: what stands beside may share a token with it."""
         key = "between", before, text, after
-        return self.keep(key, None, lambda: self._tokenise(before + self.control.disarm(text) + after))
+        return self.keep(key, None, lambda: self.tokenise(before + self.control.disarm(text) + after))
 
     def collate(self, rows: Sequence[EncodedRow], *, whole: bool = False) -> RowBatch:
         """Rows as one right-padded batch; every completion needs at least one token.
@@ -297,13 +299,10 @@ class ChatEncoder:
         """The first token that steers a chat among what a text spells."""
         return self.control.find(text)
 
-    def tokenise(self, text: str, *, begins: bool = False) -> list[int]:
+    def tokenise(self, text: str, *, begins: bool = False) -> tuple[int, ...]:
         """The ids of a text alone, or as one that ``begins`` what the model reads."""
         with self._reading:
-            return [int(token) for token in self.tokenizer(text, add_special_tokens=begins)["input_ids"]]
-
-    def _tokenise(self, text: str) -> tuple[int, ...]:
-        return tuple(self.tokenise(text))
+            return tuple(int(token) for token in self.tokenizer(text, add_special_tokens=begins)["input_ids"])
 
     def _decode(self, ids: Sequence[int]) -> str:
         settings = {"clean_up_tokenization_spaces": False, "spaces_between_special_tokens": False}

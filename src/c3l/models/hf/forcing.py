@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,6 +24,7 @@ from c3l.models.hf.encoding import ChatEncoder, stop_ids
 from c3l.models.hf.features import ImageFeatures
 from c3l.models.hf.image_sets import ImageSetEncoder
 from c3l.models.hf.layout import find_obstacle, image_token_id, make_paths, reading_packed
+from c3l.models.hf.logits import gather
 from c3l.models.hf.packing import Packed, pack
 from c3l.models.hf.remembered import Remembered
 from c3l.models.hf.rounding import widened
@@ -282,7 +282,7 @@ class TeacherForcing:
             found |= dict(zip(numbers, self._forward_packed(packed, starts, features), strict=True))
         done = 0
         for of_list in lists:
-            yield _gather([found.pop(done + place) for place in range(len(of_list))])
+            yield gather([found.pop(done + place) for place in range(len(of_list))])
             done += len(of_list)
 
     def _forward_packed(
@@ -344,16 +344,3 @@ class TeacherForcing:
                 "set scoring.no_image=drop"
             )
         return inputs["attention_mask"].masked_fill(is_image, 0)
-
-
-@torch.no_grad()  # tunings have trees of their own
-def _gather(parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """Logits (A, V) of rows, one after the other: of each row those that it is among, and where its own (N,) are."""
-    logits = parts[0][0].new_empty(sum(len(places) for _, places in parts), parts[0][0].shape[-1])
-    done = 0
-    for _, of_one in groupby(parts, key=lambda part: id(part[0])):
-        tensors, found = zip(*of_one, strict=True)
-        places = torch.cat(found).to(logits.device)
-        torch.index_select(tensors[0], 0, places, out=logits[done : done + len(places)])
-        done += len(places)
-    return logits

@@ -1,12 +1,13 @@
 """From logits at the answer positions to per-token numbers, in natural logarithm and float32.
 
 A is the number of answer tokens of a batch, all rows together; V the vocabulary. Only (A, V) tensors exist, never
-(positions of the sequence, V), and of those no more than three: a model of 262,144 tokens writes a gigabyte of logits
+(positions of the sequence, V), and of those no more than four: a model of 262,144 tokens writes a gigabyte of logits
 for a thousand. What is made of logits is made of a chunk of their rows at a time.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -24,6 +25,19 @@ def log_probs(logits: Tensor) -> Tensor:
         (A, V) nats; float32, or float64 where the logits are.
     """
     return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=-1)
+
+
+@torch.no_grad()  # tunings have trees of their own
+def gather(parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """Logits (A, V) of rows, one after the other: of each row those that it is among, and where its own (N,) are."""
+    logits = parts[0][0].new_empty(sum(len(places) for _, places in parts), parts[0][0].shape[-1])
+    done = 0
+    for _, of_one in groupby(parts, key=lambda part: id(part[0])):
+        tensors, found = zip(*of_one, strict=True)
+        places = torch.cat(found).to(logits.device)
+        torch.index_select(tensors[0], 0, places, out=logits[done : done + len(places)])
+        done += len(places)
+    return logits
 
 
 def compare(shown: Tensor, hidden: Iterable[Tensor], token_ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -216,7 +216,7 @@ class VllmModel:
         first = earlier[0][0] if earlier else prompt  # the one that the image stands before
         how = {"to_write": to_write, "said": bool(earlier)}
         ids = self._encoder.encode_prompt(first, image, system, **how).ids
-        plain = ids if image is None else tuple(self._encoder.encode_plain(first, system, **how))
+        plain = ids if image is None else self._encoder.encode_plain(first, system, **how)
         if earlier:
             assert self._turns is not None, "without turns none is asked for"
             whole = self._turns.encode_prompt(prompt, image, system, earlier).ids
